@@ -1,0 +1,211 @@
+//! Windows bitmaps, read here with Pillow's rules about palettes, masks and compressions.
+
+use crate::bmp_rle;
+use crate::fault::Fault;
+use crate::probe::{Fields, ImageFacts, ImageKind};
+use crate::samples::{Buffers, Palette, Rows, cleared, flatten, low8};
+use crate::spec::Alpha;
+
+/// How a pixel of 16 bits and more is read.
+#[derive(Clone, Copy)]
+enum Color {
+    /// Five bits a channel.
+    Bits555,
+    /// Six bits of green.
+    Bits565,
+    /// Bytes of a pixel, and where in them red, green, blue and alpha lie.
+    Bytes { step: usize, order: [usize; 3], alpha: Option<usize> },
+}
+
+enum Layout {
+    Indexed,
+    RunLength,
+    Color(Color),
+}
+
+struct Header {
+    width: u32,
+    height: u32,
+    top_down: bool,
+    bits: u8,
+    layout: Layout,
+    /// Entries of the palette and bytes of one, zero without a palette.
+    palette: (usize, usize),
+    palette_at: usize,
+    data_at: usize,
+    /// Four bits a pixel instead of eight in a run-length picture.
+    nibbles: bool,
+}
+
+fn header(bytes: &[u8]) -> Result<Header, Fault> {
+    let fields = Fields { format: "bmp", bytes };
+    let size = fields.u32_le(14)?;
+    let core = size == 12;
+    if !matches!(size, 12 | 40 | 52 | 56 | 64 | 108 | 124) {
+        return Err(Fault::unsupported(format!("bmp: header of {size} bytes")));
+    }
+    let header_end = 14 + usize::try_from(size).unwrap_or(0);
+    fields.array::<1>(header_end - 1)?;
+    let (width, rows, bits, compression, colors) = if core {
+        let number = |at| fields.u16_le(at).map(u32::from);
+        (number(18)?, number(20)?, fields.u16_le(24)?, 0, 0)
+    } else {
+        (fields.u32_le(18)?, fields.u32_le(22)?, fields.u16_le(28)?, fields.u32_le(30)?, fields.u32_le(46)?)
+    };
+    let top_down = !core && rows >> 24 == 0xff;
+    let bits = u8::try_from(bits).unwrap_or(0);
+    let mut after_header = header_end;
+    let layout = match (compression, bits) {
+        (0, 1 | 4 | 8) => Layout::Indexed,
+        (1 | 2, 1 | 4 | 8) => Layout::RunLength,
+        (0, 16) => Layout::Color(Color::Bits555),
+        (0, 24) => Layout::Color(Color::Bytes { step: 3, order: [2, 1, 0], alpha: None }),
+        (0, 32) => Layout::Color(Color::Bytes { step: 4, order: [2, 1, 0], alpha: None }),
+        (3, 16 | 24 | 32) => {
+            let masks = masks(fields, size)?;
+            if size == 40 {
+                after_header += 12;
+            }
+            Layout::Color(masked(bits, masks)?)
+        }
+        _ => return Err(Fault::unsupported(format!("bmp: compression {compression} of {bits} bits"))),
+    };
+    let colors = if colors == 0 && bits <= 8 { 1 << bits } else { colors };
+    if bits <= 8 && colors > 65_536 {
+        return Err(Fault::corrupt(format!("bmp: palette of {colors} colors")));
+    }
+    let entries = if bits <= 8 { usize::try_from(colors).unwrap_or(0) } else { 0 };
+    let entry_bytes = if core { 3 } else { 4 };
+    let declared = usize::try_from(fields.u32_le(10)?).unwrap_or(usize::MAX);
+    let data_at = match declared {
+        0 => after_header + entries * entry_bytes,
+        // Some writers forget the palette.
+        at if at == header_end && bits <= 8 => at + entries * entry_bytes,
+        at => at,
+    };
+    Ok(Header {
+        width,
+        height: if top_down { rows.wrapping_neg() } else { rows },
+        top_down,
+        bits,
+        layout,
+        palette: (entries, entry_bytes),
+        palette_at: header_end,
+        data_at,
+        nibbles: compression == 2,
+    })
+}
+
+fn masks(fields: Fields<'_>, size: u32) -> Result<[u32; 4], Fault> {
+    let alpha = if size >= 56 { fields.u32_le(66)? } else { 0 };
+    Ok([fields.u32_le(54)?, fields.u32_le(58)?, fields.u32_le(62)?, alpha])
+}
+
+/// The masks that Pillow knows.
+fn masked(bits: u8, masks: [u32; 4]) -> Result<Color, Fault> {
+    let bytes = |step, order, alpha| Ok(Color::Bytes { step, order, alpha });
+    match (bits, masks) {
+        (16, [0xf800, 0x7e0, 0x1f, _]) => Ok(Color::Bits565),
+        (16, [0x7c00, 0x3e0, 0x1f, _]) => Ok(Color::Bits555),
+        (24, [0xff_0000, 0xff00, 0xff, _]) => bytes(3, [2, 1, 0], None),
+        (32, [0xff_0000, 0xff00, 0xff, 0]) => bytes(4, [2, 1, 0], None),
+        (32, [0xff00_0000, 0xff_0000, 0xff00, 0]) => bytes(4, [3, 2, 1], None),
+        (32, [0xff00_0000, 0xff00, 0xff, 0]) => bytes(4, [3, 1, 0], None),
+        (32, [0xff00_0000, 0xff_0000, 0xff00, 0xff]) => bytes(4, [3, 2, 1], Some(0)),
+        (32, [0xff, 0xff00, 0xff_0000, 0xff00_0000]) => bytes(4, [0, 1, 2], Some(3)),
+        (32, [0xff_0000, 0xff00, 0xff, 0xff00_0000] | [0, 0, 0, 0]) => bytes(4, [2, 1, 0], Some(3)),
+        (32, [0xff00_0000, 0xff00, 0xff, 0xff_0000]) => bytes(4, [3, 1, 0], Some(2)),
+        _ => Err(Fault::unsupported("bmp: unusual color masks")),
+    }
+}
+
+pub(crate) fn probe(bytes: &[u8]) -> Result<ImageFacts, Fault> {
+    let header = header(bytes)?;
+    // Indices of a run-length picture; all others are read where they lie.
+    let pixels = u64::from(header.width).saturating_mul(u64::from(header.height));
+    ImageFacts::new(header.width, header.height, ImageKind::Bmp, pixels)
+}
+
+pub(crate) fn decode(bytes: &[u8], facts: &ImageFacts, alpha: Alpha, buffers: &mut Buffers) -> Result<(), Fault> {
+    let header = header(bytes)?;
+    let too_large = |_| Fault::unsupported("bmp: larger than memory");
+    let width = usize::try_from(facts.width).map_err(too_large)?;
+    let height = usize::try_from(facts.height).map_err(too_large)?;
+    let data = bytes.get(header.data_at..).unwrap_or_default();
+    let palette = palette(bytes, &header)?;
+    let rgb = cleared(&mut buffers.rgb, width * height * 3);
+    if let Layout::RunLength = header.layout {
+        let indices = cleared(&mut buffers.raw, width * height);
+        bmp_rle::decode(data, header.data_at, header.nibbles, width, indices)?;
+        palette.expand(indices, Rows { width, stride: width, bits: 8 }, alpha, rgb);
+    } else {
+        let stride = (width * usize::from(header.bits)).div_ceil(32) * 4;
+        // Pillow wants whole rows, the padding of the last one too.
+        let Some(data) = data.get(..stride * height) else {
+            let found = data.len();
+            return Err(Fault::truncated(format!("bmp: {found} bytes of pixels instead of {}", stride * height)));
+        };
+        match header.layout {
+            Layout::Color(color) => {
+                for (out, row) in rgb.chunks_exact_mut(width * 3).zip(data.chunks_exact(stride)) {
+                    color_row(row, color, alpha, out);
+                }
+            }
+            _ => palette.expand(data, Rows { width, stride, bits: header.bits }, alpha, rgb),
+        }
+    }
+    if !header.top_down {
+        flip(rgb, width * 3);
+    }
+    Ok(())
+}
+
+/// Blue, green, red and, but for the oldest headers, a byte of padding.
+fn palette(bytes: &[u8], header: &Header) -> Result<Palette, Fault> {
+    let (entries, entry_bytes) = header.palette;
+    let mut palette = Palette::ramp();
+    if entries == 0 {
+        return Ok(palette);
+    }
+    let end = header.palette_at + entries * entry_bytes;
+    let table = bytes.get(header.palette_at..end).ok_or_else(|| Fault::truncated("bmp: ends within the palette"))?;
+    for (color, entry) in palette.0.iter_mut().zip(table.chunks_exact(entry_bytes)) {
+        color[..3].copy_from_slice(&[entry[2], entry[1], entry[0]]);
+    }
+    Ok(palette)
+}
+
+fn color_row(row: &[u8], color: Color, alpha: Alpha, out: &mut [u8]) {
+    let wide = |value: u16, bits: u32| low8(u32::from(value) * 255 / ((1 << bits) - 1));
+    match color {
+        Color::Bits555 => {
+            for (pixel, packed) in out.chunks_exact_mut(3).zip(row.chunks_exact(2)) {
+                let packed = u16::from_le_bytes([packed[0], packed[1]]);
+                let [r, g, b] = [packed >> 10, packed >> 5, packed].map(|value| wide(value & 31, 5));
+                pixel.copy_from_slice(&[r, g, b]);
+            }
+        }
+        Color::Bits565 => {
+            for (pixel, packed) in out.chunks_exact_mut(3).zip(row.chunks_exact(2)) {
+                let packed = u16::from_le_bytes([packed[0], packed[1]]);
+                let green = wide((packed >> 5) & 63, 6);
+                pixel.copy_from_slice(&[wide(packed >> 11, 5), green, wide(packed & 31, 5)]);
+            }
+        }
+        Color::Bytes { step, order: [r, g, b], alpha: at } => {
+            for (pixel, bytes) in out.chunks_exact_mut(3).zip(row.chunks_exact(step)) {
+                let opacity = at.map_or(255, |at| bytes[at]);
+                pixel.copy_from_slice(&flatten([bytes[r], bytes[g], bytes[b], opacity], alpha));
+            }
+        }
+    }
+}
+
+fn flip(rgb: &mut [u8], stride: usize) {
+    let half = rgb.len() / stride / 2 * stride;
+    let middle = rgb.len() - half;
+    let (top, bottom) = rgb.split_at_mut(middle);
+    for (upper, lower) in top.chunks_exact_mut(stride).zip(bottom.chunks_exact_mut(stride).rev()) {
+        upper.swap_with_slice(lower);
+    }
+}

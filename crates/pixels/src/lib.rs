@@ -1,0 +1,59 @@
+//! Image bytes to CLIP pixels: decode as Pillow's `convert("RGB")` would, resize, crop, normalise.
+//!
+//! [`probe`] reads a header, [`Kernel`] does the rest, one kernel per thread. Concrete functions only, nothing generic
+//! in the interface, so that the kernels are compiled here and stay optimised when the crate that calls them is not.
+//!
+//! # What holds for every input
+//!
+//! - The content decides the format, never a name.
+//! - Nothing panics and nothing is allocated for pixels before the declared size is within the limit.
+//! - A file that ends early is a [`Fault`], never a picture with a grey rest.
+//! - EXIF orientation and ICC profiles are not applied, an animation gives its first frame.
+//! - The result depends on the bytes and the [`PixelSpec`] alone, not on what the kernel saw before.
+//!
+//! # Where the pixels differ from Pillow's
+//!
+//! Lossless formats are equal. JPEG differs by the rounding of another inverse DCT (mean below 0.5 of 255), resizing by
+//! the fixed-point precision of the filter weights. A JPEG whose entropy-coded data is damaged or cut short behind a
+//! valid end marker is refused, where Pillow fills in grey.
+//!
+//! # Example
+//!
+//! ```
+//! use clip_filter_pixels::{Alpha, FaultKind, Filter, Kernel, PixelSpec, Resize};
+//!
+//! let spec = PixelSpec {
+//!     alpha: Alpha::Drop,
+//!     resize: Some(Resize::ShortestEdge(224)),
+//!     filter: Filter::Bicubic,
+//!     crop: Some((224, 224)),
+//!     rescale: 1.0 / 255.0,
+//!     mean: [0.5; 3],
+//!     std: [0.5; 3],
+//! };
+//! let mut kernel = Kernel::new(spec, 100_000_000);
+//! let mut pixels = vec![0.0; 3 * 224 * 224];
+//! let fault = kernel.run(b"<html>not found</html>", &mut pixels).unwrap_err();
+//! assert_eq!(fault.kind, FaultKind::Unsupported);
+//! ```
+
+mod bmp;
+mod bmp_rle;
+mod fault;
+mod gif;
+mod jpeg;
+mod jpeg_stream;
+mod kernel;
+mod png;
+mod probe;
+mod resize;
+mod samples;
+mod spec;
+mod tiff;
+mod tiff_strips;
+mod webp;
+
+pub use fault::{Fault, FaultKind};
+pub use kernel::Kernel;
+pub use probe::{ImageFacts, ImageKind, probe};
+pub use spec::{Alpha, Filter, PixelSpec, Resize};

@@ -1,0 +1,147 @@
+//! What an image says about itself, from its header alone.
+
+use crate::fault::{Fault, FaultKind};
+use crate::{bmp, gif, jpeg, png, tiff, webp};
+
+/// Image formats, recognised by content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ImageKind {
+    /// JPEG: baseline or progressive, 8 bits.
+    Jpeg,
+    /// PNG; an animated one gives its first frame.
+    Png,
+    /// GIF; an animated one gives its first frame.
+    Gif,
+    /// WebP; an animated one gives its first frame.
+    WebP,
+    /// Windows bitmap.
+    Bmp,
+    /// TIFF; the first page.
+    Tiff,
+}
+
+impl ImageKind {
+    /// Stable lower-case name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Jpeg => "jpeg",
+            Self::Png => "png",
+            Self::Gif => "gif",
+            Self::WebP => "webp",
+            Self::Bmp => "bmp",
+            Self::Tiff => "tiff",
+        }
+    }
+}
+
+/// What the header declares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ImageFacts {
+    /// Columns.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+    /// Format of the content.
+    pub format: ImageKind,
+    /// What the decoder holds besides the RGB picture.
+    decoder_bytes: u64,
+}
+
+/// Widest model input that [`ImageFacts::working_bytes`] allows for.
+const WIDEST_INPUT_PX: u64 = 1024;
+
+impl ImageFacts {
+    pub(crate) fn new(width: u32, height: u32, format: ImageKind, decoder_bytes: u64) -> Result<Self, Fault> {
+        if width == 0 || height == 0 {
+            return Err(Fault::corrupt(format!("{}: an edge of zero pixels", format.as_str())));
+        }
+        Ok(Self { width, height, format, decoder_bytes })
+    }
+
+    /// Declared pixels.
+    #[must_use]
+    pub fn pixels(&self) -> u64 {
+        u64::from(self.width) * u64::from(self.height)
+    }
+
+    /// Upper bound of the memory that one decode of this image needs, to charge a pool before decoding.
+    ///
+    /// Counts the decoder's output and its own buffers (coefficients of a progressive JPEG, samples of a 16-bit PNG),
+    /// the RGB picture and the resize to a model input of at most 1024 x 1024. The caller's encoded bytes and the
+    /// pixels it receives are not counted.
+    ///
+    /// # Units
+    ///
+    /// Bytes.
+    #[must_use]
+    pub fn working_bytes(&self) -> u64 {
+        let rgb = self.pixels() * 3;
+        let resize = WIDEST_INPUT_PX * 3 * (u64::from(self.height) + WIDEST_INPUT_PX);
+        // Tables, windows and small vectors of any decoder.
+        let fixed = 1 << 19;
+        self.decoder_bytes + rgb + resize + fixed
+    }
+}
+
+/// Reads the header only: format and declared size, without decoding or allocating for a pixel.
+///
+/// # Errors
+///
+/// [`FaultKind::Empty`] for no bytes, `Unsupported` for anything that is not one of [`ImageKind`], `Truncated` or
+/// `Corrupt` where the header is.
+pub fn probe(bytes: &[u8]) -> Result<ImageFacts, Fault> {
+    match sniff(bytes)? {
+        ImageKind::Jpeg => jpeg::probe(bytes),
+        ImageKind::Png => png::probe(bytes),
+        ImageKind::Gif => gif::probe(bytes),
+        ImageKind::WebP => webp::probe(bytes),
+        ImageKind::Bmp => bmp::probe(bytes),
+        ImageKind::Tiff => tiff::probe(bytes),
+    }
+}
+
+fn sniff(bytes: &[u8]) -> Result<ImageKind, Fault> {
+    match bytes {
+        [] => Err(Fault { kind: FaultKind::Empty, message: "no bytes".to_owned() }),
+        [0xff, 0xd8, 0xff, ..] => Ok(ImageKind::Jpeg),
+        [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => Ok(ImageKind::Png),
+        [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Ok(ImageKind::Gif),
+        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Ok(ImageKind::WebP),
+        [b'B', b'M', ..] => Ok(ImageKind::Bmp),
+        [b'I', b'I', 0x2a | 0x2b, 0, ..] | [b'M', b'M', 0, 0x2a | 0x2b, ..] => Ok(ImageKind::Tiff),
+        _ => Err(Fault::unsupported("not a JPEG, PNG, GIF, WebP, BMP or TIFF image")),
+    }
+}
+
+/// Little- and big-endian integers at an offset; a missing byte is `Truncated`.
+#[derive(Clone, Copy)]
+pub(crate) struct Fields<'a> {
+    pub(crate) format: &'static str,
+    pub(crate) bytes: &'a [u8],
+}
+
+impl Fields<'_> {
+    pub(crate) fn array<const N: usize>(&self, at: usize) -> Result<[u8; N], Fault> {
+        let end = at.checked_add(N);
+        end.and_then(|end| self.bytes.get(at..end))
+            .and_then(|slice| slice.try_into().ok())
+            .ok_or_else(|| Fault::truncated(format!("{}: header ends after {} bytes", self.format, self.bytes.len())))
+    }
+
+    pub(crate) fn u16_le(&self, at: usize) -> Result<u16, Fault> {
+        self.array(at).map(u16::from_le_bytes)
+    }
+
+    pub(crate) fn u32_le(&self, at: usize) -> Result<u32, Fault> {
+        self.array(at).map(u32::from_le_bytes)
+    }
+
+    pub(crate) fn u16_be(&self, at: usize) -> Result<u16, Fault> {
+        self.array(at).map(u16::from_be_bytes)
+    }
+
+    pub(crate) fn u32_be(&self, at: usize) -> Result<u32, Fault> {
+        self.array(at).map(u32::from_be_bytes)
+    }
+}

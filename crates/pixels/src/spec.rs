@@ -1,0 +1,96 @@
+//! How a model wants its pixels.
+
+/// How a model wants its pixels, in the order the steps are taken.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PixelSpec {
+    /// What happens to transparency before the resize.
+    pub alpha: Alpha,
+    /// The resize, if any.
+    pub resize: Option<Resize>,
+    /// Resampling filter of the resize.
+    pub filter: Filter,
+    /// Centre crop as (height, width), zero-padded where the image is smaller.
+    pub crop: Option<(u32, u32)>,
+    /// Factor from `u8` to the range that `mean` and `std` are in, usually 1/255.
+    pub rescale: f32,
+    /// Per channel, R G B.
+    pub mean: [f32; 3],
+    /// Per channel, R G B.
+    pub std: [f32; 3],
+}
+
+/// What happens to transparency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Alpha {
+    /// Dropped, as Pillow's `convert("RGB")` does.
+    Drop,
+    /// Composited over white.
+    OverWhite,
+}
+
+/// Target of the resize.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resize {
+    /// The shorter edge gets this length, the aspect ratio is kept.
+    ShortestEdge(u32),
+    /// Exactly this size, whatever the aspect ratio.
+    Exact {
+        /// Rows.
+        height: u32,
+        /// Columns.
+        width: u32,
+    },
+}
+
+/// Resampling filters, named and computed as in Pillow (antialiased when shrinking).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Filter {
+    /// Nearest neighbour.
+    Nearest,
+    /// Box.
+    Box,
+    /// Bilinear.
+    Bilinear,
+    /// Hamming.
+    Hamming,
+    /// Bicubic, a = -0.5.
+    Bicubic,
+    /// Lanczos with three lobes.
+    Lanczos,
+}
+
+impl PixelSpec {
+    /// Rows and columns of what a kernel writes.
+    ///
+    /// The crop's size, else that of an exact resize. A shortest edge without a crop has no fixed size: it is read as a
+    /// square crop of that edge, and a model that asks for it is better refused when it is loaded. Neither resize nor
+    /// crop gives (0, 0).
+    #[must_use]
+    pub fn output_size(&self) -> (u32, u32) {
+        match (self.crop, self.resize) {
+            (Some(size), _) => size,
+            (None, Some(Resize::Exact { height, width })) => (height, width),
+            (None, Some(Resize::ShortestEdge(edge))) => (edge, edge),
+            (None, None) => (0, 0),
+        }
+    }
+
+    /// Rows and columns after the resize, before the crop.
+    ///
+    /// # Source
+    ///
+    /// transformers' `get_resize_output_image_size`: the longer edge is `int(edge * long / short)`.
+    #[must_use]
+    pub fn resized_size(&self, width: u32, height: u32) -> (u64, u64) {
+        let (rows, columns) = (u64::from(height), u64::from(width));
+        match self.resize {
+            None => (rows, columns),
+            Some(Resize::Exact { height, width }) => (u64::from(height), u64::from(width)),
+            Some(Resize::ShortestEdge(edge)) => {
+                let edge = u64::from(edge);
+                let long = |long: u64, short: u64| edge * long / short.max(1);
+                if columns <= rows { (long(rows, columns), edge) } else { (edge, long(columns, rows)) }
+            }
+        }
+    }
+}

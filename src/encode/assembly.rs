@@ -1,0 +1,137 @@
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use futures::channel::oneshot;
+
+use crate::{
+    error::{Error, Result},
+    preprocess::RowFault,
+};
+
+/// What became of a [`super::PairBatch`], row by row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EncodedBatch {
+    /// Length of an embedding.
+    pub dim: usize,
+    /// Rows x `dim`, L2-normalised; zeros on a bad row.
+    pub images: Vec<f32>,
+    /// Rows x `dim`, L2-normalised; zeros on a bad row.
+    pub texts: Vec<f32>,
+    /// Width and height of the stored image, 0 x 0 where its header cannot be read.
+    pub sizes: Vec<(u32, u32)>,
+    /// Why a row is bad; `None` on a good one.
+    pub faults: Vec<Option<RowFault>>,
+}
+
+impl EncodedBatch {
+    /// No rows.
+    pub fn empty(dim: usize) -> Self {
+        Self::with_rows(0, dim)
+    }
+
+    fn with_rows(rows: usize, dim: usize) -> Self {
+        Self {
+            dim,
+            images: vec![0.0; rows * dim],
+            texts: vec![0.0; rows * dim],
+            sizes: vec![(0, 0); rows],
+            faults: vec![None; rows],
+        }
+    }
+}
+
+/// Collects the parts of one batch and answers when the last has come.
+pub(super) struct Assembly {
+    batch: Mutex<Parts>,
+    open_jobs: AtomicUsize,
+}
+
+struct Parts {
+    batch: EncodedBatch,
+    answer: Option<oneshot::Sender<Result<EncodedBatch>>>,
+}
+
+impl Assembly {
+    pub(super) fn start(
+        rows: usize,
+        dim: usize,
+        jobs: usize,
+    ) -> (Arc<Self>, oneshot::Receiver<Result<EncodedBatch>>) {
+        let (answer, receiver) = oneshot::channel();
+        let parts = Parts { batch: EncodedBatch::with_rows(rows, dim), answer: Some(answer) };
+        (Arc::new(Self { batch: Mutex::new(parts), open_jobs: AtomicUsize::new(jobs) }), receiver)
+    }
+
+    /// True when nobody waits for the batch any more.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.parts().answer.as_ref().is_none_or(oneshot::Sender::is_canceled)
+    }
+
+    pub(super) fn set_size(&self, row: usize, size: (u32, u32)) {
+        self.parts().batch.sizes[row] = size;
+    }
+
+    pub(super) fn set_fault(&self, row: usize, fault: RowFault) {
+        self.parts().batch.faults[row] = Some(fault);
+    }
+
+    pub(super) fn put_images(&self, targets: &[Vec<usize>], vectors: &[f32]) {
+        let mut parts = self.parts();
+        let dim = parts.batch.dim;
+        scatter(&mut parts.batch.images, targets, vectors, dim);
+    }
+
+    pub(super) fn put_texts(&self, targets: &[Vec<usize>], vectors: &[f32]) {
+        let mut parts = self.parts();
+        let dim = parts.batch.dim;
+        scatter(&mut parts.batch.texts, targets, vectors, dim);
+    }
+
+    pub(super) fn add_jobs(&self, jobs: usize) {
+        self.open_jobs.fetch_add(jobs, Ordering::AcqRel);
+    }
+
+    /// The last job to finish sends the answer.
+    pub(super) fn finish_job(&self) {
+        if self.open_jobs.fetch_sub(1, Ordering::AcqRel) != 1 {
+            return;
+        }
+        let mut parts = self.parts();
+        let mut batch = std::mem::replace(&mut parts.batch, EncodedBatch::empty(0));
+        clear_bad_rows(&mut batch);
+        if let Some(answer) = parts.answer.take() {
+            // Nobody may be waiting any more.
+            let _ = answer.send(Ok(batch));
+        }
+    }
+
+    /// Answers with the first error; later parts are dropped.
+    pub(super) fn fail(&self, error: Error) {
+        if let Some(answer) = self.parts().answer.take() {
+            let _ = answer.send(Err(error));
+        }
+    }
+
+    fn parts(&self) -> std::sync::MutexGuard<'_, Parts> {
+        self.batch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn scatter(into: &mut [f32], targets: &[Vec<usize>], vectors: &[f32], dim: usize) {
+    for (rows, vector) in targets.iter().zip(vectors.chunks_exact(dim.max(1))) {
+        for &row in rows {
+            into[row * dim..(row + 1) * dim].copy_from_slice(vector);
+        }
+    }
+}
+
+/// A bad row's caption may have been encoded; it must not look as if the row were good.
+fn clear_bad_rows(batch: &mut EncodedBatch) {
+    let dim = batch.dim;
+    for row in (0..batch.faults.len()).filter(|&row| batch.faults[row].is_some()) {
+        batch.images[row * dim..(row + 1) * dim].fill(0.0);
+        batch.texts[row * dim..(row + 1) * dim].fill(0.0);
+    }
+}

@@ -1,0 +1,133 @@
+//! Pixels and tokens to embeddings.
+//!
+//! An [`Encoder`] is owned by one thread and never shared. `model` describes a model directory, `graph`
+//! reads what must be known of an ONNX file before it is loaded, `onnx` is the only file that uses
+//! ONNX Runtime, and `mock` encodes without a model.
+
+mod bundled;
+mod cuda;
+mod graph;
+mod mock;
+mod model;
+#[cfg(feature = "onnx")]
+mod onnx;
+mod ports;
+
+use std::sync::Arc;
+
+use clip_filter_pixels::{Alpha, Filter, PixelSpec, Resize};
+
+pub use crate::preprocess::TokenBatch;
+pub use cuda::cuda_libraries_beside;
+pub use mock::MockFactory;
+pub use model::{ModelLayout, ModelSource, ModelSpec, Precision};
+#[cfg(feature = "onnx")]
+pub use onnx::{OnnxFactory, OnnxOptions, load_runtime};
+
+use crate::error::{Error, Result};
+
+/// Encodes what preprocessing made; one thread owns one.
+pub trait Encoder: Send {
+    /// L2-normalised image embeddings of `rows` images.
+    ///
+    /// # Shape
+    /// `pixels`: `rows` x 3 x height x width, `f32`, normalised. Result: `rows` x [`ModelCard::dim`].
+    ///
+    /// # Errors
+    /// When the runtime fails, or an output has another shape or is not finite.
+    fn encode_images(&mut self, pixels: &[f32], rows: usize) -> Result<Vec<f32>>;
+
+    /// L2-normalised text embeddings of `tokens.rows` captions.
+    ///
+    /// # Shape
+    /// Result: `tokens.rows` x [`ModelCard::dim`].
+    ///
+    /// # Errors
+    /// As [`Encoder::encode_images`].
+    fn encode_texts(&mut self, tokens: &TokenBatch) -> Result<Vec<f32>>;
+}
+
+/// What is worth telling about a loaded model, in summaries and file metadata.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct ModelCard {
+    /// `bundled`, `mock`, a path or `hf:org/name@revision`.
+    pub name: String,
+    /// SHA-256 over every file that decides a score, hex.
+    pub fingerprint: String,
+    /// The variant that was loaded: `fp32`, `fp16`, `quantized`, …
+    pub precision: String,
+    /// Length of an embedding.
+    pub dim: usize,
+    /// How pixels are made, in one line.
+    pub preprocessing: String,
+    /// True when the graph quantises activations per batch, so that vectors depend on the batch.
+    pub batch_dependent: bool,
+    /// Where it runs: `cpu`, `cuda:0`, `tensorrt:0`, `mock`.
+    pub device: String,
+    /// Version of ONNX Runtime, empty for the mock.
+    pub runtime: String,
+}
+
+/// Makes one [`Encoder`] per worker thread; cheap to share, holds no session itself.
+pub trait EncoderFactory: Send + Sync {
+    /// What is loaded.
+    fn card(&self) -> &ModelCard;
+
+    /// How pixels and tokens are made for this model.
+    fn preprocessing(&self) -> &Arc<crate::preprocess::Preprocessing>;
+
+    /// Bytes that one encoder holds while it lives: weights and working memory.
+    fn encoder_bytes(&self) -> u64;
+
+    /// A new encoder that uses `intra_threads` threads per operator.
+    ///
+    /// # Errors
+    /// When the session cannot be made.
+    fn make(&self, intra_threads: usize) -> Result<Box<dyn Encoder>>;
+}
+
+/// How pixels are made, in one line for [`ModelCard::preprocessing`].
+pub(crate) fn describe_pixels(spec: &PixelSpec) -> String {
+    let filter = match spec.filter {
+        Filter::Nearest => "nearest",
+        Filter::Box => "box",
+        Filter::Bilinear => "bilinear",
+        Filter::Hamming => "hamming",
+        Filter::Bicubic => "bicubic",
+        Filter::Lanczos => "lanczos",
+    };
+    let mut steps = Vec::new();
+    if spec.alpha == Alpha::OverWhite {
+        steps.push("over white".to_owned());
+    }
+    match spec.resize {
+        Some(Resize::ShortestEdge(edge)) => steps.push(format!("shortest edge {edge} {filter}")),
+        Some(Resize::Exact { height, width }) => steps.push(format!("resize {height}x{width} {filter}")),
+        None => {}
+    }
+    if let Some((height, width)) = spec.crop {
+        steps.push(format!("centre crop {height}x{width}"));
+    }
+    steps.push(format!("scale {} mean {:?} std {:?}", spec.rescale, spec.mean, spec.std));
+    steps.join(", ")
+}
+
+/// Scales every row of `vectors` to length one.
+///
+/// # Errors
+/// When a row is zero or not finite; the error names the row within the model batch.
+pub(crate) fn normalise_rows(vectors: &mut [f32], dim: usize) -> Result<()> {
+    for (row, vector) in vectors.chunks_exact_mut(dim).enumerate() {
+        let length = vector.iter().map(|value| f64::from(*value) * f64::from(*value)).sum::<f64>().sqrt();
+        if !(length.is_finite() && length > 0.0) {
+            return Err(Error::model("normalise an embedding that is zero or not finite").with("row of the model batch", row));
+        }
+        for value in vector {
+            #[expect(clippy::cast_possible_truncation, reason = "the quotient is in [-1, 1]")]
+            {
+                *value = (f64::from(*value) / length) as f32;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,132 @@
+use crate::{
+    config::ByteSize,
+    error::{Error, Result},
+};
+
+/// What the program itself holds before it does anything: code, libraries, thread stacks, footers.
+const PROCESS_BYTES: u64 = 128 << 20;
+/// Most rows of an Arrow batch in the wide pass; also bounds the memory of narrow columns.
+const MAX_BATCH_ROWS: usize = 256;
+/// Arrow batches alive at one time: read, waiting, in flight, being written.
+const BATCHES_ALIVE: u64 = 6;
+
+/// How the memory limit is divided. Every figure is fixed before the first row is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemoryPlan {
+    /// Encoders that fit.
+    pub encoders: usize,
+    /// Threads within one operator of each.
+    pub intra_threads: usize,
+    /// For all image decoders together.
+    pub decode_bytes: u64,
+    /// For weights, working memory and pixel buffers.
+    pub encoder_bytes: u64,
+    /// Target of one Arrow batch.
+    pub batch_bytes: u64,
+    /// Most rows of one Arrow batch.
+    pub batch_rows: usize,
+    /// For the writer's unfinished row group.
+    pub row_group_bytes: u64,
+}
+
+/// What the division depends on.
+#[derive(Debug, Clone, Copy)]
+pub struct MemoryNeeds {
+    /// `--memory-limit`.
+    pub limit: ByteSize,
+    /// `--threads`.
+    pub threads: usize,
+    /// Most encoders wanted, whatever fits.
+    pub max_encoders: usize,
+    /// Weights and working memory of one encoder.
+    pub encoder_bytes: u64,
+    /// Rows of a model batch.
+    pub model_batch_rows: usize,
+    /// Pixels of one image, normalised.
+    pub pixel_bytes: u64,
+}
+
+impl MemoryPlan {
+    /// Divides `needs.limit`.
+    ///
+    /// As many encoders run as threads, each with one thread, while they take no more than half of the
+    /// limit; then fewer encoders with more threads each. What is left goes in three equal parts to image
+    /// decoders, Arrow batches, and the pages that the reader holds.
+    ///
+    /// # Errors
+    /// When not even one encoder fits.
+    pub fn divide(needs: &MemoryNeeds) -> Result<Self> {
+        let limit = needs.limit.0;
+        let threads = needs.threads.max(1);
+        let model_batch = needs.pixel_bytes * needs.model_batch_rows as u64;
+        // One model batch in work and one waiting per encoder, one being filled per thread.
+        let cost = |encoders: usize| {
+            encoders as u64 * (needs.encoder_bytes + 2 * model_batch) + threads as u64 * model_batch
+        };
+        let encoders = (1..=needs.max_encoders.clamp(1, threads))
+            .rev()
+            .find(|&encoders| threads % encoders == 0 && cost(encoders) <= limit / 2)
+            .unwrap_or(1);
+        let fixed = PROCESS_BYTES + cost(encoders);
+        let rest = limit.saturating_sub(fixed);
+        if rest < 96 << 20 {
+            return Err(Error::resources("fit the model into the memory limit")
+                .with("limit", needs.limit)
+                .with("model and buffers", ByteSize(cost(encoders)))
+                .hint(format!("--memory-limit {}", ByteSize(fixed + (128 << 20)).to_string().replace(' ', ""))));
+        }
+        Ok(Self {
+            encoders,
+            intra_threads: threads / encoders,
+            decode_bytes: rest / 3,
+            encoder_bytes: cost(encoders),
+            batch_bytes: (rest / 3 / BATCHES_ALIVE).clamp(1 << 20, 64 << 20),
+            batch_rows: MAX_BATCH_ROWS,
+            row_group_bytes: (limit / 4).clamp(8 << 20, 100 << 20),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn needs(limit: u64, threads: usize, encoder_bytes: u64) -> MemoryNeeds {
+        MemoryNeeds {
+            limit: ByteSize(limit),
+            threads,
+            max_encoders: threads,
+            encoder_bytes,
+            model_batch_rows: 16,
+            pixel_bytes: 602_112,
+        }
+    }
+
+    #[test]
+    fn a_large_model_gets_fewer_encoders_with_more_threads() {
+        let small = MemoryPlan::divide(&needs(8 << 30, 8, 100 << 20)).unwrap();
+        assert_eq!((small.encoders, small.intra_threads), (8, 1));
+        let large = MemoryPlan::divide(&needs(8 << 30, 8, 900 << 20)).unwrap();
+        assert_eq!((large.encoders, large.intra_threads), (4, 2));
+    }
+
+    #[test]
+    fn parts_never_exceed_the_limit() {
+        for limit in [512u64 << 20, 1 << 30, 6 << 30, 64 << 30] {
+            for threads in [1, 2, 3, 16, 96] {
+                let Ok(plan) = MemoryPlan::divide(&needs(limit, threads, 150 << 20)) else { continue };
+                let sum = PROCESS_BYTES + plan.encoder_bytes + plan.decode_bytes + plan.batch_bytes * BATCHES_ALIVE;
+                assert!(sum <= limit, "limit {limit}, threads {threads}: {plan:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_limit_below_the_model_is_refused_with_a_limit_that_works() {
+        let error = MemoryPlan::divide(&needs(512 << 20, 2, 600 << 20)).unwrap_err();
+        let report = error.report();
+        let hint = report.rsplit("--memory-limit ").next().unwrap();
+        let limit: ByteSize = hint.parse().unwrap();
+        assert!(MemoryPlan::divide(&needs(limit.0, 2, 600 << 20)).is_ok(), "{report}");
+    }
+}

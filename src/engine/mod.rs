@@ -1,0 +1,62 @@
+//! Everything that implements a DataFusion trait.
+//!
+//! `scan` reads shards page by page, `encode_node` and `encode_exec` are the encode operator, `planner`
+//! turns the one into the other, `runtime` is what the operator shares between executions, and `budget`
+//! divides the memory limit. `plan` builds the query of the wide pass.
+
+mod budget;
+mod encode_exec;
+mod encode_node;
+mod plan;
+mod planner;
+mod runtime;
+mod scan;
+
+pub use budget::{MemoryNeeds, MemoryPlan};
+pub use encode_exec::ClipEncodeExec;
+pub use encode_node::{Added, AddedColumn, ClipEncodeNode};
+pub use plan::{PASSES, WidePlan, wide_pass};
+pub use runtime::{EncodeOptions, EncodeRuntime};
+pub use scan::{ShardScanExec, ShardTable};
+
+use crate::error::{Error, ErrorKind};
+
+/// Brings an error of this crate through DataFusion; [`from_datafusion`] gets it back unchanged.
+pub(crate) fn into_datafusion(error: Error) -> datafusion::error::DataFusionError {
+    datafusion::error::DataFusionError::External(Box::new(error))
+}
+
+/// The error of this crate inside `error`, or `error` as the cause of a new one.
+pub(crate) fn from_datafusion(error: datafusion::error::DataFusionError, doing: &str) -> Error {
+    use datafusion::error::DataFusionError;
+    match error {
+        DataFusionError::External(inner) => match inner.downcast::<Error>() {
+            Ok(ours) => *ours,
+            Err(other) => Error::internal(doing).source(other),
+        },
+        DataFusionError::Context(_, inner) => from_datafusion(*inner, doing),
+        DataFusionError::Shared(shared) => match find_ours(shared.as_ref()) {
+            Some((kind, report)) => Error::new(kind, report),
+            None => Error::internal(doing).source(DataFusionError::Shared(shared)),
+        },
+        DataFusionError::ResourcesExhausted(_) => Error::resources(doing)
+            .source(error)
+            .hint("raise --memory-limit"),
+        DataFusionError::SchemaError(..) | DataFusionError::Plan(_) | DataFusionError::SQL(..) => {
+            Error::usage(doing).source(error)
+        }
+        DataFusionError::ArrowError(..) | DataFusionError::Execution(_) => Error::input(doing).source(error),
+        other => Error::internal(doing).source(other),
+    }
+}
+
+fn find_ours(error: &(dyn std::error::Error + 'static)) -> Option<(ErrorKind, String)> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(ours) = error.downcast_ref::<Error>() {
+            return Some((ours.kind(), ours.to_string()));
+        }
+        next = error.source();
+    }
+    None
+}

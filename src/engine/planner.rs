@@ -1,0 +1,68 @@
+use std::{fmt, sync::Arc};
+
+use async_trait::async_trait;
+use datafusion::{
+    common::Result,
+    execution::{
+        context::QueryPlanner,
+        session_state::{SessionState, SessionStateBuilder},
+    },
+    logical_expr::{LogicalPlan, UserDefinedLogicalNode},
+    physical_plan::ExecutionPlan,
+    physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner},
+};
+
+use super::{ClipEncodeExec, ClipEncodeNode};
+
+/// DataFusion's planner with the encode operator added.
+#[derive(Debug)]
+struct ClipQueryPlanner;
+
+#[async_trait]
+impl QueryPlanner for ClipQueryPlanner {
+    async fn create_physical_plan(
+        &self,
+        plan: &LogicalPlan,
+        state: &SessionState,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(ClipEncodePlanner)]);
+        planner.create_physical_plan(plan, state).await
+    }
+}
+
+/// `ClipEncodeNode` to `ClipEncodeExec`.
+struct ClipEncodePlanner;
+
+#[async_trait]
+impl ExtensionPlanner for ClipEncodePlanner {
+    async fn plan_extension(
+        &self,
+        _: &dyn PhysicalPlanner,
+        node: &dyn UserDefinedLogicalNode,
+        _: &[&LogicalPlan],
+        inputs: &[Arc<dyn ExecutionPlan>],
+        _: &SessionState,
+    ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        let (Some(node), [input]) = (node.as_any().downcast_ref::<ClipEncodeNode>(), inputs) else {
+            return Ok(None);
+        };
+        let exec = ClipEncodeExec::try_new(
+            Arc::clone(input),
+            (&node.image.name, &node.text.name),
+            node.added.clone(),
+            Arc::clone(&node.runtime),
+        )?;
+        Ok(Some(Arc::new(exec)))
+    }
+}
+
+impl fmt::Debug for ClipEncodePlanner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClipEncodePlanner")
+    }
+}
+
+/// `builder` with a planner that knows the encode operator.
+pub(super) fn with_clip_planner(builder: SessionStateBuilder) -> SessionStateBuilder {
+    builder.with_query_planner(Arc::new(ClipQueryPlanner))
+}

@@ -1,0 +1,304 @@
+//! A scan that holds one page per column.
+//!
+//! DataFusion's own Parquet source fetches whole column chunks; a 1 GB row group of images would be 1 GB
+//! in memory. [`ShardScanExec`] streams pages instead, cuts batches by bytes, numbers the rows, and
+//! evaluates pushed-down conditions on their own columns before it reads the others.
+
+use std::{fmt, sync::Arc, time::Instant};
+
+use arrow::{
+    array::{BooleanArray, RecordBatch},
+    datatypes::{DataType, Field, Schema, SchemaRef},
+    error::ArrowError,
+};
+use async_trait::async_trait;
+use datafusion::{
+    catalog::{Session, TableProvider},
+    common::{DFSchema, Result, ScalarValue, cast::as_boolean_array, tree_node::TreeNodeRecursion},
+    datasource::TableType,
+    execution::{SendableRecordBatchStream, TaskContext},
+    logical_expr::{Expr, TableProviderFilterPushDown},
+    physical_expr::{EquivalenceProperties, PhysicalExpr},
+    physical_plan::{
+        DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, ReplaceChildrenOptions,
+        execution_plan::{Boundedness, EmissionType},
+        metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet},
+        stream::RecordBatchReceiverStreamBuilder,
+    },
+};
+
+use super::into_datafusion;
+use crate::{
+    report::{Counters, Stage},
+    schema::{ROW, SHARD},
+    source::{ReadPlan, RowPredicate, ShardReader, ShardSet, view_schema},
+};
+
+/// The shards of a run as a table: their columns, then [`SHARD`] and [`ROW`].
+#[derive(Debug)]
+pub struct ShardTable {
+    set: Arc<ShardSet>,
+    image: String,
+    schema: SchemaRef,
+    batch_rows: usize,
+    batch_bytes: u64,
+    counters: Arc<Counters>,
+}
+
+impl ShardTable {
+    /// A table over `set`; conditions on the column `image` are never evaluated inside the scan.
+    pub fn new(
+        set: Arc<ShardSet>,
+        image: &str,
+        (batch_rows, batch_bytes): (usize, u64),
+        counters: Arc<Counters>,
+    ) -> Self {
+        let mut fields: Vec<_> = view_schema(&set.schema).fields().iter().cloned().collect();
+        fields.push(Arc::new(Field::new(SHARD, DataType::UInt32, false)));
+        fields.push(Arc::new(Field::new(ROW, DataType::Int64, false)));
+        let schema = Arc::new(Schema::new(fields));
+        Self { set, image: image.to_owned(), schema, batch_rows, batch_bytes, counters }
+    }
+
+    /// Most rows of a batch.
+    pub(super) fn batch_rows(&self) -> usize {
+        self.batch_rows
+    }
+
+    fn can_evaluate(&self, filter: &Expr) -> bool {
+        let columns = filter.column_refs();
+        !columns.is_empty()
+            && !filter.is_volatile()
+            && columns.iter().all(|column| {
+                self.set.schema.index_of(&column.name).is_ok() && column.name != self.image
+            })
+    }
+
+    fn predicate(&self, state: &dyn Session, filter: &Expr) -> Result<RowPredicate> {
+        let mut columns = filter
+            .column_refs()
+            .iter()
+            .map(|column| Ok(self.schema.index_of(&column.name)?))
+            .collect::<Result<Vec<usize>>>()?;
+        columns.sort_unstable();
+        let schema = Arc::new(self.schema.project(&columns)?);
+        // The table's qualifier is not known here.
+        let unqualified = unqualify(filter)?;
+        let expr = state.create_physical_expr(unqualified, &DFSchema::try_from(Arc::clone(&schema))?)?;
+        let evaluate = move |batch: &RecordBatch| evaluate_condition(&expr, &schema, batch);
+        Ok(RowPredicate { columns, evaluate: Arc::new(evaluate) })
+    }
+}
+
+fn unqualify(filter: &Expr) -> Result<Expr> {
+    use datafusion::common::tree_node::{Transformed, TreeNode};
+    let transformed = filter.clone().transform(|expr| {
+        Ok(match expr {
+            Expr::Column(column) => {
+                Transformed::yes(Expr::Column(datafusion::common::Column::new_unqualified(column.name)))
+            }
+            other => Transformed::no(other),
+        })
+    })?;
+    Ok(transformed.data)
+}
+
+fn evaluate_condition(
+    expr: &Arc<dyn PhysicalExpr>,
+    schema: &SchemaRef,
+    batch: &RecordBatch,
+) -> Result<BooleanArray, ArrowError> {
+    let batch = RecordBatch::try_new(Arc::clone(schema), batch.columns().to_vec())?;
+    let value = expr.evaluate(&batch).and_then(|value| value.into_array(batch.num_rows()));
+    let value = value.map_err(|error| ArrowError::ExternalError(Box::new(error)))?;
+    Ok(as_boolean_array(&value).map_err(|error| ArrowError::ExternalError(Box::new(error)))?.clone())
+}
+
+#[async_trait]
+impl TableProvider for ShardTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        let support = |filter: &&Expr| match self.can_evaluate(filter) {
+            true => TableProviderFilterPushDown::Exact,
+            false => TableProviderFilterPushDown::Unsupported,
+        };
+        Ok(filters.iter().map(support).collect())
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let all = (0..self.schema.fields().len()).collect();
+        let projection = projection.unwrap_or(&all);
+        let file_columns = self.set.schema.fields().len();
+        let mut columns: Vec<usize> = projection.iter().copied().filter(|&column| column < file_columns).collect();
+        columns.sort_unstable();
+        let plan = ReadPlan {
+            columns,
+            row_numbers: true,
+            predicates: filters.iter().map(|filter| self.predicate(state, filter)).collect::<Result<_>>()?,
+            batch_rows: self.batch_rows,
+            batch_bytes: self.batch_bytes,
+        };
+        let schema = Arc::new(self.schema.project(projection)?);
+        let shown: Vec<String> = filters.iter().map(ToString::to_string).collect();
+        Ok(Arc::new(ShardScanExec {
+            properties: Arc::new(PlanProperties::new(
+                EquivalenceProperties::new(Arc::clone(&schema)),
+                Partitioning::UnknownPartitioning(1),
+                EmissionType::Incremental,
+                Boundedness::Bounded,
+            )),
+            set: Arc::clone(&self.set),
+            plan,
+            schema,
+            filters: shown.join(" AND "),
+            limit,
+            counters: Arc::clone(&self.counters),
+            metrics: ExecutionPlanMetricsSet::new(),
+        }))
+    }
+}
+
+/// Reads shards in order, one row group after another, in one partition.
+#[derive(Debug)]
+pub struct ShardScanExec {
+    set: Arc<ShardSet>,
+    plan: ReadPlan,
+    schema: SchemaRef,
+    filters: String,
+    limit: Option<usize>,
+    counters: Arc<Counters>,
+    properties: Arc<PlanProperties>,
+    metrics: ExecutionPlanMetricsSet,
+}
+
+impl DisplayAs for ShardScanExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
+        let columns: Vec<&str> = self.schema.fields().iter().map(|field| field.name().as_str()).collect();
+        write!(f, "ShardScanExec: shards={}, columns=[{}]", self.set.shards.len(), columns.join(", "))?;
+        if !self.filters.is_empty() {
+            write!(f, ", filter={}", self.filters)?;
+        }
+        Ok(())
+    }
+}
+
+impl ExecutionPlan for ShardScanExec {
+    fn name(&self) -> &str {
+        "ShardScanExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        Vec::new()
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        _: Vec<Arc<dyn ExecutionPlan>>,
+        _: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn with_new_children(self: Arc<Self>, _: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn execute(&self, partition: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        // One batch waits while the next is read.
+        let mut builder = RecordBatchReceiverStreamBuilder::new(Arc::clone(&self.schema), 1);
+        let sender = builder.tx();
+        let scan = Scan {
+            set: Arc::clone(&self.set),
+            plan: self.plan.clone(),
+            schema: Arc::clone(&self.schema),
+            counters: Arc::clone(&self.counters),
+        };
+        let metrics = BaselineMetrics::new(&self.metrics, partition);
+        let limit = self.limit.unwrap_or(usize::MAX);
+        builder.spawn_blocking(move || {
+            let mut rows_left = limit;
+            scan.read_all(&mut |batch| {
+                let rows = batch.num_rows().min(rows_left);
+                rows_left -= rows;
+                metrics.record_output(rows);
+                // A closed channel means that the query was cancelled.
+                sender.blocking_send(Ok(batch.slice(0, rows))).is_ok() && rows_left > 0
+            })
+        });
+        Ok(builder.build())
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+}
+
+struct Scan {
+    set: Arc<ShardSet>,
+    plan: ReadPlan,
+    schema: SchemaRef,
+    counters: Arc<Counters>,
+}
+
+impl Scan {
+    /// Gives every batch to `take`, until it answers false.
+    fn read_all(&self, take: &mut dyn FnMut(RecordBatch) -> bool) -> Result<()> {
+        for (number, shard) in self.set.shards.iter().enumerate() {
+            let reader = ShardReader::open(shard, self.plan.clone()).map_err(into_datafusion)?;
+            for group in 0..shard.row_groups.len() {
+                let start = Instant::now();
+                let mut batches = reader.row_group(group, None).map_err(into_datafusion)?;
+                self.counters.add_busy(Stage::Read, start.elapsed());
+                loop {
+                    let start = Instant::now();
+                    let next = batches.next();
+                    self.counters.add_busy(Stage::Read, start.elapsed());
+                    let Some(batch) = next else { break };
+                    let batch = self.arrange(number, batch.map_err(into_datafusion)?)?;
+                    if !take(batch) {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The columns of the table's schema, in its order.
+    fn arrange(&self, shard: usize, batch: RecordBatch) -> Result<RecordBatch> {
+        let columns = self.schema.fields().iter().map(|field| {
+            if field.name() == SHARD {
+                let shard = ScalarValue::UInt32(u32::try_from(shard).ok());
+                return shard.to_array_of_size(batch.num_rows());
+            }
+            Ok(Arc::clone(batch.column(batch.schema_ref().index_of(field.name())?)))
+        });
+        let columns = columns.collect::<Result<Vec<_>>>()?;
+        let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        Ok(RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?)
+    }
+}

@@ -1,0 +1,178 @@
+//! One error type, sorted by who has to act.
+//!
+//! A message is a lowercase fragment that reads after "failed to". Facts (shard, row group, column, …)
+//! are context pairs, a known remedy is a hint, and the cause is kept as the source.
+
+use std::fmt;
+
+/// Who has to act on an [`Error`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The call: a flag, an expression or a combination of them.
+    Usage,
+    /// The data: a shard, a column or a row that cannot be read as asked.
+    Input,
+    /// The model directory or its files.
+    Model,
+    /// ONNX Runtime or its execution providers.
+    Runtime,
+    /// Where the result goes: it exists, is read-only or is full.
+    Output,
+    /// A limit that was set: memory, bad rows.
+    Resources,
+    /// The user stopped the run.
+    Interrupted,
+    /// A defect of this program.
+    Internal,
+}
+
+/// An error with its facts, its remedy and its cause.
+#[derive(Debug)]
+pub struct Error(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    kind: ErrorKind,
+    message: String,
+    context: Vec<(&'static str, String)>,
+    hint: Option<String>,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// `Result` with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// An error of `kind`; `message` reads after "failed to".
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self(Box::new(Inner {
+            kind,
+            message: message.into(),
+            context: Vec::new(),
+            hint: None,
+            source: None,
+        }))
+    }
+
+    /// An error in the call.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Usage, message)
+    }
+
+    /// An error in the input data.
+    pub fn input(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Input, message)
+    }
+
+    /// An error in a model directory.
+    pub fn model(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Model, message)
+    }
+
+    /// An error of ONNX Runtime.
+    pub fn runtime(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Runtime, message)
+    }
+
+    /// An error where the result is written.
+    pub fn output(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Output, message)
+    }
+
+    /// A limit was reached.
+    pub fn resources(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Resources, message)
+    }
+
+    /// A defect of this program.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Internal, message)
+    }
+
+    /// Adds a fact; shown as `name: value` on a line of its own.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl fmt::Display) -> Self {
+        self.0.context.push((name, value.to_string()));
+        self
+    }
+
+    /// Says what to do next.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// Keeps the cause.
+    #[must_use]
+    pub fn source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// Who has to act.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The whole report, several lines: what failed, the facts, the causes, the remedy.
+    pub fn report(&self) -> String {
+        let mut text = format!("failed to {}", self.0.message);
+        for (name, value) in &self.0.context {
+            text.push_str(&format!("\n  {name}: {value}"));
+        }
+        let mut cause = std::error::Error::source(self);
+        let mut last = String::new();
+        while let Some(error) = cause {
+            let line = error.to_string();
+            // A wrapper often repeats its cause word for word; one line is enough then.
+            if !last.contains(&line) {
+                text.push_str(&format!("\n  cause: {line}"));
+                last = line;
+            }
+            cause = error.source();
+        }
+        if let Some(hint) = &self.0.hint {
+            text.push_str(&format!("\n  try: {hint}"));
+        }
+        text
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)?;
+        for (position, (name, value)) in self.0.context.iter().enumerate() {
+            let open = if position == 0 { " (" } else { ", " };
+            write!(f, "{open}{name}: {value}")?;
+        }
+        if !self.0.context.is_empty() {
+            f.write_str(")")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source.as_deref().map(|source| source as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn report_names_facts_cause_and_remedy() {
+        let error = Error::input("read the Parquet footer")
+            .with("shard", "a.parquet")
+            .source(std::io::Error::other("early end"))
+            .hint("check that the download finished");
+        assert_eq!(
+            error.report(),
+            "failed to read the Parquet footer\n  shard: a.parquet\n  cause: early end\n  try: check that the download finished"
+        );
+        assert_eq!(error.to_string(), "read the Parquet footer (shard: a.parquet)");
+    }
+}

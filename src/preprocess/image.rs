@@ -1,0 +1,64 @@
+use clip_filter_pixels::{Fault, FaultKind, ImageFacts, Kernel, PixelSpec};
+
+use super::RowFault;
+use crate::schema::Status;
+
+/// Image bytes to pixels; one per thread, its buffers are reused.
+pub struct ImageKernel {
+    kernel: Kernel,
+    output_len: usize,
+    max_pixels: u64,
+}
+
+impl ImageKernel {
+    /// A kernel for `spec` that refuses images of more than `max_pixels`.
+    pub fn new(spec: PixelSpec, max_pixels: u64) -> Self {
+        let (height, width) = spec.output_size();
+        let output_len = 3 * height as usize * width as usize;
+        Self { kernel: Kernel::new(spec, max_pixels), output_len, max_pixels }
+    }
+
+    /// Numbers that one image becomes.
+    pub fn output_len(&self) -> usize {
+        self.output_len
+    }
+
+    /// Size and format from the header alone.
+    ///
+    /// # Errors
+    /// When the bytes are empty, of no supported format, damaged, or declare too many pixels.
+    pub fn probe(&self, bytes: &[u8]) -> Result<ImageFacts, RowFault> {
+        let facts = clip_filter_pixels::probe(bytes).map_err(row_fault)?;
+        let declared = u64::from(facts.width) * u64::from(facts.height);
+        if declared > self.max_pixels {
+            let reason = format!(
+                "{}x{} is {declared} pixels, over the limit of {} (--max-pixels)",
+                facts.width, facts.height, self.max_pixels
+            );
+            return Err(RowFault::new(Status::TooManyPixels, reason));
+        }
+        Ok(facts)
+    }
+
+    /// Decodes, resizes, crops and normalises.
+    ///
+    /// # Shape
+    /// `out` holds 3 x height x width numbers, [`Self::output_len`] in all.
+    ///
+    /// # Errors
+    /// When the image is damaged.
+    pub fn run(&mut self, bytes: &[u8], out: &mut [f32]) -> Result<ImageFacts, RowFault> {
+        self.kernel.run(bytes, out).map_err(row_fault)
+    }
+}
+
+fn row_fault(fault: Fault) -> RowFault {
+    let status = match fault.kind {
+        FaultKind::Empty => Status::EmptyImage,
+        FaultKind::Unsupported => Status::UnsupportedImage,
+        FaultKind::Corrupt => Status::CorruptImage,
+        FaultKind::Truncated => Status::TruncatedImage,
+        FaultKind::TooManyPixels => Status::TooManyPixels,
+    };
+    RowFault::new(status, fault.message)
+}

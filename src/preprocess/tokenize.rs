@@ -1,0 +1,263 @@
+//! Captions to token ids, as the tokenizer of the model makes them.
+//!
+//! A caption is encoded on the thread that asks: the tokenizer's own thread pool is never started.
+
+use std::fmt;
+
+use tokenizers::{PostProcessor, Tokenizer, TruncationDirection, TruncationParams, TruncationStrategy};
+
+use crate::error::{Error, Result};
+
+/// Longer captions are cut here before they are split into tokens, so that one hostile row cannot hold a
+/// worker: no context is longer than a few thousand tokens, and this is far beyond what they can hold.
+const MAX_CAPTION_BYTES: usize = 64 * 1024;
+
+/// Longest context that is believed; what a file declares beyond it is a placeholder such as 1e30.
+const MAX_CONTEXT_TOKENS: usize = 16 * 1024;
+
+/// To what length the captions of a model batch are padded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Padding {
+    /// To the longest caption of the batch. Right where padding cannot change an embedding: causal text
+    /// towers that pool at the end of the text, and those that are given an attention mask.
+    Longest,
+    /// To this many tokens, whatever the captions.
+    Fixed(usize),
+}
+
+/// Token ids of one model batch, padded to one length.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenBatch {
+    /// Captions in this batch.
+    pub rows: usize,
+    /// Tokens per caption, padding included.
+    pub length: usize,
+    /// `rows` x `length`, row-major.
+    pub ids: Vec<i64>,
+    /// 1 where a token is real, 0 where it is padding; same shape as `ids`.
+    pub mask: Vec<i64>,
+}
+
+/// How captions are cut and padded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenizeOptions {
+    /// Most tokens of a caption, special tokens included.
+    pub max_length: usize,
+    /// The token that pads, looked up in the vocabulary.
+    pub pad_token: Option<String>,
+    /// The id that pads where `pad_token` is not given or not in the vocabulary.
+    pub pad_id: i64,
+    /// To what length captions are padded.
+    pub padding: Padding,
+}
+
+impl Default for TokenizeOptions {
+    fn default() -> Self {
+        Self { max_length: 77, pad_token: None, pad_id: 0, padding: Padding::Longest }
+    }
+}
+
+/// The tokenizer of one model; cheap to share between threads.
+pub struct Tokenize {
+    tokenizer: Tokenizer,
+    max_length: usize,
+    pad_id: i64,
+    padding: Padding,
+}
+
+impl Tokenize {
+    /// A tokenizer from the bytes of a `tokenizer.json`.
+    ///
+    /// Truncation and padding that the file itself asks for are replaced by `options`.
+    ///
+    /// # Errors
+    /// When the file is damaged, or the context has no room for a token beside the special ones.
+    pub fn try_new(tokenizer_json: &[u8], options: &TokenizeOptions) -> Result<Self> {
+        let tokenizer = Tokenizer::from_bytes(tokenizer_json).map_err(|error| {
+            Error::model("read the tokenizer")
+                .with("file", "tokenizer.json")
+                .source(error)
+                .hint("check that the download of the model finished")
+        })?;
+        Self::from_tokenizer(tokenizer, options)
+    }
+
+    /// A tokenizer that is already built.
+    ///
+    /// # Errors
+    /// When the context has no room for a token beside the special ones.
+    pub fn from_tokenizer(mut tokenizer: Tokenizer, options: &TokenizeOptions) -> Result<Self> {
+        let special = tokenizer.get_post_processor().map_or(0, |post| post.added_tokens(false));
+        if options.max_length <= special || options.max_length > MAX_CONTEXT_TOKENS {
+            return Err(Error::model("use the context length of the model")
+                .with("tokens", options.max_length)
+                .with("special tokens", special)
+                .with("most", MAX_CONTEXT_TOKENS));
+        }
+        let padding = match options.padding {
+            Padding::Fixed(length) if length < options.max_length => {
+                return Err(Error::model("pad captions to a length shorter than the context")
+                    .with("padded to", length)
+                    .with("context", options.max_length));
+            }
+            padding => padding,
+        };
+        tokenizer.with_padding(None);
+        tokenizer
+            .with_truncation(Some(TruncationParams {
+                direction: TruncationDirection::Right,
+                max_length: options.max_length,
+                strategy: TruncationStrategy::LongestFirst,
+                stride: 0,
+            }))
+            .map_err(|error| Error::model("set the context length").source(error))?;
+        let pad = options.pad_token.as_ref().and_then(|token| tokenizer.token_to_id(token));
+        Ok(Self { max_length: options.max_length, pad_id: pad.map_or(options.pad_id, i64::from), padding, tokenizer })
+    }
+
+    /// Most tokens of a caption, special tokens included.
+    pub fn max_length(&self) -> usize {
+        self.max_length
+    }
+
+    /// The id that pads.
+    pub fn pad_id(&self) -> i64 {
+        self.pad_id
+    }
+
+    /// To what length captions are padded.
+    pub fn padding(&self) -> Padding {
+        self.padding
+    }
+
+    /// Token ids of each caption, special tokens included, cut to the context but not padded.
+    ///
+    /// # Errors
+    /// When the tokenizer cannot represent a caption.
+    pub fn encode(&self, captions: &[&str]) -> Result<Vec<Vec<i64>>> {
+        captions.iter().map(|caption| self.encode_one(caption)).collect()
+    }
+
+    fn encode_one(&self, caption: &str) -> Result<Vec<i64>> {
+        let caption = &caption[..caption.floor_char_boundary(MAX_CAPTION_BYTES)];
+        let encoding = self.tokenizer.encode_fast(caption, true).map_err(|error| {
+            let start = &caption[..caption.floor_char_boundary(60)];
+            Error::model("split a caption into tokens").with("caption", start).source(error)
+        })?;
+        // The post-processor keeps its special tokens, so this cuts only where a file has none to count.
+        Ok(encoding.get_ids().iter().take(self.max_length).map(|id| i64::from(*id)).collect())
+    }
+
+    /// One model batch of captions that [`Tokenize::encode`] made, padded at the end.
+    ///
+    /// # Shape
+    /// `rows.len()` x the longest row or the fixed length; at least one token, also for no row.
+    pub fn batch(&self, rows: &[&[i64]]) -> TokenBatch {
+        let longest = rows.iter().map(|row| row.len()).max().unwrap_or(0).max(1);
+        let length = match self.padding {
+            Padding::Longest => longest,
+            Padding::Fixed(length) => length.max(longest),
+        };
+        let mut ids = Vec::with_capacity(rows.len() * length);
+        let mut mask = Vec::with_capacity(rows.len() * length);
+        for row in rows {
+            ids.extend_from_slice(row);
+            mask.resize(mask.len() + row.len(), 1);
+            ids.resize(ids.len() + length - row.len(), self.pad_id);
+            mask.resize(mask.len() + length - row.len(), 0);
+        }
+        TokenBatch { rows: rows.len(), length, ids, mask }
+    }
+}
+
+impl fmt::Debug for Tokenize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tokenize")
+            .field("max_length", &self.max_length)
+            .field("pad_id", &self.pad_id)
+            .field("padding", &self.padding)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A byte-pair tokenizer with start and end tokens; `merges` and `extra` are spliced into the JSON.
+    fn bpe(merges: &str, extra: &str) -> Vec<u8> {
+        format!(
+            r#"{{"version":"1.0",{extra}"added_tokens":[
+                {{"id":0,"content":"<s>","single_word":false,"lstrip":false,"rstrip":false,"normalized":false,"special":true}},
+                {{"id":1,"content":"</s>","single_word":false,"lstrip":false,"rstrip":false,"normalized":false,"special":true}}],
+            "normalizer":{{"type":"Lowercase"}},"pre_tokenizer":{{"type":"WhitespaceSplit"}},
+            "post_processor":{{"type":"RobertaProcessing","sep":["</s>",1],"cls":["<s>",0],"trim_offsets":false,"add_prefix_space":false}},
+            "decoder":null,
+            "model":{{"type":"BPE","dropout":null,"unk_token":null,"continuing_subword_prefix":"","end_of_word_suffix":"</w>",
+            "fuse_unk":false,"vocab":{{"<s>":0,"</s>":1,"a":2,"b":3,"a</w>":4,"b</w>":5,"ab</w>":6}},"merges":[{merges}]}}}}"#
+        )
+        .into_bytes()
+    }
+
+    fn options(max_length: usize, padding: Padding) -> TokenizeOptions {
+        TokenizeOptions { max_length, padding, ..TokenizeOptions::default() }
+    }
+
+    #[test]
+    fn merges_load_as_strings_and_as_pairs() {
+        for merges in [r#""a b</w>""#, r#"["a","b</w>"]"#] {
+            let tokenize = Tokenize::try_new(&bpe(merges, ""), &options(8, Padding::Longest)).unwrap();
+            assert_eq!(tokenize.encode(&["AB a"]).unwrap(), [[0, 6, 4, 1]]);
+        }
+    }
+
+    #[test]
+    fn truncation_keeps_start_and_end_and_overrides_the_file() {
+        let own = r#""truncation":{"direction":"Left","max_length":3,"strategy":"LongestFirst","stride":0},
+            "padding":{"strategy":{"Fixed":9},"direction":"Left","pad_to_multiple_of":null,"pad_id":7,"pad_type_id":0,"pad_token":"x"},"#;
+        let tokenize = Tokenize::try_new(&bpe(r#""a b</w>""#, own), &options(5, Padding::Longest)).unwrap();
+        assert_eq!(tokenize.encode(&["a b a b a b", "a", ""]).unwrap(), [vec![0, 4, 5, 4, 1], vec![0, 4, 1], vec![0, 1]]);
+    }
+
+    #[test]
+    fn batches_are_padded_to_the_longest_or_to_the_fixed_length() {
+        let rows: [&[i64]; 2] = [&[0, 4, 1], &[0, 1]];
+        let mut chosen = options(5, Padding::Longest);
+        chosen.pad_token = Some("</s>".to_owned());
+        let longest = Tokenize::try_new(&bpe("", ""), &chosen).unwrap();
+        assert_eq!(
+            longest.batch(&rows),
+            TokenBatch { rows: 2, length: 3, ids: vec![0, 4, 1, 0, 1, 1], mask: vec![1, 1, 1, 1, 1, 0] }
+        );
+        chosen.padding = Padding::Fixed(5);
+        chosen.pad_token = Some("<none>".to_owned());
+        chosen.pad_id = 9;
+        let fixed = Tokenize::try_new(&bpe("", ""), &chosen).unwrap();
+        let batch = fixed.batch(&rows);
+        assert_eq!((batch.length, batch.ids), (5, vec![0, 4, 1, 9, 9, 0, 1, 9, 9, 9]));
+        assert_eq!(fixed.batch(&[]), TokenBatch { rows: 0, length: 5, ids: vec![], mask: vec![] });
+    }
+
+    #[test]
+    fn a_context_without_room_is_refused() {
+        for (length, padding) in [(0, Padding::Longest), (2, Padding::Longest), (8, Padding::Fixed(7)), (1 << 40, Padding::Longest)] {
+            let error = Tokenize::try_new(&bpe("", ""), &options(length, padding)).unwrap_err();
+            assert_eq!(error.kind(), crate::error::ErrorKind::Model);
+        }
+    }
+
+    #[test]
+    fn damaged_files_are_errors() {
+        for bytes in [&b""[..], b"{}", b"[1]", b"{\"model\":{\"type\":\"BPE\"}}", b"\xff\xfe"] {
+            assert!(Tokenize::try_new(bytes, &TokenizeOptions::default()).is_err());
+        }
+    }
+
+    #[test]
+    fn a_huge_caption_is_cut_before_it_costs_time() {
+        let tokenize = Tokenize::try_new(&bpe("", ""), &options(77, Padding::Longest)).unwrap();
+        let caption = "a é ".repeat(1 << 22);
+        let rows = tokenize.encode(&[&caption]).unwrap();
+        assert_eq!(rows[0].len(), 77);
+    }
+}

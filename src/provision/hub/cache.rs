@@ -1,0 +1,245 @@
+//! The hub's cache on disk, laid out as Python's `huggingface_hub` does, and our record of what is whole.
+//!
+//! ```text
+//! <hub cache>/models--org--name/refs/main                 the commit
+//!                              /blobs/<etag>              the contents
+//!                              /snapshots/<commit>/<path> links to them
+//! <cache>/hub/models--org--name/main.auto.json            our record
+//! ```
+
+use std::{
+    fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    super::{Surroundings, fetch::sha256},
+    HubFile, HubModel, HubSpec,
+    choice::{Choice, NoChoice, choose},
+    hub_error,
+};
+use crate::error::{Error, Result};
+
+/// One model's part of the cache.
+pub(super) struct ModelCache<'a> {
+    spec: &'a HubSpec,
+    /// The root of the hub's cache.
+    #[cfg(feature = "hub")]
+    pub(super) root: PathBuf,
+    repo: PathBuf,
+    record: PathBuf,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Record {
+    revision: String,
+    precision: String,
+    files: Vec<HubFile>,
+}
+
+impl<'a> ModelCache<'a> {
+    pub(super) fn new(surroundings: &Surroundings, spec: &'a HubSpec) -> Result<Self> {
+        let folder = format!("models--{}", spec.repo.replace('/', "--"));
+        let own = surroundings.cache.join("hub");
+        let root = surroundings
+            .hub_cache
+            .clone()
+            .unwrap_or_else(|| own.clone());
+        // The hub client asserts that all of its paths are absolute.
+        let root = std::path::absolute(&root).map_err(|error| {
+            hub_error("find the hub's cache", spec)
+                .with("path", root.display())
+                .source(error)
+        })?;
+        let revision = spec.revision_name().replace('/', "--");
+        let precision = spec.wanted_precision().unwrap_or("auto");
+        let record = own
+            .join(&folder)
+            .join(format!("{revision}.{precision}.json"));
+        Ok(Self {
+            spec,
+            repo: root.join(folder),
+            root,
+            record,
+        })
+    }
+
+    pub(super) fn snapshot(&self, commit: &str) -> PathBuf {
+        self.repo.join("snapshots").join(commit)
+    }
+
+    #[cfg(feature = "hub")]
+    pub(super) fn blob(&self, etag: &str) -> PathBuf {
+        self.repo.join("blobs").join(etag)
+    }
+
+    /// What was fetched before, if every file of it still has its size.
+    pub(super) fn recorded(&self) -> Option<HubModel> {
+        let record: Record = serde_json::from_slice(&fs::read(&self.record).ok()?).ok()?;
+        let directory = self.snapshot(&record.revision);
+        let whole = record.files.iter().all(|file| {
+            let size = fs::metadata(directory.join(&file.name)).map(|metadata| metadata.len());
+            size.is_ok_and(|size| size == file.bytes)
+        });
+        let Record {
+            revision,
+            precision,
+            files,
+        } = record;
+        whole.then_some(HubModel {
+            directory,
+            revision,
+            precision,
+            files,
+        })
+    }
+
+    /// What Python (or an earlier run with other wishes) has left here, without asking the hub.
+    ///
+    /// What the repository holds beyond it cannot be known, so a graph whose weights lie in a second file
+    /// that was not downloaded shows only when it is loaded.
+    pub(super) fn offline(&self) -> Result<HubModel> {
+        let missing = |what: String| {
+            let name = self.spec;
+            hub_error(
+                "find the model in the cache, and --offline forbids to fetch it",
+                name,
+            )
+            .with("cache", self.repo.display())
+            .with("missing", what)
+            .hint(format!(
+                "run once with a network: `clip-filter --model {name} …` without --offline"
+            ))
+        };
+        let commit = self
+            .commit()
+            .ok_or_else(|| missing(format!("revision {}", self.spec.revision_name())))?;
+        let directory = self.snapshot(&commit);
+        let mut paths = Vec::new();
+        list(&directory, "", &mut paths)
+            .map_err(|error| missing(format!("the snapshot of commit {commit} ({error})")))?;
+        let choice = choose(&paths, self.spec.wanted_precision())
+            .map_err(|none| missing(describe(&none)))?;
+        let has = |name: &str| paths.iter().any(|path| path == name);
+        if !has("tokenizer.json") {
+            return Err(missing("tokenizer.json".to_owned()));
+        }
+        if !has("config.json") && !has("open_clip_config.json") {
+            return Err(missing("config.json".to_owned()));
+        }
+        self.finish(commit, choice)
+    }
+
+    /// The commit that the cache knows for the wanted revision.
+    fn commit(&self) -> Option<String> {
+        let revision = self.spec.revision_name();
+        let named = fs::read_to_string(self.repo.join("refs").join(revision)).ok();
+        let commit = named
+            .unwrap_or_else(|| revision.to_owned())
+            .trim()
+            .to_owned();
+        is_commit(&commit).then_some(commit)
+    }
+
+    /// Hashes the chosen files and writes the record.
+    pub(super) fn finish(&self, commit: String, choice: Choice) -> Result<HubModel> {
+        let directory = self.snapshot(&commit);
+        let mut files = Vec::with_capacity(choice.files.len());
+        for name in choice.files {
+            let path = directory.join(&name);
+            let file =
+                fs::metadata(&path).and_then(|metadata| Ok((metadata.len(), sha256(&path)?)));
+            let (bytes, sha256) = file.map_err(|error| {
+                hub_error("read a file of the model", self.spec)
+                    .with("path", path.display())
+                    .source(error)
+            })?;
+            files.push(HubFile {
+                name,
+                bytes,
+                sha256,
+            });
+        }
+        let record = Record {
+            revision: commit,
+            precision: choice.precision,
+            files,
+        };
+        self.write(&record).map_err(|error| {
+            Error::output("write into the cache")
+                .with("path", self.record.display())
+                .source(error)
+        })?;
+        let Record {
+            revision,
+            precision,
+            files,
+        } = record;
+        Ok(HubModel {
+            directory,
+            revision,
+            precision,
+            files,
+        })
+    }
+
+    fn write(&self, record: &Record) -> io::Result<()> {
+        let parent = self.record.parent().unwrap_or(&self.record);
+        fs::create_dir_all(parent)?;
+        let mut file = tempfile::NamedTempFile::new_in(parent)?;
+        file.write_all(&serde_json::to_vec_pretty(record)?)?;
+        file.as_file().sync_all()?;
+        file.persist(&self.record)?;
+        Ok(())
+    }
+
+    /// Says which commit a branch or a tag is, so that an offline run and Python find it.
+    #[cfg(feature = "hub")]
+    pub(super) fn name_commit(&self, commit: &str) -> Result<()> {
+        let path = self.repo.join("refs").join(self.spec.revision_name());
+        let parent = path.parent().unwrap_or(&path);
+        fs::create_dir_all(parent)
+            .and_then(|()| fs::write(&path, commit))
+            .map_err(|error| {
+                Error::output("write into the cache")
+                    .with("path", path.display())
+                    .source(error)
+            })
+    }
+}
+
+/// A full commit: 40 hexadecimal digits.
+pub(super) fn is_commit(text: &str) -> bool {
+    text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// In words, for an error.
+pub(super) fn describe(none: &NoChoice) -> String {
+    match none {
+        NoChoice::NoGraphs => {
+            "ONNX graphs (onnx/vision_model.onnx and onnx/text_model.onnx)".to_owned()
+        }
+        NoChoice::OtherPrecisions(there) => {
+            format!("this precision; there is {}", there.join(", "))
+        }
+    }
+}
+
+/// The files below a directory, as paths of the repository.
+fn list(directory: &Path, prefix: &str, paths: &mut Vec<String>) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        // Follows links, so that one whose content is gone counts as missing.
+        match fs::metadata(entry.path()) {
+            Ok(metadata) if metadata.is_dir() => list(&entry.path(), &format!("{name}/"), paths)?,
+            Ok(_) => paths.push(name),
+            Err(_) => {}
+        }
+    }
+    paths.sort();
+    Ok(())
+}

@@ -1,0 +1,127 @@
+//! What a run did: counts, times per stage, and the summary built from them.
+
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use serde::Serialize;
+
+use crate::encode::ModelCard;
+
+/// A stage whose busy time is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Pages read and decompressed.
+    Read,
+    /// Images decoded and resized, captions tokenised.
+    Decode,
+    /// Both towers.
+    Encode,
+    /// The selected rows read again and written.
+    Write,
+}
+
+impl Stage {
+    const ALL: [Stage; 4] = [Stage::Read, Stage::Decode, Stage::Encode, Stage::Write];
+
+    /// The name that summaries show.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Stage::Read => "read",
+            Stage::Decode => "decode",
+            Stage::Encode => "encode",
+            Stage::Write => "write",
+        }
+    }
+}
+
+/// Counters that workers add to while a run goes on; all are totals over threads.
+#[derive(Debug, Default)]
+pub struct Counters {
+    busy_nanos: [AtomicU64; 4],
+    /// Rows of all shards.
+    pub rows_total: AtomicU64,
+    /// Rows that have left the encode operator.
+    pub rows_done: AtomicU64,
+    /// Bad rows among them.
+    pub rows_bad: AtomicU64,
+    /// Rows written.
+    pub rows_written: AtomicU64,
+    /// Images decoded.
+    pub images_decoded: AtomicU64,
+    /// Distinct captions encoded, summed over batches.
+    pub captions_encoded: AtomicU64,
+    /// Calls of a tower.
+    pub model_batches: AtomicU64,
+}
+
+impl Counters {
+    /// Adds busy time of one thread to `stage`.
+    pub fn add_busy(&self, stage: Stage, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.busy_nanos[stage as usize].fetch_add(nanos, Ordering::Relaxed);
+    }
+
+    /// Busy time of `stage`, summed over its threads.
+    pub fn busy(&self, stage: Stage) -> Duration {
+        Duration::from_nanos(self.busy_nanos[stage as usize].load(Ordering::Relaxed))
+    }
+
+    /// The stage with the largest busy time per thread; `threads` says how many each stage has.
+    pub fn limiting_stage(&self, threads: impl Fn(Stage) -> usize) -> Stage {
+        let share = |stage: Stage| self.busy(stage).as_secs_f64() / threads(stage).max(1) as f64;
+        Stage::ALL
+            .into_iter()
+            .max_by(|a, b| share(*a).total_cmp(&share(*b)))
+            .unwrap_or(Stage::Encode)
+    }
+}
+
+/// Bad rows by status name.
+pub type BadRows = BTreeMap<&'static str, u64>;
+
+/// The result of a run. `rows_kept + rows_cut + rows_bad == rows_in`, always.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunReport {
+    /// Rows of all shards.
+    pub rows_in: u64,
+    /// Good rows that were selected.
+    pub rows_kept: u64,
+    /// Rows that a condition, a threshold or the budget left out.
+    pub rows_cut: u64,
+    /// Rows that could not be scored.
+    pub rows_bad: u64,
+    /// The bad rows by reason.
+    pub bad: BadRows,
+    /// Rows written: the kept ones, and the bad ones under `--on-error keep`.
+    pub rows_written: u64,
+    /// Rows scored per second of the scoring pass.
+    pub pairs_per_sec: f64,
+    /// The stage that was busiest.
+    pub limiting_stage: &'static str,
+    /// Busy seconds by stage, summed over threads.
+    pub stage_busy_secs: BTreeMap<&'static str, f64>,
+    /// Largest resident set of the process, where the system tells it.
+    pub peak_rss_bytes: Option<u64>,
+    /// Wall seconds of the whole run.
+    pub seconds: f64,
+    /// What selected the rows, in one line.
+    pub selection: String,
+    /// Lowest `clip_score` among the kept rows.
+    pub lowest_kept_score: Option<f32>,
+    /// The model that scored.
+    pub model: ModelCard,
+    /// Files written, empty for a dry run.
+    pub outputs: Vec<String>,
+    /// What the reader should know, one line each.
+    pub warnings: Vec<String>,
+}
+
+impl RunReport {
+    /// Busy seconds by stage name.
+    pub fn busy_by_stage(counters: &Counters) -> BTreeMap<&'static str, f64> {
+        Stage::ALL.into_iter().map(|stage| (stage.as_str(), counters.busy(stage).as_secs_f64())).collect()
+    }
+}

@@ -1,0 +1,5 @@
+//! Kernels over embeddings.
+
+mod alignment;
+
+pub use alignment::cosine;

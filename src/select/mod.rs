@@ -1,0 +1,7 @@
+//! Which rows stay: an exact budget over a score, and the result as a value.
+
+mod budget;
+mod selection;
+
+pub use budget::{Cut, Keep, ScoreHistogram};
+pub use selection::{Selection, SelectionBuilder};

@@ -1,0 +1,115 @@
+use std::collections::HashMap;
+
+use arrow::datatypes::{DataType, Schema};
+use serde_json::{Value, json};
+
+use crate::report::ModelCard;
+
+/// Key of the metadata that HF `datasets` writes and reads.
+const HUGGINGFACE: &str = "huggingface";
+
+/// What makes an output citable.
+#[derive(Debug, Clone)]
+pub struct Provenance {
+    /// The model that scored.
+    pub model: ModelCard,
+    /// The command line.
+    pub command: String,
+    /// What selected the rows.
+    pub selection: String,
+}
+
+impl Provenance {
+    /// File-level key-value pairs.
+    fn pairs(&self) -> [(String, String); 4] {
+        let pair = |key: &str, value: String| (format!("clip_filter.{key}"), value);
+        [
+            pair("version", env!("CARGO_PKG_VERSION").to_owned()),
+            pair("model", serde_json::to_string(&self.model).unwrap_or_default()),
+            pair("selection", self.selection.clone()),
+            pair("command", self.command.clone()),
+        ]
+    }
+
+    /// Metadata of an added column.
+    pub fn of_column(&self) -> HashMap<String, String> {
+        let pair = |key: &str, value: &str| (format!("clip_filter.{key}"), value.to_owned());
+        HashMap::from([
+            pair("model", &self.model.name),
+            pair("model_sha256", &self.model.fingerprint),
+            pair("precision", &self.model.precision),
+        ])
+    }
+}
+
+/// The input's key-value pairs with provenance added; `huggingface` features gain the `added` columns.
+pub fn output_metadata(
+    input: &HashMap<String, String>,
+    added: &Schema,
+    provenance: &Provenance,
+) -> Vec<(String, String)> {
+    let mut pairs: Vec<(String, String)> = input
+        .iter()
+        // Provenance of an earlier run describes that run's output, not this one's.
+        .filter(|(key, _)| !key.starts_with("clip_filter."))
+        .map(|(key, value)| {
+            let value = match key.as_str() {
+                HUGGINGFACE => extend_features(value, added).unwrap_or_else(|| value.clone()),
+                _ => value.clone(),
+            };
+            (key.clone(), value)
+        })
+        .collect();
+    pairs.extend(provenance.pairs());
+    pairs.sort();
+    pairs
+}
+
+/// `None` where the text is not what `datasets` writes; it is then kept as it is.
+fn extend_features(text: &str, added: &Schema) -> Option<String> {
+    let mut value: Value = serde_json::from_str(text).ok()?;
+    let features = value.pointer_mut("/info/features")?.as_object_mut()?;
+    for field in added.fields() {
+        features.insert(field.name().clone(), feature(field.data_type()));
+    }
+    Some(value.to_string())
+}
+
+fn feature(data_type: &DataType) -> Value {
+    match data_type {
+        DataType::List(element) => json!({ "feature": feature(element.data_type()), "_type": "Sequence" }),
+        other => {
+            let dtype = match other {
+                DataType::Float32 => "float32",
+                DataType::UInt32 => "uint32",
+                _ => "string",
+            };
+            json!({ "dtype": dtype, "_type": "Value" })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::Field;
+
+    use super::*;
+
+    #[test]
+    fn features_gain_the_added_columns() {
+        let text = r#"{"info": {"features": {"image": {"_type": "Image"}}}}"#;
+        let added = Schema::new(vec![
+            Field::new("clip_score", DataType::Float32, true),
+            Field::new("e", DataType::List(Field::new("element", DataType::Float32, true).into()), true),
+        ]);
+        let extended: Value = serde_json::from_str(&extend_features(text, &added).unwrap()).unwrap();
+        let expected = json!({"info": {"features": {
+            "image": {"_type": "Image"},
+            "clip_score": {"dtype": "float32", "_type": "Value"},
+            "e": {"feature": {"dtype": "float32", "_type": "Value"}, "_type": "Sequence"},
+        }}});
+        assert_eq!(extended, expected);
+        assert_eq!(extend_features("not json", &added), None);
+        assert_eq!(extend_features("{}", &added), None);
+    }
+}

@@ -1,0 +1,173 @@
+use std::{fs::File, path::PathBuf, sync::Arc};
+
+use arrow::{
+    array::RecordBatch,
+    datatypes::{DataType, Field, Schema, SchemaRef},
+};
+use parquet::{
+    arrow::{ARROW_SCHEMA_META_KEY, ArrowWriter, arrow_writer::ArrowWriterOptions, encode_arrow_schema},
+    basic::{Compression, ZstdLevel},
+    file::{
+        metadata::KeyValue,
+        properties::{EnabledStatistics, WriterProperties},
+    },
+    schema::types::ColumnPath,
+};
+
+use super::Staged;
+use crate::error::{Error, Result};
+
+/// Values written between two looks at the page size. With the usual 1,024 a page of 100 kB images would
+/// be 100 MB, and a reader that wants one row of it would read them all.
+const VALUES_PER_PAGE_CHECK: usize = 32;
+/// A directory's file is closed at this size.
+const PART_BYTES: usize = 1 << 30;
+
+/// A column that is written after the input's own.
+pub type AddedField = Field;
+
+/// How the output is laid out.
+#[derive(Debug, Clone)]
+pub struct WriterPolicy {
+    /// The input's schema, with the types its writer declared.
+    pub input: SchemaRef,
+    /// The columns added.
+    pub added: Vec<AddedField>,
+    /// Name of the image column, whose bytes are stored as they are: they are compressed already.
+    pub image: String,
+    /// Codec of the other columns.
+    pub compression: Compression,
+    /// A row group is closed at this size.
+    pub row_group_bytes: u64,
+    /// Key-value metadata of every file.
+    pub metadata: Vec<(String, String)>,
+}
+
+impl WriterPolicy {
+    /// What readers are told the columns are: the input's declared types, then the added ones.
+    fn declared_schema(&self) -> Schema {
+        let fields: Vec<_> =
+            self.input.fields().iter().cloned().chain(self.added.iter().cloned().map(Arc::new)).collect();
+        Schema::new(fields)
+    }
+
+    fn properties(&self) -> WriterProperties {
+        let mut metadata: Vec<KeyValue> =
+            self.metadata.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())).collect();
+        // Batches hold views, which share the Parquet type of the plain columns they came from.
+        let declared = encode_arrow_schema(&self.declared_schema());
+        metadata.push(KeyValue::new(ARROW_SCHEMA_META_KEY.to_owned(), declared));
+        let codec = match self.compression {
+            Compression::UNCOMPRESSED => Compression::UNCOMPRESSED,
+            Compression::SNAPPY => Compression::SNAPPY,
+            Compression::LZ4_RAW => Compression::LZ4_RAW,
+            _ => Compression::ZSTD(ZstdLevel::default()),
+        };
+        let mut builder = WriterProperties::builder()
+            .set_compression(codec)
+            .set_key_value_metadata(Some(metadata))
+            .set_write_batch_size(VALUES_PER_PAGE_CHECK)
+            .set_max_row_group_bytes(usize::try_from(self.row_group_bytes).ok());
+        for path in self.opaque_columns() {
+            builder = builder
+                .set_column_compression(path.clone(), Compression::UNCOMPRESSED)
+                .set_column_dictionary_enabled(path.clone(), false)
+                .set_column_statistics_enabled(path, EnabledStatistics::None);
+        }
+        builder.build()
+    }
+
+    /// Image bytes and embeddings: neither a codec nor a dictionary nor statistics help them.
+    fn opaque_columns(&self) -> Vec<ColumnPath> {
+        let image = self.input.fields().iter().find(|field| *field.name() == self.image);
+        let image = image.map(|field| match field.data_type() {
+            DataType::Struct(_) => vec![field.name().clone(), "bytes".to_owned()],
+            _ => vec![field.name().clone()],
+        });
+        let embeddings = self
+            .added
+            .iter()
+            .filter(|field| matches!(field.data_type(), DataType::List(_)))
+            .map(|field| vec![field.name().clone(), "list".to_owned(), "element".to_owned()]);
+        image.into_iter().chain(embeddings).map(ColumnPath::new).collect()
+    }
+}
+
+/// Writes batches into the files of a [`Staged`] output.
+pub struct DatasetWriter {
+    staged: Staged,
+    policy: WriterPolicy,
+    schema: SchemaRef,
+    open: Option<ArrowWriter<File>>,
+    parts: usize,
+}
+
+impl DatasetWriter {
+    /// A writer for batches of `schema`, which holds the input's columns as they are read and the added ones.
+    ///
+    /// # Errors
+    /// When the first file cannot be made.
+    pub fn create(staged: Staged, policy: WriterPolicy, schema: SchemaRef) -> Result<Self> {
+        let mut writer = Self { staged, policy, schema, open: None, parts: 0 };
+        // An output without rows is still a file with columns.
+        writer.open = Some(writer.start_part()?);
+        Ok(writer)
+    }
+
+    /// Appends rows.
+    ///
+    /// # Errors
+    /// When the disk is full.
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        let mut writer = match self.open.take() {
+            Some(writer) => writer,
+            None => self.start_part()?,
+        };
+        writer.write(batch).map_err(|error| self.failed(error))?;
+        let size = writer.bytes_written() + writer.in_progress_size();
+        if self.staged.takes_parts() && size >= PART_BYTES {
+            self.end_part(writer)?;
+        } else {
+            self.open = Some(writer);
+        }
+        Ok(())
+    }
+
+    /// Syncs all files and puts them under their final names.
+    ///
+    /// # Errors
+    /// When the disk is full or renaming fails.
+    pub fn commit(mut self) -> Result<Vec<PathBuf>> {
+        if let Some(writer) = self.open.take() {
+            self.end_part(writer)?;
+        }
+        self.staged.commit(self.parts)
+    }
+
+    fn start_part(&mut self) -> Result<ArrowWriter<File>> {
+        let path = self.staged.part(self.parts);
+        self.parts += 1;
+        let file = File::create(&path).map_err(|error| self.failed(error))?;
+        let options =
+            ArrowWriterOptions::new().with_properties(self.policy.properties()).with_skip_arrow_metadata(true);
+        ArrowWriter::try_new_with_options(file, Arc::clone(&self.schema), options)
+            .map_err(|error| self.failed(error))
+    }
+
+    fn end_part(&self, writer: ArrowWriter<File>) -> Result<()> {
+        let file = {
+            let mut writer = writer;
+            writer.finish().map_err(|error| self.failed(error))?;
+            writer.inner().try_clone().map_err(|error| self.failed(error))?
+        };
+        file.sync_all().map_err(|error| self.failed(error))
+    }
+
+    fn failed(&self, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+        Error::output("write the output")
+            .with("file", self.staged.part(self.parts.saturating_sub(1)).display())
+            .source(error)
+            .hint("free space there, or write elsewhere; the input is untouched")
+    }
+}
+

@@ -1,0 +1,253 @@
+use arrow::datatypes::{DataType, FieldRef, Schema};
+
+use crate::error::{Error, Result};
+
+/// Names of image columns, most usual first: HF datasets, then img2dataset's.
+const IMAGE_NAMES: [&str; 6] = ["image", "image_bytes", "jpg", "jpeg", "png", "webp"];
+/// Names of caption columns: HF and DataComp, img2dataset, LAION, webdataset.
+const TEXT_NAMES: [&str; 4] = ["text", "caption", "TEXT", "txt"];
+/// Names of key columns, for the rejects file: DataComp, img2dataset, COYO, LAION, webdataset.
+const KEY_NAMES: [&str; 5] = ["uid", "key", "id", "SAMPLE_ID", "__key__"];
+
+/// Columns the caller named; `None` is detected.
+#[derive(Debug, Clone, Default)]
+pub struct ColumnChoice {
+    /// `--image-column`.
+    pub image: Option<String>,
+    /// `--text-column`.
+    pub text: Option<String>,
+}
+
+/// How an image column holds its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImageLayout {
+    /// The encoded image itself.
+    Bytes,
+    /// HF: a struct with `bytes` and perhaps `path`, either of which may be null.
+    Struct,
+}
+
+/// Which columns of a shard hold the image, the caption and the key.
+#[derive(Debug, Clone)]
+pub struct ColumnBinding {
+    /// Name of the image column.
+    pub image: String,
+    /// How it holds its bytes.
+    pub layout: ImageLayout,
+    /// Name of the caption column.
+    pub text: String,
+    /// Name of the key column, if there is one.
+    pub key: Option<String>,
+}
+
+impl ColumnBinding {
+    /// Finds the columns of `schema`.
+    ///
+    /// # Errors
+    /// When none or several columns can be meant, or a named one is missing or of another type.
+    pub fn detect(schema: &Schema, choice: &ColumnChoice) -> Result<Self> {
+        let image = find(schema, choice.image.as_deref(), &IMAGE_NAMES, &IMAGE)?;
+        let text = find(schema, choice.text.as_deref(), &TEXT_NAMES, &TEXT)?;
+        let layout = match image.data_type() {
+            DataType::Struct(_) => ImageLayout::Struct,
+            _ => ImageLayout::Bytes,
+        };
+        let key = KEY_NAMES.iter().find(|name| schema.index_of(name).is_ok());
+        Ok(Self {
+            image: image.name().clone(),
+            layout,
+            text: text.name().clone(),
+            key: key.map(|name| (*name).to_owned()),
+        })
+    }
+}
+
+/// What is sought, in the words of the error.
+struct Sought {
+    what: &'static str,
+    flag: &'static str,
+    types: &'static str,
+    fits: fn(&DataType) -> bool,
+}
+
+const IMAGE: Sought = Sought {
+    what: "image",
+    flag: "--image-column",
+    types: "binary, or struct<bytes: binary, path: string>",
+    fits: is_image,
+};
+
+const TEXT: Sought = Sought {
+    what: "text",
+    flag: "--text-column",
+    types: "string",
+    fits: is_text,
+};
+
+fn find<'a>(
+    schema: &'a Schema,
+    named: Option<&str>,
+    usual: &[&str],
+    sought: &Sought,
+) -> Result<&'a FieldRef> {
+    if let Some(name) = named {
+        return find_named(schema, name, sought);
+    }
+    let fitting: Vec<&FieldRef> = usual
+        .iter()
+        .filter_map(|name| schema.fields().iter().find(|field| field.name() == name))
+        .filter(|field| (sought.fits)(field.data_type()))
+        .collect();
+    match fitting.as_slice() {
+        [one] => Ok(one),
+        [] => Err(Error::input(format!("find the {} column", sought.what))
+            .with("looked for", usual.join(", "))
+            .with("of type", sought.types)
+            .with("columns", columns(schema))
+            .hint(format!("name it with {} NAME", sought.flag))),
+        several => {
+            let names: Vec<&str> = several.iter().map(|field| field.name().as_str()).collect();
+            Err(Error::input(format!("choose the {} column: several fit", sought.what))
+                .with("they are", names.join(", "))
+                .hint(format!("{} {}", sought.flag, names[0])))
+        }
+    }
+}
+
+fn find_named<'a>(schema: &'a Schema, name: &str, sought: &Sought) -> Result<&'a FieldRef> {
+    let Some(field) = schema.fields().iter().find(|field| field.name() == name) else {
+        let error = Error::usage(format!("find the {} column '{name}'", sought.what))
+            .with("columns", columns(schema));
+        return Err(match nearest(schema, name) {
+            Some(close) => error.hint(format!("{} {close}", sought.flag)),
+            None => error,
+        });
+    };
+    if !(sought.fits)(field.data_type()) {
+        return Err(Error::usage(format!("use '{name}' as the {} column", sought.what))
+            .with("its type", field.data_type())
+            .with("expected", sought.types));
+    }
+    Ok(field)
+}
+
+/// The column of `schema` whose name is within two edits of `name`.
+fn nearest<'a>(schema: &'a Schema, name: &str) -> Option<&'a str> {
+    schema
+        .fields()
+        .iter()
+        .map(|field| (edits(&field.name().to_lowercase(), &name.to_lowercase()), field.name().as_str()))
+        .filter(|(distance, _)| *distance <= 2)
+        .min()
+        .map(|(_, close)| close)
+}
+
+fn edits(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, cb) in b.iter().enumerate() {
+            let substituted = diagonal + usize::from(ca != *cb);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+fn columns(schema: &Schema) -> String {
+    let shown: Vec<String> =
+        schema.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type())).collect();
+    shown.join(", ")
+}
+
+fn is_bytes(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Binary | DataType::LargeBinary | DataType::BinaryView)
+}
+
+fn is_image(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Struct(fields) => {
+            fields.iter().any(|field| field.name() == "bytes" && is_bytes(field.data_type()))
+        }
+        other => is_bytes(other),
+    }
+}
+
+fn is_text(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Dictionary(_, values) => is_text(values),
+        other => matches!(other, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::Field;
+
+    use super::*;
+
+    fn schema(columns: &[(&str, DataType)]) -> Schema {
+        Schema::new(
+            columns
+                .iter()
+                .map(|(name, data_type)| Field::new(*name, data_type.clone(), true))
+                .collect::<Vec<_>>(),
+        )
+    }
+
+    fn hf_image() -> DataType {
+        DataType::Struct(
+            vec![Field::new("bytes", DataType::Binary, true), Field::new("path", DataType::Utf8, true)].into(),
+        )
+    }
+
+    #[test]
+    fn every_usual_layout_is_found() {
+        let cases = [
+            (("image", hf_image()), ("text", DataType::Utf8), ImageLayout::Struct),
+            (("jpg", DataType::Binary), ("caption", DataType::LargeUtf8), ImageLayout::Bytes),
+            (("webp", DataType::LargeBinary), ("TEXT", DataType::Utf8View), ImageLayout::Bytes),
+            (("image_bytes", DataType::BinaryView), ("txt", DataType::Utf8), ImageLayout::Bytes),
+        ];
+        for (image, text, layout) in cases {
+            let binding =
+                ColumnBinding::detect(&schema(&[image.clone(), text.clone()]), &ColumnChoice::default()).unwrap();
+            assert_eq!((binding.image.as_str(), binding.text.as_str()), (image.0, text.0));
+            assert_eq!(binding.layout, layout);
+        }
+    }
+
+    #[test]
+    fn several_captions_ask_for_a_choice() {
+        let schema = schema(&[
+            ("image", DataType::Binary),
+            ("text", DataType::Utf8),
+            ("caption", DataType::Utf8),
+        ]);
+        let error = ColumnBinding::detect(&schema, &ColumnChoice::default()).unwrap_err();
+        assert_eq!(
+            error.report(),
+            "failed to choose the text column: several fit\n  they are: text, caption\n  try: --text-column text"
+        );
+        let choice = ColumnChoice { text: Some("caption".into()), image: None };
+        assert_eq!(ColumnBinding::detect(&schema, &choice).unwrap().text, "caption");
+    }
+
+    #[test]
+    fn a_misspelt_column_suggests_the_nearest() {
+        let schema = schema(&[("picture", DataType::Binary), ("text", DataType::Utf8)]);
+        let choice = ColumnChoice { image: Some("pictre".into()), text: None };
+        let error = ColumnBinding::detect(&schema, &choice).unwrap_err();
+        assert!(error.report().ends_with("try: --image-column picture"), "{}", error.report());
+    }
+
+    #[test]
+    fn a_string_image_is_no_image() {
+        let schema = schema(&[("image", DataType::Utf8), ("text", DataType::Utf8)]);
+        let error = ColumnBinding::detect(&schema, &ColumnChoice::default()).unwrap_err();
+        assert!(error.report().contains("columns: image Utf8, text Utf8"), "{}", error.report());
+    }
+}

@@ -1,0 +1,11 @@
+//! Shards: what the arguments name, which columns hold image and caption, and rows read page by page.
+
+mod columns;
+mod expand;
+mod read;
+mod shard;
+
+pub use columns::{ColumnBinding, ColumnChoice, ImageLayout};
+pub use expand::expand;
+pub use read::{ReadPlan, RowPredicate, ShardReader, view_schema};
+pub use shard::{Shard, ShardSet, open_file};

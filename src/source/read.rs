@@ -1,0 +1,192 @@
+use std::{fs::File, sync::Arc};
+
+use arrow::{
+    array::{BooleanArray, RecordBatch},
+    datatypes::{DataType, Field, Fields, Schema, SchemaRef},
+    error::ArrowError,
+};
+use parquet::{
+    arrow::{
+        ProjectionMask, RowNumber,
+        arrow_reader::{
+            ArrowPredicateFn, ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
+            ParquetRecordBatchReaderBuilder, RowFilter, RowSelection, RowSelectionPolicy,
+        },
+    },
+    file::metadata::PageIndexPolicy,
+};
+
+use super::{Shard, open_file};
+use crate::{
+    error::{Error, Result},
+    schema::ROW,
+};
+
+/// A condition on some columns, evaluated before the others are read.
+#[derive(Clone)]
+pub struct RowPredicate {
+    /// Positions of its columns in the shard's schema, ascending.
+    pub columns: Vec<usize>,
+    /// True for the rows that pass; its batches hold `columns` in that order.
+    pub evaluate: Arc<dyn Fn(&RecordBatch) -> Result<BooleanArray, ArrowError> + Send + Sync>,
+}
+
+/// What is read of a shard, and in what portions.
+#[derive(Clone, Default)]
+pub struct ReadPlan {
+    /// Positions of the wanted columns in the shard's schema, ascending.
+    pub columns: Vec<usize>,
+    /// Adds the row's position in the shard as a last column named [`ROW`], `i64`.
+    pub row_numbers: bool,
+    /// Rows are dropped before the wanted columns are read.
+    pub predicates: Vec<RowPredicate>,
+    /// Most rows in a batch.
+    pub batch_rows: usize,
+    /// Most bytes in a batch, judged by the average row of its row group.
+    pub batch_bytes: u64,
+}
+
+/// Reads a shard row group by row group, holding one page per column at a time.
+///
+/// Byte and string columns come as views (see [`view_schema`]), so image bytes are not copied out of
+/// their page. The whole column chunk is never in memory: a 1 GB row group costs what its largest page does.
+pub struct ShardReader {
+    file: File,
+    footer: ArrowReaderMetadata,
+    plan: ReadPlan,
+    shard: Shard,
+}
+
+impl ShardReader {
+    /// Opens `shard`, with its page offsets if the file has them.
+    ///
+    /// # Errors
+    /// When the file cannot be opened or its footer has changed its mind since [`super::ShardSet::open`].
+    pub fn open(shard: &Shard, plan: ReadPlan) -> Result<Self> {
+        let file = open_file(&shard.path)?;
+        let failed =
+            |error| Error::input("read the Parquet footer").with("shard", shard.path.display()).source(error);
+        let plain = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(failed)?;
+        let mut options = ArrowReaderOptions::new()
+            .with_schema(Arc::new(view_schema(plain.schema())))
+            .with_offset_index_policy(PageIndexPolicy::Optional);
+        if plan.row_numbers {
+            let number = Field::new(ROW, DataType::Int64, false).with_extension_type(RowNumber);
+            options = options.with_virtual_columns(vec![Arc::new(number)]).map_err(failed)?;
+        }
+        let footer = ArrowReaderMetadata::load(&file, options).map_err(failed)?;
+        Ok(Self { file, footer, plan, shard: shard.clone() })
+    }
+
+    /// Batches of one row group, only the rows of `selection` if there is one.
+    ///
+    /// # Errors
+    /// When a page that must be read at once is damaged.
+    pub fn row_group(&self, group: usize, selection: Option<RowSelection>) -> Result<RowGroupReader> {
+        let failed = |error: std::io::Error| self.error(group).source(error);
+        let file = self.file.try_clone().map_err(failed)?;
+        let schema = self.footer.parquet_schema();
+        let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.footer.clone())
+            .with_row_groups(vec![group])
+            .with_projection(ProjectionMask::roots(schema, self.plan.columns.iter().copied()))
+            // Selectors skip whole pages; a mask would decompress them all.
+            .with_row_selection_policy(RowSelectionPolicy::Selectors)
+            .with_batch_size(self.batch_rows(group));
+        if let Some(selection) = selection {
+            builder = builder.with_row_selection(selection);
+        }
+        if !self.plan.predicates.is_empty() {
+            builder = builder.with_row_filter(self.row_filter());
+        }
+        let reader = builder.build().map_err(|error| self.error(group).source(error))?;
+        Ok(RowGroupReader { reader, path: self.shard.path.display().to_string(), group })
+    }
+
+    fn row_filter(&self) -> RowFilter {
+        let schema = self.footer.parquet_schema();
+        let predicates = self.plan.predicates.iter().map(|predicate| {
+            let mask = ProjectionMask::roots(schema, predicate.columns.iter().copied());
+            let evaluate = Arc::clone(&predicate.evaluate);
+            Box::new(ArrowPredicateFn::new(mask, move |batch| evaluate(&batch))) as _
+        });
+        RowFilter::new(predicates.collect())
+    }
+
+    /// As many rows as fit the byte target at this row group's average.
+    fn batch_rows(&self, group: usize) -> usize {
+        let facts = self.footer.metadata().row_group(group);
+        let rows = u64::try_from(facts.num_rows()).unwrap_or(0).max(1);
+        let schema = self.footer.parquet_schema();
+        let bytes: i64 = facts
+            .columns()
+            .iter()
+            .enumerate()
+            .filter(|(leaf, _)| self.plan.columns.contains(&schema.get_column_root_idx(*leaf)))
+            .map(|(_, column)| column.uncompressed_size())
+            .sum();
+        let row_bytes = (u64::try_from(bytes).unwrap_or(0) / rows).max(1);
+        let fitting = (self.plan.batch_bytes / row_bytes).max(1);
+        usize::try_from(fitting).unwrap_or(usize::MAX).min(self.plan.batch_rows.max(1))
+    }
+
+    fn error(&self, group: usize) -> Error {
+        read_error(self.shard.path.display().to_string(), group)
+    }
+}
+
+fn read_error(path: String, group: usize) -> Error {
+    Error::input("read a row group")
+        .with("shard", path)
+        .with("row_group", group)
+        .hint("the file is damaged there; fetch it again or leave it out")
+}
+
+/// Iterates over the batches of one row group.
+pub struct RowGroupReader {
+    reader: ParquetRecordBatchReader,
+    path: String,
+    group: usize,
+}
+
+impl Iterator for RowGroupReader {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let next = self.reader.next()?;
+        Some(next.map_err(|error| read_error(self.path.clone(), self.group).source(error)))
+    }
+}
+
+/// `schema` with byte and string columns as views, also inside structs.
+pub fn view_schema(schema: &Schema) -> Schema {
+    Schema::new_with_metadata(view_fields(schema.fields()), schema.metadata().clone())
+}
+
+fn view_fields(fields: &Fields) -> Fields {
+    fields.iter().map(|field| field.as_ref().clone().with_data_type(view_type(field.data_type()))).collect()
+}
+
+fn view_type(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::Binary | DataType::LargeBinary => DataType::BinaryView,
+        DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
+        DataType::Struct(fields) => DataType::Struct(view_fields(fields)),
+        other => other.clone(),
+    }
+}
+
+impl std::fmt::Debug for RowPredicate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RowPredicate").field("columns", &self.columns).finish_non_exhaustive()
+    }
+}
+
+/// The columns of `plan` in `schema`, as a reader gives them.
+pub(crate) fn read_schema(schema: &Schema, plan: &ReadPlan) -> SchemaRef {
+    let viewed = view_schema(schema);
+    let mut fields: Vec<_> = plan.columns.iter().map(|&column| Arc::clone(&viewed.fields()[column])).collect();
+    if plan.row_numbers {
+        fields.push(Arc::new(Field::new(ROW, DataType::Int64, false)));
+    }
+    Arc::new(Schema::new(fields))
+}

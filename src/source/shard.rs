@@ -1,0 +1,172 @@
+use std::{
+    collections::HashMap,
+    fs::File,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use arrow::datatypes::{DataType, Schema, SchemaRef};
+use parquet::{
+    arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions},
+    basic::Compression,
+};
+
+use super::view_schema;
+use crate::error::{Error, Result};
+
+/// One input Parquet file.
+#[derive(Debug, Clone)]
+pub struct Shard {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Rows in it.
+    pub rows: u64,
+    /// Rows of each of its row groups.
+    pub row_groups: Vec<u64>,
+    /// Its size.
+    pub size_bytes: u64,
+}
+
+impl Shard {
+    /// The directory that relative image paths in it start from.
+    pub fn directory(&self) -> &Path {
+        match self.path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        }
+    }
+}
+
+/// The shards of a run, all of one schema.
+#[derive(Debug, Clone)]
+pub struct ShardSet {
+    /// In the order in which rows are numbered and written.
+    pub shards: Vec<Shard>,
+    /// Columns of the first shard, with the Arrow types its writer declared.
+    pub schema: SchemaRef,
+    /// Key-value metadata of the first shard, without the Arrow schema.
+    pub metadata: HashMap<String, String>,
+    /// Codec of the first shard's first column.
+    pub compression: Compression,
+}
+
+impl ShardSet {
+    /// Reads the footer of every file.
+    ///
+    /// # Errors
+    /// When a file is missing, is not Parquet, or has other columns than the first.
+    pub fn open(paths: &[PathBuf]) -> Result<Self> {
+        let mut set: Option<Self> = None;
+        for path in paths {
+            let (shard, footer) = open_shard(path)?;
+            match &mut set {
+                None => set = Some(Self::start(shard, &footer)),
+                Some(set) => {
+                    set.check_schema(&shard, footer.schema())?;
+                    set.shards.push(shard);
+                }
+            }
+        }
+        set.ok_or_else(|| Error::usage("find an input: no path was given"))
+    }
+
+    /// Rows in all shards.
+    pub fn rows(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.rows).sum()
+    }
+
+    fn start(shard: Shard, footer: &ArrowReaderMetadata) -> Self {
+        let metadata = footer.metadata();
+        let pairs = metadata.file_metadata().key_value_metadata();
+        let metadata_pairs = pairs
+            .into_iter()
+            .flatten()
+            .filter(|pair| pair.key != parquet::arrow::ARROW_SCHEMA_META_KEY)
+            .filter_map(|pair| Some((pair.key.clone(), pair.value.clone()?)))
+            .collect();
+        let compression = metadata
+            .row_groups()
+            .first()
+            .and_then(|group| group.columns().first())
+            .map_or(Compression::UNCOMPRESSED, |column| column.compression());
+        Self {
+            shards: vec![shard],
+            schema: Arc::clone(footer.schema()),
+            metadata: metadata_pairs,
+            compression,
+        }
+    }
+
+    fn check_schema(&self, shard: &Shard, other: &Schema) -> Result<()> {
+        let (ours, theirs) = (view_schema(&self.schema), view_schema(other));
+        let describe = |schema: &Schema, position: usize| {
+            schema
+                .fields()
+                .get(position)
+                .map_or("no such column".to_owned(), |field| format!("{} {}", field.name(), field.data_type()))
+        };
+        for position in 0..ours.fields().len().max(theirs.fields().len()) {
+            let same = match (ours.fields().get(position), theirs.fields().get(position)) {
+                (Some(a), Some(b)) => a.name() == b.name() && same_type(a.data_type(), b.data_type()),
+                _ => false,
+            };
+            if !same {
+                return Err(Error::input("read shards of different columns in one run")
+                    .with("shard", shard.path.display())
+                    .with("column", position + 1)
+                    .with("it has", describe(other, position))
+                    .with("the first shard has", describe(&self.schema, position))
+                    .hint("filter them in separate runs, or bring them to one schema first"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Equal but for nullability and field metadata, at any depth.
+fn same_type(a: &DataType, b: &DataType) -> bool {
+    a.equals_datatype(b)
+        || match (a, b) {
+            (DataType::Struct(a), DataType::Struct(b)) => {
+                a.len() == b.len()
+                    && a.iter().zip(b).all(|(a, b)| a.name() == b.name() && same_type(a.data_type(), b.data_type()))
+            }
+            (DataType::List(a), DataType::List(b)) => same_type(a.data_type(), b.data_type()),
+            _ => false,
+        }
+}
+
+/// Opens a file of the run, naming it in the error.
+///
+/// # Errors
+/// When it cannot be opened.
+pub fn open_file(path: &Path) -> Result<File> {
+    File::open(path).map_err(|error| Error::input("open the shard").with("shard", path.display()).source(error))
+}
+
+fn open_shard(path: &Path) -> Result<(Shard, ArrowReaderMetadata)> {
+    let file = open_file(path)?;
+    let size_bytes = file
+        .metadata()
+        .map_err(|error| Error::input("read the size of the shard").with("shard", path.display()).source(error))?
+        .len();
+    let footer = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(|error| {
+        Error::input("read the Parquet footer")
+            .with("shard", path.display())
+            .with("size", format!("{size_bytes} bytes"))
+            .source(error)
+            .hint("the file is not Parquet, is damaged, or was not written to its end; fetch it again or leave it out")
+    })?;
+    let row_groups = footer
+        .metadata()
+        .row_groups()
+        .iter()
+        .map(|group| {
+            u64::try_from(group.num_rows()).map_err(|error| {
+                Error::input("read a row group's row count").with("shard", path.display()).source(error)
+            })
+        })
+        .collect::<Result<Vec<u64>>>()?;
+    let shard = Shard { path: path.to_path_buf(), rows: row_groups.iter().sum(), row_groups, size_bytes };
+    Ok((shard, footer))
+}
