@@ -1,7 +1,44 @@
-//! Streaming filter for image-text Parquet.
+//! Streaming filter for image-text Parquet: CLIP scores as columns, exact budgets, bounded memory.
+//!
+//! ```text
+//! shards ─► source ─► preprocess ─► encode ─► store ─► select ─► sink ─► pruned dataset
+//!            rows      pixels,       embed-    narrow   Selection  only the selected
+//!                      tokens        dings     rows     (a value)  rows are read again
+//! ```
+//!
+//! Read [`pipeline`] first: it names every room once, in order. The contract ([`error`], [`schema`],
+//! [`config`], [`report`]) is what rooms share; a room imports the contract only, except that `encode`
+//! takes its batch types from `preprocess`. Only [`engine`] and [`pipeline`] see DataFusion, only
+//! `encode/onnx.rs` sees ONNX Runtime, only [`cli`] sees clap.
+//!
+//! # Invariants
+//! - Pixels never become a column: one 224 x 224 image is 602,112 bytes, a batch of rows would be gigabytes.
+//! - A bad row never fails a run unless asked; `kept + cut + bad = rows in`, always.
+//! - Nothing is visible under the output's name before it is complete and synced.
+//! - The output does not depend on threads, batch size or shard order, but for a model whose own vectors do
+//!   (see [`report::ModelCard::batch_dependent`]).
+//! - No room reads the environment; `provision` alone reaches the network.
+//!
+//! # Why is encoding an operator and not a function?
+//! A scalar function in SQL runs once per place it is written, on rows that a cheaper condition would drop.
+//! `ClipEncodeExec` runs once per row, after the cheap conditions, and overlaps reading, decoding and encoding.
+//!
+//! # Why is the scan our own?
+//! DataFusion's Parquet source fetches whole column chunks. Image shards have row groups of a gigabyte; ours
+//! holds one page per column, so memory does not depend on how the shard was written.
 
+pub mod cli;
 pub mod config;
 pub mod encode;
+pub mod engine;
 pub mod error;
+pub mod pipeline;
 pub mod preprocess;
+pub mod provision;
+pub mod report;
 pub mod schema;
+pub mod score;
+pub mod select;
+pub mod sink;
+pub mod source;
+pub mod store;

@@ -8,8 +8,6 @@ use std::{
 
 use serde::Serialize;
 
-use crate::encode::ModelCard;
-
 /// A stage whose busy time is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
@@ -77,6 +75,27 @@ impl Counters {
             .max_by(|a, b| share(*a).total_cmp(&share(*b)))
             .unwrap_or(Stage::Encode)
     }
+}
+
+/// What is worth telling about a loaded model, in summaries and file metadata.
+#[derive(Debug, Clone, Serialize)]
+pub struct ModelCard {
+    /// `bundled`, `mock`, a path or `hf:org/name@revision`.
+    pub name: String,
+    /// SHA-256 over every file that decides a score, hex.
+    pub fingerprint: String,
+    /// The variant that was loaded: `fp32`, `fp16`, `quantized`, …
+    pub precision: String,
+    /// Length of an embedding.
+    pub dim: usize,
+    /// How pixels are made, in one line.
+    pub preprocessing: String,
+    /// True when the graph quantises activations per batch, so that vectors depend on the batch.
+    pub batch_dependent: bool,
+    /// Where it runs: `cpu`, `cuda:0`, `tensorrt:0`, `mock`.
+    pub device: String,
+    /// Version of ONNX Runtime, empty for the mock.
+    pub runtime: String,
 }
 
 /// Bad rows by status name.

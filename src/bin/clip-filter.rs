@@ -1,1 +1,5 @@
-fn main(){}
+//! `clip-filter IN OUT`.
+
+fn main() -> std::process::ExitCode {
+    clip_filter::cli::main()
+}

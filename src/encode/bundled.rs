@@ -10,10 +10,16 @@ use crate::error::Result;
 /// # Errors
 /// When the program was built without it.
 #[cfg(feature = "bundled-model")]
-#[expect(clippy::unnecessary_wraps, reason = "the build without the model has the same signature")]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the build without the model has the same signature"
+)]
 pub(super) fn files() -> Result<Files> {
     Ok(Files::Embedded(&[
-        ("config.json", include_bytes!("../../assets/model/config.json")),
+        (
+            "config.json",
+            include_bytes!("../../assets/model/config.json"),
+        ),
         (
             "onnx/text_model_quantized.onnx",
             include_bytes!("../../assets/model/onnx/text_model_quantized.onnx"),
@@ -22,9 +28,18 @@ pub(super) fn files() -> Result<Files> {
             "onnx/vision_model_quantized.onnx",
             include_bytes!("../../assets/model/onnx/vision_model_quantized.onnx"),
         ),
-        ("preprocessor_config.json", include_bytes!("../../assets/model/preprocessor_config.json")),
-        ("tokenizer.json", include_bytes!("../../assets/model/tokenizer.json")),
-        ("tokenizer_config.json", include_bytes!("../../assets/model/tokenizer_config.json")),
+        (
+            "preprocessor_config.json",
+            include_bytes!("../../assets/model/preprocessor_config.json"),
+        ),
+        (
+            "tokenizer.json",
+            include_bytes!("../../assets/model/tokenizer.json"),
+        ),
+        (
+            "tokenizer_config.json",
+            include_bytes!("../../assets/model/tokenizer_config.json"),
+        ),
     ]))
 }
 
@@ -34,6 +49,8 @@ pub(super) fn files() -> Result<Files> {
 /// Always: the program was built without it.
 #[cfg(not(feature = "bundled-model"))]
 pub(super) fn files() -> Result<Files> {
-    Err(crate::error::Error::usage("use the bundled model: this build has none")
-        .hint("pass --model with a directory, or build with the feature bundled-model"))
+    Err(
+        crate::error::Error::usage("use the bundled model: this build has none")
+            .hint("pass --model with a directory, or build with the feature bundled-model"),
+    )
 }

@@ -29,23 +29,40 @@ const LIBRARIES: [&str; 15] = [
 /// Empty where `library` is not in a wheel or no such wheel is installed: the system's loader decides then.
 pub fn cuda_libraries_beside(library: &Path) -> Vec<PathBuf> {
     // <site-packages>/onnxruntime/capi/libonnxruntime.so.1.x
-    let Some(wheels) = library.ancestors().nth(3).map(|packages| packages.join("nvidia")) else {
+    let Some(wheels) = library
+        .ancestors()
+        .nth(3)
+        .map(|packages| packages.join("nvidia"))
+    else {
         return Vec::new();
     };
-    let mut found: Vec<PathBuf> = files(&wheels).iter().flat_map(|wheel| files(&wheel.join("lib"))).collect();
+    let mut found: Vec<PathBuf> = files(&wheels)
+        .iter()
+        .flat_map(|wheel| files(&wheel.join("lib")))
+        .collect();
     found.sort();
-    let newest = |name: &&str| found.iter().rfind(|path| is_version_of(path, name)).cloned();
+    let newest = |name: &&str| {
+        found
+            .iter()
+            .rfind(|path| is_version_of(path, name))
+            .cloned()
+    };
     LIBRARIES.iter().filter_map(newest).collect()
 }
 
 /// True for `libcublas.so.12` if `name` is `libcublas.so`.
 fn is_version_of(path: &Path, name: &str) -> bool {
     let file = path.file_name().and_then(|file| file.to_str());
-    file.is_some_and(|file| file.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
+    file.is_some_and(|file| {
+        file.strip_prefix(name)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    })
 }
 
 fn files(directory: &Path) -> Vec<PathBuf> {
-    fs::read_dir(directory).map(|entries| entries.flatten().map(|entry| entry.path()).collect()).unwrap_or_default()
+    fs::read_dir(directory)
+        .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -67,10 +84,24 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "").unwrap();
         }
-        let library = packages.path().join("onnxruntime/capi/libonnxruntime.so.1.32.0");
+        let library = packages
+            .path()
+            .join("onnxruntime/capi/libonnxruntime.so.1.32.0");
         let found = cuda_libraries_beside(&library);
-        let names: Vec<&str> = found.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
-        assert_eq!(names, ["libcudart.so.13", "libcublasLt.so.12", "libcublas.so.12", "libcudnn.so.9", "libcudnn_ops.so.9"]);
+        let names: Vec<&str> = found
+            .iter()
+            .map(|path| path.file_name().unwrap().to_str().unwrap())
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "libcudart.so.13",
+                "libcublasLt.so.12",
+                "libcublas.so.12",
+                "libcudnn.so.9",
+                "libcudnn_ops.so.9"
+            ]
+        );
         assert!(cuda_libraries_beside(Path::new("libonnxruntime.so")).is_empty());
     }
 }

@@ -93,7 +93,12 @@ impl Graph {
     /// # Errors
     /// When it is no ONNX file, is damaged or exceeds a limit.
     pub(crate) fn read(source: impl BufRead + Seek) -> Result<Self> {
-        let mut reader = Reader { wire: Wire::try_new(source)?, items: 0, graph: Graph::default(), weights: BTreeSet::new() };
+        let mut reader = Reader {
+            wire: Wire::try_new(source)?,
+            items: 0,
+            graph: Graph::default(),
+            weights: BTreeSet::new(),
+        };
         let length = reader.wire.length();
         let mut found = false;
         while let Some(field) = reader.wire.field(length)? {
@@ -109,7 +114,9 @@ impl Graph {
         if !found {
             return Err(damaged("no graph", length));
         }
-        let Reader { mut graph, weights, .. } = reader;
+        let Reader {
+            mut graph, weights, ..
+        } = reader;
         // Files before IR version 4 list every weight as an input too.
         graph.inputs.retain(|port| !weights.contains(&port.name));
         graph.file_bytes = length;
@@ -118,7 +125,9 @@ impl Graph {
 
     /// True when a vector depends on the other rows of its batch.
     pub(crate) fn batch_dependent(&self) -> bool {
-        BATCH_DEPENDENT.iter().any(|operator| self.operators.contains(*operator))
+        BATCH_DEPENDENT
+            .iter()
+            .any(|operator| self.operators.contains(*operator))
     }
 
     /// The ONNX file in `source`, cut down to what `outputs` need.
@@ -145,7 +154,9 @@ impl<R: BufRead + Seek> Reader<R> {
     fn graph(&mut self, length: u64, depth: usize) -> Result<()> {
         let end = self.wire.position() + length;
         while let Some(field) = self.wire.field(end)? {
-            let Value::Length(length) = field.value else { continue };
+            let Value::Length(length) = field.value else {
+                continue;
+            };
             match field.number {
                 1 => self.node(length, depth)?,
                 5 => self.tensor(length, depth)?,
@@ -241,15 +252,21 @@ impl<R: BufRead + Seek> Reader<R> {
     fn port(&mut self, length: u64) -> Result<Port> {
         self.count()?;
         let end = self.wire.position() + length;
-        let mut port = Port { name: String::new(), element: Element::Other(0), dims: None };
+        let mut port = Port {
+            name: String::new(),
+            element: Element::Other(0),
+            dims: None,
+        };
         while let Some(field) = self.wire.field(end)? {
             match (field.number, field.value) {
                 (1, Value::Length(length)) => port.name = self.wire.string(length)?,
                 // TypeProto, of which only tensor_type = 1 is a port that this program can serve.
-                (2, Value::Length(length)) => self.within(length, |reader, field| match (field.number, field.value) {
-                    (1, Value::Length(length)) => reader.tensor_type(length, &mut port),
-                    (_, value) => reader.wire.skip_value(value),
-                })?,
+                (2, Value::Length(length)) => {
+                    self.within(length, |reader, field| match (field.number, field.value) {
+                        (1, Value::Length(length)) => reader.tensor_type(length, &mut port),
+                        (_, value) => reader.wire.skip_value(value),
+                    })?
+                }
                 (_, value) => self.wire.skip_value(value)?,
             }
         }
@@ -301,7 +318,11 @@ impl<R: BufRead + Seek> Reader<R> {
         Ok(dims)
     }
 
-    fn within(&mut self, length: u64, mut each: impl FnMut(&mut Self, Field) -> Result<()>) -> Result<()> {
+    fn within(
+        &mut self,
+        length: u64,
+        mut each: impl FnMut(&mut Self, Field) -> Result<()>,
+    ) -> Result<()> {
         let end = self.wire.position() + length;
         while let Some(field) = self.wire.field(end)? {
             each(self, field)?;

@@ -7,9 +7,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use clip_filter_pixels::{Alpha, Filter, PixelSpec, Resize};
+use tokenizers::Tokenizer;
 use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
-use tokenizers::Tokenizer;
 
 use super::{Encoder, EncoderFactory, ModelCard, TokenBatch, describe_pixels, normalise_rows};
 use crate::error::{Error, Result};
@@ -37,7 +37,10 @@ impl MockFactory {
     pub fn try_new() -> Result<Self> {
         let pixels = PixelSpec {
             alpha: Alpha::Drop,
-            resize: Some(Resize::Exact { height: 8, width: 8 }),
+            resize: Some(Resize::Exact {
+                height: 8,
+                width: 8,
+            }),
             filter: Filter::Bilinear,
             crop: None,
             rescale: 1.0 / 255.0,
@@ -46,7 +49,12 @@ impl MockFactory {
         };
         let tokens = Tokenize::from_tokenizer(
             byte_tokenizer()?,
-            &TokenizeOptions { max_length: CONTEXT, pad_token: None, pad_id: 0, padding: Padding::Longest },
+            &TokenizeOptions {
+                max_length: CONTEXT,
+                pad_token: None,
+                pad_id: 0,
+                padding: Padding::Longest,
+            },
         )?;
         let card = ModelCard {
             name: "mock".to_owned(),
@@ -58,7 +66,10 @@ impl MockFactory {
             device: "mock".to_owned(),
             runtime: String::new(),
         };
-        Ok(Self { card, preprocessing: Arc::new(Preprocessing { pixels, tokens }) })
+        Ok(Self {
+            card,
+            preprocessing: Arc::new(Preprocessing { pixels, tokens }),
+        })
     }
 }
 
@@ -115,7 +126,10 @@ impl Encoder for MockEncoder {
         let mut vectors = Vec::with_capacity(tokens.rows * DIM);
         for row in 0..tokens.rows {
             let span = row * tokens.length..(row + 1) * tokens.length;
-            let real = tokens.ids[span.clone()].iter().zip(&tokens.mask[span]).filter(|(_, mask)| **mask != 0);
+            let real = tokens.ids[span.clone()]
+                .iter()
+                .zip(&tokens.mask[span])
+                .filter(|(_, mask)| **mask != 0);
             vectors.extend(hashed(real.map(|(id, _)| *id)));
         }
         normalise_rows(&mut vectors, DIM)?;
@@ -160,7 +174,9 @@ mod tests {
         let factory = MockFactory::try_new().unwrap();
         let mut encoder = factory.make(1).unwrap();
         let tokens = &factory.preprocessing().tokens;
-        let rows = tokens.encode(&["a cat", "two dogs in the snow", "é漢", ""]).unwrap();
+        let rows = tokens
+            .encode(&["a cat", "two dogs in the snow", "é漢", ""])
+            .unwrap();
         let slices: Vec<&[i64]> = rows.iter().map(Vec::as_slice).collect();
         let together = encoder.encode_texts(&tokens.batch(&slices)).unwrap();
         for (row, ids) in slices.iter().enumerate() {
@@ -170,7 +186,10 @@ mod tests {
         assert_ne!(together[..DIM], together[DIM..2 * DIM]);
         let pixels: Vec<f32> = (0..2 * 192).map(|value| (value % 7) as f32 / 7.0).collect();
         let both = encoder.encode_images(&pixels, 2).unwrap();
-        assert_eq!(encoder.encode_images(&pixels[192..], 1).unwrap(), both[DIM..]);
+        assert_eq!(
+            encoder.encode_images(&pixels[192..], 1).unwrap(),
+            both[DIM..]
+        );
         assert!(encoder.encode_images(&pixels, 1).is_err());
     }
 

@@ -4,6 +4,7 @@
 //! reads what must be known of an ONNX file before it is loaded, `onnx` is the only file that uses
 //! ONNX Runtime, and `mock` encodes without a model.
 
+mod assembly;
 mod bundled;
 mod cuda;
 mod graph;
@@ -11,18 +12,21 @@ mod mock;
 mod model;
 #[cfg(feature = "onnx")]
 mod onnx;
+mod pool;
 mod ports;
 
 use std::sync::Arc;
 
 use clip_filter_pixels::{Alpha, Filter, PixelSpec, Resize};
 
-pub use crate::preprocess::TokenBatch;
+pub use crate::{preprocess::TokenBatch, report::ModelCard};
+pub use assembly::EncodedBatch;
 pub use cuda::cuda_libraries_beside;
 pub use mock::MockFactory;
 pub use model::{ModelLayout, ModelSource, ModelSpec, Precision};
 #[cfg(feature = "onnx")]
 pub use onnx::{OnnxFactory, OnnxOptions, load_runtime};
+pub use pool::{EncodePool, PairBatch, PoolOptions};
 
 use crate::error::{Error, Result};
 
@@ -45,27 +49,6 @@ pub trait Encoder: Send {
     /// # Errors
     /// As [`Encoder::encode_images`].
     fn encode_texts(&mut self, tokens: &TokenBatch) -> Result<Vec<f32>>;
-}
-
-/// What is worth telling about a loaded model, in summaries and file metadata.
-#[derive(Debug, Clone, serde::Serialize)]
-pub struct ModelCard {
-    /// `bundled`, `mock`, a path or `hf:org/name@revision`.
-    pub name: String,
-    /// SHA-256 over every file that decides a score, hex.
-    pub fingerprint: String,
-    /// The variant that was loaded: `fp32`, `fp16`, `quantized`, …
-    pub precision: String,
-    /// Length of an embedding.
-    pub dim: usize,
-    /// How pixels are made, in one line.
-    pub preprocessing: String,
-    /// True when the graph quantises activations per batch, so that vectors depend on the batch.
-    pub batch_dependent: bool,
-    /// Where it runs: `cpu`, `cuda:0`, `tensorrt:0`, `mock`.
-    pub device: String,
-    /// Version of ONNX Runtime, empty for the mock.
-    pub runtime: String,
 }
 
 /// Makes one [`Encoder`] per worker thread; cheap to share, holds no session itself.
@@ -102,13 +85,18 @@ pub(crate) fn describe_pixels(spec: &PixelSpec) -> String {
     }
     match spec.resize {
         Some(Resize::ShortestEdge(edge)) => steps.push(format!("shortest edge {edge} {filter}")),
-        Some(Resize::Exact { height, width }) => steps.push(format!("resize {height}x{width} {filter}")),
+        Some(Resize::Exact { height, width }) => {
+            steps.push(format!("resize {height}x{width} {filter}"))
+        }
         None => {}
     }
     if let Some((height, width)) = spec.crop {
         steps.push(format!("centre crop {height}x{width}"));
     }
-    steps.push(format!("scale {} mean {:?} std {:?}", spec.rescale, spec.mean, spec.std));
+    steps.push(format!(
+        "scale {} mean {:?} std {:?}",
+        spec.rescale, spec.mean, spec.std
+    ));
     steps.join(", ")
 }
 
@@ -118,12 +106,22 @@ pub(crate) fn describe_pixels(spec: &PixelSpec) -> String {
 /// When a row is zero or not finite; the error names the row within the model batch.
 pub(crate) fn normalise_rows(vectors: &mut [f32], dim: usize) -> Result<()> {
     for (row, vector) in vectors.chunks_exact_mut(dim).enumerate() {
-        let length = vector.iter().map(|value| f64::from(*value) * f64::from(*value)).sum::<f64>().sqrt();
+        let length = vector
+            .iter()
+            .map(|value| f64::from(*value) * f64::from(*value))
+            .sum::<f64>()
+            .sqrt();
         if !(length.is_finite() && length > 0.0) {
-            return Err(Error::model("normalise an embedding that is zero or not finite").with("row of the model batch", row));
+            return Err(
+                Error::model("normalise an embedding that is zero or not finite")
+                    .with("row of the model batch", row),
+            );
         }
         for value in vector {
-            #[expect(clippy::cast_possible_truncation, reason = "the quotient is in [-1, 1]")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "the quotient is in [-1, 1]"
+            )]
             {
                 *value = (f64::from(*value) / length) as f32;
             }

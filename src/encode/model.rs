@@ -29,8 +29,13 @@ use crate::preprocess::{Padding, Preprocessing, Tokenize, TokenizeOptions};
 /// The file without which no caption becomes tokens.
 const TOKENIZER: &str = "tokenizer.json";
 /// Files beside graphs and tokenizer that can change a score.
-const CONFIGS: [&str; 5] =
-    ["config.json", "open_clip_config.json", "preprocessor_config.json", "special_tokens_map.json", "tokenizer_config.json"];
+const CONFIGS: [&str; 5] = [
+    "config.json",
+    "open_clip_config.json",
+    "preprocessor_config.json",
+    "special_tokens_map.json",
+    "tokenizer_config.json",
+];
 
 /// Where a model comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,7 +153,8 @@ impl ModelSpec {
             ModelSource::Bundled => super::bundled::files()?,
             ModelSource::Directory(path) => Files::Directory(path.clone()),
         };
-        Self::read(files, source.to_string(), precision).map_err(|error| error.with("model", source))
+        Self::read(files, source.to_string(), precision)
+            .map_err(|error| error.with("model", source))
     }
 
     fn read(files: Files, name: String, precision: &Precision) -> Result<Self> {
@@ -157,7 +163,10 @@ impl ModelSpec {
         let config = |name: &str| files.read(name);
         let tokenizer_json = config(TOKENIZER)?.ok_or_else(|| missing(TOKENIZER))?;
         let (model_config, open_clip) = (config("config.json")?, config("open_clip_config.json")?);
-        let (tokenizer_config, special) = (config("tokenizer_config.json")?, config("special_tokens_map.json")?);
+        let (tokenizer_config, special) = (
+            config("tokenizer_config.json")?,
+            config("special_tokens_map.json")?,
+        );
         let texts = TextSide::read(&TextFiles {
             config: model_config.as_deref(),
             open_clip: open_clip.as_deref(),
@@ -172,17 +181,28 @@ impl ModelSpec {
         let towers = Towers::read(&files, &found, &texts.model_type)?;
         check_size(&towers.image.ports, &pixels)?;
         let decisive = towers.weights.iter().cloned().chain([TOKENIZER.to_owned()]);
-        let configs = CONFIGS.into_iter().filter(|name| names.contains(*name)).map(str::to_owned);
+        let configs = CONFIGS
+            .into_iter()
+            .filter(|name| names.contains(*name))
+            .map(str::to_owned);
         Ok(Self {
             name,
             fingerprint: files.fingerprint(&decisive.chain(configs).collect())?,
-            layout: if found.combined() { ModelLayout::Combined } else { ModelLayout::Pair },
+            layout: if found.combined() {
+                ModelLayout::Combined
+            } else {
+                ModelLayout::Pair
+            },
             precision: found.precision,
             dim: towers.dim,
             tokens: texts.options(&towers.text.ports, &tokenizer_json),
             pixels,
             batch_dependent: towers.batch_dependent,
-            weights_bytes: towers.weights.iter().map(|name| files.size(name)).sum::<Result<u64>>()?,
+            weights_bytes: towers
+                .weights
+                .iter()
+                .map(|name| files.size(name))
+                .sum::<Result<u64>>()?,
             logit_scale: texts.logit_scale,
             logit_bias: texts.logit_bias,
             image: towers.image,
@@ -210,9 +230,16 @@ impl ModelSpec {
     /// # Errors
     /// When the tokenizer is damaged.
     pub fn preprocessing(&self, padding: Padding) -> Result<Preprocessing> {
-        let options = TokenizeOptions { padding, ..self.tokens.clone() };
-        let tokens = Tokenize::try_new(&self.tokenizer_json, &options).map_err(|error| error.with("model", &self.name))?;
-        Ok(Preprocessing { pixels: self.pixels.clone(), tokens })
+        let options = TokenizeOptions {
+            padding,
+            ..self.tokens.clone()
+        };
+        let tokens = Tokenize::try_new(&self.tokenizer_json, &options)
+            .map_err(|error| error.with("model", &self.name))?;
+        Ok(Preprocessing {
+            pixels: self.pixels.clone(),
+            tokens,
+        })
     }
 }
 
@@ -228,25 +255,40 @@ struct Towers {
 impl Towers {
     fn read(files: &Files, found: &Layout, model_type: &str) -> Result<Self> {
         let image_graph = files.graph(&found.image)?;
-        let other = if found.combined() { None } else { Some(files.graph(&found.text)?) };
+        let other = if found.combined() {
+            None
+        } else {
+            Some(files.graph(&found.text)?)
+        };
         let text_graph = other.as_ref().unwrap_or(&image_graph);
         let image = image_ports(&image_graph).map_err(|error| error.with("file", &found.image))?;
-        let text = text_ports(text_graph, found.combined()).map_err(|error| error.with("file", &found.text))?;
+        let text = text_ports(text_graph, found.combined())
+            .map_err(|error| error.with("file", &found.text))?;
         check_projected(model_type, &[&image.output, &text.output])?;
         if let (Some(image), Some(text)) = (image.dim, text.dim)
             && image != text
         {
             return Err(different(image, text));
         }
-        let (image_external, text_external) =
-            (Files::external(&found.image, &image_graph)?, Files::external(&found.text, text_graph)?);
+        let (image_external, text_external) = (
+            Files::external(&found.image, &image_graph)?,
+            Files::external(&found.text, text_graph)?,
+        );
         let external = (!image_external.is_empty(), !text_external.is_empty());
         let mut weights = BTreeSet::from([found.image.clone(), found.text.clone()]);
         weights.extend(image_external.into_iter().chain(text_external));
         Ok(Self {
             dim: image.dim.or(text.dim),
-            image: Tower { file: found.image.clone(), ports: image, external: external.0 },
-            text: Tower { file: found.text.clone(), ports: text, external: external.1 },
+            image: Tower {
+                file: found.image.clone(),
+                ports: image,
+                external: external.0,
+            },
+            text: Tower {
+                file: found.text.clone(),
+                ports: text,
+                external: external.1,
+            },
             weights,
             batch_dependent: image_graph.batch_dependent() || text_graph.batch_dependent(),
         })
@@ -255,7 +297,9 @@ impl Towers {
 
 /// The towers of CLIP have a pooler output too, but it comes before the projection into the shared space.
 fn check_projected(model_type: &str, outputs: &[&str]) -> Result<()> {
-    if (model_type == "clip" || model_type.starts_with("clip_")) && outputs.contains(&"pooler_output") {
+    if (model_type == "clip" || model_type.starts_with("clip_"))
+        && outputs.contains(&"pooler_output")
+    {
         return Err(Error::model("use a CLIP export without its projections")
             .with("outputs", outputs.join(", "))
             .hint("export CLIPVisionModelWithProjection and CLIPTextModelWithProjection"));
@@ -282,7 +326,10 @@ fn check_size(ports: &ImagePorts, pixels: &PixelSpec) -> Result<()> {
     let side = |fixed: Option<u64>| fixed.map_or("?".to_owned(), |fixed| fixed.to_string());
     Err(Error::model("match the preprocessing with the image tower")
         .with("preprocessing makes", format!("{height}x{width}"))
-        .with("the graph takes", format!("{}x{}", side(ports.size.0), side(ports.size.1))))
+        .with(
+            "the graph takes",
+            format!("{}x{}", side(ports.size.0), side(ports.size.1)),
+        ))
 }
 
 fn missing(file: &str) -> Error {

@@ -19,7 +19,8 @@ use ort::value::{Tensor, TensorElementType, TensorRef};
 use super::model::{Files, Tower, different};
 use super::ports::{TextInput, TextRole};
 use super::{
-    Encoder, EncoderFactory, ModelCard, ModelLayout, ModelSpec, cuda_libraries_beside, describe_pixels, normalise_rows,
+    Encoder, EncoderFactory, ModelCard, ModelLayout, ModelSpec, cuda_libraries_beside,
+    describe_pixels, normalise_rows,
 };
 use crate::config::Device;
 use crate::error::{Error, Result};
@@ -53,7 +54,9 @@ pub fn load_runtime(path: &Path) -> Result<String> {
 
 fn runtime(path: &Path) -> Result<(String, Environment)> {
     let refuse = |message: &str| Error::runtime(message).with("library", path.display());
-    let library = path.canonicalize().map_err(|error| refuse("find the library of ONNX Runtime").source(error))?;
+    let library = path
+        .canonicalize()
+        .map_err(|error| refuse("find the library of ONNX Runtime").source(error))?;
     let mut loaded = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(runtime) = loaded.as_ref() {
         if runtime.library == library {
@@ -74,15 +77,27 @@ fn runtime(path: &Path) -> Result<(String, Environment)> {
         .map_err(|error| refuse("start ONNX Runtime").source(error.to_string()))?;
     environment.set_log_level(LogLevel::Error);
     let version = version_of(ort::info(), &library);
-    *loaded = Some(Runtime { library, version: version.clone(), environment: environment.clone() });
+    *loaded = Some(Runtime {
+        library,
+        version: version.clone(),
+        environment: environment.clone(),
+    });
     Ok((version, environment))
 }
 
 /// `1.32.0` from the name of the library, or from the branch that its build information names.
 fn version_of(build: &str, library: &Path) -> String {
-    let file = library.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let named = file.split_once(".so.").map(|(_, version)| version).filter(|version| version.contains('.'));
-    let branch = build.split_once("git-branch=rel-").and_then(|(_, rest)| rest.split([',', ' ']).next());
+    let file = library
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
+    let named = file
+        .split_once(".so.")
+        .map(|(_, version)| version)
+        .filter(|version| version.contains('.'));
+    let branch = build
+        .split_once("git-branch=rel-")
+        .and_then(|(_, rest)| rest.split([',', ' ']).next());
     named.or(branch).unwrap_or("unknown").to_owned()
 }
 
@@ -127,7 +142,12 @@ impl OnnxFactory {
     /// When the runtime or the model cannot be loaded, or a device that was asked for is not there.
     pub fn try_new(spec: ModelSpec, device: Device, options: OnnxOptions) -> Result<Self> {
         let (version, environment) = runtime(&options.library)?;
-        let mut setup = Setup { spec, device, options, environment };
+        let mut setup = Setup {
+            spec,
+            device,
+            options,
+            environment,
+        };
         let mut encoder = setup.resolve()?;
         let padding = encoder.test_padding(&setup.spec)?;
         let dim = encoder.test_dim(&setup.spec)?;
@@ -144,7 +164,12 @@ impl OnnxFactory {
             runtime: version,
         };
         let first = Mutex::new(Some((setup.options.intra_threads, encoder)));
-        Ok(Self { setup, card, preprocessing, first })
+        Ok(Self {
+            setup,
+            card,
+            preprocessing,
+            first,
+        })
     }
 }
 
@@ -171,7 +196,9 @@ impl EncoderFactory for OnnxFactory {
             return Ok(Box::new(encoder));
         }
         drop(first);
-        Ok(Box::new(self.setup.encoder(self.setup.device, intra_threads)?))
+        Ok(Box::new(
+            self.setup.encoder(self.setup.device, intra_threads)?,
+        ))
     }
 }
 
@@ -199,8 +226,18 @@ impl Setup {
         let image = self.session(&spec.image, &spec.image.ports.output, device, intra_threads)?;
         let text = self.session(&spec.text, &spec.text.ports.output, device, intra_threads)?;
         Ok(OnnxEncoder {
-            image: Loaded::try_new(image, &spec.image.ports.output, step(spec.image.ports.rows), &spec.name)?,
-            text: Loaded::try_new(text, &spec.text.ports.output, step(spec.text.ports.rows), &spec.name)?,
+            image: Loaded::try_new(
+                image,
+                &spec.image.ports.output,
+                step(spec.image.ports.rows),
+                &spec.name,
+            )?,
+            text: Loaded::try_new(
+                text,
+                &spec.text.ports.output,
+                step(spec.text.ports.rows),
+                &spec.name,
+            )?,
             pixels: spec.image.ports.pixels.clone(),
             half: spec.image.ports.half,
             size: [3, height as usize, width as usize],
@@ -209,31 +246,52 @@ impl Setup {
         })
     }
 
-    fn session<P>(&self, tower: &Tower<P>, output: &str, device: Device, intra_threads: usize) -> Result<Session> {
+    fn session<P>(
+        &self,
+        tower: &Tower<P>,
+        output: &str,
+        device: Device,
+        intra_threads: usize,
+    ) -> Result<Session> {
         let spec = &self.spec;
         let about = |error: Error| error.with("model", &spec.name).with("file", &tower.file);
-        let mut builder = builder(&self.environment, intra_threads).map_err(|error| about(failed("set up a session")(error)))?;
+        let mut builder = builder(&self.environment, intra_threads)
+            .map_err(|error| about(failed("set up a session")(error)))?;
         let providers = self.providers(device);
         if !providers.is_empty() {
-            builder = builder.with_execution_providers(providers).map_err(|error| about(no_device(device, &error.to_string())))?;
+            builder = builder
+                .with_execution_providers(providers)
+                .map_err(|error| about(no_device(device, &error.to_string())))?;
         }
         let commit = |result: ort::Result<Session>| match result {
             Ok(session) => Ok(session),
-            Err(error) if device == Device::Cpu => Err(about(Error::model("load the model").source(error.to_string()))),
+            Err(error) if device == Device::Cpu => Err(about(
+                Error::model("load the model").source(error.to_string()),
+            )),
             Err(error) => Err(about(no_device(device, &error.to_string()))),
         };
         if spec.layout == ModelLayout::Pair {
             return match &spec.files {
-                Files::Directory(directory) => commit(builder.commit_from_file(directory.join(&tower.file))),
-                files => commit(builder.commit_from_memory(files.embedded(&tower.file).unwrap_or_default())),
+                Files::Directory(directory) => {
+                    commit(builder.commit_from_file(directory.join(&tower.file)))
+                }
+                files => commit(
+                    builder.commit_from_memory(files.embedded(&tower.file).unwrap_or_default()),
+                ),
             };
         }
         let graph = spec.files.pruned(&tower.file, output)?;
         if let (true, Files::Directory(directory)) = (tower.external, &spec.files) {
             // A graph in memory has no folder of its own in which its external weights would be looked for.
-            let folder = directory.join(&tower.file).parent().map(|folder| folder.to_string_lossy().into_owned());
+            let folder = directory
+                .join(&tower.file)
+                .parent()
+                .map(|folder| folder.to_string_lossy().into_owned());
             builder = builder
-                .with_config_entry("session.model_external_initializers_file_folder_path", folder.unwrap_or_default())
+                .with_config_entry(
+                    "session.model_external_initializers_file_folder_path",
+                    folder.unwrap_or_default(),
+                )
                 .map_err(|error| about(failed("set up a session")(error.into())))?;
         }
         commit(builder.commit_from_memory(&graph))
@@ -260,7 +318,10 @@ impl Setup {
             }
             Device::TensorRt(ordinal) => {
                 self.preload();
-                let tensorrt = ep::TensorRT::default().with_device_id(id(ordinal)).build().error_on_failure();
+                let tensorrt = ep::TensorRT::default()
+                    .with_device_id(id(ordinal))
+                    .build()
+                    .error_on_failure();
                 vec![tensorrt, cuda(ordinal)]
             }
         }
@@ -328,7 +389,11 @@ impl Encoder for OnnxEncoder {
                 TensorRef::from_array_view((shape, &*chunk)).map(SessionInputValue::from)
             };
             let value = value.map_err(failed("hand pixels to the runtime"))?;
-            self.image.run(vec![(Cow::Borrowed(self.pixels.as_str()), value)], given, &mut vectors)?;
+            self.image.run(
+                vec![(Cow::Borrowed(self.pixels.as_str()), value)],
+                given,
+                &mut vectors,
+            )?;
         }
         self.image.finish(vectors, rows)
     }
@@ -336,7 +401,9 @@ impl Encoder for OnnxEncoder {
     fn encode_texts(&mut self, tokens: &TokenBatch) -> Result<Vec<f32>> {
         let whole = tokens.rows * tokens.length;
         if tokens.ids.len() != whole || tokens.mask.len() != whole {
-            return Err(Error::internal("encode tokens of another shape").with("expected", whole).with("found", tokens.ids.len()));
+            return Err(Error::internal("encode tokens of another shape")
+                .with("expected", whole)
+                .with("found", tokens.ids.len()));
         }
         let step = self.text.step.unwrap_or(tokens.rows).max(1);
         let mut vectors = Vec::new();
@@ -353,7 +420,8 @@ impl Encoder for OnnxEncoder {
             let (ids, mask) = (padded(ids, batch * length), padded(mask, batch * length));
             let mut values = Vec::with_capacity(self.inputs.len());
             for input in &self.inputs {
-                let value = text_value(input, &ids, &mask, [batch, length]).map_err(failed("hand tokens to the runtime"))?;
+                let value = text_value(input, &ids, &mask, [batch, length])
+                    .map_err(failed("hand tokens to the runtime"))?;
                 values.push((Cow::Borrowed(input.name.as_str()), value));
             }
             self.text.run(values, given, &mut vectors)?;
@@ -372,11 +440,20 @@ fn padded<T: Clone + Default>(values: &[T], length: usize) -> Cow<'_, [T]> {
     Cow::Owned(longer)
 }
 
-fn text_value<'v>(input: &TextInput, ids: &'v [i64], mask: &'v [i64], shape: [usize; 2]) -> ort::Result<SessionInputValue<'v>> {
+fn text_value<'v>(
+    input: &TextInput,
+    ids: &'v [i64],
+    mask: &'v [i64],
+    shape: [usize; 2],
+) -> ort::Result<SessionInputValue<'v>> {
     let made: Vec<i64>;
     let values = match input.role {
-        TextRole::Ids if !input.narrow => return Ok(TensorRef::from_array_view((shape, ids))?.into()),
-        TextRole::Mask if !input.narrow => return Ok(TensorRef::from_array_view((shape, mask))?.into()),
+        TextRole::Ids if !input.narrow => {
+            return Ok(TensorRef::from_array_view((shape, ids))?.into());
+        }
+        TextRole::Mask if !input.narrow => {
+            return Ok(TensorRef::from_array_view((shape, mask))?.into());
+        }
         TextRole::Ids => ids,
         TextRole::Mask => mask,
         TextRole::Segments => {
@@ -389,7 +466,10 @@ fn text_value<'v>(input: &TextInput, ids: &'v [i64], mask: &'v [i64], shape: [us
         }
     };
     if input.narrow {
-        let narrow: Vec<i32> = values.iter().map(|value| i32::try_from(*value).unwrap_or(i32::MAX)).collect();
+        let narrow: Vec<i32> = values
+            .iter()
+            .map(|value| i32::try_from(*value).unwrap_or(i32::MAX))
+            .collect();
         return Ok(Tensor::from_array((shape, narrow))?.into());
     }
     Ok(Tensor::from_array((shape, values.to_vec()))?.into())
@@ -411,36 +491,61 @@ impl Loaded {
     fn try_new(session: Session, output: &str, step: Option<usize>, model: &str) -> Result<Self> {
         let options = RunOptions::new().map_err(failed("set up a run"))?;
         let select = options.with_outputs(OutputSelector::no_default().with(output));
-        Ok(Self { session, select, output: output.to_owned(), model: model.to_owned(), step, dim: None })
+        Ok(Self {
+            session,
+            select,
+            output: output.to_owned(),
+            model: model.to_owned(),
+            step,
+            dim: None,
+        })
     }
 
     /// Runs the tower and appends the first `rows` of its embeddings to `vectors`.
-    fn run(&mut self, inputs: Vec<(Cow<'_, str>, SessionInputValue<'_>)>, rows: usize, vectors: &mut Vec<f32>) -> Result<()> {
-        let about = |error: Error| error.with("model", &self.model).with("output", &self.output);
+    fn run(
+        &mut self,
+        inputs: Vec<(Cow<'_, str>, SessionInputValue<'_>)>,
+        rows: usize,
+        vectors: &mut Vec<f32>,
+    ) -> Result<()> {
+        let about = |error: Error| {
+            error
+                .with("model", &self.model)
+                .with("output", &self.output)
+        };
         let outputs = self
             .session
             .run_with_options(inputs, &self.select)
             .map_err(|error| about(Error::model("run the model").source(error.to_string())))?;
-        let value = outputs.get(&self.output).ok_or_else(|| about(Error::model("find the embeddings among the outputs")))?;
+        let value = outputs
+            .get(&self.output)
+            .ok_or_else(|| about(Error::model("find the embeddings among the outputs")))?;
         let [batch, dim] = **value.shape() else {
-            let error = Error::model("use an output that is not one vector per row").with("shape", value.shape());
+            let error = Error::model("use an output that is not one vector per row")
+                .with("shape", value.shape());
             return Err(about(error));
         };
         let (Ok(batch), Ok(dim)) = (usize::try_from(batch), usize::try_from(dim)) else {
             return Err(about(Error::model("use an output of negative size")));
         };
         if batch < rows || dim == 0 || self.dim.is_some_and(|known| known != dim) {
-            let error = Error::model("use an output of another shape").with("shape", value.shape()).with("rows", rows);
+            let error = Error::model("use an output of another shape")
+                .with("shape", value.shape())
+                .with("rows", rows);
             return Err(about(error));
         }
         self.dim = Some(dim);
-        let extract = |error: ort::Error| about(Error::model("read the embeddings").source(error.to_string()));
+        let extract = |error: ort::Error| {
+            about(Error::model("read the embeddings").source(error.to_string()))
+        };
         match value.data_type() {
             TensorElementType::Float16 => {
                 let (_, data) = value.try_extract_tensor::<f16>().map_err(extract)?;
                 vectors.extend(data[..rows * dim].iter().map(|value| value.to_f32()));
             }
-            _ => vectors.extend_from_slice(&value.try_extract_tensor::<f32>().map_err(extract)?.1[..rows * dim]),
+            _ => vectors.extend_from_slice(
+                &value.try_extract_tensor::<f32>().map_err(extract)?.1[..rows * dim],
+            ),
         }
         Ok(())
     }
@@ -451,8 +556,11 @@ impl Loaded {
             return Ok(vectors);
         }
         let dim = vectors.len() / rows;
-        normalise_rows(&mut vectors, dim)
-            .map_err(|error| error.with("model", &self.model).with("output", &self.output))?;
+        normalise_rows(&mut vectors, dim).map_err(|error| {
+            error
+                .with("model", &self.model)
+                .with("output", &self.output)
+        })?;
         Ok(vectors)
     }
 }
@@ -460,7 +568,11 @@ impl Loaded {
 impl OnnxEncoder {
     /// The length of an embedding, found by running the image tower; the text tower has run before.
     fn test_dim(&mut self, spec: &ModelSpec) -> Result<usize> {
-        let pixels: Vec<f32> = (0..64u8).cycle().map(|step| f32::from(step) / 32.0 - 1.0).take(self.size.iter().product()).collect();
+        let pixels: Vec<f32> = (0..64u8)
+            .cycle()
+            .map(|step| f32::from(step) / 32.0 - 1.0)
+            .take(self.size.iter().product())
+            .collect();
         let image = self.encode_images(&pixels, 1)?.len();
         match self.text.dim {
             Some(text) if text != image => Err(different(image, text).with("model", &spec.name)),
@@ -476,10 +588,24 @@ impl OnnxEncoder {
             return Ok(spec.tokens.padding);
         }
         // Exports that hold positions for the whole context fail on anything shorter.
-        let Ok(short) = self.encode_probe(&spec.preprocessing(Padding::Longest)?) else { return Ok(context) };
-        let cosine: f32 = long.iter().zip(&short).map(|(long, short)| long * short).sum();
-        let same = if spec.batch_dependent { SAME_COSINE_BATCH_DEPENDENT } else { SAME_COSINE };
-        Ok(if cosine >= same { Padding::Longest } else { context })
+        let Ok(short) = self.encode_probe(&spec.preprocessing(Padding::Longest)?) else {
+            return Ok(context);
+        };
+        let cosine: f32 = long
+            .iter()
+            .zip(&short)
+            .map(|(long, short)| long * short)
+            .sum();
+        let same = if spec.batch_dependent {
+            SAME_COSINE_BATCH_DEPENDENT
+        } else {
+            SAME_COSINE
+        };
+        Ok(if cosine >= same {
+            Padding::Longest
+        } else {
+            context
+        })
     }
 
     fn encode_probe(&mut self, preprocessing: &Preprocessing) -> Result<Vec<f32>> {

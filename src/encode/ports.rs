@@ -98,16 +98,29 @@ pub(crate) enum TextRole {
 /// When no input takes pixels or no output is an embedding; the error lists what there is.
 pub(crate) fn image_ports(graph: &Graph) -> Result<ImagePorts> {
     let pixels = by_name_or_shape(&graph.inputs, "pixel_values", |port| {
-        matches!(port.element, Element::F32 | Element::F16) && port.rank().is_none_or(|rank| rank == 4)
+        matches!(port.element, Element::F32 | Element::F16)
+            && port.rank().is_none_or(|rank| rank == 4)
     })
     .ok_or_else(|| listed("find the input that takes pixels", "inputs", &graph.inputs))?;
     let half = match pixels.element {
         Element::F32 => false,
         Element::F16 => true,
-        _ => return Err(listed("use an input for pixels that takes no floats", "inputs", &graph.inputs)),
+        _ => {
+            return Err(listed(
+                "use an input for pixels that takes no floats",
+                "inputs",
+                &graph.inputs,
+            ));
+        }
     };
-    if pixels.fixed(1).is_some_and(|channels| channels != 3) || pixels.rank().is_some_and(|rank| rank != 4) {
-        return Err(listed("use an input for pixels that is not rows x 3 x height x width", "inputs", &graph.inputs));
+    if pixels.fixed(1).is_some_and(|channels| channels != 3)
+        || pixels.rank().is_some_and(|rank| rank != 4)
+    {
+        return Err(listed(
+            "use an input for pixels that is not rows x 3 x height x width",
+            "inputs",
+            &graph.inputs,
+        ));
     }
     let output = embedding(&graph.outputs, &IMAGE_OUTPUTS)?;
     Ok(ImagePorts {
@@ -130,16 +143,35 @@ pub(crate) fn text_ports(graph: &Graph, combined: bool) -> Result<TextPorts> {
             && text_role(&port.name).is_none()
             && port.rank().is_none_or(|rank| rank == 2)
     })
-    .ok_or_else(|| listed("find the input that takes token ids", "inputs", &graph.inputs))?;
+    .ok_or_else(|| {
+        listed(
+            "find the input that takes token ids",
+            "inputs",
+            &graph.inputs,
+        )
+    })?;
     let mut inputs = Vec::new();
     for port in &graph.inputs {
-        let role = if port.name == ids.name { Some(TextRole::Ids) } else { text_role(&port.name) };
+        let role = if port.name == ids.name {
+            Some(TextRole::Ids)
+        } else {
+            text_role(&port.name)
+        };
         match (role, port.element) {
             (Some(role), Element::I64 | Element::I32) => {
-                inputs.push(TextInput { name: port.name.clone(), narrow: port.element == Element::I32, role });
+                inputs.push(TextInput {
+                    name: port.name.clone(),
+                    narrow: port.element == Element::I32,
+                    role,
+                });
             }
             (None, _) if combined => {}
-            _ => return Err(listed("fill an input of the text tower", "inputs", &graph.inputs).with("input", &port.name)),
+            _ => {
+                return Err(
+                    listed("fill an input of the text tower", "inputs", &graph.inputs)
+                        .with("input", &port.name),
+                );
+            }
         }
     }
     let output = embedding(&graph.outputs, &TEXT_OUTPUTS)?;
@@ -162,7 +194,11 @@ fn text_role(name: &str) -> Option<TextRole> {
 }
 
 /// The port called `name`, else the only one that fits.
-fn by_name_or_shape<'a>(ports: &'a [Port], name: &str, fits: impl Fn(&Port) -> bool) -> Option<&'a Port> {
+fn by_name_or_shape<'a>(
+    ports: &'a [Port],
+    name: &str,
+    fits: impl Fn(&Port) -> bool,
+) -> Option<&'a Port> {
     if let Some(port) = ports.iter().find(|port| port.name == name) {
         return Some(port);
     }
@@ -175,7 +211,9 @@ fn by_name_or_shape<'a>(ports: &'a [Port], name: &str, fits: impl Fn(&Port) -> b
 ///
 /// Some community exports call a 3-D hidden state an embedding; pooling it here would be a guess.
 fn embedding<'a>(outputs: &'a [Port], names: &[&str]) -> Result<&'a Port> {
-    let named = names.iter().find_map(|name| outputs.iter().find(|port| port.name == *name));
+    let named = names
+        .iter()
+        .find_map(|name| outputs.iter().find(|port| port.name == *name));
     let chosen = match named {
         Some(port) => Some(port),
         None => {
@@ -184,10 +222,14 @@ fn embedding<'a>(outputs: &'a [Port], names: &[&str]) -> Result<&'a Port> {
         }
     };
     let Some(port) = chosen else {
-        return Err(listed("find an output that holds embeddings", "outputs", outputs)
-            .hint("export the tower with its projection, so that it gives one vector per row"));
+        return Err(
+            listed("find an output that holds embeddings", "outputs", outputs)
+                .hint("export the tower with its projection, so that it gives one vector per row"),
+        );
     };
-    if port.rank().is_some_and(|rank| rank != 2) || !matches!(port.element, Element::F32 | Element::F16) {
+    if port.rank().is_some_and(|rank| rank != 2)
+        || !matches!(port.element, Element::F32 | Element::F16)
+    {
         return Err(listed("use an output that is not one vector per row", "outputs", outputs)
             .with("output", &port.name)
             .hint("this export gives hidden states, not embeddings; use one with a projection or pooler output"));
@@ -213,10 +255,16 @@ fn describe(port: &Port) -> String {
         Element::I64 => "i64".to_owned(),
         Element::Other(number) => format!("type {number}"),
     };
-    let dims = port.dims.as_ref().map_or("unknown shape".to_owned(), |dims| {
-        let dims: Vec<String> = dims.iter().map(|dim| dim.map_or("?".to_owned(), |dim| dim.to_string())).collect();
-        dims.join("x")
-    });
+    let dims = port
+        .dims
+        .as_ref()
+        .map_or("unknown shape".to_owned(), |dims| {
+            let dims: Vec<String> = dims
+                .iter()
+                .map(|dim| dim.map_or("?".to_owned(), |dim| dim.to_string()))
+                .collect();
+            dims.join("x")
+        });
     format!("{} ({element}, {dims})", port.name)
 }
 
@@ -226,25 +274,45 @@ mod tests {
 
     fn port(name: &str, element: Element, dims: &[u64]) -> Port {
         let dims = dims.iter().map(|dim| (*dim > 0).then_some(*dim)).collect();
-        Port { name: name.to_owned(), element, dims: Some(dims) }
+        Port {
+            name: name.to_owned(),
+            element,
+            dims: Some(dims),
+        }
     }
 
     fn graph(inputs: Vec<Port>, outputs: Vec<Port>) -> Graph {
-        Graph { inputs, outputs, ..Graph::default() }
+        Graph {
+            inputs,
+            outputs,
+            ..Graph::default()
+        }
     }
 
     #[test]
     fn ports_of_an_optimum_pair_are_found_by_name() {
         let image = graph(
             vec![port("pixel_values", Element::F32, &[0, 3, 224, 224])],
-            vec![port("last_hidden_state", Element::F32, &[0, 50, 768]), port("image_embeds", Element::F32, &[0, 512])],
+            vec![
+                port("last_hidden_state", Element::F32, &[0, 50, 768]),
+                port("image_embeds", Element::F32, &[0, 512]),
+            ],
         );
         let ports = image_ports(&image).unwrap();
-        assert_eq!((ports.output.as_str(), ports.dim, ports.rows), ("image_embeds", Some(512), None));
+        assert_eq!(
+            (ports.output.as_str(), ports.dim, ports.rows),
+            ("image_embeds", Some(512), None)
+        );
         assert_eq!(ports.size, (Some(224), Some(224)));
         let text = graph(
-            vec![port("input_ids", Element::I64, &[0, 0]), port("attention_mask", Element::I64, &[0, 0])],
-            vec![port("text_embeds", Element::F32, &[0, 512]), port("last_hidden_state", Element::F32, &[0, 0, 512])],
+            vec![
+                port("input_ids", Element::I64, &[0, 0]),
+                port("attention_mask", Element::I64, &[0, 0]),
+            ],
+            vec![
+                port("text_embeds", Element::F32, &[0, 512]),
+                port("last_hidden_state", Element::F32, &[0, 0, 512]),
+            ],
         );
         let ports = text_ports(&text, false).unwrap();
         assert!(ports.masked());
@@ -253,37 +321,83 @@ mod tests {
 
     #[test]
     fn ports_of_other_exports_are_found_by_shape() {
-        let image = graph(vec![port("x", Element::F16, &[1, 3, 0, 0])], vec![port("1234", Element::F16, &[1, 640])]);
+        let image = graph(
+            vec![port("x", Element::F16, &[1, 3, 0, 0])],
+            vec![port("1234", Element::F16, &[1, 640])],
+        );
         let ports = image_ports(&image).unwrap();
-        assert_eq!((ports.pixels.as_str(), ports.half, ports.rows), ("x", true, Some(1)));
-        let text = graph(vec![port("text", Element::I32, &[0, 77])], vec![port("y", Element::F32, &[0, 640])]);
+        assert_eq!(
+            (ports.pixels.as_str(), ports.half, ports.rows),
+            ("x", true, Some(1))
+        );
+        let text = graph(
+            vec![port("text", Element::I32, &[0, 77])],
+            vec![port("y", Element::F32, &[0, 640])],
+        );
         let ports = text_ports(&text, false).unwrap();
-        assert_eq!(ports.inputs, [TextInput { name: "text".to_owned(), narrow: true, role: TextRole::Ids }]);
+        assert_eq!(
+            ports.inputs,
+            [TextInput {
+                name: "text".to_owned(),
+                narrow: true,
+                role: TextRole::Ids
+            }]
+        );
         assert_eq!(ports.length, Some(77));
     }
 
     #[test]
     fn siglip_towers_give_their_pooler_output() {
-        let outputs = vec![port("last_hidden_state", Element::F32, &[0, 196, 768]), port("pooler_output", Element::F32, &[0, 768])];
-        let ports = image_ports(&graph(vec![port("pixel_values", Element::F32, &[0, 0, 0, 0])], outputs)).unwrap();
+        let outputs = vec![
+            port("last_hidden_state", Element::F32, &[0, 196, 768]),
+            port("pooler_output", Element::F32, &[0, 768]),
+        ];
+        let ports = image_ports(&graph(
+            vec![port("pixel_values", Element::F32, &[0, 0, 0, 0])],
+            outputs,
+        ))
+        .unwrap();
         assert_eq!(ports.output, "pooler_output");
     }
 
     #[test]
     fn a_hidden_state_called_an_embedding_is_refused() {
         let inputs = vec![port("pixel_values", Element::F32, &[0, 3, 224, 224])];
-        let error = image_ports(&graph(inputs.clone(), vec![port("image_embeds", Element::F32, &[0, 50, 768])])).unwrap_err();
-        assert!(error.report().contains("image_embeds (f32, ?x50x768)"), "{}", error.report());
-        assert!(image_ports(&graph(inputs, vec![port("last_hidden_state", Element::F32, &[0, 50, 768])])).is_err());
+        let error = image_ports(&graph(
+            inputs.clone(),
+            vec![port("image_embeds", Element::F32, &[0, 50, 768])],
+        ))
+        .unwrap_err();
+        assert!(
+            error.report().contains("image_embeds (f32, ?x50x768)"),
+            "{}",
+            error.report()
+        );
+        assert!(
+            image_ports(&graph(
+                inputs,
+                vec![port("last_hidden_state", Element::F32, &[0, 50, 768])]
+            ))
+            .is_err()
+        );
     }
 
     #[test]
     fn unknown_inputs_and_other_channel_orders_are_refused() {
         let output = vec![port("text_embeds", Element::F32, &[0, 512])];
-        let inputs = vec![port("input_ids", Element::I64, &[0, 0]), port("past_key", Element::F32, &[0, 8, 0, 64])];
+        let inputs = vec![
+            port("input_ids", Element::I64, &[0, 0]),
+            port("past_key", Element::F32, &[0, 8, 0, 64]),
+        ];
         assert!(text_ports(&graph(inputs.clone(), output.clone()), false).is_err());
         assert!(text_ports(&graph(inputs, output), true).is_ok());
         let last = vec![port("pixel_values", Element::F32, &[0, 224, 224, 3])];
-        assert!(image_ports(&graph(last, vec![port("image_embeds", Element::F32, &[0, 512])])).is_err());
+        assert!(
+            image_ports(&graph(
+                last,
+                vec![port("image_embeds", Element::F32, &[0, 512])]
+            ))
+            .is_err()
+        );
     }
 }

@@ -2,12 +2,13 @@ use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use datafusion::{
+    catalog::Session,
     common::Result,
     execution::{
         context::QueryPlanner,
-        session_state::{SessionState, SessionStateBuilder},
+        session_state::SessionStateBuilder,
     },
-    logical_expr::{LogicalPlan, UserDefinedLogicalNode},
+    logical_expr::{LogicalPlan, UserDefinedLogicalNode, physical_planning_context::PhysicalPlanningContext},
     physical_plan::ExecutionPlan,
     physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner},
 };
@@ -23,10 +24,10 @@ impl QueryPlanner for ClipQueryPlanner {
     async fn create_physical_plan(
         &self,
         plan: &LogicalPlan,
-        state: &SessionState,
+        session: &dyn Session,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(ClipEncodePlanner)]);
-        planner.create_physical_plan(plan, state).await
+        planner.create_physical_plan(plan, session).await
     }
 }
 
@@ -41,7 +42,8 @@ impl ExtensionPlanner for ClipEncodePlanner {
         node: &dyn UserDefinedLogicalNode,
         _: &[&LogicalPlan],
         inputs: &[Arc<dyn ExecutionPlan>],
-        _: &SessionState,
+        _: &dyn Session,
+        _: &PhysicalPlanningContext,
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
         let (Some(node), [input]) = (node.as_any().downcast_ref::<ClipEncodeNode>(), inputs) else {
             return Ok(None);

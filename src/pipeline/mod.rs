@@ -72,7 +72,15 @@ pub struct RunOptions {
 /// Tells a run to stop; the other end is held by whoever may want that.
 pub type Cancel = watch::Receiver<bool>;
 
-/// Scores, selects and writes.
+/// Finds out what can be refused before a model is loaded.
+///
+/// # Errors
+/// As [`run`], for inputs, columns and the output's place.
+pub fn check(options: &RunOptions) -> Result<()> {
+    Prepared::check(options).map(drop)
+}
+
+/// Scores, selects and writes; `explain` gets the physical plan of the scoring query.
 ///
 /// # Errors
 /// When an input, the model, or the output fails. What was at the output before is then still there.
@@ -81,6 +89,7 @@ pub async fn run(
     factory: Arc<dyn EncoderFactory>,
     counters: Arc<Counters>,
     cancel: Cancel,
+    explain: &(dyn Fn(&str) + Sync),
 ) -> Result<RunReport> {
     let start = Instant::now();
     let prepared = Prepared::check(options)?;
@@ -89,7 +98,7 @@ pub async fn run(
     let runtime = prepared.runtime(options, Arc::clone(&factory), &memory, &counters);
     let wide = prepared.wide_plan(options, runtime, &memory, &counters);
     let scoring = Instant::now();
-    let mut scored = score_pass::run(options, &prepared, wide, cancel.clone()).await?;
+    let mut scored = score_pass::run(options, &prepared, wide, cancel.clone(), explain).await?;
     let scoring_secs = scoring.elapsed().as_secs_f64();
     let chosen = selecting::select(&scored, &prepared.set, options)?;
     let provenance = Provenance {

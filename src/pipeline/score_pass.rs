@@ -49,9 +49,11 @@ pub(super) async fn run(
     prepared: &Prepared,
     plan: WidePlan,
     mut cancel: Cancel,
+    explain: &(dyn Fn(&str) + Sync),
 ) -> Result<Scored> {
     let mut sink = Sink::create(options, prepared)?;
-    let (mut stream, _plan) = wide_pass(plan).await?;
+    let (mut stream, physical) = wide_pass(plan).await?;
+    explain(&physical);
     loop {
         let next = tokio::select! {
             next = stream.next() => next,

@@ -1,8 +1,12 @@
 //! Image bytes to pixels, captions to tokens.
 
+mod image;
+mod load;
 mod tokenize;
 
 pub use clip_filter_pixels::PixelSpec;
+pub use image::ImageKernel;
+pub use load::{PathPolicy, RowFault};
 pub use tokenize::{Padding, TokenBatch, Tokenize, TokenizeOptions};
 
 /// How one model wants its inputs made.

@@ -4,7 +4,9 @@
 
 use std::fmt;
 
-use tokenizers::{PostProcessor, Tokenizer, TruncationDirection, TruncationParams, TruncationStrategy};
+use tokenizers::{
+    PostProcessor, Tokenizer, TruncationDirection, TruncationParams, TruncationStrategy,
+};
 
 use crate::error::{Error, Result};
 
@@ -53,7 +55,12 @@ pub struct TokenizeOptions {
 
 impl Default for TokenizeOptions {
     fn default() -> Self {
-        Self { max_length: 77, pad_token: None, pad_id: 0, padding: Padding::Longest }
+        Self {
+            max_length: 77,
+            pad_token: None,
+            pad_id: 0,
+            padding: Padding::Longest,
+        }
     }
 }
 
@@ -87,7 +94,9 @@ impl Tokenize {
     /// # Errors
     /// When the context has no room for a token beside the special ones.
     pub fn from_tokenizer(mut tokenizer: Tokenizer, options: &TokenizeOptions) -> Result<Self> {
-        let special = tokenizer.get_post_processor().map_or(0, |post| post.added_tokens(false));
+        let special = tokenizer
+            .get_post_processor()
+            .map_or(0, |post| post.added_tokens(false));
         if options.max_length <= special || options.max_length > MAX_CONTEXT_TOKENS {
             return Err(Error::model("use the context length of the model")
                 .with("tokens", options.max_length)
@@ -96,9 +105,11 @@ impl Tokenize {
         }
         let padding = match options.padding {
             Padding::Fixed(length) if length < options.max_length => {
-                return Err(Error::model("pad captions to a length shorter than the context")
-                    .with("padded to", length)
-                    .with("context", options.max_length));
+                return Err(
+                    Error::model("pad captions to a length shorter than the context")
+                        .with("padded to", length)
+                        .with("context", options.max_length),
+                );
             }
             padding => padding,
         };
@@ -111,8 +122,16 @@ impl Tokenize {
                 stride: 0,
             }))
             .map_err(|error| Error::model("set the context length").source(error))?;
-        let pad = options.pad_token.as_ref().and_then(|token| tokenizer.token_to_id(token));
-        Ok(Self { max_length: options.max_length, pad_id: pad.map_or(options.pad_id, i64::from), padding, tokenizer })
+        let pad = options
+            .pad_token
+            .as_ref()
+            .and_then(|token| tokenizer.token_to_id(token));
+        Ok(Self {
+            max_length: options.max_length,
+            pad_id: pad.map_or(options.pad_id, i64::from),
+            padding,
+            tokenizer,
+        })
     }
 
     /// Most tokens of a caption, special tokens included.
@@ -135,17 +154,27 @@ impl Tokenize {
     /// # Errors
     /// When the tokenizer cannot represent a caption.
     pub fn encode(&self, captions: &[&str]) -> Result<Vec<Vec<i64>>> {
-        captions.iter().map(|caption| self.encode_one(caption)).collect()
+        captions
+            .iter()
+            .map(|caption| self.encode_one(caption))
+            .collect()
     }
 
     fn encode_one(&self, caption: &str) -> Result<Vec<i64>> {
         let caption = &caption[..caption.floor_char_boundary(MAX_CAPTION_BYTES)];
         let encoding = self.tokenizer.encode_fast(caption, true).map_err(|error| {
             let start = &caption[..caption.floor_char_boundary(60)];
-            Error::model("split a caption into tokens").with("caption", start).source(error)
+            Error::model("split a caption into tokens")
+                .with("caption", start)
+                .source(error)
         })?;
         // The post-processor keeps its special tokens, so this cuts only where a file has none to count.
-        Ok(encoding.get_ids().iter().take(self.max_length).map(|id| i64::from(*id)).collect())
+        Ok(encoding
+            .get_ids()
+            .iter()
+            .take(self.max_length)
+            .map(|id| i64::from(*id))
+            .collect())
     }
 
     /// One model batch of captions that [`Tokenize::encode`] made, padded at the end.
@@ -166,7 +195,12 @@ impl Tokenize {
             ids.resize(ids.len() + length - row.len(), self.pad_id);
             mask.resize(mask.len() + length - row.len(), 0);
         }
-        TokenBatch { rows: rows.len(), length, ids, mask }
+        TokenBatch {
+            rows: rows.len(),
+            length,
+            ids,
+            mask,
+        }
     }
 }
 
@@ -200,13 +234,18 @@ mod tests {
     }
 
     fn options(max_length: usize, padding: Padding) -> TokenizeOptions {
-        TokenizeOptions { max_length, padding, ..TokenizeOptions::default() }
+        TokenizeOptions {
+            max_length,
+            padding,
+            ..TokenizeOptions::default()
+        }
     }
 
     #[test]
     fn merges_load_as_strings_and_as_pairs() {
         for merges in [r#""a b</w>""#, r#"["a","b</w>"]"#] {
-            let tokenize = Tokenize::try_new(&bpe(merges, ""), &options(8, Padding::Longest)).unwrap();
+            let tokenize =
+                Tokenize::try_new(&bpe(merges, ""), &options(8, Padding::Longest)).unwrap();
             assert_eq!(tokenize.encode(&["AB a"]).unwrap(), [[0, 6, 4, 1]]);
         }
     }
@@ -215,8 +254,12 @@ mod tests {
     fn truncation_keeps_start_and_end_and_overrides_the_file() {
         let own = r#""truncation":{"direction":"Left","max_length":3,"strategy":"LongestFirst","stride":0},
             "padding":{"strategy":{"Fixed":9},"direction":"Left","pad_to_multiple_of":null,"pad_id":7,"pad_type_id":0,"pad_token":"x"},"#;
-        let tokenize = Tokenize::try_new(&bpe(r#""a b</w>""#, own), &options(5, Padding::Longest)).unwrap();
-        assert_eq!(tokenize.encode(&["a b a b a b", "a", ""]).unwrap(), [vec![0, 4, 5, 4, 1], vec![0, 4, 1], vec![0, 1]]);
+        let tokenize =
+            Tokenize::try_new(&bpe(r#""a b</w>""#, own), &options(5, Padding::Longest)).unwrap();
+        assert_eq!(
+            tokenize.encode(&["a b a b a b", "a", ""]).unwrap(),
+            [vec![0, 4, 5, 4, 1], vec![0, 4, 1], vec![0, 1]]
+        );
     }
 
     #[test]
@@ -227,20 +270,41 @@ mod tests {
         let longest = Tokenize::try_new(&bpe("", ""), &chosen).unwrap();
         assert_eq!(
             longest.batch(&rows),
-            TokenBatch { rows: 2, length: 3, ids: vec![0, 4, 1, 0, 1, 1], mask: vec![1, 1, 1, 1, 1, 0] }
+            TokenBatch {
+                rows: 2,
+                length: 3,
+                ids: vec![0, 4, 1, 0, 1, 1],
+                mask: vec![1, 1, 1, 1, 1, 0]
+            }
         );
         chosen.padding = Padding::Fixed(5);
         chosen.pad_token = Some("<none>".to_owned());
         chosen.pad_id = 9;
         let fixed = Tokenize::try_new(&bpe("", ""), &chosen).unwrap();
         let batch = fixed.batch(&rows);
-        assert_eq!((batch.length, batch.ids), (5, vec![0, 4, 1, 9, 9, 0, 1, 9, 9, 9]));
-        assert_eq!(fixed.batch(&[]), TokenBatch { rows: 0, length: 5, ids: vec![], mask: vec![] });
+        assert_eq!(
+            (batch.length, batch.ids),
+            (5, vec![0, 4, 1, 9, 9, 0, 1, 9, 9, 9])
+        );
+        assert_eq!(
+            fixed.batch(&[]),
+            TokenBatch {
+                rows: 0,
+                length: 5,
+                ids: vec![],
+                mask: vec![]
+            }
+        );
     }
 
     #[test]
     fn a_context_without_room_is_refused() {
-        for (length, padding) in [(0, Padding::Longest), (2, Padding::Longest), (8, Padding::Fixed(7)), (1 << 40, Padding::Longest)] {
+        for (length, padding) in [
+            (0, Padding::Longest),
+            (2, Padding::Longest),
+            (8, Padding::Fixed(7)),
+            (1 << 40, Padding::Longest),
+        ] {
             let error = Tokenize::try_new(&bpe("", ""), &options(length, padding)).unwrap_err();
             assert_eq!(error.kind(), crate::error::ErrorKind::Model);
         }
@@ -248,7 +312,13 @@ mod tests {
 
     #[test]
     fn damaged_files_are_errors() {
-        for bytes in [&b""[..], b"{}", b"[1]", b"{\"model\":{\"type\":\"BPE\"}}", b"\xff\xfe"] {
+        for bytes in [
+            &b""[..],
+            b"{}",
+            b"[1]",
+            b"{\"model\":{\"type\":\"BPE\"}}",
+            b"\xff\xfe",
+        ] {
             assert!(Tokenize::try_new(bytes, &TokenizeOptions::default()).is_err());
         }
     }

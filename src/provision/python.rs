@@ -37,6 +37,8 @@ const REMEDIES: &[(&[&str], &str)] = &[
             "ProxyError",
             "Max retries",
             "SSLError",
+            // The index names no file at all: most often it was not reached.
+            "(from versions: none)",
         ],
         "check the network, or set PIP_INDEX_URL or PIP_PROXY; without a network, `--onnxruntime PATH`",
     ),

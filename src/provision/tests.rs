@@ -448,7 +448,13 @@ mod fetching {
         let (again, said) = fetch(&surroundings, wheel);
         assert_eq!((again.unwrap(), said.len()), (library, 0));
         let calls = fs::read_to_string(root.path().join("calls")).unwrap();
-        assert_eq!(calls.lines().count(), 1);
+        let calls: Vec<&str> = calls
+            .lines()
+            .filter(|call| call.contains("download"))
+            .collect();
+        let [calls] = calls[..] else {
+            panic!("{calls:?}")
+        };
         for word in [
             "pip download",
             "--no-deps",
@@ -528,6 +534,10 @@ mod fetching {
             ),
             (
                 "NewConnectionError: failed\nERROR: No matching distribution found",
+                "check the network",
+            ),
+            (
+                "(from versions: none)\nERROR: No matching distribution found",
                 "check the network",
             ),
             (

@@ -130,7 +130,7 @@ impl ScoreHistogram {
 /// The bin, counted from the top, in which `rows` are reached, and how many rows of it are wanted.
 fn end_of_budget(bins: &[u64], rows: u64) -> (u32, u64) {
     let mut wanted = rows;
-    for (bin, &count) in (0u32..).zip(bins).rev() {
+    for (bin, &count) in (0..=u32::from(u16::MAX)).rev().zip(bins.iter().rev()) {
         if wanted <= count {
             return (bin, wanted);
         }

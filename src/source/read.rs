@@ -2,7 +2,7 @@ use std::{fs::File, sync::Arc};
 
 use arrow::{
     array::{BooleanArray, RecordBatch},
-    datatypes::{DataType, Field, Fields, Schema, SchemaRef},
+    datatypes::{DataType, Field, Fields, Schema},
     error::ArrowError,
 };
 use parquet::{
@@ -32,7 +32,7 @@ pub struct RowPredicate {
 }
 
 /// What is read of a shard, and in what portions.
-#[derive(Clone, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct ReadPlan {
     /// Positions of the wanted columns in the shard's schema, ascending.
     pub columns: Vec<usize>,
@@ -179,14 +179,4 @@ impl std::fmt::Debug for RowPredicate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RowPredicate").field("columns", &self.columns).finish_non_exhaustive()
     }
-}
-
-/// The columns of `plan` in `schema`, as a reader gives them.
-pub(crate) fn read_schema(schema: &Schema, plan: &ReadPlan) -> SchemaRef {
-    let viewed = view_schema(schema);
-    let mut fields: Vec<_> = plan.columns.iter().map(|&column| Arc::clone(&viewed.fields()[column])).collect();
-    if plan.row_numbers {
-        fields.push(Arc::new(Field::new(ROW, DataType::Int64, false)));
-    }
-    Arc::new(Schema::new(fields))
 }

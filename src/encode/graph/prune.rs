@@ -22,7 +22,10 @@ struct Item {
 
 enum Kind {
     /// What it reads, also within its subgraphs, and what it makes.
-    Node { reads: Vec<String>, makes: Vec<String> },
+    Node {
+        reads: Vec<String>,
+        makes: Vec<String>,
+    },
     /// A weight, an input or a value description: kept when its name is needed.
     Named(String),
     /// Kept when it is asked for.
@@ -33,7 +36,10 @@ enum Kind {
 
 /// See [`super::Graph::prune`].
 pub(super) fn prune(source: impl BufRead + Seek, outputs: &[&str]) -> Result<Vec<u8>> {
-    let mut scan = Scan { wire: Wire::try_new(source)?, items: Vec::new() };
+    let mut scan = Scan {
+        wire: Wire::try_new(source)?,
+        items: Vec::new(),
+    };
     let length = scan.wire.length();
     let mut frame = Vec::new();
     let mut graphs = 0;
@@ -55,7 +61,9 @@ pub(super) fn prune(source: impl BufRead + Seek, outputs: &[&str]) -> Result<Vec
     let kept = kept_ranges(&scan.items, outputs)?;
     let graph_bytes: u64 = kept.iter().map(|(start, end)| end - start).sum();
     let capacity = graph_bytes + frame.iter().map(|(start, end)| end - start).sum::<u64>() + 16;
-    let mut pruned = Vec::with_capacity(usize::try_from(capacity).map_err(|_| damaged("graph over the address space", 0))?);
+    let mut pruned = Vec::with_capacity(
+        usize::try_from(capacity).map_err(|_| damaged("graph over the address space", 0))?,
+    );
     for (start, end) in frame {
         scan.wire.copy(start, end, &mut pruned)?;
     }
@@ -82,12 +90,18 @@ fn kept_ranges(items: &[Item], outputs: &[&str]) -> Result<Vec<(u64, u64)>> {
         if !needed.insert(name) {
             continue;
         }
-        let Some(index) = makers.get(name).filter(|index| nodes.insert(**index)) else { continue };
+        let Some(index) = makers.get(name).filter(|index| nodes.insert(**index)) else {
+            continue;
+        };
         if let Kind::Node { reads, .. } = &items[*index].kind {
             open.extend(reads.iter().map(String::as_str));
         }
     }
-    let declared = |name: &str| items.iter().any(|item| matches!(&item.kind, Kind::Output(output) if output == name));
+    let declared = |name: &str| {
+        items
+            .iter()
+            .any(|item| matches!(&item.kind, Kind::Output(output) if output == name))
+    };
     if let Some(missing) = outputs.iter().find(|name| !declared(name)) {
         return Err(Error::model("find an output in the graph").with("output", missing));
     }
@@ -98,7 +112,11 @@ fn kept_ranges(items: &[Item], outputs: &[&str]) -> Result<Vec<(u64, u64)>> {
         Kind::Other => true,
     };
     let mut ranges: Vec<(u64, u64)> = Vec::new();
-    for (_, item) in items.iter().enumerate().filter(|(index, item)| keep(*index, item)) {
+    for (_, item) in items
+        .iter()
+        .enumerate()
+        .filter(|(index, item)| keep(*index, item))
+    {
         match ranges.last_mut() {
             Some(last) if last.1 == item.start => last.1 = item.end,
             _ => ranges.push((item.start, item.end)),
@@ -120,13 +138,19 @@ impl<R: BufRead + Seek> Scan<R> {
             if self.items.len() == MAX_ITEMS {
                 return Err(damaged("too many nodes", field.start));
             }
-            self.items.push(Item { start: field.start, end: self.wire.position(), kind });
+            self.items.push(Item {
+                start: field.start,
+                end: self.wire.position(),
+                kind,
+            });
         }
         Ok(())
     }
 
     fn item(&mut self, field: Field) -> Result<Kind> {
-        let Value::Length(length) = field.value else { return Ok(Kind::Other) };
+        let Value::Length(length) = field.value else {
+            return Ok(Kind::Other);
+        };
         Ok(match field.number {
             1 => {
                 let (mut reads, mut makes) = (Vec::new(), Vec::new());
@@ -147,7 +171,13 @@ impl<R: BufRead + Seek> Scan<R> {
 
     /// Names a node reads and makes. A subgraph reads outer names without listing them, so everything its
     /// nodes read counts: too much is kept at worst.
-    fn node(&mut self, length: u64, depth: usize, reads: &mut Vec<String>, makes: &mut Vec<String>) -> Result<()> {
+    fn node(
+        &mut self,
+        length: u64,
+        depth: usize,
+        reads: &mut Vec<String>,
+        makes: &mut Vec<String>,
+    ) -> Result<()> {
         if depth > MAX_DEPTH {
             return Err(damaged("graphs nested too deep", self.wire.position()));
         }
@@ -179,7 +209,9 @@ impl<R: BufRead + Seek> Scan<R> {
         let end = self.wire.position() + length;
         while let Some(field) = self.wire.field(end)? {
             match (field.number, field.value) {
-                (1, Value::Length(length)) => self.node(length, depth + 1, reads, &mut Vec::new())?,
+                (1, Value::Length(length)) => {
+                    self.node(length, depth + 1, reads, &mut Vec::new())?
+                }
                 // An output of a branch may be an outer name.
                 (12, Value::Length(length)) => reads.push(self.name(length, 1)?),
                 (_, value) => self.wire.skip_value(value)?,
@@ -194,7 +226,9 @@ impl<R: BufRead + Seek> Scan<R> {
         let mut name = String::new();
         while let Some(field) = self.wire.field(end)? {
             match (field.number, field.value) {
-                (found, Value::Length(length)) if found == number => name = self.wire.string(length)?,
+                (found, Value::Length(length)) if found == number => {
+                    name = self.wire.string(length)?
+                }
                 (_, value) => self.wire.skip_value(value)?,
             }
         }

@@ -45,7 +45,11 @@ impl<R: BufRead + Seek> Wire<R> {
     pub(super) fn try_new(mut source: R) -> Result<Self> {
         let length = source.seek(SeekFrom::End(0)).map_err(unreadable)?;
         source.seek(SeekFrom::Start(0)).map_err(unreadable)?;
-        Ok(Self { source, position: 0, length })
+        Ok(Self {
+            source,
+            position: 0,
+            length,
+        })
     }
 
     /// Bytes in the file.
@@ -76,13 +80,18 @@ impl<R: BufRead + Seek> Wire<R> {
             5 => self.fixed(4, end)?,
             _ => return Err(damaged("unknown wire type", start)),
         };
-        Ok(Some(Field { number: tag >> 3, start, value }))
+        Ok(Some(Field {
+            number: tag >> 3,
+            start,
+            value,
+        }))
     }
 
     /// Steps over `length` bytes.
     pub(super) fn skip(&mut self, length: u64) -> Result<()> {
         self.check(length, self.length)?;
-        let step = i64::try_from(length).map_err(|_| damaged("length over the file's end", self.position))?;
+        let step = i64::try_from(length)
+            .map_err(|_| damaged("length over the file's end", self.position))?;
         self.source.seek_relative(step).map_err(unreadable)?;
         self.position += length;
         Ok(())
@@ -101,7 +110,8 @@ impl<R: BufRead + Seek> Wire<R> {
         if length > MAX_STRING_BYTES {
             return Err(damaged("text over the limit", self.position));
         }
-        let length = usize::try_from(length).map_err(|_| damaged("text over the limit", self.position))?;
+        let length =
+            usize::try_from(length).map_err(|_| damaged("text over the limit", self.position))?;
         let mut bytes = vec![0; length];
         self.source.read_exact(&mut bytes).map_err(unreadable)?;
         let start = self.position;
@@ -115,12 +125,17 @@ impl<R: BufRead + Seek> Wire<R> {
             return Err(damaged("range over the file's end", start));
         }
         if start != self.position {
-            self.source.seek(SeekFrom::Start(start)).map_err(unreadable)?;
+            self.source
+                .seek(SeekFrom::Start(start))
+                .map_err(unreadable)?;
         }
-        let length = usize::try_from(end - start).map_err(|_| damaged("range over the address space", start))?;
+        let length = usize::try_from(end - start)
+            .map_err(|_| damaged("range over the address space", start))?;
         let old = out.len();
         out.resize(old + length, 0);
-        self.source.read_exact(&mut out[old..]).map_err(unreadable)?;
+        self.source
+            .read_exact(&mut out[old..])
+            .map_err(unreadable)?;
         self.position = end;
         Ok(())
     }
@@ -174,7 +189,9 @@ pub(super) fn damaged(fact: &'static str, position: u64) -> Error {
     Error::model("read the ONNX file: it is damaged or no ONNX file")
         .with("found", fact)
         .with("at byte", position)
-        .hint("check that the download of the model finished and that the file is no Git LFS pointer")
+        .hint(
+            "check that the download of the model finished and that the file is no Git LFS pointer",
+        )
 }
 
 fn unreadable(error: std::io::Error) -> Error {

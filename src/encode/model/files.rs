@@ -30,7 +30,9 @@ impl Files {
     /// Names of the files in the model's folders.
     pub(super) fn names(&self) -> Result<BTreeSet<String>> {
         let directory = match self {
-            Files::Embedded(files) => return Ok(files.iter().map(|(name, _)| (*name).to_owned()).collect()),
+            Files::Embedded(files) => {
+                return Ok(files.iter().map(|(name, _)| (*name).to_owned()).collect());
+            }
             Files::Directory(directory) => directory,
         };
         if !directory.is_dir() {
@@ -40,9 +42,13 @@ impl Files {
         }
         let mut names = BTreeSet::new();
         for folder in FOLDERS {
-            let Ok(entries) = fs::read_dir(directory.join(folder)) else { continue };
+            let Ok(entries) = fs::read_dir(directory.join(folder)) else {
+                continue;
+            };
             let files = entries.flatten().filter(|entry| entry.path().is_file());
-            names.extend(files.filter_map(|entry| Some(format!("{folder}{}", entry.file_name().to_str()?))));
+            names.extend(
+                files.filter_map(|entry| Some(format!("{folder}{}", entry.file_name().to_str()?))),
+            );
         }
         Ok(names)
     }
@@ -54,7 +60,8 @@ impl Files {
             Files::Directory(directory) => directory,
         };
         let mut bytes = Vec::new();
-        let read = File::open(directory.join(name)).and_then(|file| file.take(MAX_CONFIG_BYTES).read_to_end(&mut bytes));
+        let read = File::open(directory.join(name))
+            .and_then(|file| file.take(MAX_CONFIG_BYTES).read_to_end(&mut bytes));
         match read {
             Ok(_) if bytes.len() as u64 == MAX_CONFIG_BYTES => {
                 Err(self.failed(name, io::Error::from(io::ErrorKind::FileTooLarge)))
@@ -75,11 +82,17 @@ impl Files {
     }
 
     /// The ONNX file `name`, cut down to what `output` needs.
-    #[cfg_attr(not(feature = "onnx"), expect(dead_code, reason = "only a runtime loads graphs"))]
+    #[cfg_attr(
+        not(feature = "onnx"),
+        expect(dead_code, reason = "only a runtime loads graphs")
+    )]
     pub(crate) fn pruned(&self, name: &str, output: &str) -> Result<Vec<u8>> {
         match self {
             Files::Directory(_) => Graph::prune(BufReader::new(self.open(name)?), &[output]),
-            Files::Embedded(_) => Graph::prune(Cursor::new(self.embedded(name).unwrap_or_default()), &[output]),
+            Files::Embedded(_) => Graph::prune(
+                Cursor::new(self.embedded(name).unwrap_or_default()),
+                &[output],
+            ),
         }
         .map_err(|error| error.with("file", name))
     }
@@ -87,7 +100,10 @@ impl Files {
     /// The content of a file that is part of the program.
     pub(crate) fn embedded(&self, name: &str) -> Option<&'static [u8]> {
         match self {
-            Files::Embedded(files) => files.iter().find(|(found, _)| *found == name).map(|(_, bytes)| *bytes),
+            Files::Embedded(files) => files
+                .iter()
+                .find(|(found, _)| *found == name)
+                .map(|(_, bytes)| *bytes),
             Files::Directory(_) => None,
         }
     }
@@ -100,11 +116,15 @@ impl Files {
         let folder = name.rfind('/').map_or("", |slash| &name[..=slash]);
         let mut names = BTreeSet::new();
         for location in &graph.external {
-            let inside = Path::new(location).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+            let inside = Path::new(location)
+                .components()
+                .all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
             if !inside || location.is_empty() {
-                return Err(Error::model("follow external weights that lie outside of the model's folder")
-                    .with("file", name)
-                    .with("location", location));
+                return Err(Error::model(
+                    "follow external weights that lie outside of the model's folder",
+                )
+                .with("file", name)
+                .with("location", location));
             }
             names.insert(format!("{folder}{location}"));
         }
@@ -114,9 +134,9 @@ impl Files {
     /// Bytes of the file `name`.
     pub(super) fn size(&self, name: &str) -> Result<u64> {
         match self {
-            Files::Directory(directory) => {
-                fs::metadata(directory.join(name)).map(|data| data.len()).map_err(|error| self.failed(name, error))
-            }
+            Files::Directory(directory) => fs::metadata(directory.join(name))
+                .map(|data| data.len())
+                .map_err(|error| self.failed(name, error)),
             Files::Embedded(_) => Ok(self.embedded(name).map_or(0, |bytes| bytes.len() as u64)),
         }
     }
@@ -157,13 +177,19 @@ impl Files {
     fn open(&self, name: &str) -> Result<File> {
         let path = match self {
             Files::Directory(directory) => directory.join(name),
-            Files::Embedded(_) => return Err(Error::internal("open a file that is part of the program").with("file", name)),
+            Files::Embedded(_) => {
+                return Err(
+                    Error::internal("open a file that is part of the program").with("file", name)
+                );
+            }
         };
         File::open(path).map_err(|error| self.failed(name, error))
     }
 
     fn failed(&self, name: &str, error: io::Error) -> Error {
-        let error = Error::model("read a file of the model").with("file", name).source(error);
+        let error = Error::model("read a file of the model")
+            .with("file", name)
+            .source(error);
         match self {
             Files::Directory(directory) => error.with("directory", directory.display()),
             Files::Embedded(_) => error,

@@ -53,13 +53,31 @@ struct Defaults {
 /// # Source
 /// The processors' constructors in <https://github.com/huggingface/transformers>.
 fn defaults(name: &str) -> Option<Defaults> {
-    let clip = Defaults { shortest: true, crop: true, filter: Filter::Bicubic, mean: CLIP_MEAN, std: CLIP_STD };
-    let square = Defaults { shortest: false, crop: false, filter: Filter::Bilinear, mean: HALF, std: HALF };
-    let name = name.trim_end_matches("Fast").trim_end_matches("ImageProcessor").trim_end_matches("FeatureExtractor");
+    let clip = Defaults {
+        shortest: true,
+        crop: true,
+        filter: Filter::Bicubic,
+        mean: CLIP_MEAN,
+        std: CLIP_STD,
+    };
+    let square = Defaults {
+        shortest: false,
+        crop: false,
+        filter: Filter::Bilinear,
+        mean: HALF,
+        std: HALF,
+    };
+    let name = name
+        .trim_end_matches("Fast")
+        .trim_end_matches("ImageProcessor")
+        .trim_end_matches("FeatureExtractor");
     match name {
         // No name: an older export, and those were of CLIP.
         "" | "CLIP" | "ChineseCLIP" => Some(clip),
-        "Siglip" => Some(Defaults { filter: Filter::Bicubic, ..square }),
+        "Siglip" => Some(Defaults {
+            filter: Filter::Bicubic,
+            ..square
+        }),
         "ViT" | "DeiT" => Some(square),
         _ => None,
     }
@@ -71,9 +89,15 @@ fn defaults(name: &str) -> Option<Defaults> {
 /// When the file is damaged, names a processor that is not known, or leaves the size of its images open.
 pub(super) fn from_processor(json: &[u8], model_type: &str) -> Result<PixelSpec> {
     let config: ProcessorConfig = serde_json::from_slice(json).map_err(|error| {
-        Error::model("read the preprocessing of the model").with("file", "preprocessor_config.json").source(error)
+        Error::model("read the preprocessing of the model")
+            .with("file", "preprocessor_config.json")
+            .source(error)
     })?;
-    let name = config.image_processor_type.as_deref().or(config.feature_extractor_type.as_deref()).unwrap_or("");
+    let name = config
+        .image_processor_type
+        .as_deref()
+        .or(config.feature_extractor_type.as_deref())
+        .unwrap_or("");
     let defaults = defaults(name).ok_or_else(|| {
         refused("use an image processor that is not known").with("processor", name).hint(
             "known are those of CLIP, SigLIP and ViT; where one of them does the same, write its name as image_processor_type",
@@ -81,12 +105,32 @@ pub(super) fn from_processor(json: &[u8], model_type: &str) -> Result<PixelSpec>
     })?;
     let spec = PixelSpec {
         alpha: alpha(config.clip_filter_alpha.as_deref(), model_type)?,
-        resize: if config.do_resize.unwrap_or(true) { Some(resize(config.size.as_ref(), defaults.shortest)?) } else { None },
+        resize: if config.do_resize.unwrap_or(true) {
+            Some(resize(config.size.as_ref(), defaults.shortest)?)
+        } else {
+            None
+        },
         filter: config.resample.map_or(Ok(defaults.filter), filter)?,
-        crop: if config.do_center_crop.unwrap_or(defaults.crop) { Some(crop(config.crop_size.as_ref())?) } else { None },
-        rescale: if config.do_rescale.unwrap_or(true) { narrow(config.rescale_factor.unwrap_or(1.0 / 255.0)) } else { 1.0 },
-        mean: if config.do_normalize.unwrap_or(true) { config.image_mean.unwrap_or(defaults.mean) } else { [0.0; 3] },
-        std: if config.do_normalize.unwrap_or(true) { config.image_std.unwrap_or(defaults.std) } else { [1.0; 3] },
+        crop: if config.do_center_crop.unwrap_or(defaults.crop) {
+            Some(crop(config.crop_size.as_ref())?)
+        } else {
+            None
+        },
+        rescale: if config.do_rescale.unwrap_or(true) {
+            narrow(config.rescale_factor.unwrap_or(1.0 / 255.0))
+        } else {
+            1.0
+        },
+        mean: if config.do_normalize.unwrap_or(true) {
+            config.image_mean.unwrap_or(defaults.mean)
+        } else {
+            [0.0; 3]
+        },
+        std: if config.do_normalize.unwrap_or(true) {
+            config.image_std.unwrap_or(defaults.std)
+        } else {
+            [1.0; 3]
+        },
     };
     if config.rescale_offset == Some(true) {
         return Err(refused("use a rescale offset"));
@@ -130,7 +174,9 @@ struct OpenClipPreprocess {
 /// When the file is damaged or resizes in a way that is not known.
 pub(super) fn from_open_clip(json: &[u8]) -> Result<PixelSpec> {
     let config: OpenClipConfig = serde_json::from_slice(json).map_err(|error| {
-        Error::model("read the preprocessing of the model").with("file", "open_clip_config.json").source(error)
+        Error::model("read the preprocessing of the model")
+            .with("file", "open_clip_config.json")
+            .source(error)
     })?;
     let preprocess = config.preprocess_cfg;
     let size = preprocess.size.or(config.model_cfg.vision_cfg.image_size);
@@ -138,13 +184,19 @@ pub(super) fn from_open_clip(json: &[u8]) -> Result<PixelSpec> {
     let (resize, crop) = match preprocess.resize_mode.as_deref().unwrap_or("shortest") {
         "shortest" if height == width => (Resize::ShortestEdge(height), Some((height, width))),
         "squash" => (Resize::Exact { height, width }, None),
-        mode => return Err(refused("use a resize mode that is not known").with("resize_mode", mode)),
+        mode => {
+            return Err(refused("use a resize mode that is not known").with("resize_mode", mode));
+        }
     };
     let filter = match preprocess.interpolation.as_deref().unwrap_or("bicubic") {
         // `random` is an augmentation of training; bicubic is what open_clip then evaluates with.
         "bicubic" | "random" => Filter::Bicubic,
         "bilinear" => Filter::Bilinear,
-        name => return Err(refused("use an interpolation that is not known").with("interpolation", name)),
+        name => {
+            return Err(
+                refused("use an interpolation that is not known").with("interpolation", name)
+            );
+        }
     };
     checked(PixelSpec {
         alpha: alpha(preprocess.clip_filter_alpha.as_deref(), "")?,
@@ -171,9 +223,15 @@ fn checked(spec: PixelSpec) -> Result<PixelSpec> {
         return Err(refused("use preprocessing whose images have no fixed size")
             .hint("set do_center_crop with a crop_size, or a size with height and width"));
     }
-    let finite = spec.mean.iter().chain(&spec.std).all(|value| value.is_finite());
+    let finite = spec
+        .mean
+        .iter()
+        .chain(&spec.std)
+        .all(|value| value.is_finite());
     if !finite || spec.std.contains(&0.0) || !spec.rescale.is_finite() {
-        return Err(refused("normalise pixels with a mean or deviation that is zero or not finite"));
+        return Err(refused(
+            "normalise pixels with a mean or deviation that is zero or not finite",
+        ));
     }
     Ok(spec)
 }
@@ -182,7 +240,9 @@ fn alpha(asked: Option<&str>, model_type: &str) -> Result<Alpha> {
     match asked {
         Some("white") => Ok(Alpha::OverWhite),
         Some("drop") => Ok(Alpha::Drop),
-        Some(other) => Err(refused("read clip_filter_alpha").with("found", other).hint("use \"white\" or \"drop\"")),
+        Some(other) => Err(refused("read clip_filter_alpha")
+            .with("found", other)
+            .hint("use \"white\" or \"drop\"")),
         None if model_type == BUNDLED_TYPE => Ok(Alpha::OverWhite),
         None => Ok(Alpha::Drop),
     }
@@ -191,8 +251,13 @@ fn alpha(asked: Option<&str>, model_type: &str) -> Result<Alpha> {
 fn resize(size: Option<&Value>, shortest: bool) -> Result<Resize> {
     match size {
         None if shortest => Ok(Resize::ShortestEdge(224)),
-        None => Ok(Resize::Exact { height: 224, width: 224 }),
-        Some(Value::Object(map)) if map.contains_key("shortest_edge") && !map.contains_key("longest_edge") => {
+        None => Ok(Resize::Exact {
+            height: 224,
+            width: 224,
+        }),
+        Some(Value::Object(map))
+            if map.contains_key("shortest_edge") && !map.contains_key("longest_edge") =>
+        {
             Ok(Resize::ShortestEdge(side(map.get("shortest_edge"))?))
         }
         Some(Value::Number(_)) if shortest => Ok(Resize::ShortestEdge(side(size)?)),
@@ -201,24 +266,35 @@ fn resize(size: Option<&Value>, shortest: bool) -> Result<Resize> {
 }
 
 fn crop(size: Option<&Value>) -> Result<(u32, u32)> {
-    if size.is_none() { Ok((224, 224)) } else { square_or_pair(size) }
+    if size.is_none() {
+        Ok((224, 224))
+    } else {
+        square_or_pair(size)
+    }
 }
 
 /// Height and width from a number, `[height, width]` or `{"height", "width"}`.
 fn square_or_pair(size: Option<&Value>) -> Result<(u32, u32)> {
     match size {
         Some(Value::Object(map)) => Ok((side(map.get("height"))?, side(map.get("width"))?)),
-        Some(Value::Array(list)) if list.len() == 2 => Ok((side(list.first())?, side(list.last())?)),
+        Some(Value::Array(list)) if list.len() == 2 => {
+            Ok((side(list.first())?, side(list.last())?))
+        }
         size => side(size).map(|side| (side, side)),
     }
 }
 
 fn side(value: Option<&Value>) -> Result<u32> {
-    let side = value.and_then(Value::as_u64).filter(|side| (1..=MAX_SIDE).contains(side));
-    side.and_then(|side| u32::try_from(side).ok()).ok_or_else(|| {
-        let found = value.map_or("nothing".to_owned(), Value::to_string);
-        refused("read the size of the model's images").with("found", found).with("largest edge", MAX_SIDE)
-    })
+    let side = value
+        .and_then(Value::as_u64)
+        .filter(|side| (1..=MAX_SIDE).contains(side));
+    side.and_then(|side| u32::try_from(side).ok())
+        .ok_or_else(|| {
+            let found = value.map_or("nothing".to_owned(), Value::to_string);
+            refused("read the size of the model's images")
+                .with("found", found)
+                .with("largest edge", MAX_SIDE)
+        })
 }
 
 /// Pillow's numbers of its filters.
@@ -239,7 +315,10 @@ fn refused(message: &str) -> Error {
 }
 
 fn narrow(value: f64) -> f32 {
-    #[expect(clippy::cast_possible_truncation, reason = "rounds to the nearest f32, which pixels are")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "rounds to the nearest f32, which pixels are"
+    )]
     {
         value as f32
     }
@@ -266,7 +345,8 @@ mod tests {
         let old = br#"{"crop_size": 224, "do_center_crop": true, "do_normalize": true, "do_resize": true,
             "feature_extractor_type": "CLIPFeatureExtractor", "image_mean": [0.48145466, 0.4578275, 0.40821073],
             "image_std": [0.26862954, 0.26130258, 0.27577711], "resample": 3, "size": 224}"#;
-        let new = br#"{"image_processor_type": "CLIPImageProcessorFast", "size": {"shortest_edge": 224},
+        let new =
+            br#"{"image_processor_type": "CLIPImageProcessorFast", "size": {"shortest_edge": 224},
             "crop_size": {"height": 224, "width": 224}, "rescale_factor": 0.00392156862745098}"#;
         for json in [&old[..], new, b"{}"] {
             assert_eq!(from_processor(json, "clip").unwrap(), clip());
@@ -279,14 +359,24 @@ mod tests {
             "image_processor_type": "SiglipImageProcessor", "image_std": [0.5, 0.5, 0.5], "processor_class": "SiglipProcessor",
             "resample": 3, "rescale_factor": 0.00392156862745098, "size": {"height": 224, "width": 224}}"#;
         let expected = PixelSpec {
-            resize: Some(Resize::Exact { height: 224, width: 224 }),
+            resize: Some(Resize::Exact {
+                height: 224,
+                width: 224,
+            }),
             crop: None,
             mean: HALF,
             std: HALF,
             ..clip()
         };
         assert_eq!(from_processor(json, "siglip").unwrap(), expected);
-        assert_eq!(from_processor(br#"{"image_processor_type": "SiglipImageProcessor"}"#, "siglip").unwrap(), expected);
+        assert_eq!(
+            from_processor(
+                br#"{"image_processor_type": "SiglipImageProcessor"}"#,
+                "siglip"
+            )
+            .unwrap(),
+            expected
+        );
     }
 
     #[test]
@@ -297,16 +387,35 @@ mod tests {
         let squash = br#"{"model_cfg": {"vision_cfg": {"image_size": 256}},
             "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "interpolation": "bilinear", "resize_mode": "squash"}}"#;
         let spec = from_open_clip(squash).unwrap();
-        assert_eq!(spec.resize, Some(Resize::Exact { height: 256, width: 256 }));
+        assert_eq!(
+            spec.resize,
+            Some(Resize::Exact {
+                height: 256,
+                width: 256
+            })
+        );
         assert_eq!((spec.crop, spec.filter), (None, Filter::Bilinear));
         assert!(from_open_clip(br#"{"model_cfg": {"vision_cfg": {"image_size": 224}}, "preprocess_cfg": {"resize_mode": "longest"}}"#).is_err());
     }
 
     #[test]
     fn transparency_is_a_property_of_the_model() {
-        assert_eq!(from_processor(b"{}", BUNDLED_TYPE).unwrap().alpha, Alpha::OverWhite);
-        assert_eq!(from_processor(br#"{"clip_filter_alpha": "white"}"#, "clip").unwrap().alpha, Alpha::OverWhite);
-        assert_eq!(from_processor(br#"{"clip_filter_alpha": "drop"}"#, BUNDLED_TYPE).unwrap().alpha, Alpha::Drop);
+        assert_eq!(
+            from_processor(b"{}", BUNDLED_TYPE).unwrap().alpha,
+            Alpha::OverWhite
+        );
+        assert_eq!(
+            from_processor(br#"{"clip_filter_alpha": "white"}"#, "clip")
+                .unwrap()
+                .alpha,
+            Alpha::OverWhite
+        );
+        assert_eq!(
+            from_processor(br#"{"clip_filter_alpha": "drop"}"#, BUNDLED_TYPE)
+                .unwrap()
+                .alpha,
+            Alpha::Drop
+        );
         assert!(from_processor(br#"{"clip_filter_alpha": "black"}"#, "clip").is_err());
     }
 

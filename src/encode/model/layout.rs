@@ -18,7 +18,16 @@ const COMBINED: &str = "model";
 pub(super) const FOLDERS: [&str; 2] = ["onnx/", ""];
 
 /// What `auto` prefers, best first; anything else comes after these by name.
-const PREFERENCE: [&str; 8] = ["fp32", "fp16", "quantized", "int8", "uint8", "q4f16", "q4", "bnb4"];
+const PREFERENCE: [&str; 8] = [
+    "fp32",
+    "fp16",
+    "quantized",
+    "int8",
+    "uint8",
+    "q4f16",
+    "q4",
+    "bnb4",
+];
 
 /// The files of one model.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,16 +58,29 @@ pub(super) fn find(names: &BTreeSet<String>, precision: &Precision) -> Result<La
     for (image, text) in PAIRS {
         stems.extend(FOLDERS.map(|folder| (format!("{folder}{image}"), format!("{folder}{text}"))));
     }
-    stems.extend(FOLDERS.map(|folder| (format!("{folder}{COMBINED}"), format!("{folder}{COMBINED}"))));
+    stems.extend(
+        FOLDERS.map(|folder| (format!("{folder}{COMBINED}"), format!("{folder}{COMBINED}"))),
+    );
     for (image, text) in &stems {
         let texts = variants(names, text);
-        let both: BTreeSet<String> = variants(names, image).intersection(&texts).cloned().collect();
+        let both: BTreeSet<String> = variants(names, image)
+            .intersection(&texts)
+            .cloned()
+            .collect();
         if !both.is_empty() {
             let precision = choose(&both, precision)?;
-            return Ok(Layout { image: file(image, &precision), text: file(text, &precision), precision });
+            return Ok(Layout {
+                image: file(image, &precision),
+                text: file(text, &precision),
+                precision,
+            });
         }
     }
-    let found: Vec<&str> = names.iter().filter(|name| name.ends_with(".onnx")).map(String::as_str).collect();
+    let found: Vec<&str> = names
+        .iter()
+        .filter(|name| name.ends_with(".onnx"))
+        .map(String::as_str)
+        .collect();
     Err(Error::model("find the towers of the model")
         .with("ONNX files", if found.is_empty() { "none".to_owned() } else { found.join(", ") })
         .hint("a model directory holds onnx/vision_model.onnx and onnx/text_model.onnx, visual.onnx and textual.onnx, or onnx/model.onnx"))
@@ -66,11 +88,16 @@ pub(super) fn find(names: &BTreeSet<String>, precision: &Precision) -> Result<La
 
 /// The precisions in which `stem` comes.
 fn variants(names: &BTreeSet<String>, stem: &str) -> BTreeSet<String> {
-    let suffixes = names.iter().filter_map(|name| name.strip_prefix(stem)?.strip_suffix(".onnx"));
+    let suffixes = names
+        .iter()
+        .filter_map(|name| name.strip_prefix(stem)?.strip_suffix(".onnx"));
     suffixes
         .filter_map(|suffix| match suffix {
             "" => Some("fp32".to_owned()),
-            suffix => suffix.strip_prefix('_').filter(|name| !name.is_empty()).map(str::to_owned),
+            suffix => suffix
+                .strip_prefix('_')
+                .filter(|name| !name.is_empty())
+                .map(str::to_owned),
         })
         .collect()
 }
@@ -85,8 +112,13 @@ fn file(stem: &str, precision: &str) -> String {
 fn choose(both: &BTreeSet<String>, precision: &Precision) -> Result<String> {
     let asked = match precision {
         Precision::Auto => {
-            let known = PREFERENCE.iter().find(|name| both.contains(**name)).map(|name| (*name).to_owned());
-            return known.or_else(|| both.first().cloned()).ok_or_else(|| Error::internal("choose among no precisions"));
+            let known = PREFERENCE
+                .iter()
+                .find(|name| both.contains(**name))
+                .map(|name| (*name).to_owned());
+            return known
+                .or_else(|| both.first().cloned())
+                .ok_or_else(|| Error::internal("choose among no precisions"));
         }
         Precision::Variant(name) => name,
     };
@@ -94,9 +126,11 @@ fn choose(both: &BTreeSet<String>, precision: &Precision) -> Result<String> {
         return Ok(asked.clone());
     }
     let list: Vec<&str> = both.iter().map(String::as_str).collect();
-    Err(Error::model(format!("find precision '{asked}' of the model"))
-        .with("there is", list.join(", "))
-        .hint(format!("--precision {}", list.first().unwrap_or(&"auto"))))
+    Err(
+        Error::model(format!("find precision '{asked}' of the model"))
+            .with("there is", list.join(", "))
+            .hint(format!("--precision {}", list.first().unwrap_or(&"auto"))),
+    )
 }
 
 #[cfg(test)]
@@ -128,26 +162,59 @@ mod tests {
             "onnx/vision_model_fp16.onnx",
             "onnx/vision_model_quantized.onnx",
         ];
-        assert_eq!(found(&hub, "auto"), owned("onnx/vision_model.onnx", "onnx/text_model.onnx", "fp32"));
-        assert_eq!(found(&hub, "fp16"), owned("onnx/vision_model_fp16.onnx", "onnx/text_model_fp16.onnx", "fp16"));
+        assert_eq!(
+            found(&hub, "auto"),
+            owned("onnx/vision_model.onnx", "onnx/text_model.onnx", "fp32")
+        );
+        assert_eq!(
+            found(&hub, "fp16"),
+            owned(
+                "onnx/vision_model_fp16.onnx",
+                "onnx/text_model_fp16.onnx",
+                "fp16"
+            )
+        );
         assert_eq!(found(&hub, "q8").2, "quantized");
-        assert_eq!(found(&hub[..2], "auto"), owned("onnx/model.onnx", "onnx/model.onnx", "fp32"));
+        assert_eq!(
+            found(&hub[..2], "auto"),
+            owned("onnx/model.onnx", "onnx/model.onnx", "fp32")
+        );
     }
 
     #[test]
     fn other_places_and_stems_are_found() {
-        assert_eq!(found(&["visual.onnx", "textual.onnx"], "auto"), owned("visual.onnx", "textual.onnx", "fp32"));
-        let quantized = ["vision_model_q4.onnx", "text_model_q4.onnx", "vision_model_uint8.onnx", "text_model_uint8.onnx"];
+        assert_eq!(
+            found(&["visual.onnx", "textual.onnx"], "auto"),
+            owned("visual.onnx", "textual.onnx", "fp32")
+        );
+        let quantized = [
+            "vision_model_q4.onnx",
+            "text_model_q4.onnx",
+            "vision_model_uint8.onnx",
+            "text_model_uint8.onnx",
+        ];
         assert_eq!(found(&quantized, "auto").2, "uint8");
-        assert_eq!(found(&["model_O4.onnx"], "auto"), owned("model_O4.onnx", "model_O4.onnx", "O4"));
+        assert_eq!(
+            found(&["model_O4.onnx"], "auto"),
+            owned("model_O4.onnx", "model_O4.onnx", "O4")
+        );
     }
 
     #[test]
     fn a_missing_precision_or_model_lists_what_there_is() {
-        let list = names(&["onnx/text_model_fp16.onnx", "onnx/vision_model_fp16.onnx", "onnx/vision_model.onnx"]);
+        let list = names(&[
+            "onnx/text_model_fp16.onnx",
+            "onnx/vision_model_fp16.onnx",
+            "onnx/vision_model.onnx",
+        ]);
         let report = find(&list, &"fp32".parse().unwrap()).unwrap_err().report();
         assert!(report.contains("there is: fp16"), "{report}");
-        let report = find(&names(&["decoder.onnx", "modelling.onnx"]), &Precision::Auto).unwrap_err().report();
+        let report = find(
+            &names(&["decoder.onnx", "modelling.onnx"]),
+            &Precision::Auto,
+        )
+        .unwrap_err()
+        .report();
         assert!(report.contains("decoder.onnx, modelling.onnx"), "{report}");
     }
 }

@@ -68,7 +68,10 @@ impl TokenizerConfig {
     /// The padding token, written as text or as an object with its content.
     fn pad(&self) -> Option<String> {
         let token = self.pad_token.as_ref()?;
-        token.as_str().or_else(|| token.get("content")?.as_str()).map(str::to_owned)
+        token
+            .as_str()
+            .or_else(|| token.get("content")?.as_str())
+            .map(str::to_owned)
     }
 }
 
@@ -142,7 +145,10 @@ impl TextSide {
             max_length: declared.into_iter().filter_map(context).chain(siglip).min(),
             pad_token: tokenizer.pad().or_else(|| special.pad()),
             pad_id: config.text_config.pad_token_id.unwrap_or(0),
-            logit_scale: config.logit_scale.or(config.logit_scale_init_value).or(open_clip.model_cfg.init_logit_scale),
+            logit_scale: config
+                .logit_scale
+                .or(config.logit_scale_init_value)
+                .or(open_clip.model_cfg.init_logit_scale),
             logit_bias: config.logit_bias.or(open_clip.model_cfg.init_logit_bias),
             model_type,
             kind,
@@ -154,7 +160,10 @@ impl TextSide {
     /// Captions are padded to the longest of their batch where that cannot change an embedding, else to the
     /// length the tower was trained with.
     pub(super) fn options(&self, ports: &TextPorts, tokenizer_json: &[u8]) -> TokenizeOptions {
-        let declared = self.max_length.or_else(|| own_truncation(tokenizer_json)).unwrap_or(CLIP_CONTEXT);
+        let declared = self
+            .max_length
+            .or_else(|| own_truncation(tokenizer_json))
+            .unwrap_or(CLIP_CONTEXT);
         let max_length = ports.length.map_or(declared, |fixed| fixed.min(declared));
         let padding = match (ports.length, self.kind) {
             (Some(fixed), _) => Padding::Fixed(fixed),
@@ -162,7 +171,12 @@ impl TextSide {
             (None, Kind::Unknown) if ports.masked() => Padding::Longest,
             (None, Kind::Padded | Kind::Unknown) => Padding::Fixed(max_length),
         };
-        TokenizeOptions { max_length, pad_token: self.pad_token.clone(), pad_id: self.pad_id, padding }
+        TokenizeOptions {
+            max_length,
+            pad_token: self.pad_token.clone(),
+            pad_id: self.pad_id,
+            padding,
+        }
     }
 }
 
@@ -182,15 +196,29 @@ fn own_truncation(tokenizer_json: &[u8]) -> Option<usize> {
 
 /// A context length, if the number is one.
 fn context(declared: impl Into<Option<f64>>) -> Option<usize> {
-    let declared = declared.into().filter(|length| (1.0..=MAX_CONTEXT).contains(length))?;
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within 1..=MAX_CONTEXT")]
+    let declared = declared
+        .into()
+        .filter(|length| (1.0..=MAX_CONTEXT).contains(length))?;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "within 1..=MAX_CONTEXT"
+    )]
     Some(declared as usize)
 }
 
-fn parse<T: Default + for<'a> Deserialize<'a>>(bytes: Option<&[u8]>, file: &'static str) -> Result<T> {
-    let Some(bytes) = bytes else { return Ok(T::default()) };
-    serde_json::from_slice(bytes)
-        .map_err(|error| Error::model("read the configuration of the model").with("file", file).source(error))
+fn parse<T: Default + for<'a> Deserialize<'a>>(
+    bytes: Option<&[u8]>,
+    file: &'static str,
+) -> Result<T> {
+    let Some(bytes) = bytes else {
+        return Ok(T::default());
+    };
+    serde_json::from_slice(bytes).map_err(|error| {
+        Error::model("read the configuration of the model")
+            .with("file", file)
+            .source(error)
+    })
 }
 
 #[cfg(test)]
@@ -199,8 +227,18 @@ mod tests {
     use crate::encode::ports::{TextInput, TextRole};
 
     fn ports(roles: &[TextRole], length: Option<usize>) -> TextPorts {
-        let input = |role: &TextRole| TextInput { name: format!("{role:?}"), narrow: false, role: *role };
-        TextPorts { inputs: roles.iter().map(input).collect(), rows: None, length, output: "text_embeds".to_owned(), dim: None }
+        let input = |role: &TextRole| TextInput {
+            name: format!("{role:?}"),
+            narrow: false,
+            role: *role,
+        };
+        TextPorts {
+            inputs: roles.iter().map(input).collect(),
+            rows: None,
+            length,
+            output: "text_embeds".to_owned(),
+            dim: None,
+        }
     }
 
     fn options(config: &str, tokenizer_config: &str, ports: &TextPorts) -> TokenizeOptions {
@@ -222,18 +260,40 @@ mod tests {
             &ports(&[TextRole::Ids], None),
         );
         let pad_token = Some("<|endoftext|>".to_owned());
-        assert_eq!(found, TokenizeOptions { max_length: 77, pad_token, pad_id: 1, padding: Padding::Longest });
+        assert_eq!(
+            found,
+            TokenizeOptions {
+                max_length: 77,
+                pad_token,
+                pad_id: 1,
+                padding: Padding::Longest
+            }
+        );
     }
 
     #[test]
     fn siglip_pads_to_its_context() {
         for (config, tokenizer) in [
-            (r#"{"model_type": "siglip", "text_config": {"model_type": "siglip_text_model"}}"#, r#"{"model_max_length": 64, "pad_token": "</s>"}"#),
-            (r#"{"model_type": "siglip"}"#, r#"{"model_max_length": 1000000000000000019884624838656, "pad_token": {"content": "</s>"}}"#),
+            (
+                r#"{"model_type": "siglip", "text_config": {"model_type": "siglip_text_model"}}"#,
+                r#"{"model_max_length": 64, "pad_token": "</s>"}"#,
+            ),
+            (
+                r#"{"model_type": "siglip"}"#,
+                r#"{"model_max_length": 1000000000000000019884624838656, "pad_token": {"content": "</s>"}}"#,
+            ),
         ] {
             let found = options(config, tokenizer, &ports(&[TextRole::Ids], None));
             let pad_token = Some("</s>".to_owned());
-            assert_eq!(found, TokenizeOptions { max_length: 64, pad_token, pad_id: 0, padding: Padding::Fixed(64) });
+            assert_eq!(
+                found,
+                TokenizeOptions {
+                    max_length: 64,
+                    pad_token,
+                    pad_id: 0,
+                    padding: Padding::Fixed(64)
+                }
+            );
         }
     }
 
@@ -241,7 +301,11 @@ mod tests {
     fn bert_towers_pad_to_the_longest_only_with_a_mask() {
         let config = r#"{"model_type": "clip-filter-conse", "text_config": {"max_position_embeddings": 77, "pad_token_id": 0}}"#;
         let tokenizer = r#"{"model_max_length": 77, "pad_token": "[PAD]"}"#;
-        let masked = options(config, tokenizer, &ports(&[TextRole::Ids, TextRole::Mask], None));
+        let masked = options(
+            config,
+            tokenizer,
+            &ports(&[TextRole::Ids, TextRole::Mask], None),
+        );
         assert_eq!((masked.max_length, masked.padding), (77, Padding::Longest));
         let bare = options(config, tokenizer, &ports(&[TextRole::Ids], None));
         assert_eq!(bare.padding, Padding::Fixed(77));
@@ -250,30 +314,62 @@ mod tests {
     #[test]
     fn a_length_that_the_export_fixed_wins() {
         let config = r#"{"model_type": "clip"}"#;
-        let found = options(config, r#"{"model_max_length": 512}"#, &ports(&[TextRole::Ids], Some(77)));
+        let found = options(
+            config,
+            r#"{"model_max_length": 512}"#,
+            &ports(&[TextRole::Ids], Some(77)),
+        );
         assert_eq!((found.max_length, found.padding), (77, Padding::Fixed(77)));
-        let found = options(config, r#"{"model_max_length": 64}"#, &ports(&[TextRole::Ids], Some(77)));
+        let found = options(
+            config,
+            r#"{"model_max_length": 64}"#,
+            &ports(&[TextRole::Ids], Some(77)),
+        );
         assert_eq!((found.max_length, found.padding), (64, Padding::Fixed(77)));
     }
 
     #[test]
     fn open_clip_says_its_context_and_whether_it_is_causal() {
         let read = |json: &str| {
-            let files = TextFiles { open_clip: Some(json.as_bytes()), ..TextFiles::default() };
-            TextSide::read(&files).unwrap().options(&ports(&[TextRole::Ids], None), b"{}")
+            let files = TextFiles {
+                open_clip: Some(json.as_bytes()),
+                ..TextFiles::default()
+            };
+            TextSide::read(&files)
+                .unwrap()
+                .options(&ports(&[TextRole::Ids], None), b"{}")
         };
-        let causal = read(r#"{"model_cfg": {"text_cfg": {"context_length": 77, "vocab_size": 49408}}}"#);
-        assert_eq!((causal.max_length, causal.pad_id, causal.padding), (77, 0, Padding::Longest));
-        let siglip = read(r#"{"model_cfg": {"text_cfg": {"context_length": 64, "no_causal_mask": true}, "init_logit_bias": -10}}"#);
-        assert_eq!((siglip.max_length, siglip.padding), (64, Padding::Fixed(64)));
+        let causal =
+            read(r#"{"model_cfg": {"text_cfg": {"context_length": 77, "vocab_size": 49408}}}"#);
+        assert_eq!(
+            (causal.max_length, causal.pad_id, causal.padding),
+            (77, 0, Padding::Longest)
+        );
+        let siglip = read(
+            r#"{"model_cfg": {"text_cfg": {"context_length": 64, "no_causal_mask": true}, "init_logit_bias": -10}}"#,
+        );
+        assert_eq!(
+            (siglip.max_length, siglip.padding),
+            (64, Padding::Fixed(64))
+        );
     }
 
     #[test]
     fn a_bare_directory_falls_back_to_the_tokenizer_then_to_clip() {
         let side = TextSide::read(&TextFiles::default()).unwrap();
         let free = ports(&[TextRole::Ids, TextRole::Mask], None);
-        assert_eq!(side.options(&free, br#"{"truncation": {"max_length": 52}}"#).max_length, 52);
+        assert_eq!(
+            side.options(&free, br#"{"truncation": {"max_length": 52}}"#)
+                .max_length,
+            52
+        );
         assert_eq!(side.options(&free, b"{}").max_length, 77);
-        assert!(TextSide::read(&TextFiles { config: Some(b"[1"), ..TextFiles::default() }).is_err());
+        assert!(
+            TextSide::read(&TextFiles {
+                config: Some(b"[1"),
+                ..TextFiles::default()
+            })
+            .is_err()
+        );
     }
 }

@@ -8,8 +8,7 @@
 //! ```
 
 use std::{
-    fs,
-    io::{self, Write},
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -21,14 +20,11 @@ use super::{
     choice::{Choice, NoChoice, choose},
     hub_error,
 };
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// One model's part of the cache.
 pub(super) struct ModelCache<'a> {
     spec: &'a HubSpec,
-    /// The root of the hub's cache.
-    #[cfg(feature = "hub")]
-    pub(super) root: PathBuf,
     repo: PathBuf,
     record: PathBuf,
 }
@@ -62,9 +58,14 @@ impl<'a> ModelCache<'a> {
         Ok(Self {
             spec,
             repo: root.join(folder),
-            root,
             record,
         })
+    }
+
+    /// The root of the hub's cache.
+    #[cfg(feature = "hub")]
+    pub(super) fn root(&self) -> &Path {
+        self.repo.parent().unwrap_or(&self.repo)
     }
 
     pub(super) fn snapshot(&self, commit: &str) -> PathBuf {
@@ -130,7 +131,8 @@ impl<'a> ModelCache<'a> {
         if !has("config.json") && !has("open_clip_config.json") {
             return Err(missing("config.json".to_owned()));
         }
-        self.finish(commit, choice)
+        // Not recorded: it may be less than the repository has.
+        self.hashed(commit, choice)
     }
 
     /// The commit that the cache knows for the wanted revision.
@@ -144,9 +146,25 @@ impl<'a> ModelCache<'a> {
         is_commit(&commit).then_some(commit)
     }
 
-    /// Hashes the chosen files and writes the record.
-    pub(super) fn finish(&self, commit: String, choice: Choice) -> Result<HubModel> {
-        let directory = self.snapshot(&commit);
+    /// Writes the record of a model that is here in full.
+    #[cfg(feature = "hub")]
+    pub(super) fn record(&self, commit: String, choice: Choice) -> Result<HubModel> {
+        let model = self.hashed(commit, choice)?;
+        let record = Record {
+            revision: model.revision.clone(),
+            precision: model.precision.clone(),
+            files: model.files.clone(),
+        };
+        self.write(&record).map_err(|error| {
+            crate::error::Error::output("write into the cache")
+                .with("path", self.record.display())
+                .source(error)
+        })?;
+        Ok(model)
+    }
+
+    fn hashed(&self, revision: String, choice: Choice) -> Result<HubModel> {
+        let directory = self.snapshot(&revision);
         let mut files = Vec::with_capacity(choice.files.len());
         for name in choice.files {
             let path = directory.join(&name);
@@ -163,34 +181,20 @@ impl<'a> ModelCache<'a> {
                 sha256,
             });
         }
-        let record = Record {
-            revision: commit,
-            precision: choice.precision,
-            files,
-        };
-        self.write(&record).map_err(|error| {
-            Error::output("write into the cache")
-                .with("path", self.record.display())
-                .source(error)
-        })?;
-        let Record {
-            revision,
-            precision,
-            files,
-        } = record;
         Ok(HubModel {
             directory,
             revision,
-            precision,
+            precision: choice.precision,
             files,
         })
     }
 
+    #[cfg(feature = "hub")]
     fn write(&self, record: &Record) -> io::Result<()> {
         let parent = self.record.parent().unwrap_or(&self.record);
         fs::create_dir_all(parent)?;
         let mut file = tempfile::NamedTempFile::new_in(parent)?;
-        file.write_all(&serde_json::to_vec_pretty(record)?)?;
+        io::Write::write_all(&mut file, &serde_json::to_vec_pretty(record)?)?;
         file.as_file().sync_all()?;
         file.persist(&self.record)?;
         Ok(())
@@ -204,7 +208,7 @@ impl<'a> ModelCache<'a> {
         fs::create_dir_all(parent)
             .and_then(|()| fs::write(&path, commit))
             .map_err(|error| {
-                Error::output("write into the cache")
+                crate::error::Error::output("write into the cache")
                     .with("path", path.display())
                     .source(error)
             })

@@ -12,7 +12,10 @@ use std::{
     time::Duration,
 };
 
-use hf_hub::api::{Progress, sync::ApiRepo};
+use hf_hub::api::{
+    Progress,
+    sync::{ApiError, ApiRepo},
+};
 
 use super::{
     super::fetch::sha256,
@@ -42,6 +45,14 @@ impl Default for Patience {
     }
 }
 
+/// The client waits 5 s for a lock, so this is half an hour: a large file over a slow line.
+const LOCK_ATTEMPTS: u32 = 360;
+
+enum Outcome {
+    Done,
+    Locked,
+}
+
 impl Hub<'_> {
     /// Whether the snapshot has the file already, perhaps by a link to what another commit has fetched.
     pub(super) fn has(&self, commit: &str, sibling: &Sibling) -> bool {
@@ -64,13 +75,42 @@ impl Hub<'_> {
             && link(&blob, &path, &sibling.rfilename).is_ok()
     }
 
+    /// Downloads one file, or waits while another process does.
+    pub(super) fn obtain(
+        &self,
+        commit: &str,
+        sibling: &Sibling,
+        repo: &dyn Fn() -> ApiRepo,
+        say: &mut dyn FnMut(&str),
+    ) -> Result<()> {
+        for attempt in 0..LOCK_ATTEMPTS {
+            match self.download(repo(), sibling, say)? {
+                Outcome::Done => return self.verify(commit, sibling),
+                Outcome::Locked if attempt == 0 => {
+                    say(&format!(
+                        "  another process is fetching {}: waiting",
+                        sibling.rfilename
+                    ));
+                }
+                Outcome::Locked => {}
+            }
+            if self.has(commit, sibling) {
+                return self.verify(commit, sibling);
+            }
+        }
+        Err(self
+            .error("fetch a file of the model: another process keeps it locked")
+            .with("file", &sibling.rfilename)
+            .hint("wait until the other one is done, then try again"))
+    }
+
     /// Downloads one file and watches it: the client itself waits for ever.
-    pub(super) fn download(
+    fn download(
         &self,
         repo: ApiRepo,
         sibling: &Sibling,
         say: &mut dyn FnMut(&str),
-    ) -> Result<PathBuf> {
+    ) -> Result<Outcome> {
         let name = &sibling.rfilename;
         let done = Arc::new(AtomicU64::new(0));
         let (sender, receiver) = sync_channel(1); // One answer is ever sent.
@@ -85,7 +125,9 @@ impl Hub<'_> {
         let (mut seen, mut still) = (0, Duration::ZERO);
         loop {
             match receiver.recv_timeout(tick) {
-                Ok(answer) => return answer.map_err(|error| self.broken(name, error)),
+                Ok(Ok(_)) => return Ok(Outcome::Done),
+                Ok(Err(ApiError::LockAcquisition(_))) => return Ok(Outcome::Locked),
+                Ok(Err(error)) => return Err(self.broken(name, error)),
                 Err(RecvTimeoutError::Disconnected) => {
                     return Err(self.error("fetch a file of the model").with("file", name));
                 }
@@ -111,7 +153,7 @@ impl Hub<'_> {
     }
 
     /// Refuses a file that is not what the hub said it is, and forgets it.
-    pub(super) fn verify(&self, commit: &str, sibling: &Sibling) -> Result<()> {
+    fn verify(&self, commit: &str, sibling: &Sibling) -> Result<()> {
         let path = self.cache.snapshot(commit).join(&sibling.rfilename);
         let fail = |error: io::Error| {
             self.error("read a file of the model")

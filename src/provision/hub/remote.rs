@@ -99,11 +99,11 @@ pub(super) fn fetch(
     }
     let repo = Repo::with_revision(spec.repo.clone(), RepoType::Model, listing.sha.clone());
     for sibling in missing {
-        hub.download(api.repo(repo.clone()), sibling, say)?;
-        hub.verify(&listing.sha, sibling)?;
+        let from = || api.repo(repo.clone());
+        hub.obtain(&listing.sha, sibling, &from, say)?;
     }
     cache.name_commit(&listing.sha)?;
-    cache.finish(listing.sha, choice)
+    cache.record(listing.sha, choice)
 }
 
 pub(super) struct Hub<'a> {
@@ -115,7 +115,7 @@ pub(super) struct Hub<'a> {
 
 impl Hub<'_> {
     fn client(&self) -> Result<Api> {
-        let mut builder = ApiBuilder::from_cache(hf_hub::Cache::new(self.cache.root.clone()))
+        let mut builder = ApiBuilder::from_cache(hf_hub::Cache::new(self.cache.root().to_owned()))
             .with_endpoint(self.endpoint.to_owned())
             .with_progress(false)
             .with_retries(2)
@@ -241,11 +241,6 @@ impl Hub<'_> {
             (None, ApiError::IoError(_) | ApiError::RequestError(_)) => {
                 self.unreachable(text).with("file", name)
             }
-            (None, ApiError::LockAcquisition(path)) => self
-                .error("fetch a file of the model: another process is fetching it")
-                .with("file", name)
-                .with("lock", path.display())
-                .hint("wait until the other one is done"),
             (None, _) => self
                 .error("fetch a file of the model")
                 .with("file", name)

@@ -21,6 +21,8 @@ use super::{download::Patience, *};
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 const NEXT_COMMIT: &str = "89abcdef0123456789abcdef0123456789abcdef";
+/// How long another process holds a lock; beyond 5 s the client itself gives up and is called again.
+const HELD_MS: u64 = 300;
 /// No test needs as many.
 const MAX_REQUESTS: usize = 100;
 
@@ -373,6 +375,8 @@ fn what_python_has_downloaded_is_used() {
         (offline.revision.as_str(), hub.requests().len()),
         (COMMIT, 0)
     );
+    // It may be less than the repository has, so a run with a network looks again.
+    assert!(!other.cache.exists());
     let named = hub.spec(&format!("hf:org/tiny@{COMMIT}"));
     assert_eq!(
         fetch_model(
@@ -545,6 +549,46 @@ fn refusals_say_what_to_do() {
         report.contains("reach the hub") && report.contains("check the network"),
         "{report}"
     );
+}
+
+#[test]
+fn a_file_that_another_process_fetches_is_waited_for() {
+    let (root, hub) = (TempDir::new().unwrap(), FakeHub::start(Fault::None));
+    let blobs = root.path().join("hub/models--org--tiny/blobs");
+    fs::create_dir_all(&blobs).unwrap();
+    let lock = fs::File::create(blobs.join(format!("{}.lock", hex_sha256("text tower")))).unwrap();
+    lock.lock().unwrap();
+    let held = Duration::from_millis(HELD_MS);
+    let holder = thread::spawn(move || {
+        thread::sleep(held);
+        drop(lock);
+    });
+    let started = Instant::now();
+    let model = fetch_model(
+        &surroundings(root.path()),
+        &hub.spec("hf:org/tiny"),
+        &mut |_| {},
+    )
+    .unwrap();
+    assert_eq!(names(&model), CHOSEN);
+    assert!(started.elapsed() >= held);
+    holder.join().unwrap();
+}
+
+#[test]
+fn two_at_once_both_end_with_a_whole_model() {
+    let (root, hub) = (TempDir::new().unwrap(), FakeHub::start(Fault::None));
+    let (surroundings, spec) = (surroundings(root.path()), hub.spec("hf:org/tiny"));
+    let models: Vec<_> = thread::scope(|scope| {
+        let fetch = || fetch_model(&surroundings, &spec, &mut |_| {}).unwrap();
+        let threads = [scope.spawn(fetch), scope.spawn(fetch)];
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
+    });
+    assert_eq!(models[0], models[1]);
+    assert_eq!(names(&models[0]), CHOSEN);
 }
 
 #[test]

@@ -1,0 +1,223 @@
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+use crate::{
+    config::{ByteSize, Device, OnError},
+    engine::Added,
+    pipeline::ADDABLE,
+    select::Keep,
+};
+
+const AFTER_HELP: &str = "\
+Rows: kept + cut + bad = rows in, always. --where cuts first, then --min-score, then --keep or --keep-rows,
+which count what is left. Bad rows (damaged images, empty captions, ...) are never kept by score; see --on-error.
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 done but more bad rows than --max-bad-rows, 130 interrupted.
+
+Examples:
+  clip-filter in.parquet out.parquet
+  clip-filter 'shards/{00000..00127}.parquet' kept/ --keep 0.2 --model hf:Xenova/clip-vit-base-patch32
+  clip-filter in.parquet out.parquet --where 'width >= 200 AND clip_score > 0.28' --add image_embedding
+  clip-filter in.parquet --dry-run --json";
+
+/// Filter image-text Parquet by how well each caption fits its image.
+///
+/// Scores every pair of image and caption with a CLIP-style model, keeps the best, and writes the same Parquet
+/// with a clip_score column. Works offline with the small bundled model; --model takes a real CLIP.
+#[derive(Debug, Parser)]
+#[command(
+    name = "clip-filter",
+    version,
+    after_help = AFTER_HELP,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    max_term_width = 110
+)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    pub(super) command: Option<Command>,
+    #[command(flatten)]
+    pub(super) filter: FilterArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Fetch ONNX Runtime into the user cache now, rather than when it is first needed
+    Setup(SetupArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct SetupArgs {
+    /// Fetch the build for NVIDIA GPUs, with the CUDA and cuDNN libraries it needs (about 2 GB)
+    #[arg(long)]
+    pub(super) cuda: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct FilterArgs {
+    /// Parquet files, directories, globs or brace ranges, then where the result goes: a .parquet file, or a
+    /// directory of part-*.parquet. A dry run needs no output
+    #[arg(required = true, value_name = "IN... OUT")]
+    pub(super) paths: Vec<String>,
+    #[command(flatten)]
+    pub(super) selects: SelectArgs,
+    #[command(flatten)]
+    pub(super) columns: ColumnArgs,
+    #[command(flatten)]
+    pub(super) model: ModelArgs,
+    #[command(flatten)]
+    pub(super) bad_rows: BadRowArgs,
+    #[command(flatten)]
+    pub(super) resources: ResourceArgs,
+    #[command(flatten)]
+    pub(super) tells: TellArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Selection")]
+pub(super) struct SelectArgs {
+    /// Keep this fraction of the good rows left, best scores first, exactly (rounded half up; equal scores by
+    /// row order). 0.3 if no selection is given
+    #[arg(long, value_name = "FRACTION", env = "CLIP_FILTER_KEEP", conflicts_with = "keep_rows")]
+    pub(super) keep: Option<Keep>,
+    /// Keep at most this many rows, best scores first
+    #[arg(long, value_name = "N", env = "CLIP_FILTER_KEEP_ROWS")]
+    pub(super) keep_rows: Option<u64>,
+    /// Keep rows with at least this clip_score
+    #[arg(
+        long,
+        visible_alias = "threshold",
+        value_name = "SCORE",
+        env = "CLIP_FILTER_MIN_SCORE",
+        allow_negative_numbers = true
+    )]
+    pub(super) min_score: Option<f32>,
+    /// Keep rows that fulfil this SQL condition on input columns, clip_score, status, width and height.
+    /// Conditions on input columns alone are decided before any image is decoded. Column names are
+    /// case-sensitive
+    #[arg(long = "where", value_name = "SQL", env = "CLIP_FILTER_WHERE")]
+    pub(super) condition: Option<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Columns")]
+pub(super) struct ColumnArgs {
+    /// The image column; else one of image, image_bytes, jpg, jpeg, png, webp
+    #[arg(long, value_name = "NAME", env = "CLIP_FILTER_IMAGE_COLUMN")]
+    pub(super) image_column: Option<String>,
+    /// The caption column; else one of text, caption, TEXT, txt
+    #[arg(long, value_name = "NAME", env = "CLIP_FILTER_TEXT_COLUMN")]
+    pub(super) text_column: Option<String>,
+    /// Columns to add after clip_score: image_embedding, text_embedding, status, width, height
+    #[arg(long, value_name = "NAMES", env = "CLIP_FILTER_ADD", value_delimiter = ',', value_parser = addable)]
+    pub(super) add: Vec<Added>,
+    /// Put this before the name of every added column
+    #[arg(long, value_name = "TEXT", env = "CLIP_FILTER_PREFIX", default_value = "", hide_default_value = true)]
+    pub(super) prefix: String,
+}
+
+fn addable(name: &str) -> Result<Added, String> {
+    ADDABLE.iter().find(|(known, _)| *known == name).map(|(_, added)| *added).ok_or_else(|| {
+        let names: Vec<&str> = ADDABLE.iter().map(|(known, _)| *known).collect();
+        format!("it is not one of {}", names.join(", "))
+    })
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Model")]
+pub(super) struct ModelArgs {
+    /// bundled, a directory with ONNX files, or hf:org/name[@revision]
+    #[arg(long, env = "CLIP_FILTER_MODEL", default_value = "bundled")]
+    pub(super) model: String,
+    /// Variant of the weights: fp32, fp16, quantized, ...; auto takes fp32 if it is there
+    #[arg(long, env = "CLIP_FILTER_PRECISION", default_value = "auto")]
+    pub(super) precision: String,
+    /// auto, cpu, cuda[:N] or tensorrt[:N]
+    #[arg(long, env = "CLIP_FILTER_DEVICE", default_value = "auto")]
+    pub(super) device: Device,
+    /// Pairs per model call
+    #[arg(long, value_name = "N", env = "CLIP_FILTER_BATCH_SIZE", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub(super) batch_size: Option<u32>,
+    /// Give each row the same vector whatever rows are beside it, if it costs speed
+    #[arg(long, env = "CLIP_FILTER_REPRODUCIBLE")]
+    pub(super) reproducible: bool,
+    /// The ONNX Runtime library to load, or its directory
+    #[arg(long, value_name = "PATH", env = "CLIP_FILTER_ONNXRUNTIME")]
+    pub(super) onnxruntime: Option<PathBuf>,
+    /// Fetch nothing: use only what is on this machine
+    #[arg(long, env = "CLIP_FILTER_OFFLINE")]
+    pub(super) offline: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Bad rows")]
+pub(super) struct BadRowArgs {
+    /// What becomes of rows that cannot be scored
+    #[arg(long, value_enum, env = "CLIP_FILTER_ON_ERROR", default_value = "drop")]
+    pub(super) on_error: OnErrorArg,
+    /// Exit with 3 if there are more bad rows than this
+    #[arg(long, value_name = "N", env = "CLIP_FILTER_MAX_BAD_ROWS")]
+    pub(super) max_bad_rows: Option<u64>,
+    /// Write bad rows to this Parquet file: key, shard, row, status, reason
+    #[arg(long, value_name = "FILE", env = "CLIP_FILTER_REJECTS")]
+    pub(super) rejects: Option<PathBuf>,
+    /// Images that declare more pixels are bad rows
+    #[arg(long, value_name = "N", env = "CLIP_FILTER_MAX_PIXELS", default_value_t = 178_956_970)]
+    pub(super) max_pixels: u64,
+    /// Read image paths that are absolute or lead out of the shard's directory (URLs are never fetched)
+    #[arg(long, env = "CLIP_FILTER_ALLOW_EXTERNAL_PATHS")]
+    pub(super) allow_external_paths: bool,
+}
+
+/// `--on-error`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum OnErrorArg {
+    /// Write them with a null score
+    Keep,
+    /// Leave them out and count them
+    Drop,
+    /// Stop with an error that names the first
+    Fail,
+}
+
+impl From<OnErrorArg> for OnError {
+    fn from(arg: OnErrorArg) -> Self {
+        match arg {
+            OnErrorArg::Keep => OnError::Keep,
+            OnErrorArg::Drop => OnError::Drop,
+            OnErrorArg::Fail => OnError::Fail,
+        }
+    }
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Resources")]
+pub(super) struct ResourceArgs {
+    /// Threads; all cores if not given
+    #[arg(long, visible_alias = "num-workers", value_name = "N", env = "CLIP_FILTER_THREADS", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(super) threads: Option<u16>,
+    /// Memory to use, as in 4GiB; a quarter of the machine if not given
+    #[arg(long, value_name = "SIZE", env = "CLIP_FILTER_MEMORY_LIMIT")]
+    pub(super) memory_limit: Option<ByteSize>,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Output")]
+pub(super) struct TellArgs {
+    /// Decide and report, write nothing
+    #[arg(long, env = "CLIP_FILTER_DRY_RUN")]
+    pub(super) dry_run: bool,
+    /// Replace an output that exists
+    #[arg(long, env = "CLIP_FILTER_OVERWRITE")]
+    pub(super) overwrite: bool,
+    /// Print the summary as one JSON object on stdout
+    #[arg(long, env = "CLIP_FILTER_JSON")]
+    pub(super) json: bool,
+    /// Say nothing but errors
+    #[arg(short, long, env = "CLIP_FILTER_QUIET", conflicts_with = "verbose")]
+    pub(super) quiet: bool,
+    /// Say more; twice for the plan of the query
+    #[arg(short, long, action = ArgAction::Count)]
+    pub(super) verbose: u8,
+}

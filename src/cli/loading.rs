@@ -1,0 +1,75 @@
+//! From `--model`, `--device` and `--onnxruntime` to something that encodes.
+
+use std::{process::ExitCode, sync::Arc};
+
+use super::{
+    args::{ModelArgs, SetupArgs},
+    say, surroundings,
+};
+use crate::{
+    config::Device,
+    encode::{EncoderFactory, MockFactory, ModelSource, ModelSpec, OnnxFactory, OnnxOptions},
+    error::Result,
+    provision::{self, Flavor, Surroundings, fetch_model},
+};
+
+/// `clip-filter setup`.
+pub(super) fn setup(args: &SetupArgs) -> Result<ExitCode> {
+    let surroundings = surroundings::resolve(false, None);
+    let flavor = if args.cuda { Flavor::Cuda } else { Flavor::Cpu };
+    let library = provision::setup(&surroundings, flavor, &mut |line| say(line))?;
+    say(&format!("ready: {}", library.path.display()));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Finds the runtime and the model and loads both.
+pub(super) fn load(args: &ModelArgs, quiet: bool) -> Result<Arc<dyn EncoderFactory>> {
+    // Encodes without a model: for tests of everything around it.
+    if args.model == "mock" {
+        return Ok(Arc::new(MockFactory::try_new()?));
+    }
+    let surroundings = surroundings::resolve(args.offline, args.onnxruntime.clone());
+    let mut tell = |line: &str| {
+        if !quiet {
+            say(line);
+        }
+    };
+    let spec = model_spec(args, &surroundings, &mut tell)?;
+    let (library, preload) = runtime(args.device, &surroundings, &mut tell)?;
+    let options =
+        OnnxOptions { library, reproducible: args.reproducible, intra_threads: 1, cuda_libraries: preload };
+    Ok(Arc::new(OnnxFactory::try_new(spec, args.device, options)?))
+}
+
+fn model_spec(args: &ModelArgs, surroundings: &Surroundings, tell: &mut dyn FnMut(&str)) -> Result<ModelSpec> {
+    let Ok(precision) = args.precision.parse();
+    if !args.model.starts_with("hf:") {
+        let source = match args.model.as_str() {
+            "bundled" => ModelSource::Bundled,
+            path => ModelSource::Directory(path.into()),
+        };
+        return ModelSpec::open(&source, &precision);
+    }
+    let hub = surroundings::hub_spec(&args.model, &args.precision)?;
+    let fetched = fetch_model(surroundings, &hub, tell)?;
+    let spec = ModelSpec::open(&ModelSource::Directory(fetched.directory), &precision)?;
+    Ok(spec.with_name(format!("hf:{}@{}", hub.repo, fetched.revision)))
+}
+
+/// The library, and what must be loaded before it.
+fn runtime(
+    device: Device,
+    surroundings: &Surroundings,
+    tell: &mut dyn FnMut(&str),
+) -> Result<(std::path::PathBuf, Vec<std::path::PathBuf>)> {
+    let library = match device {
+        Device::Cuda(_) | Device::TensorRt(_) => provision::find_onnxruntime(surroundings, Flavor::Cuda)?,
+        // A GPU that is set up is used; nothing is fetched for it unasked.
+        Device::Auto => match provision::find_onnxruntime(surroundings, Flavor::Cuda) {
+            Ok(library) => library,
+            Err(_) => provision::find_or_fetch_onnxruntime(surroundings, Flavor::Cpu, tell)?,
+        },
+        Device::Cpu => provision::find_or_fetch_onnxruntime(surroundings, Flavor::Cpu, tell)?,
+    };
+    Ok((library.path, library.preload))
+}

@@ -1,0 +1,36 @@
+//! What the machine is: memory and cores, from the places where Linux tells; careful guesses elsewhere.
+
+use std::fs::read_to_string;
+
+use crate::config::ByteSize;
+
+/// Assumed where the system does not tell.
+const UNKNOWN_MEMORY: u64 = 8 << 30;
+
+/// Memory that this process may use: the machine's, or the control group's if that is less.
+pub(super) fn memory() -> ByteSize {
+    let machine = proc_field("/proc/meminfo", "MemTotal:").unwrap_or(UNKNOWN_MEMORY);
+    let group = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
+        .iter()
+        .filter_map(|path| read_to_string(path).ok()?.trim().parse::<u64>().ok())
+        .min();
+    ByteSize(group.map_or(machine, |group| group.min(machine)))
+}
+
+/// Largest resident set of this process so far.
+pub(super) fn peak_rss_bytes() -> Option<u64> {
+    proc_field("/proc/self/status", "VmHWM:")
+}
+
+/// Cores that this process may use.
+pub(super) fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// A line of the form `name   123 kB`, in bytes.
+fn proc_field(path: &str, name: &str) -> Option<u64> {
+    let text = read_to_string(path).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
+    Some(kib * 1024)
+}

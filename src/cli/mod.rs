@@ -1,0 +1,59 @@
+//! The command line: typed text to options, options to a run, a run to a summary and an exit code.
+
+mod args;
+mod filter;
+mod loading;
+mod machine;
+mod progress;
+mod summary;
+mod surroundings;
+
+use std::{io::Write, process::ExitCode};
+
+use clap::Parser;
+
+use crate::error::{Error, ErrorKind};
+
+/// 3: the run finished, with more bad rows than `--max-bad-rows`.
+const TOO_MANY_BAD_ROWS: u8 = 3;
+/// 130: interrupted.
+const INTERRUPTED: u8 = 130;
+
+/// Runs the command that was typed.
+pub fn main() -> ExitCode {
+    let args = args::Args::parse();
+    let quiet = args.filter.tells.quiet;
+    let result = match args.command {
+        Some(args::Command::Setup(setup)) => loading::setup(&setup),
+        None => filter::run(args.filter),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            say(&format!("error: {}", error.report()));
+            if error.kind() == ErrorKind::Internal && !quiet {
+                say("this is a defect of clip-filter; please report it with the command line");
+            }
+            exit_code(&error)
+        }
+    }
+}
+
+fn exit_code(error: &Error) -> ExitCode {
+    ExitCode::from(match error.kind() {
+        ErrorKind::Usage => 2,
+        ErrorKind::Interrupted => INTERRUPTED,
+        _ => 1,
+    })
+}
+
+/// A line on stderr.
+fn say(line: &str) {
+    // There is nowhere to report that stderr is closed.
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Text on stdout; a closed pipe is no error.
+fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
