@@ -34,7 +34,7 @@ pub(crate) fn from_datafusion(error: datafusion::error::DataFusionError, doing: 
             Ok(ours) => *ours,
             Err(other) => Error::internal(doing).source(other),
         },
-        DataFusionError::Context(_, inner) => from_datafusion(*inner, doing),
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => from_datafusion(*inner, doing),
         DataFusionError::Shared(shared) => match find_ours(shared.as_ref()) {
             Some((kind, report)) => Error::new(kind, report),
             None => Error::internal(doing).source(DataFusionError::Shared(shared)),
@@ -42,9 +42,10 @@ pub(crate) fn from_datafusion(error: datafusion::error::DataFusionError, doing: 
         DataFusionError::ResourcesExhausted(_) => Error::resources(doing)
             .source(error)
             .hint("raise --memory-limit"),
-        DataFusionError::SchemaError(..) | DataFusionError::Plan(_) | DataFusionError::SQL(..) => {
-            Error::usage(doing).source(error)
-        }
+        DataFusionError::SchemaError(..)
+        | DataFusionError::Plan(_)
+        | DataFusionError::SQL(..)
+        | DataFusionError::NotImplemented(_) => Error::usage(doing).source(error),
         DataFusionError::ArrowError(..) | DataFusionError::Execution(_) => Error::input(doing).source(error),
         other => Error::internal(doing).source(other),
     }

@@ -5,7 +5,7 @@ mod score_pass;
 mod selecting;
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering},
     time::Instant,
 };
@@ -161,9 +161,10 @@ impl Prepared {
         let binding = ColumnBinding::detect(&set.schema, &options.columns)?;
         let destination = options.output.as_deref().map(Destination::of);
         if let (Some(destination), false) = (&destination, options.dry_run) {
-            let mut inputs: Vec<_> = set.shards.iter().map(|shard| shard.path.as_path()).collect();
-            inputs.extend(options.rejects.as_deref());
-            destination.check(options.overwrite, &inputs)?;
+            destination.check(options.overwrite, &set.paths())?;
+        }
+        if let (Some(rejects), false) = (&options.rejects, options.dry_run) {
+            check_rejects(rejects, options, &set)?;
         }
         let added = added_columns(options, &set)?;
         Ok(Self { set: Arc::new(set), binding, destination, added })
@@ -244,6 +245,18 @@ impl Prepared {
         let found = self.added.iter().find(|column| column.added == added);
         found.map(|column| column.name.as_str()).ok_or_else(|| Error::internal("name an added column"))
     }
+}
+
+/// Refuses a rejects file that is an input, is the output or lies within it, or exists already.
+fn check_rejects(rejects: &Path, options: &RunOptions, set: &ShardSet) -> Result<()> {
+    let place = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    let within = |output: &PathBuf| place(rejects).starts_with(place(output));
+    if options.output.as_ref().is_some_and(within) || rejects.is_dir() {
+        return Err(Error::usage("write the rejects file: it is the output, within it, or a directory")
+            .with("rejects", rejects.display())
+            .hint("give the rejects file a name of its own"));
+    }
+    Destination::File(rejects.to_path_buf()).check(options.overwrite, &set.paths())
 }
 
 /// The score, the facts every run needs, and the embeddings that were asked for.

@@ -48,7 +48,8 @@ impl WriterPolicy {
     fn declared_schema(&self) -> Schema {
         let fields: Vec<_> =
             self.input.fields().iter().cloned().chain(self.added.iter().cloned().map(Arc::new)).collect();
-        Schema::new(fields)
+        // Readers that know Arrow take the metadata from here, the others from the file's own pairs.
+        Schema::new_with_metadata(fields, self.metadata.iter().cloned().collect())
     }
 
     fn properties(&self) -> WriterProperties {

@@ -107,7 +107,9 @@ impl ShardReader {
         let predicates = self.plan.predicates.iter().map(|predicate| {
             let mask = ProjectionMask::roots(schema, predicate.columns.iter().copied());
             let evaluate = Arc::clone(&predicate.evaluate);
-            Box::new(ArrowPredicateFn::new(mask, move |batch| evaluate(&batch))) as _
+            // The reader appends its row number to these batches too.
+            let wanted: Vec<usize> = (0..predicate.columns.len()).collect();
+            Box::new(ArrowPredicateFn::new(mask, move |batch| evaluate(&batch.project(&wanted)?))) as _
         });
         RowFilter::new(predicates.collect())
     }

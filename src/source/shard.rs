@@ -75,6 +75,11 @@ impl ShardSet {
         self.shards.iter().map(|shard| shard.rows).sum()
     }
 
+    /// Where the shards are.
+    pub fn paths(&self) -> Vec<&Path> {
+        self.shards.iter().map(|shard| shard.path.as_path()).collect()
+    }
+
     fn start(shard: Shard, footer: &ArrowReaderMetadata) -> Self {
         let metadata = footer.metadata();
         let pairs = metadata.file_metadata().key_value_metadata();

@@ -14,7 +14,11 @@ enum Color {
     /// Six bits of green.
     Bits565,
     /// Bytes of a pixel, and where in them red, green, blue and alpha lie.
-    Bytes { step: usize, order: [usize; 3], alpha: Option<usize> },
+    Bytes {
+        step: usize,
+        order: [usize; 3],
+        alpha: Option<usize>,
+    },
 }
 
 enum Layout {
@@ -38,7 +42,10 @@ struct Header {
 }
 
 fn header(bytes: &[u8]) -> Result<Header, Fault> {
-    let fields = Fields { format: "bmp", bytes };
+    let fields = Fields {
+        format: "bmp",
+        bytes,
+    };
     let size = fields.u32_le(14)?;
     let core = size == 12;
     if !matches!(size, 12 | 40 | 52 | 56 | 64 | 108 | 124) {
@@ -50,7 +57,13 @@ fn header(bytes: &[u8]) -> Result<Header, Fault> {
         let number = |at| fields.u16_le(at).map(u32::from);
         (number(18)?, number(20)?, fields.u16_le(24)?, 0, 0)
     } else {
-        (fields.u32_le(18)?, fields.u32_le(22)?, fields.u16_le(28)?, fields.u32_le(30)?, fields.u32_le(46)?)
+        (
+            fields.u32_le(18)?,
+            fields.u32_le(22)?,
+            fields.u16_le(28)?,
+            fields.u32_le(30)?,
+            fields.u32_le(46)?,
+        )
     };
     let top_down = !core && rows >> 24 == 0xff;
     let bits = u8::try_from(bits).unwrap_or(0);
@@ -59,8 +72,16 @@ fn header(bytes: &[u8]) -> Result<Header, Fault> {
         (0, 1 | 4 | 8) => Layout::Indexed,
         (1 | 2, 1 | 4 | 8) => Layout::RunLength,
         (0, 16) => Layout::Color(Color::Bits555),
-        (0, 24) => Layout::Color(Color::Bytes { step: 3, order: [2, 1, 0], alpha: None }),
-        (0, 32) => Layout::Color(Color::Bytes { step: 4, order: [2, 1, 0], alpha: None }),
+        (0, 24) => Layout::Color(Color::Bytes {
+            step: 3,
+            order: [2, 1, 0],
+            alpha: None,
+        }),
+        (0, 32) => Layout::Color(Color::Bytes {
+            step: 4,
+            order: [2, 1, 0],
+            alpha: None,
+        }),
         (3, 16 | 24 | 32) => {
             let masks = masks(fields, size)?;
             if size == 40 {
@@ -68,13 +89,25 @@ fn header(bytes: &[u8]) -> Result<Header, Fault> {
             }
             Layout::Color(masked(bits, masks)?)
         }
-        _ => return Err(Fault::unsupported(format!("bmp: compression {compression} of {bits} bits"))),
+        _ => {
+            return Err(Fault::unsupported(format!(
+                "bmp: compression {compression} of {bits} bits"
+            )));
+        }
     };
-    let colors = if colors == 0 && bits <= 8 { 1 << bits } else { colors };
+    let colors = if colors == 0 && bits <= 8 {
+        1 << bits
+    } else {
+        colors
+    };
     if bits <= 8 && colors > 65_536 {
         return Err(Fault::corrupt(format!("bmp: palette of {colors} colors")));
     }
-    let entries = if bits <= 8 { usize::try_from(colors).unwrap_or(0) } else { 0 };
+    let entries = if bits <= 8 {
+        usize::try_from(colors).unwrap_or(0)
+    } else {
+        0
+    };
     let entry_bytes = if core { 3 } else { 4 };
     let declared = usize::try_from(fields.u32_le(10)?).unwrap_or(usize::MAX);
     let data_at = match declared {
@@ -98,7 +131,12 @@ fn header(bytes: &[u8]) -> Result<Header, Fault> {
 
 fn masks(fields: Fields<'_>, size: u32) -> Result<[u32; 4], Fault> {
     let alpha = if size >= 56 { fields.u32_le(66)? } else { 0 };
-    Ok([fields.u32_le(54)?, fields.u32_le(58)?, fields.u32_le(62)?, alpha])
+    Ok([
+        fields.u32_le(54)?,
+        fields.u32_le(58)?,
+        fields.u32_le(62)?,
+        alpha,
+    ])
 }
 
 /// The masks that Pillow knows.
@@ -126,7 +164,12 @@ pub(crate) fn probe(bytes: &[u8]) -> Result<ImageFacts, Fault> {
     ImageFacts::new(header.width, header.height, ImageKind::Bmp, pixels)
 }
 
-pub(crate) fn decode(bytes: &[u8], facts: &ImageFacts, alpha: Alpha, buffers: &mut Buffers) -> Result<(), Fault> {
+pub(crate) fn decode(
+    bytes: &[u8],
+    facts: &ImageFacts,
+    alpha: Alpha,
+    buffers: &mut Buffers,
+) -> Result<(), Fault> {
     let header = header(bytes)?;
     let too_large = |_| Fault::unsupported("bmp: larger than memory");
     let width = usize::try_from(facts.width).map_err(too_large)?;
@@ -137,21 +180,45 @@ pub(crate) fn decode(bytes: &[u8], facts: &ImageFacts, alpha: Alpha, buffers: &m
     if let Layout::RunLength = header.layout {
         let indices = cleared(&mut buffers.raw, width * height);
         bmp_rle::decode(data, header.data_at, header.nibbles, width, indices)?;
-        palette.expand(indices, Rows { width, stride: width, bits: 8 }, alpha, rgb);
+        palette.expand(
+            indices,
+            Rows {
+                width,
+                stride: width,
+                bits: 8,
+            },
+            alpha,
+            rgb,
+        );
     } else {
         let stride = (width * usize::from(header.bits)).div_ceil(32) * 4;
         // Pillow wants whole rows, the padding of the last one too.
         let Some(data) = data.get(..stride * height) else {
             let found = data.len();
-            return Err(Fault::truncated(format!("bmp: {found} bytes of pixels instead of {}", stride * height)));
+            return Err(Fault::truncated(format!(
+                "bmp: {found} bytes of pixels instead of {}",
+                stride * height
+            )));
         };
         match header.layout {
             Layout::Color(color) => {
-                for (out, row) in rgb.chunks_exact_mut(width * 3).zip(data.chunks_exact(stride)) {
+                for (out, row) in rgb
+                    .chunks_exact_mut(width * 3)
+                    .zip(data.chunks_exact(stride))
+                {
                     color_row(row, color, alpha, out);
                 }
             }
-            _ => palette.expand(data, Rows { width, stride, bits: header.bits }, alpha, rgb),
+            _ => palette.expand(
+                data,
+                Rows {
+                    width,
+                    stride,
+                    bits: header.bits,
+                },
+                alpha,
+                rgb,
+            ),
         }
     }
     if !header.top_down {
@@ -163,16 +230,15 @@ pub(crate) fn decode(bytes: &[u8], facts: &ImageFacts, alpha: Alpha, buffers: &m
 /// Blue, green, red and, but for the oldest headers, a byte of padding.
 fn palette(bytes: &[u8], header: &Header) -> Result<Palette, Fault> {
     let (entries, entry_bytes) = header.palette;
-    let mut palette = Palette::ramp();
-    if entries == 0 {
-        return Ok(palette);
-    }
     let end = header.palette_at + entries * entry_bytes;
-    let table = bytes.get(header.palette_at..end).ok_or_else(|| Fault::truncated("bmp: ends within the palette"))?;
-    for (color, entry) in palette.0.iter_mut().zip(table.chunks_exact(entry_bytes)) {
-        color[..3].copy_from_slice(&[entry[2], entry[1], entry[0]]);
-    }
-    Ok(palette)
+    let table = bytes
+        .get(header.palette_at..end)
+        .ok_or_else(|| Fault::truncated("bmp: ends within the palette"))?;
+    let triples: Vec<u8> = table
+        .chunks_exact(entry_bytes)
+        .flat_map(|entry| [entry[2], entry[1], entry[0]])
+        .collect();
+    Ok(Palette::from_rgb(&triples))
 }
 
 fn color_row(row: &[u8], color: Color, alpha: Alpha, out: &mut [u8]) {
@@ -181,7 +247,8 @@ fn color_row(row: &[u8], color: Color, alpha: Alpha, out: &mut [u8]) {
         Color::Bits555 => {
             for (pixel, packed) in out.chunks_exact_mut(3).zip(row.chunks_exact(2)) {
                 let packed = u16::from_le_bytes([packed[0], packed[1]]);
-                let [r, g, b] = [packed >> 10, packed >> 5, packed].map(|value| wide(value & 31, 5));
+                let [r, g, b] =
+                    [packed >> 10, packed >> 5, packed].map(|value| wide(value & 31, 5));
                 pixel.copy_from_slice(&[r, g, b]);
             }
         }
@@ -192,7 +259,11 @@ fn color_row(row: &[u8], color: Color, alpha: Alpha, out: &mut [u8]) {
                 pixel.copy_from_slice(&[wide(packed >> 11, 5), green, wide(packed & 31, 5)]);
             }
         }
-        Color::Bytes { step, order: [r, g, b], alpha: at } => {
+        Color::Bytes {
+            step,
+            order: [r, g, b],
+            alpha: at,
+        } => {
             for (pixel, bytes) in out.chunks_exact_mut(3).zip(row.chunks_exact(step)) {
                 let opacity = at.map_or(255, |at| bytes[at]);
                 pixel.copy_from_slice(&flatten([bytes[r], bytes[g], bytes[b], opacity], alpha));
@@ -205,7 +276,10 @@ fn flip(rgb: &mut [u8], stride: usize) {
     let half = rgb.len() / stride / 2 * stride;
     let middle = rgb.len() - half;
     let (top, bottom) = rgb.split_at_mut(middle);
-    for (upper, lower) in top.chunks_exact_mut(stride).zip(bottom.chunks_exact_mut(stride).rev()) {
+    for (upper, lower) in top
+        .chunks_exact_mut(stride)
+        .zip(bottom.chunks_exact_mut(stride).rev())
+    {
         upper.swap_with_slice(lower);
     }
 }

@@ -42,16 +42,25 @@ pub(crate) fn decode(
     width: usize,
     indices: &mut [u8],
 ) -> Result<(), Fault> {
-    let mut pen = Pen { indices, width, at: 0, column: 0 };
+    let mut pen = Pen {
+        indices,
+        width,
+        at: 0,
+        column: 0,
+    };
     let mut read = 0;
     while !pen.is_full() {
-        let Some(&[count, value]) = data.get(read..read + 2) else { break };
+        let Some(&[count, value]) = data.get(read..read + 2) else {
+            break;
+        };
         read += 2;
         match (count, value) {
             (0, 0) => pen.end_line(),
             (0, 1) => break,
             (0, 2) => {
-                let Some(&[right, up]) = data.get(read..read + 2) else { break };
+                let Some(&[right, up]) = data.get(read..read + 2) else {
+                    break;
+                };
                 read += 2;
                 pen.skip(usize::from(right) + usize::from(up) * width);
                 pen.column = pen.at % width;
@@ -60,7 +69,9 @@ pub(crate) fn decode(
                 let room = pen.indices.len() - pen.at;
                 let pixels = room.min(usize::from(count));
                 let length = if nibbles { pixels.div_ceil(2) } else { pixels };
-                let literal = data.get(read..(read + length).min(data.len())).unwrap_or_default();
+                let literal = data
+                    .get(read..(read + length).min(data.len()))
+                    .unwrap_or_default();
                 put_literal(&mut pen, literal, nibbles, pixels);
                 if literal.len() < length {
                     break;
@@ -80,7 +91,11 @@ pub(crate) fn decode(
         }
     }
     if !pen.is_full() {
-        return Err(Fault::truncated(format!("bmp: {} of {} pixels coded", pen.at, pen.indices.len())));
+        return Err(Fault::truncated(format!(
+            "bmp: {} of {} pixels coded",
+            pen.at,
+            pen.indices.len()
+        )));
     }
     Ok(())
 }

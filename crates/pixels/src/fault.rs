@@ -42,15 +42,24 @@ pub struct Fault {
 
 impl Fault {
     pub(crate) fn unsupported(message: impl Into<String>) -> Self {
-        Self { kind: FaultKind::Unsupported, message: message.into() }
+        Self {
+            kind: FaultKind::Unsupported,
+            message: message.into(),
+        }
     }
 
     pub(crate) fn corrupt(message: impl Into<String>) -> Self {
-        Self { kind: FaultKind::Corrupt, message: message.into() }
+        Self {
+            kind: FaultKind::Corrupt,
+            message: message.into(),
+        }
     }
 
     pub(crate) fn truncated(message: impl Into<String>) -> Self {
-        Self { kind: FaultKind::Truncated, message: message.into() }
+        Self {
+            kind: FaultKind::Truncated,
+            message: message.into(),
+        }
     }
 
     /// `Truncated` where the reader ran out of bytes, else `Corrupt`.

@@ -8,13 +8,21 @@ use crate::samples::{Buffers, Palette, Rows, cleared};
 use crate::spec::Alpha;
 
 pub(crate) fn probe(bytes: &[u8]) -> Result<ImageFacts, Fault> {
-    let fields = Fields { format: "gif", bytes };
+    let fields = Fields {
+        format: "gif",
+        bytes,
+    };
     let frame = first_frame(fields)?;
     // A frame that reaches over the screen enlarges it, as in Pillow.
     let width = u32::from(fields.u16_le(6)?).max(u32::from(frame.left) + u32::from(frame.width));
     let height = u32::from(fields.u16_le(8)?).max(u32::from(frame.top) + u32::from(frame.height));
     // Indices of the frame and of the screen.
-    ImageFacts::new(width, height, ImageKind::Gif, u64::from(width) * u64::from(height) * 2)
+    ImageFacts::new(
+        width,
+        height,
+        ImageKind::Gif,
+        u64::from(width) * u64::from(height) * 2,
+    )
 }
 
 struct Descriptor {
@@ -46,21 +54,38 @@ fn first_frame(fields: Fields<'_>) -> Result<Descriptor, Fault> {
         }
     }
     let number = |offset| fields.u16_le(at + offset);
-    Ok(Descriptor { left: number(1)?, top: number(3)?, width: number(5)?, height: number(7)? })
+    Ok(Descriptor {
+        left: number(1)?,
+        top: number(3)?,
+        width: number(5)?,
+        height: number(7)?,
+    })
 }
 
 fn color_table_bytes(flags: u8) -> usize {
-    if flags & 0x80 == 0 { 0 } else { 3 << ((flags & 7) + 1) }
+    if flags & 0x80 == 0 {
+        0
+    } else {
+        3 << ((flags & 7) + 1)
+    }
 }
 
-pub(crate) fn decode(bytes: &[u8], facts: &ImageFacts, alpha: Alpha, buffers: &mut Buffers) -> Result<(), Fault> {
+pub(crate) fn decode(
+    bytes: &[u8],
+    facts: &ImageFacts,
+    alpha: Alpha,
+    buffers: &mut Buffers,
+) -> Result<(), Fault> {
     let mut options = DecodeOptions::new();
     options.set_color_output(ColorOutput::Indexed);
     // The frame lies within the declared size, which the caller has checked.
     options.set_memory_limit(MemoryLimit::Unlimited);
     options.allow_unknown_blocks(true);
     let mut decoder = options.read_info(bytes).map_err(fault)?;
-    let size = decoder.next_frame_info().map_err(fault)?.ok_or_else(|| Fault::corrupt("gif: no frame"))?;
+    let size = decoder
+        .next_frame_info()
+        .map_err(fault)?
+        .ok_or_else(|| Fault::corrupt("gif: no frame"))?;
     let (left, top) = (usize::from(size.left), usize::from(size.top));
     let (frame_width, frame_height) = (usize::from(size.width), usize::from(size.height));
     let transparent = size.transparent;
@@ -71,7 +96,9 @@ pub(crate) fn decode(bytes: &[u8], facts: &ImageFacts, alpha: Alpha, buffers: &m
 
     buffers.stream.clear();
     buffers.stream.resize(frame_width * frame_height, 0);
-    decoder.read_into_buffer(&mut buffers.stream).map_err(fault)?;
+    decoder
+        .read_into_buffer(&mut buffers.stream)
+        .map_err(fault)?;
     let mut palette = match decoder.palette() {
         Ok(colors) => Palette::from_rgb(colors),
         Err(_) => Palette::ramp(),
@@ -93,7 +120,11 @@ pub(crate) fn decode(bytes: &[u8], facts: &ImageFacts, alpha: Alpha, buffers: &m
             }
         }
     }
-    let rows = Rows { width, stride: width, bits: 8 };
+    let rows = Rows {
+        width,
+        stride: width,
+        bits: 8,
+    };
     palette.expand(screen, rows, alpha, cleared(&mut buffers.rgb, pixels * 3));
     Ok(())
 }

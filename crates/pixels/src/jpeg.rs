@@ -26,25 +26,45 @@ fn decoder_bytes(frame: &Frame) -> u64 {
     let (across, down) = (largest(|c| c.across), largest(|c| c.down));
     let blocks_wide = u64::from(frame.width).div_ceil(8 * across);
     let blocks_high = u64::from(frame.height).div_ceil(8 * down);
-    let factors: u64 = frame.components.iter().map(|c| u64::from(c.across) * u64::from(c.down)).sum();
+    let factors: u64 = frame
+        .components
+        .iter()
+        .map(|c| u64::from(c.across) * u64::from(c.down))
+        .sum();
     let count = frame.components.len().max(3);
     // Per component: samples, their upsampled rows twice, scratch.
     let rows = blocks_wide * across * 8 * down * 8 * 2 * 8 * u64::try_from(count).unwrap_or(4);
-    let coefficients = if frame.is_multi_scan() { blocks_wide * blocks_high * factors * 64 * 2 } else { 0 };
-    let inks = if frame.components.len() == 4 { u64::from(frame.width) * u64::from(frame.height) * 4 } else { 0 };
+    let coefficients = if frame.is_multi_scan() {
+        blocks_wide * blocks_high * factors * 64 * 2
+    } else {
+        0
+    };
+    let inks = if frame.components.len() == 4 {
+        u64::from(frame.width) * u64::from(frame.height) * 4
+    } else {
+        0
+    };
     rows + coefficients + inks
 }
 
 pub(crate) fn decode(bytes: &[u8], facts: &ImageFacts, buffers: &mut Buffers) -> Result<(), Fault> {
     let frame = Frame::parse(bytes)?;
     let mut stream = std::mem::take(&mut buffers.stream);
-    let result = frame.rewrite(bytes, &mut stream).and_then(|()| decode_stream(&frame, &stream, facts, buffers));
+    let result = frame
+        .rewrite(bytes, &mut stream)
+        .and_then(|()| decode_stream(&frame, &stream, facts, buffers));
     buffers.stream = stream;
     result
 }
 
-fn decode_stream(frame: &Frame, stream: &[u8], facts: &ImageFacts, buffers: &mut Buffers) -> Result<(), Fault> {
-    let pixels = usize::try_from(facts.pixels()).map_err(|_| Fault::unsupported("jpeg: larger than memory"))?;
+fn decode_stream(
+    frame: &Frame,
+    stream: &[u8],
+    facts: &ImageFacts,
+    buffers: &mut Buffers,
+) -> Result<(), Fault> {
+    let pixels = usize::try_from(facts.pixels())
+        .map_err(|_| Fault::unsupported("jpeg: larger than memory"))?;
     let model = frame.model();
     let space = match model {
         Model::Grey | Model::YCbCr => ColorSpace::RGB,
@@ -78,7 +98,11 @@ fn decode_stream(frame: &Frame, stream: &[u8], facts: &ImageFacts, buffers: &mut
 /// Pillow takes every four-component JPEG for Adobe's, where 255 is no ink.
 fn inks_to_rgb(model: Model, samples: [u8; 4]) -> [u8; 3] {
     let [a, b, c, k] = samples;
-    let [c, m, y] = if model == Model::Ycck { ycc_to_rgb([a, b, c]) } else { [!a, !b, !c] };
+    let [c, m, y] = if model == Model::Ycck {
+        ycc_to_rgb([a, b, c])
+    } else {
+        [!a, !b, !c]
+    };
     cmyk_to_rgb([c, m, y, !k])
 }
 
@@ -99,7 +123,9 @@ fn fault(error: DecodeErrors) -> Fault {
     match error {
         DecodeErrors::Unsupported(_) => Fault::unsupported(message),
         DecodeErrors::ExhaustedData => Fault::truncated("jpeg: picture data ends early"),
-        DecodeErrors::FormatStatic("Premature end of buffer") => Fault::truncated("jpeg: picture data ends early"),
+        DecodeErrors::FormatStatic("Premature end of buffer") => {
+            Fault::truncated("jpeg: picture data ends early")
+        }
         _ => Fault::corrupt(message),
     }
 }

@@ -59,7 +59,10 @@ impl Frame {
     ///
     /// `Unsupported` for arithmetic, lossless or 12-bit coding; else `Truncated` or `Corrupt`.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, Fault> {
-        let fields = Fields { format: "jpeg", bytes };
+        let fields = Fields {
+            format: "jpeg",
+            bytes,
+        };
         let mut frame = Self::default();
         let mut at = 2;
         loop {
@@ -99,7 +102,13 @@ impl Frame {
         }
     }
 
-    fn take_segment(&mut self, kind: u8, fields: Fields<'_>, at: usize, end: usize) -> Result<(), Fault> {
+    fn take_segment(
+        &mut self,
+        kind: u8,
+        fields: Fields<'_>,
+        at: usize,
+        end: usize,
+    ) -> Result<(), Fault> {
         let body = fields.bytes.get(at + 4..end).unwrap_or_default();
         match kind {
             SOF0..=SOF2 => {
@@ -111,7 +120,11 @@ impl Frame {
             }
             DHT => self.huffman_tables = true,
             DQT | DRI => {}
-            0xc3 | 0xc5..=0xcf => return Err(Fault::unsupported("jpeg: arithmetic, lossless or hierarchical coding")),
+            0xc3 | 0xc5..=0xcf => {
+                return Err(Fault::unsupported(
+                    "jpeg: arithmetic, lossless or hierarchical coding",
+                ));
+            }
             SOS => self.scan_components = body.first().copied().unwrap_or(0),
             APP0 => {
                 self.jfif |= body.starts_with(b"JFIF\0");
@@ -130,7 +143,10 @@ impl Frame {
     }
 
     fn take_frame(&mut self, body: &[u8]) -> Result<(), Fault> {
-        let fields = Fields { format: "jpeg", bytes: body };
+        let fields = Fields {
+            format: "jpeg",
+            bytes: body,
+        };
         let [bits, h0, h1, w0, w1, count] = fields.array::<6>(0)?;
         if bits != 8 {
             return Err(Fault::unsupported(format!("jpeg: {bits} bits a sample")));
@@ -176,7 +192,10 @@ impl Frame {
 
     /// Whether the components are named R, G, B.
     pub(crate) fn has_rgb_ids(&self) -> bool {
-        self.components.iter().map(|component| component.id).eq(*b"RGB")
+        self.components
+            .iter()
+            .map(|component| component.id)
+            .eq(*b"RGB")
     }
 
     /// Whether a decoder must hold the coefficients of the whole picture.
@@ -193,7 +212,12 @@ impl Frame {
                 EOI => return Some(at),
                 0xff => at += 1,
                 0 | 1 | 0xd0..=SOI => at += 2,
-                _ => at += 2 + usize::from(u16::from_be_bytes([*bytes.get(at + 2)?, *bytes.get(at + 3)?])),
+                _ => {
+                    at += 2 + usize::from(u16::from_be_bytes([
+                        *bytes.get(at + 2)?,
+                        *bytes.get(at + 3)?,
+                    ]))
+                }
             }
         }
     }
@@ -205,9 +229,9 @@ impl Frame {
     pub(crate) fn rewrite(&self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
         /// More than any decoder looks ahead, less than a row of blocks.
         const ZEROS: [u8; 16] = [0; 16];
-        let end = self
-            .picture_end(bytes)
-            .ok_or_else(|| Fault::truncated(format!("jpeg: no end marker in {} bytes", bytes.len())))?;
+        let end = self.picture_end(bytes).ok_or_else(|| {
+            Fault::truncated(format!("jpeg: no end marker in {} bytes", bytes.len()))
+        })?;
         out.clear();
         out.extend_from_slice(&[0xff, SOI]);
         if !self.huffman_tables {

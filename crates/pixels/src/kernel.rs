@@ -3,11 +3,9 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use fast_image_resize::Resizer;
-
 use crate::fault::{Fault, FaultKind};
 use crate::probe::{ImageFacts, ImageKind, probe};
-use crate::resize::{Window, resample};
+use crate::resize::{Resampler, Window};
 use crate::samples::{Buffers, cleared};
 use crate::spec::{Alpha, PixelSpec};
 use crate::{bmp, gif, jpeg, png, tiff, webp};
@@ -22,13 +20,16 @@ pub struct Kernel {
     /// The float of every channel's every byte.
     normalised: Box<[[f32; 256]; 3]>,
     buffers: Buffers,
-    resizer: Resizer,
+    resampler: Resampler,
     resized: Vec<u8>,
 }
 
 impl fmt::Debug for Kernel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Kernel").field("spec", &self.spec).field("max_pixels", &self.max_pixels).finish_non_exhaustive()
+        f.debug_struct("Kernel")
+            .field("spec", &self.spec)
+            .field("max_pixels", &self.max_pixels)
+            .finish_non_exhaustive()
     }
 }
 
@@ -37,8 +38,15 @@ impl Kernel {
     #[must_use]
     pub fn new(spec: PixelSpec, max_pixels: u64) -> Self {
         let normalised = Box::new(normalise_table(&spec));
-        let (buffers, resizer, resized) = (Buffers::default(), Resizer::new(), Vec::new());
-        Self { spec, max_pixels, normalised, buffers, resizer, resized }
+        let (buffers, resampler) = (Buffers::default(), Resampler::default());
+        Self {
+            spec,
+            max_pixels,
+            normalised,
+            buffers,
+            resampler,
+            resized: Vec::new(),
+        }
     }
 
     /// Decodes, resizes, crops and normalises one image.
@@ -56,7 +64,10 @@ impl Kernel {
         let (height, width) = self.spec.output_size();
         let expected = 3 * u64::from(height) * u64::from(width);
         if u64::try_from(out.len()) != Ok(expected) {
-            return Err(Fault::unsupported(format!("an output of {} values instead of {expected}", out.len())));
+            return Err(Fault::unsupported(format!(
+                "an output of {} values instead of {expected}",
+                out.len()
+            )));
         }
         let facts = self.decode(bytes)?;
         let result = self.resample(&facts).map(|window| {
@@ -86,12 +97,20 @@ impl Kernel {
         let (height, width) = self.spec.output_size();
         let (columns, rows) = (index(width), index(height));
         if out.len() != 3 * rows * columns {
-            return Err(Fault::unsupported(format!("an output of {} bytes instead of {}", out.len(), 3 * rows * columns)));
+            return Err(Fault::unsupported(format!(
+                "an output of {} bytes instead of {}",
+                out.len(),
+                3 * rows * columns
+            )));
         }
         let facts = self.decode(bytes)?;
         let window = self.resample(&facts)?;
         out.fill(0);
-        let (left, top, inner) = (index(window.offset.0), index(window.offset.1), index(window.size.0));
+        let (left, top, inner) = (
+            index(window.offset.0),
+            index(window.offset.1),
+            index(window.size.0),
+        );
         let lines = out.chunks_exact_mut((columns * 3).max(1)).skip(top);
         for (line, part) in lines.zip(self.resized.chunks_exact((inner * 3).max(1))) {
             line[left * 3..][..inner * 3].copy_from_slice(part);
@@ -103,23 +122,40 @@ impl Kernel {
     fn decode(&mut self, bytes: &[u8]) -> Result<ImageFacts, Fault> {
         let facts = probe(bytes)?;
         if facts.pixels() > self.max_pixels {
-            let message = format!("{} x {} pixels, more than {}", facts.width, facts.height, self.max_pixels);
-            return Err(Fault { kind: FaultKind::TooManyPixels, message });
+            let message = format!(
+                "{} x {} pixels, more than {}",
+                facts.width, facts.height, self.max_pixels
+            );
+            return Err(Fault {
+                kind: FaultKind::TooManyPixels,
+                message,
+            });
         }
         let (alpha, buffers) = (self.spec.alpha, &mut self.buffers);
         // The decoders are other people's code fed with hostile bytes, and zune-jpeg, for one, has a history of
         // out-of-range indices on damaged files. One image must not take the worker thread with it. The buffers are
         // cleared before every use, so nothing half-written is ever seen.
-        let decoded = catch_unwind(AssertUnwindSafe(|| decode_as(bytes, &facts, alpha, buffers)));
-        decoded.unwrap_or_else(|_| Err(Fault::corrupt(format!("{}: decoder gave up", facts.format.as_str()))))?;
+        let decoded = catch_unwind(AssertUnwindSafe(|| {
+            decode_as(bytes, &facts, alpha, buffers)
+        }));
+        decoded.unwrap_or_else(|_| {
+            Err(Fault::corrupt(format!(
+                "{}: decoder gave up",
+                facts.format.as_str()
+            )))
+        })?;
         Ok(facts)
     }
 
     fn resample(&mut self, facts: &ImageFacts) -> Result<Window, Fault> {
         let window = Window::new(&self.spec, facts.width, facts.height);
-        let out = cleared(&mut self.resized, 3 * index(window.size.0) * index(window.size.1));
+        let out = cleared(
+            &mut self.resized,
+            3 * index(window.size.0) * index(window.size.1),
+        );
         let size = (facts.width, facts.height);
-        resample(&mut self.resizer, &self.buffers.rgb, size, &window, self.spec.filter, out)?;
+        self.resampler
+            .resample(&self.buffers.rgb, size, &window, self.spec.filter, out)?;
         Ok(window)
     }
 
@@ -127,7 +163,11 @@ impl Kernel {
     fn normalise(&self, window: &Window, out: &mut [f32]) {
         let (height, width) = self.spec.output_size();
         let (columns, rows) = (index(width), index(height));
-        let (left, top, inner) = (index(window.offset.0), index(window.offset.1), index(window.size.0));
+        let (left, top, inner) = (
+            index(window.offset.0),
+            index(window.offset.1),
+            index(window.size.0),
+        );
         let padded = window.size != (width, height);
         for (channel, plane) in out.chunks_exact_mut((rows * columns).max(1)).enumerate() {
             let table = &self.normalised[channel];
@@ -144,18 +184,26 @@ impl Kernel {
     }
 
     fn release(&mut self) {
-        for buffer in [&mut self.buffers.rgb, &mut self.buffers.raw, &mut self.buffers.stream, &mut self.resized] {
+        for buffer in [
+            &mut self.buffers.rgb,
+            &mut self.buffers.raw,
+            &mut self.buffers.stream,
+            &mut self.resized,
+        ] {
             if buffer.capacity() > KEPT_BYTES {
                 *buffer = Vec::new();
             }
         }
-        if self.resizer.size_of_internal_buffers() > KEPT_BYTES {
-            self.resizer.reset_internal_buffers();
-        }
+        self.resampler.release(KEPT_BYTES);
     }
 }
 
-fn decode_as(bytes: &[u8], facts: &ImageFacts, alpha: Alpha, buffers: &mut Buffers) -> Result<(), Fault> {
+fn decode_as(
+    bytes: &[u8],
+    facts: &ImageFacts,
+    alpha: Alpha,
+    buffers: &mut Buffers,
+) -> Result<(), Fault> {
     match facts.format {
         ImageKind::Jpeg => jpeg::decode(bytes, facts, buffers),
         ImageKind::Png => png::decode(bytes, facts, alpha, buffers),
@@ -179,7 +227,10 @@ fn normalise_table(spec: &PixelSpec) -> [[f32; 256]; 3] {
     table
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the rounding to f32 is the one that transformers does")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the rounding to f32 is the one that transformers does"
+)]
 fn rescale(byte: u8, factor: f32) -> f32 {
     (f64::from(byte) * f64::from(factor)) as f32
 }

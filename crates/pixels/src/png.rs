@@ -4,13 +4,19 @@ use std::io::Cursor;
 
 use png::{BitDepth, ColorType, DecodingError, Limits, Reader, Transformations};
 
-use crate::fault::Fault;
+use crate::fault::{Fault, FaultKind};
 use crate::probe::{Fields, ImageFacts, ImageKind};
 use crate::samples::{Buffers, Palette, Rows, cleared, clip16, flatten, flatten_rgba};
 use crate::spec::Alpha;
 
+/// The empty last chunk.
+const END: [u8; 12] = [0, 0, 0, 0, b'I', b'E', b'N', b'D', 0xae, 0x42, 0x60, 0x82];
+
 pub(crate) fn probe(bytes: &[u8]) -> Result<ImageFacts, Fault> {
-    let fields = Fields { format: "png", bytes };
+    let fields = Fields {
+        format: "png",
+        bytes,
+    };
     if fields.array::<4>(12)? != *b"IHDR" {
         return Err(Fault::corrupt("png: first chunk is not IHDR"));
     }
@@ -23,12 +29,45 @@ pub(crate) fn probe(bytes: &[u8]) -> Result<ImageFacts, Fault> {
         _ => 1,
     };
     let row = (u64::from(width) * channels * u64::from(depth)).div_ceil(8);
-    // The samples, and the window of the inflater: four rows and a few times its 32 KiB.
+    let copy = u64::try_from(bytes.len()).unwrap_or(u64::MAX / 4);
+    // The samples, a copy of an unfinished file, and the window of the inflater: four rows and a few times its 32 KiB.
     let samples = row.saturating_mul(u64::from(height));
-    ImageFacts::new(width, height, ImageKind::Png, samples.saturating_add(row * 4 + (1 << 18)))
+    ImageFacts::new(
+        width,
+        height,
+        ImageKind::Png,
+        samples.saturating_add(copy + row * 4 + (1 << 18)),
+    )
 }
 
-pub(crate) fn decode(bytes: &[u8], facts: &ImageFacts, alpha: Alpha, buffers: &mut Buffers) -> Result<(), Fault> {
+pub(crate) fn decode(
+    bytes: &[u8],
+    facts: &ImageFacts,
+    alpha: Alpha,
+    buffers: &mut Buffers,
+) -> Result<(), Fault> {
+    let result = decode_closed(bytes, facts, alpha, buffers);
+    match result {
+        // The decoder wants to see the chunk behind the picture. Pillow does not, so give it one and see.
+        Err(fault) if fault.kind == FaultKind::Truncated && !bytes.ends_with(&END) => {
+            let mut stream = std::mem::take(&mut buffers.stream);
+            stream.clear();
+            stream.extend_from_slice(bytes);
+            stream.extend_from_slice(&END);
+            let closed = decode_closed(&stream, facts, alpha, buffers);
+            buffers.stream = stream;
+            closed.map_err(|_| fault)
+        }
+        result => result,
+    }
+}
+
+fn decode_closed(
+    bytes: &[u8],
+    facts: &ImageFacts,
+    alpha: Alpha,
+    buffers: &mut Buffers,
+) -> Result<(), Fault> {
     let mut reader = open(bytes, facts)?;
     let too_large = || Fault::unsupported("png: larger than memory");
     let size = reader.output_buffer_size().ok_or_else(too_large)?;
@@ -51,7 +90,11 @@ pub(crate) fn decode(bytes: &[u8], facts: &ImageFacts, alpha: Alpha, buffers: &m
             }
         }
         (ColorType::Grayscale | ColorType::Indexed, _) => {
-            let rows = Rows { width, stride: frame.line_size, bits };
+            let rows = Rows {
+                width,
+                stride: frame.line_size,
+                bits,
+            };
             palette(&reader, bits).expand(samples, rows, alpha, rgb);
         }
         (color, depth) => flatten_channels(samples, (color, depth), key, alpha, rgb),
@@ -62,7 +105,9 @@ pub(crate) fn decode(bytes: &[u8], facts: &ImageFacts, alpha: Alpha, buffers: &m
 fn open<'a>(bytes: &'a [u8], facts: &ImageFacts) -> Result<Reader<Cursor<&'a [u8]>>, Fault> {
     /// For metadata and two rows; a picture is never allocated by the decoder.
     const OTHER_BYTES: usize = 8 << 20;
-    let limits = Limits { bytes: OTHER_BYTES + 32 * usize::try_from(facts.width).unwrap_or(0) };
+    let limits = Limits {
+        bytes: OTHER_BYTES + 32 * usize::try_from(facts.width).unwrap_or(0),
+    };
     let mut decoder = png::Decoder::new_with_limits(Cursor::new(bytes), limits);
     decoder.set_transformations(Transformations::IDENTITY);
     decoder.set_ignore_text_chunk(true);
@@ -82,11 +127,18 @@ fn palette(reader: &Reader<Cursor<&[u8]>>, bits: u8) -> Palette {
         return palette;
     }
     let mut palette = Palette::grey(bits);
-    if let Some(&[high, low]) = transparency {
+    if let Some(&[number]) = transparency {
         // Pillow compares the chunk's number with the grey it made of the sample, not with the sample.
-        let number = u16::from_be_bytes([high, low]);
-        let key = if bits == 1 { if number == 0 { 0 } else { 255 } } else { low };
-        palette.0.iter_mut().filter(|entry| entry[0] == key).for_each(|entry| entry[3] = 0);
+        let key = if bits == 1 && number != 0 {
+            255
+        } else {
+            number
+        };
+        palette
+            .0
+            .iter_mut()
+            .filter(|entry| entry[0] == key)
+            .for_each(|entry| entry[3] = 0);
     }
     palette
 }
@@ -95,7 +147,7 @@ fn palette(reader: &Reader<Cursor<&[u8]>>, bits: u8) -> Palette {
 fn transparent_color(reader: &Reader<Cursor<&[u8]>>) -> Option<[u8; 3]> {
     let info = reader.info();
     match (info.color_type, info.trns.as_deref()) {
-        (ColorType::Rgb, Some(&[_, r, _, g, _, b])) => Some([r, g, b]),
+        (ColorType::Rgb, Some(&[r, g, b] | &[_, r, _, g, _, b])) => Some([r, g, b]),
         _ => None,
     }
 }

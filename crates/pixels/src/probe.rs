@@ -52,11 +52,24 @@ pub struct ImageFacts {
 const WIDEST_INPUT_PX: u64 = 1024;
 
 impl ImageFacts {
-    pub(crate) fn new(width: u32, height: u32, format: ImageKind, decoder_bytes: u64) -> Result<Self, Fault> {
+    pub(crate) fn new(
+        width: u32,
+        height: u32,
+        format: ImageKind,
+        decoder_bytes: u64,
+    ) -> Result<Self, Fault> {
         if width == 0 || height == 0 {
-            return Err(Fault::corrupt(format!("{}: an edge of zero pixels", format.as_str())));
+            return Err(Fault::corrupt(format!(
+                "{}: an edge of zero pixels",
+                format.as_str()
+            )));
         }
-        Ok(Self { width, height, format, decoder_bytes })
+        Ok(Self {
+            width,
+            height,
+            format,
+            decoder_bytes,
+        })
     }
 
     /// Declared pixels.
@@ -103,14 +116,33 @@ pub fn probe(bytes: &[u8]) -> Result<ImageFacts, Fault> {
 
 fn sniff(bytes: &[u8]) -> Result<ImageKind, Fault> {
     match bytes {
-        [] => Err(Fault { kind: FaultKind::Empty, message: "no bytes".to_owned() }),
+        [] => Err(Fault {
+            kind: FaultKind::Empty,
+            message: "no bytes".to_owned(),
+        }),
         [0xff, 0xd8, 0xff, ..] => Ok(ImageKind::Jpeg),
         [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => Ok(ImageKind::Png),
         [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Ok(ImageKind::Gif),
-        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Ok(ImageKind::WebP),
+        [
+            b'R',
+            b'I',
+            b'F',
+            b'F',
+            _,
+            _,
+            _,
+            _,
+            b'W',
+            b'E',
+            b'B',
+            b'P',
+            ..,
+        ] => Ok(ImageKind::WebP),
         [b'B', b'M', ..] => Ok(ImageKind::Bmp),
         [b'I', b'I', 0x2a | 0x2b, 0, ..] | [b'M', b'M', 0, 0x2a | 0x2b, ..] => Ok(ImageKind::Tiff),
-        _ => Err(Fault::unsupported("not a JPEG, PNG, GIF, WebP, BMP or TIFF image")),
+        _ => Err(Fault::unsupported(
+            "not a JPEG, PNG, GIF, WebP, BMP or TIFF image",
+        )),
     }
 }
 
@@ -126,7 +158,13 @@ impl Fields<'_> {
         let end = at.checked_add(N);
         end.and_then(|end| self.bytes.get(at..end))
             .and_then(|slice| slice.try_into().ok())
-            .ok_or_else(|| Fault::truncated(format!("{}: header ends after {} bytes", self.format, self.bytes.len())))
+            .ok_or_else(|| {
+                Fault::truncated(format!(
+                    "{}: header ends after {} bytes",
+                    self.format,
+                    self.bytes.len()
+                ))
+            })
     }
 
     pub(crate) fn u16_le(&self, at: usize) -> Result<u16, Fault> {

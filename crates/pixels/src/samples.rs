@@ -29,7 +29,7 @@ pub(crate) fn low8(value: u32) -> u8 {
 pub(crate) struct Palette(pub(crate) [[u8; 4]; 256]);
 
 impl Palette {
-    /// Grey by value, which is also how Pillow fills the entries that a short palette lacks.
+    /// Grey by value.
     pub(crate) fn ramp() -> Self {
         let mut table = [[255; 4]; 256];
         for (value, entry) in (0..=255u8).zip(&mut table) {
@@ -53,9 +53,9 @@ impl Palette {
         palette
     }
 
-    /// Packed RGB triples; entries they do not reach stay a grey ramp.
+    /// Packed RGB triples; entries they do not reach are black.
     pub(crate) fn from_rgb(triples: &[u8]) -> Self {
-        let mut palette = Self::ramp();
+        let mut palette = Self([[0, 0, 0, 255]; 256]);
         for (entry, triple) in palette.0.iter_mut().zip(triples.chunks_exact(3)) {
             entry[..3].copy_from_slice(triple);
         }
@@ -71,7 +71,10 @@ impl Palette {
         let table = self.flattened(alpha);
         let per_byte = 8 / usize::from(layout.bits);
         let mask = low8((1u32 << layout.bits) - 1);
-        for (row, out) in samples.chunks(layout.stride).zip(rgb.chunks_exact_mut(layout.width * 3)) {
+        for (row, out) in samples
+            .chunks(layout.stride)
+            .zip(rgb.chunks_exact_mut(layout.width * 3))
+        {
             if layout.bits == 8 {
                 for (pixel, &sample) in out.chunks_exact_mut(3).zip(row) {
                     pixel.copy_from_slice(&table[usize::from(sample)]);

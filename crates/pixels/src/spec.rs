@@ -89,7 +89,11 @@ impl PixelSpec {
             Some(Resize::ShortestEdge(edge)) => {
                 let edge = u64::from(edge);
                 let long = |long: u64, short: u64| edge * long / short.max(1);
-                if columns <= rows { (long(rows, columns), edge) } else { (edge, long(columns, rows)) }
+                if columns <= rows {
+                    (long(rows, columns), edge)
+                } else {
+                    (edge, long(columns, rows))
+                }
             }
         }
     }

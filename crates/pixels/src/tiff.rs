@@ -62,11 +62,16 @@ impl Directory {
         if bits.iter().any(|&other| other != depth) {
             return Err(Fault::unsupported("tiff: samples of different depths"));
         }
-        if entries.list(tag::SAMPLE_FORMAT)?.iter().any(|&format| format != 1) {
+        if entries
+            .list(tag::SAMPLE_FORMAT)?
+            .iter()
+            .any(|&format| format != 1)
+        {
             return Err(Fault::unsupported("tiff: signed or floating-point samples"));
         }
         let tile = (size(tag::TILE_WIDTH)?, size(tag::TILE_HEIGHT)?);
-        let rows = usize::try_from(entries.number(tag::ROWS_PER_STRIP, u32::MAX)?).unwrap_or(usize::MAX);
+        let rows =
+            usize::try_from(entries.number(tag::ROWS_PER_STRIP, u32::MAX)?).unwrap_or(usize::MAX);
         let tiled = tile.0 > 0 && tile.1 > 0;
         let (offsets, counts) = match tiled {
             true => (tag::TILE_OFFSETS, tag::TILE_COUNTS),
@@ -75,14 +80,19 @@ impl Directory {
         Ok(Self {
             width,
             height,
-            bits: u8::try_from(depth).map_err(|_| Fault::unsupported("tiff: more than 255 bits a sample"))?,
+            bits: u8::try_from(depth)
+                .map_err(|_| Fault::unsupported("tiff: more than 255 bits a sample"))?,
             samples: usize::try_from(entries.number(tag::SAMPLES, 1)?).unwrap_or(usize::MAX),
             big_endian: entries.big_endian,
             compression: entries.number(tag::COMPRESSION, 1)?,
             reversed_bits: entries.number(tag::FILL_ORDER, 1)? == 2,
             planar: entries.number(tag::PLANAR, 1)? == 2,
             predictor: entries.number(tag::PREDICTOR, 1)?,
-            chunk: if tiled { tile } else { (width, rows.clamp(1, height.max(1))) },
+            chunk: if tiled {
+                tile
+            } else {
+                (width, rows.clamp(1, height.max(1)))
+            },
             offsets: entries.list(offsets)?,
             counts: entries.list(counts)?,
             photometric: entries.number(tag::PHOTOMETRIC, 0)?,
@@ -127,15 +137,24 @@ impl Directory {
         let mut palette = match self.photometric {
             3 => {
                 let size = self.color_map.len() / 3;
-                let high = |index: usize| self.color_map.get(index).map_or(0, |value| low8(value >> 8));
-                let triples: Vec<u8> =
-                    (0..size.min(256)).flat_map(|i| [high(i), high(i + size), high(i + 2 * size)]).collect();
+                let high = |index: usize| {
+                    self.color_map
+                        .get(index)
+                        .map_or(0, |value| low8(value >> 8))
+                };
+                let triples: Vec<u8> = (0..size.min(256))
+                    .flat_map(|i| [high(i), high(i + size), high(i + 2 * size)])
+                    .collect();
                 Palette::from_rgb(&triples)
             }
             _ => Palette::grey(self.bits),
         };
         if self.photometric == 0 {
-            palette.0.iter_mut().for_each(|entry| entry[..3].iter_mut().for_each(|channel| *channel = !*channel));
+            palette.0.iter_mut().for_each(|entry| {
+                entry[..3]
+                    .iter_mut()
+                    .for_each(|channel| *channel = !*channel)
+            });
         }
         palette
     }
@@ -169,9 +188,17 @@ struct Entries<'a> {
 
 impl<'a> Entries<'a> {
     fn locate(bytes: &'a [u8]) -> Result<Self, Fault> {
-        let fields = Fields { format: "tiff", bytes };
+        let fields = Fields {
+            format: "tiff",
+            bytes,
+        };
         let big_endian = bytes.starts_with(b"MM");
-        let mut entries = Self { fields, big_endian, start: 0, count: 0 };
+        let mut entries = Self {
+            fields,
+            big_endian,
+            start: 0,
+            count: 0,
+        };
         if entries.u16(2)? == 43 {
             return Err(Fault::unsupported("tiff: 64-bit offsets"));
         }
@@ -181,11 +208,19 @@ impl<'a> Entries<'a> {
     }
 
     fn u16(&self, at: usize) -> Result<u16, Fault> {
-        if self.big_endian { self.fields.u16_be(at) } else { self.fields.u16_le(at) }
+        if self.big_endian {
+            self.fields.u16_be(at)
+        } else {
+            self.fields.u16_le(at)
+        }
     }
 
     fn u32(&self, at: usize) -> Result<u32, Fault> {
-        if self.big_endian { self.fields.u32_be(at) } else { self.fields.u32_le(at) }
+        if self.big_endian {
+            self.fields.u32_be(at)
+        } else {
+            self.fields.u32_le(at)
+        }
     }
 
     fn number(&self, tag: u16, default: u32) -> Result<u32, Fault> {
@@ -206,12 +241,23 @@ impl<'a> Entries<'a> {
                 _ => return Err(Fault::corrupt(format!("tiff: tag {tag} is not a number"))),
             };
             let count = offset(self.u32(at + 4)?)?;
-            let size = count.checked_mul(width).ok_or_else(|| Fault::corrupt("tiff: endless list"))?;
-            let from = if size <= 4 { at + 8 } else { offset(self.u32(at + 8)?)? };
-            if from.checked_add(size).is_none_or(|end| end > self.fields.bytes.len()) {
+            let size = count
+                .checked_mul(width)
+                .ok_or_else(|| Fault::corrupt("tiff: endless list"))?;
+            let from = if size <= 4 {
+                at + 8
+            } else {
+                offset(self.u32(at + 8)?)?
+            };
+            if from
+                .checked_add(size)
+                .is_none_or(|end| end > self.fields.bytes.len())
+            {
                 return Err(Fault::truncated(format!("tiff: ends within tag {tag}")));
             }
-            return (0..count).map(|i| self.value(from + i * width, width)).collect();
+            return (0..count)
+                .map(|i| self.value(from + i * width, width))
+                .collect();
         }
         Ok(Vec::new())
     }
@@ -232,23 +278,44 @@ fn offset(value: u32) -> Result<usize, Fault> {
 pub(crate) fn probe(bytes: &[u8]) -> Result<ImageFacts, Fault> {
     let directory = Directory::parse(bytes)?;
     directory.meaning()?;
-    let edge = |length| u32::try_from(length).map_err(|_| Fault::corrupt("tiff: size out of range"));
+    let edge =
+        |length| u32::try_from(length).map_err(|_| Fault::corrupt("tiff: size out of range"));
     // The samples, a tile or strip of at most four times as many, and the compressed bytes with their bits turned.
-    let samples = u64::try_from(directory.stride()).unwrap_or(u64::MAX).saturating_mul(u64::from(edge(directory.height)?));
+    let samples = u64::try_from(directory.stride())
+        .unwrap_or(u64::MAX)
+        .saturating_mul(u64::from(edge(directory.height)?));
     let copy = u64::try_from(bytes.len()).unwrap_or(u64::MAX / 4);
-    let held = samples.saturating_mul(5).saturating_add(copy).saturating_add(1 << 23);
-    ImageFacts::new(edge(directory.width)?, edge(directory.height)?, ImageKind::Tiff, held)
+    let held = samples
+        .saturating_mul(5)
+        .saturating_add(copy)
+        .saturating_add(1 << 23);
+    ImageFacts::new(
+        edge(directory.width)?,
+        edge(directory.height)?,
+        ImageKind::Tiff,
+        held,
+    )
 }
 
-pub(crate) fn decode(bytes: &[u8], facts: &ImageFacts, alpha: Alpha, buffers: &mut Buffers) -> Result<(), Fault> {
+pub(crate) fn decode(
+    bytes: &[u8],
+    facts: &ImageFacts,
+    alpha: Alpha,
+    buffers: &mut Buffers,
+) -> Result<(), Fault> {
     let directory = Directory::parse(bytes)?;
     let meaning = directory.meaning()?;
     read_samples(bytes, &directory, buffers)?;
-    let pixels = usize::try_from(facts.pixels()).map_err(|_| Fault::unsupported("tiff: larger than memory"))?;
+    let pixels = usize::try_from(facts.pixels())
+        .map_err(|_| Fault::unsupported("tiff: larger than memory"))?;
     let rgb = cleared(&mut buffers.rgb, pixels * 3);
     let samples = buffers.raw.as_slice();
     if matches!(meaning, Meaning::Indexed) {
-        let rows = Rows { width: directory.width, stride: directory.stride(), bits: directory.bits };
+        let rows = Rows {
+            width: directory.width,
+            stride: directory.stride(),
+            bits: directory.bits,
+        };
         directory.palette().expand(samples, rows, alpha, rgb);
         return Ok(());
     }
@@ -256,7 +323,10 @@ pub(crate) fn decode(bytes: &[u8], facts: &ImageFacts, alpha: Alpha, buffers: &m
     // Of 16 bits the high byte counts.
     let high = if directory.big_endian { 0 } else { step - 1 };
     let palette = directory.palette();
-    for (out, pixel) in rgb.chunks_exact_mut(3).zip(samples.chunks_exact(directory.samples * step)) {
+    for (out, pixel) in rgb
+        .chunks_exact_mut(3)
+        .zip(samples.chunks_exact(directory.samples * step))
+    {
         let at = |index: usize| pixel[index * step + high];
         let color = match meaning {
             Meaning::Indexed => palette.0[usize::from(pixel[0])],
@@ -273,7 +343,11 @@ pub(crate) fn decode(bytes: &[u8], facts: &ImageFacts, alpha: Alpha, buffers: &m
                 [r, g, b, 255]
             }
         };
-        let color = if matches!(meaning, Meaning::Grey16) { [color[0], color[0], color[0], 255] } else { color };
+        let color = if matches!(meaning, Meaning::Grey16) {
+            [color[0], color[0], color[0], 255]
+        } else {
+            color
+        };
         out.copy_from_slice(&flatten(color, alpha));
     }
     Ok(())
@@ -286,7 +360,8 @@ fn straight([r, g, b, a]: [u8; 4], opacity: Opacity) -> [u8; 4] {
         (Opacity::Straight, _) | (Opacity::Premultiplied, 255) => [r, g, b, a],
         (Opacity::Premultiplied, 0) => [0; 4],
         (Opacity::Premultiplied, _) => {
-            let [r, g, b] = [r, g, b].map(|channel| low8((u32::from(channel) * 255 / u32::from(a)).min(255)));
+            let [r, g, b] =
+                [r, g, b].map(|channel| low8((u32::from(channel) * 255 / u32::from(a)).min(255)));
             [r, g, b, a]
         }
     }

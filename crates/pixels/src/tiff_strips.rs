@@ -14,9 +14,19 @@ const DEFLATE_OLD: u32 = 32_946;
 const PACK_BITS: u32 = 32_773;
 
 /// Fills `buffers.raw` with the rows of the page, each [`Directory::stride`] bytes.
-pub(crate) fn read_samples(bytes: &[u8], page: &Directory, buffers: &mut Buffers) -> Result<(), Fault> {
-    if !matches!(page.compression, NONE | LZW | DEFLATE | DEFLATE_OLD | PACK_BITS) {
-        return Err(Fault::unsupported(format!("tiff: compression {}", page.compression)));
+pub(crate) fn read_samples(
+    bytes: &[u8],
+    page: &Directory,
+    buffers: &mut Buffers,
+) -> Result<(), Fault> {
+    if !matches!(
+        page.compression,
+        NONE | LZW | DEFLATE | DEFLATE_OLD | PACK_BITS
+    ) {
+        return Err(Fault::unsupported(format!(
+            "tiff: compression {}",
+            page.compression
+        )));
     }
     let grid = Grid::new(page)?;
     let raw = cleared(&mut buffers.raw, page.stride() * page.height);
@@ -26,10 +36,16 @@ pub(crate) fn read_samples(bytes: &[u8], page: &Directory, buffers: &mut Buffers
             for across in 0..grid.across {
                 let index = (plane * grid.down + down) * grid.across + across;
                 let rows = grid.rows_of(page, down);
-                let wanted = chunk.get_mut(..grid.chunk_stride * rows).unwrap_or_default();
+                let wanted = chunk
+                    .get_mut(..grid.chunk_stride * rows)
+                    .unwrap_or_default();
                 decompress(page, encoded(bytes, page, index, wanted.len())?, wanted)?;
                 undo_predictor(page, grid.channels, grid.chunk_stride, wanted);
-                let place = Place { plane, left: across * page.chunk.0, top: down * page.chunk.1 };
+                let place = Place {
+                    plane,
+                    left: across * page.chunk.0,
+                    top: down * page.chunk.1,
+                };
                 store(page, &grid, place, wanted, raw);
             }
         }
@@ -52,7 +68,11 @@ struct Grid {
 impl Grid {
     fn new(page: &Directory) -> Result<Self, Fault> {
         let (columns, rows) = page.chunk;
-        let (planes, channels) = if page.planar { (page.samples, 1) } else { (1, page.samples) };
+        let (planes, channels) = if page.planar {
+            (page.samples, 1)
+        } else {
+            (1, page.samples)
+        };
         let chunk_stride = columns
             .checked_mul(channels * usize::from(page.bits))
             .ok_or_else(|| Fault::corrupt("tiff: tile out of range"))?
@@ -60,24 +80,50 @@ impl Grid {
         let chunk_bytes = chunk_stride.saturating_mul(rows);
         // A tile may be larger than a small page, but not without bound.
         if chunk_bytes > (page.stride() * page.height).saturating_mul(4).max(1 << 22) {
-            return Err(Fault::corrupt(format!("tiff: a tile of {columns} x {rows} pixels")));
+            return Err(Fault::corrupt(format!(
+                "tiff: a tile of {columns} x {rows} pixels"
+            )));
         }
         let (across, down) = (page.width.div_ceil(columns), page.height.div_ceil(rows));
         let tiled = columns != page.width;
-        Ok(Self { across, down, planes, channels, chunk_stride, chunk_bytes, tiled })
+        Ok(Self {
+            across,
+            down,
+            planes,
+            channels,
+            chunk_stride,
+            chunk_bytes,
+            tiled,
+        })
     }
 
     /// Rows that the chunk holds: the last strip is short, a tile never is.
     fn rows_of(&self, page: &Directory, down: usize) -> usize {
-        if self.tiled { page.chunk.1 } else { page.chunk.1.min(page.height - down * page.chunk.1) }
+        if self.tiled {
+            page.chunk.1
+        } else {
+            page.chunk.1.min(page.height - down * page.chunk.1)
+        }
     }
 }
 
 /// The encoded bytes of one chunk.
-fn encoded<'a>(bytes: &'a [u8], page: &Directory, index: usize, decoded: usize) -> Result<&'a [u8], Fault> {
+fn encoded<'a>(
+    bytes: &'a [u8],
+    page: &Directory,
+    index: usize,
+    decoded: usize,
+) -> Result<&'a [u8], Fault> {
     let short = || Fault::truncated(format!("tiff: strip {index} is not in the file"));
-    let from = page.offsets.get(index).and_then(|&offset| usize::try_from(offset).ok()).ok_or_else(short)?;
-    let count = page.counts.get(index).and_then(|&count| usize::try_from(count).ok());
+    let from = page
+        .offsets
+        .get(index)
+        .and_then(|&offset| usize::try_from(offset).ok())
+        .ok_or_else(short)?;
+    let count = page
+        .counts
+        .get(index)
+        .and_then(|&count| usize::try_from(count).ok());
     let rest = bytes.get(from..).ok_or_else(short)?;
     match count {
         Some(count) if page.compression != NONE => Ok(&rest[..count.min(rest.len())]),
@@ -103,7 +149,10 @@ fn decompress(page: &Directory, encoded: &[u8], out: &mut [u8]) -> Result<(), Fa
         }
     };
     if written < out.len() {
-        return Err(Fault::truncated(format!("tiff: strip of {written} bytes instead of {}", out.len())));
+        return Err(Fault::truncated(format!(
+            "tiff: strip of {written} bytes instead of {}",
+            out.len()
+        )));
     }
     Ok(())
 }
@@ -132,7 +181,10 @@ fn inflate(data: &[u8], out: &mut [u8]) -> Result<usize, Fault> {
         let status = decoder
             .decompress(&data[read..], &mut out[written..], FlushDecompress::None)
             .map_err(|error| Fault::corrupt(format!("tiff: deflate: {error}")))?;
-        let progress = (decoder.total_in() - before.0, decoder.total_out() - before.1);
+        let progress = (
+            decoder.total_in() - before.0,
+            decoder.total_out() - before.1,
+        );
         read += usize::try_from(progress.0).unwrap_or(0);
         written += usize::try_from(progress.1).unwrap_or(0);
         if status == Status::StreamEnd || progress == (0, 0) {
@@ -172,7 +224,10 @@ fn pack_bits(data: &[u8], out: &mut [u8]) -> usize {
 
 /// Horizontal differencing, which only the dictionary compressions carry.
 fn undo_predictor(page: &Directory, channels: usize, stride: usize, rows: &mut [u8]) {
-    if page.predictor != 2 || !matches!(page.compression, LZW | DEFLATE | DEFLATE_OLD) || page.bits < 8 {
+    if page.predictor != 2
+        || !matches!(page.compression, LZW | DEFLATE | DEFLATE_OLD)
+        || page.bits < 8
+    {
         return;
     }
     for row in rows.chunks_exact_mut(stride) {
@@ -188,7 +243,8 @@ fn undo_predictor(page: &Directory, channels: usize, stride: usize, rows: &mut [
         };
         for at in (2 * channels..row.len().saturating_sub(1)).step_by(2) {
             let before = at - 2 * channels;
-            let sum = decode([row[at], row[at + 1]]).wrapping_add(decode([row[before], row[before + 1]]));
+            let sum =
+                decode([row[at], row[at + 1]]).wrapping_add(decode([row[before], row[before + 1]]));
             row[at..at + 2].copy_from_slice(&encode(sum));
         }
     }

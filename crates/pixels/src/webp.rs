@@ -10,25 +10,44 @@ use crate::samples::{Buffers, cleared, flatten_rgba};
 use crate::spec::Alpha;
 
 pub(crate) fn probe(bytes: &[u8]) -> Result<ImageFacts, Fault> {
-    let fields = Fields { format: "webp", bytes };
+    let fields = Fields {
+        format: "webp",
+        bytes,
+    };
     let (width, height) = match &fields.array::<4>(12)? {
         b"VP8X" => {
             let [a, b, c, d, e, f] = fields.array::<6>(24)?;
-            (u32::from_le_bytes([a, b, c, 0]) + 1, u32::from_le_bytes([d, e, f, 0]) + 1)
+            (
+                u32::from_le_bytes([a, b, c, 0]) + 1,
+                u32::from_le_bytes([d, e, f, 0]) + 1,
+            )
         }
         b"VP8L" => {
             let packed = fields.u32_le(21)?;
             ((packed & 0x3fff) + 1, ((packed >> 14) & 0x3fff) + 1)
         }
-        b"VP8 " => (u32::from(fields.u16_le(26)? & 0x3fff), u32::from(fields.u16_le(28)? & 0x3fff)),
+        b"VP8 " => (
+            u32::from(fields.u16_le(26)? & 0x3fff),
+            u32::from(fields.u16_le(28)? & 0x3fff),
+        ),
         _ => return Err(Fault::corrupt("webp: no picture chunk")),
     };
     // RGBA here; in the decoder RGBA of a frame and of the canvas, or planes and predictions of a lossy picture.
     let pixels = u64::from(width).saturating_mul(u64::from(height));
-    ImageFacts::new(width, height, ImageKind::WebP, pixels.saturating_mul(16).saturating_add(1 << 20))
+    ImageFacts::new(
+        width,
+        height,
+        ImageKind::WebP,
+        pixels.saturating_mul(16).saturating_add(1 << 20),
+    )
 }
 
-pub(crate) fn decode(bytes: &[u8], facts: &ImageFacts, alpha: Alpha, buffers: &mut Buffers) -> Result<(), Fault> {
+pub(crate) fn decode(
+    bytes: &[u8],
+    facts: &ImageFacts,
+    alpha: Alpha,
+    buffers: &mut Buffers,
+) -> Result<(), Fault> {
     let mut decoder = WebPDecoder::new(Cursor::new(bytes)).map_err(fault)?;
     if decoder.dimensions() != (facts.width, facts.height) {
         return Err(Fault::corrupt("webp: two different sizes"));

@@ -432,7 +432,7 @@ mod tests {
             r#"{"image_std": [0, 1, 1]}"#,
             r#"{"resample": 9}"#,
             r#"{"size": "large"}"#,
-            "[]",
+            "3",
             "",
         ] {
             assert!(from_processor(json.as_bytes(), "clip").is_err(), "{json}");

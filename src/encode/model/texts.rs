@@ -54,6 +54,7 @@ struct OpenClipText {
     context_length: Option<f64>,
     no_causal_mask: bool,
     hf_model_name: Option<String>,
+    hf_tokenizer_name: Option<String>,
 }
 
 /// The keys of `tokenizer_config.json` and `special_tokens_map.json` that matter here.
@@ -140,10 +141,18 @@ impl TextSide {
             config.text_config.max_position_embeddings,
             open_clip_text.context_length,
         ];
+        // open_clip's own tokenizer pads with id 0, whatever the token's name is in a copy for transformers.
+        let zero_padded = files.config.is_none()
+            && files.open_clip.is_some()
+            && open_clip_text.hf_tokenizer_name.is_none();
         let siglip = model_type.starts_with("siglip").then_some(SIGLIP_CONTEXT);
         Ok(Self {
             max_length: declared.into_iter().filter_map(context).chain(siglip).min(),
-            pad_token: tokenizer.pad().or_else(|| special.pad()),
+            pad_token: if zero_padded {
+                None
+            } else {
+                tokenizer.pad().or_else(|| special.pad())
+            },
             pad_id: config.text_config.pad_token_id.unwrap_or(0),
             logit_scale: config
                 .logit_scale
@@ -332,6 +341,7 @@ mod tests {
     fn open_clip_says_its_context_and_whether_it_is_causal() {
         let read = |json: &str| {
             let files = TextFiles {
+                tokenizer_config: Some(br#"{"pad_token": "<|endoftext|>"}"#),
                 open_clip: Some(json.as_bytes()),
                 ..TextFiles::default()
             };
@@ -342,8 +352,8 @@ mod tests {
         let causal =
             read(r#"{"model_cfg": {"text_cfg": {"context_length": 77, "vocab_size": 49408}}}"#);
         assert_eq!(
-            (causal.max_length, causal.pad_id, causal.padding),
-            (77, 0, Padding::Longest)
+            (causal.max_length, causal.pad_token, causal.padding),
+            (77, None, Padding::Longest)
         );
         let siglip = read(
             r#"{"model_cfg": {"text_cfg": {"context_length": 64, "no_causal_mask": true}, "init_logit_bias": -10}}"#,

@@ -1,0 +1,122 @@
+//! Sizes, crops and padding as transformers' `CLIPImageProcessor` computes them.
+
+use clip_filter_pixels::{Alpha, Filter, Kernel, PixelSpec, Resize};
+
+fn spec(resize: Option<Resize>, crop: Option<(u32, u32)>) -> PixelSpec {
+    PixelSpec {
+        alpha: Alpha::Drop,
+        resize,
+        filter: Filter::Bicubic,
+        crop,
+        rescale: 1.0,
+        mean: [0.0; 3],
+        std: [1.0; 3],
+    }
+}
+
+/// A 24-bit bitmap whose red is the column and green the row.
+fn coordinates(width: u8, height: u8) -> Vec<u8> {
+    let mut file = b"BM\0\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0".to_vec();
+    file.extend_from_slice(&u32::from(width).to_le_bytes());
+    file.extend_from_slice(&u32::from(height).to_le_bytes());
+    file.extend_from_slice(&[1, 0, 24, 0]);
+    file.resize(54, 0);
+    for row in (0..height).rev() {
+        (0..width).for_each(|column| file.extend_from_slice(&[0, row, column]));
+        while (file.len() - 54) % 4 != 0 {
+            file.push(0);
+        }
+    }
+    file
+}
+
+#[test]
+fn the_longer_edge_is_truncated_as_in_transformers() {
+    for edge in [32u32, 224, 336] {
+        let spec = spec(Some(Resize::ShortestEdge(edge)), None);
+        for (width, height) in [
+            (365, 685),
+            (685, 365),
+            (6000, 2),
+            (3, 5000),
+            (1, 1),
+            (224, 224),
+            (640, 427),
+            (333, 999),
+        ] {
+            let (short, long) = (f64::from(width.min(height)), f64::from(width.max(height)));
+            let long = (f64::from(edge) * long / short).trunc() as u64;
+            let expected = if width <= height {
+                (long, u64::from(edge))
+            } else {
+                (u64::from(edge), long)
+            };
+            assert_eq!(
+                spec.resized_size(width, height),
+                expected,
+                "{width} x {height} to {edge}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_output_is_the_crop_or_the_exact_size() {
+    let edge = Some(Resize::ShortestEdge(256));
+    assert_eq!(spec(edge, Some((224, 200))).output_size(), (224, 200));
+    assert_eq!(
+        spec(
+            Some(Resize::Exact {
+                height: 384,
+                width: 378
+            }),
+            None
+        )
+        .output_size(),
+        (384, 378)
+    );
+    assert_eq!(spec(edge, None).output_size(), (256, 256));
+}
+
+#[test]
+fn a_crop_without_resize_takes_the_middle_rounding_down() {
+    let mut kernel = Kernel::new(spec(None, Some((4, 5))), 1 << 20);
+    let mut out = vec![0.0; 3 * 20];
+    kernel.run(&coordinates(12, 9), &mut out).unwrap();
+    assert_eq!(out[..5], [3.0, 4.0, 5.0, 6.0, 7.0]);
+    assert_eq!(
+        out[20..40].chunks(5).map(|row| row[0]).collect::<Vec<_>>(),
+        [2.0, 3.0, 4.0, 5.0]
+    );
+}
+
+#[test]
+fn a_smaller_image_is_padded_with_zeros_more_on_the_left_and_top() {
+    let mut kernel = Kernel::new(spec(None, Some((4, 6))), 1 << 20);
+    let mut out = vec![9.0; 3 * 24];
+    kernel.run(&coordinates(3, 2), &mut out).unwrap();
+    let red: Vec<_> = out[..24].chunks(6).map(<[f32]>::to_vec).collect();
+    assert_eq!(
+        red,
+        [
+            vec![0.0; 6],
+            vec![0.0, 0.0, 0.0, 1.0, 2.0, 0.0],
+            vec![0.0, 0.0, 0.0, 1.0, 2.0, 0.0],
+            vec![0.0; 6]
+        ]
+    );
+    let green: Vec<_> = out[24..48].chunks(6).map(|row| row[3]).collect();
+    assert_eq!(green, [0.0, 0.0, 1.0, 0.0]);
+}
+
+#[test]
+fn an_extreme_aspect_ratio_costs_no_more_than_its_crop() {
+    let mut kernel = Kernel::new(
+        spec(Some(Resize::ShortestEdge(224)), Some((224, 224))),
+        1 << 20,
+    );
+    let mut out = vec![0.0; 3 * 224 * 224];
+    for size in [(1, 255), (255, 1), (1, 1)] {
+        kernel.run(&coordinates(size.0, size.1), &mut out).unwrap();
+    }
+}

@@ -1,0 +1,294 @@
+//! An encoder: one session per tower, and what it takes to feed them.
+
+use std::borrow::Cow;
+
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session, SessionInputValue};
+use ort::value::{Tensor, TensorElementType, TensorRef};
+
+use super::failed;
+use crate::encode::model::different;
+use crate::encode::ports::{TextInput, TextRole};
+use crate::encode::{Encoder, ModelSpec, normalise_rows};
+use crate::error::{Error, Result};
+use crate::preprocess::{Padding, Preprocessing, TokenBatch};
+
+/// What the padding test encodes: short, so that padding to the context is most of the row.
+const PROBE_CAPTION: &str = "a photo of a dog";
+/// Padding may move a vector by rounding, no further; dynamically quantised graphs are coarser.
+const SAME_COSINE: f32 = 0.9999;
+const SAME_COSINE_BATCH_DEPENDENT: f32 = 0.9;
+
+/// Encodes on one session per tower.
+pub(super) struct OnnxEncoder {
+    /// The image tower.
+    pub(super) image: Loaded,
+    /// The text tower.
+    pub(super) text: Loaded,
+    /// The input that takes pixels.
+    pub(super) pixels: String,
+    /// Pixels are 16-bit floats.
+    pub(super) half: bool,
+    /// Channels, height, width.
+    pub(super) size: [usize; 3],
+    /// What the text tower takes.
+    pub(super) inputs: Vec<TextInput>,
+    /// Rows are encoded one by one and without their padding.
+    pub(super) trims: bool,
+}
+
+impl Encoder for OnnxEncoder {
+    fn encode_images(&mut self, pixels: &[f32], rows: usize) -> Result<Vec<f32>> {
+        let image: usize = self.size.iter().product();
+        if pixels.len() != rows * image {
+            return Err(Error::internal("encode pixels of another size")
+                .with("expected", rows * image)
+                .with("found", pixels.len()));
+        }
+        let step = self.image.step.unwrap_or(rows).max(1);
+        let mut vectors = Vec::new();
+        for chunk in pixels.chunks(step * image) {
+            let given = chunk.len() / image;
+            let batch = self.image.step.unwrap_or(given);
+            let chunk = padded(chunk, batch * image);
+            let [channels, height, width] = self.size;
+            let shape = [batch, channels, height, width];
+            let value = if self.half {
+                let mut narrow = vec![f16::ZERO; chunk.len()];
+                narrow.convert_from_f32_slice(&chunk);
+                Tensor::from_array((shape, narrow)).map(SessionInputValue::from)
+            } else {
+                TensorRef::from_array_view((shape, &*chunk)).map(SessionInputValue::from)
+            };
+            let value = value.map_err(failed("hand pixels to the runtime"))?;
+            self.image.run(
+                vec![(Cow::Borrowed(self.pixels.as_str()), value)],
+                given,
+                &mut vectors,
+            )?;
+        }
+        self.image.finish(vectors, rows)
+    }
+
+    fn encode_texts(&mut self, tokens: &TokenBatch) -> Result<Vec<f32>> {
+        let whole = tokens.rows * tokens.length;
+        if tokens.ids.len() != whole || tokens.mask.len() != whole {
+            return Err(Error::internal("encode tokens of another shape")
+                .with("expected", whole)
+                .with("found", tokens.ids.len()));
+        }
+        let step = self.text.step.unwrap_or(tokens.rows).max(1);
+        let mut vectors = Vec::new();
+        for start in (0..tokens.rows).step_by(step) {
+            let given = step.min(tokens.rows - start);
+            let batch = self.text.step.unwrap_or(given);
+            let span = start * tokens.length..(start + given) * tokens.length;
+            let (mut ids, mut mask) = (&tokens.ids[span.clone()], &tokens.mask[span]);
+            let mut length = tokens.length;
+            if self.trims {
+                length = mask.iter().take_while(|mask| **mask != 0).count().max(1);
+                (ids, mask) = (&ids[..length], &mask[..length]);
+            }
+            let (ids, mask) = (padded(ids, batch * length), padded(mask, batch * length));
+            let mut values = Vec::with_capacity(self.inputs.len());
+            for input in &self.inputs {
+                let value = text_value(input, &ids, &mask, [batch, length])
+                    .map_err(failed("hand tokens to the runtime"))?;
+                values.push((Cow::Borrowed(input.name.as_str()), value));
+            }
+            self.text.run(values, given, &mut vectors)?;
+        }
+        self.text.finish(vectors, tokens.rows)
+    }
+}
+
+/// `values`, with zeros behind them up to `length` where an export fixed the rows of its batch.
+fn padded<T: Clone + Default>(values: &[T], length: usize) -> Cow<'_, [T]> {
+    if values.len() >= length {
+        return Cow::Borrowed(values);
+    }
+    let mut longer = values.to_vec();
+    longer.resize(length, T::default());
+    Cow::Owned(longer)
+}
+
+fn text_value<'v>(
+    input: &TextInput,
+    ids: &'v [i64],
+    mask: &'v [i64],
+    shape: [usize; 2],
+) -> ort::Result<SessionInputValue<'v>> {
+    let made: Vec<i64>;
+    let values = match input.role {
+        TextRole::Ids if !input.narrow => {
+            return Ok(TensorRef::from_array_view((shape, ids))?.into());
+        }
+        TextRole::Mask if !input.narrow => {
+            return Ok(TensorRef::from_array_view((shape, mask))?.into());
+        }
+        TextRole::Ids => ids,
+        TextRole::Mask => mask,
+        TextRole::Segments => {
+            made = vec![0; ids.len()];
+            &made
+        }
+        TextRole::Positions => {
+            made = (0i64..).take(shape[1]).cycle().take(ids.len()).collect();
+            &made
+        }
+    };
+    if input.narrow {
+        let narrow: Vec<i32> = values
+            .iter()
+            .map(|value| i32::try_from(*value).unwrap_or(i32::MAX))
+            .collect();
+        return Ok(Tensor::from_array((shape, narrow))?.into());
+    }
+    Ok(Tensor::from_array((shape, values.to_vec()))?.into())
+}
+
+/// A tower in memory.
+pub(super) struct Loaded {
+    session: Session,
+    select: RunOptions<HasSelectedOutputs>,
+    output: String,
+    model: String,
+    /// Rows of every run, where the export fixed them or rows are encoded one by one.
+    step: Option<usize>,
+    /// Length of an embedding, once one was made.
+    dim: Option<usize>,
+}
+
+impl Loaded {
+    pub(super) fn try_new(
+        session: Session,
+        output: &str,
+        step: Option<usize>,
+        model: &str,
+    ) -> Result<Self> {
+        let options = RunOptions::new().map_err(failed("set up a run"))?;
+        let select = options.with_outputs(OutputSelector::no_default().with(output));
+        Ok(Self {
+            session,
+            select,
+            output: output.to_owned(),
+            model: model.to_owned(),
+            step,
+            dim: None,
+        })
+    }
+
+    /// Runs the tower and appends the first `rows` of its embeddings to `vectors`.
+    fn run(
+        &mut self,
+        inputs: Vec<(Cow<'_, str>, SessionInputValue<'_>)>,
+        rows: usize,
+        vectors: &mut Vec<f32>,
+    ) -> Result<()> {
+        let about = |error: Error| {
+            error
+                .with("model", &self.model)
+                .with("output", &self.output)
+        };
+        let outputs = self
+            .session
+            .run_with_options(inputs, &self.select)
+            .map_err(|error| about(Error::model("run the model").source(error.to_string())))?;
+        let value = outputs
+            .get(&self.output)
+            .ok_or_else(|| about(Error::model("find the embeddings among the outputs")))?;
+        let [batch, dim] = **value.shape() else {
+            let error = Error::model("use an output that is not one vector per row")
+                .with("shape", value.shape());
+            return Err(about(error));
+        };
+        let (Ok(batch), Ok(dim)) = (usize::try_from(batch), usize::try_from(dim)) else {
+            return Err(about(Error::model("use an output of negative size")));
+        };
+        if batch < rows || dim == 0 || self.dim.is_some_and(|known| known != dim) {
+            let error = Error::model("use an output of another shape")
+                .with("shape", value.shape())
+                .with("rows", rows);
+            return Err(about(error));
+        }
+        self.dim = Some(dim);
+        let extract = |error: ort::Error| {
+            about(Error::model("read the embeddings").source(error.to_string()))
+        };
+        match value.data_type() {
+            TensorElementType::Float16 => {
+                let (_, data) = value.try_extract_tensor::<f16>().map_err(extract)?;
+                vectors.extend(data[..rows * dim].iter().map(|value| value.to_f32()));
+            }
+            _ => vectors.extend_from_slice(
+                &value.try_extract_tensor::<f32>().map_err(extract)?.1[..rows * dim],
+            ),
+        }
+        Ok(())
+    }
+
+    /// Scales the vectors of all `rows` to length one.
+    fn finish(&self, mut vectors: Vec<f32>, rows: usize) -> Result<Vec<f32>> {
+        if rows == 0 {
+            return Ok(vectors);
+        }
+        let dim = vectors.len() / rows;
+        normalise_rows(&mut vectors, dim).map_err(|error| {
+            error
+                .with("model", &self.model)
+                .with("output", &self.output)
+        })?;
+        Ok(vectors)
+    }
+}
+
+impl OnnxEncoder {
+    /// The length of an embedding, found by running the image tower; the text tower has run before.
+    pub(super) fn test_dim(&mut self, spec: &ModelSpec) -> Result<usize> {
+        let pixels: Vec<f32> = (0..64u8)
+            .cycle()
+            .map(|step| f32::from(step) / 32.0 - 1.0)
+            .take(self.size.iter().product())
+            .collect();
+        let image = self.encode_images(&pixels, 1)?.len();
+        match self.text.dim {
+            Some(text) if text != image => Err(different(image, text).with("model", &spec.name)),
+            _ => Ok(image),
+        }
+    }
+
+    /// How captions have to be padded: to the longest, if that is asked for and makes no difference.
+    pub(super) fn test_padding(&mut self, spec: &ModelSpec) -> Result<Padding> {
+        let context = Padding::Fixed(spec.text.ports.length.unwrap_or(spec.tokens.max_length));
+        let long = self.encode_probe(&spec.preprocessing(context)?)?;
+        if spec.tokens.padding != Padding::Longest {
+            return Ok(spec.tokens.padding);
+        }
+        // Exports that hold positions for the whole context fail on anything shorter.
+        let Ok(short) = self.encode_probe(&spec.preprocessing(Padding::Longest)?) else {
+            return Ok(context);
+        };
+        let cosine: f32 = long
+            .iter()
+            .zip(&short)
+            .map(|(long, short)| long * short)
+            .sum();
+        let same = if spec.batch_dependent {
+            SAME_COSINE_BATCH_DEPENDENT
+        } else {
+            SAME_COSINE
+        };
+        Ok(if cosine >= same {
+            Padding::Longest
+        } else {
+            context
+        })
+    }
+
+    fn encode_probe(&mut self, preprocessing: &Preprocessing) -> Result<Vec<f32>> {
+        let rows = preprocessing.tokens.encode(&[PROBE_CAPTION])?;
+        let rows: Vec<&[i64]> = rows.iter().map(Vec::as_slice).collect();
+        self.encode_texts(&preprocessing.tokens.batch(&rows))
+    }
+}

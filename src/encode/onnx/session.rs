@@ -1,0 +1,129 @@
+//! Sessions on a device.
+
+use ort::environment::Environment;
+use ort::ep::{self, ExecutionProviderDispatch};
+use ort::session::Session;
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
+
+use super::{Setup, failed};
+use crate::config::Device;
+use crate::encode::model::{Files, Tower};
+use crate::encode::{ModelLayout, cuda_libraries_beside};
+use crate::error::{Error, Result};
+
+impl Setup {
+    /// A session for one tower.
+    ///
+    /// # Errors
+    /// When `device` is not there or the runtime refuses the graph.
+    pub(super) fn session<P>(
+        &self,
+        tower: &Tower<P>,
+        output: &str,
+        device: Device,
+        intra_threads: usize,
+    ) -> Result<Session> {
+        let spec = &self.spec;
+        let about = |error: Error| error.with("model", &spec.name).with("file", &tower.file);
+        let mut builder = builder(&self.environment, intra_threads)
+            .map_err(|error| about(failed("set up a session")(error)))?;
+        let providers = self.providers(device);
+        if !providers.is_empty() {
+            builder = builder
+                .with_execution_providers(providers)
+                .map_err(|error| about(no_device(device, &error.to_string())))?;
+        }
+        let commit = |result: ort::Result<Session>| match result {
+            Ok(session) => Ok(session),
+            Err(error) if device == Device::Cpu => Err(about(
+                Error::model("load the model").source(error.to_string()),
+            )),
+            Err(error) => Err(about(no_device(device, &error.to_string()))),
+        };
+        if spec.layout == ModelLayout::Pair {
+            return match &spec.files {
+                Files::Directory(directory) => {
+                    commit(builder.commit_from_file(directory.join(&tower.file)))
+                }
+                files => commit(
+                    builder.commit_from_memory(files.embedded(&tower.file).unwrap_or_default()),
+                ),
+            };
+        }
+        let graph = spec.files.pruned(&tower.file, output)?;
+        if let (true, Files::Directory(directory)) = (tower.external, &spec.files) {
+            // A graph in memory has no folder of its own in which its external weights would be looked for.
+            let folder = directory
+                .join(&tower.file)
+                .parent()
+                .map(|folder| folder.to_string_lossy().into_owned());
+            builder = builder
+                .with_config_entry(
+                    "session.model_external_initializers_file_folder_path",
+                    folder.unwrap_or_default(),
+                )
+                .map_err(|error| about(failed("set up a session")(error.into())))?;
+        }
+        commit(builder.commit_from_memory(&graph))
+    }
+
+    /// The execution providers of `device`; registering one that is not there is an error.
+    fn providers(&self, device: Device) -> Vec<ExecutionProviderDispatch> {
+        let id = |ordinal: u32| i32::try_from(ordinal).unwrap_or(i32::MAX);
+        let cuda = |ordinal: u32| {
+            ep::CUDA::default()
+                .with_device_id(id(ordinal))
+                .with_tf32(!self.options.reproducible)
+                // A search among all algorithms is repeated for every new batch size.
+                .with_conv_algorithm_search(ep::cuda::ConvAlgorithmSearch::Heuristic)
+                .with_arena_extend_strategy(ep::ArenaExtendStrategy::SameAsRequested)
+                .build()
+                .error_on_failure()
+        };
+        match device {
+            Device::Auto | Device::Cpu => Vec::new(),
+            Device::Cuda(ordinal) => {
+                self.preload();
+                vec![cuda(ordinal)]
+            }
+            Device::TensorRt(ordinal) => {
+                self.preload();
+                let tensorrt = ep::TensorRT::default()
+                    .with_device_id(id(ordinal))
+                    .build()
+                    .error_on_failure();
+                vec![tensorrt, cuda(ordinal)]
+            }
+        }
+    }
+
+    /// Loads what the CUDA provider needs; what is missing shows when the provider is registered.
+    fn preload(&self) {
+        let beside;
+        let libraries = if self.options.cuda_libraries.is_empty() {
+            beside = cuda_libraries_beside(&self.options.library);
+            &beside
+        } else {
+            &self.options.cuda_libraries
+        };
+        for library in libraries {
+            let _ = ort::util::preload_dylib(library.as_os_str());
+        }
+    }
+}
+
+fn builder(environment: &Environment, intra_threads: usize) -> ort::Result<SessionBuilder> {
+    Ok(Session::builder(environment)?
+        .with_optimization_level(GraphOptimizationLevel::All)?
+        .with_intra_threads(intra_threads.max(1))?
+        .with_inter_threads(1)?
+        .with_intra_op_spinning(false)?
+        // Captions come in many lengths: a pattern per shape would be kept for each of them.
+        .with_memory_pattern(false)?)
+}
+
+fn no_device(device: Device, cause: &str) -> Error {
+    Error::runtime(format!("use device {device}"))
+        .source(cause.to_owned())
+        .hint("`clip-filter setup --cuda` installs onnxruntime-gpu with the CUDA and cuDNN libraries; --device cpu runs without a GPU")
+}

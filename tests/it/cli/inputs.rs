@@ -1,0 +1,121 @@
+//! What the arguments name.
+
+use std::{os::unix::fs::symlink, sync::Arc};
+
+use arrow::array::{Array, ArrayRef, StringArray};
+
+use crate::{program::Place, shards};
+
+/// Shards `part-00..part-03` in `data/`, of 5 rows each, whose `uid`s tell them apart.
+fn place() -> Place {
+    let place = Place::new();
+    std::fs::create_dir_all(place.path("data/nested")).unwrap();
+    for number in 0..4 {
+        let name = if number == 3 { "data/nested/part-03.parquet".to_owned() } else { format!("data/part-0{number}.parquet") };
+        shards::write(&place.path(&name), &numbered(number));
+    }
+    std::fs::write(place.path("data/_metadata.parquet"), b"no shard").unwrap();
+    std::fs::write(place.path("data/.hidden.parquet"), b"no shard").unwrap();
+    std::fs::write(place.path("data/README.md"), b"no shard").unwrap();
+    place
+}
+
+fn numbered(shard: usize) -> arrow::array::RecordBatch {
+    let pairs = shards::good_pairs(5);
+    let uids: ArrayRef = Arc::new((0..5).map(|row| Some(format!("{:x}", shard * 100 + row))).collect::<StringArray>());
+    shards::batch(vec![("uid", uids), ("image", shards::image_column(&pairs)), ("text", shards::text_column(&pairs))])
+}
+
+/// Shards in the order of their rows in the output.
+#[track_caller]
+fn shards_read(place: &Place, inputs: &[&str]) -> Vec<usize> {
+    let ran = place.mock_with("--keep 1 --overwrite", &[inputs, &["out.parquet"]].concat());
+    ran.exits(0);
+    let rows = shards::row_numbers(&shards::read(&place.path("out.parquet")));
+    let shards: Vec<usize> = rows.chunks(5).map(|chunk| chunk[0] / 100).collect();
+    let expected: Vec<usize> = shards.iter().flat_map(|shard| (0..5).map(move |row| shard * 100 + row)).collect();
+    assert_eq!(rows, expected);
+    shards
+}
+
+#[test]
+fn files_directories_globs_and_braces_name_shards() {
+    let place = place();
+    assert_eq!(shards_read(&place, &["data/part-01.parquet"]), [1]);
+    assert_eq!(shards_read(&place, &["data/part-02.parquet", "data/part-00.parquet"]), [2, 0], "as given");
+    assert_eq!(shards_read(&place, &["data"]), [3, 0, 1, 2], "sorted by path, hidden ones skipped");
+    assert_eq!(shards_read(&place, &["data/part-*.parquet"]), [0, 1, 2]);
+    assert_eq!(shards_read(&place, &["data/**/part-0[13].parquet"]).len(), 2);
+    assert_eq!(shards_read(&place, &["data/part-{00..02}.parquet"]), [0, 1, 2]);
+    assert_eq!(shards_read(&place, &["data/part-{02,00}.parquet"]), [0, 2]);
+    assert_eq!(shards_read(&place, &["data/nested", "data/part-00.parquet"]), [3, 0]);
+    assert_eq!(shards_read(&place, &["data/part-00.parquet", "data/part-0?.parquet"]), [0, 1, 2], "none twice");
+}
+
+#[test]
+fn names_with_braces_stars_and_spaces_are_taken_literally() {
+    let place = place();
+    let name = "odd {1..3} *[x] name.parquet";
+    std::fs::rename(place.path("data/part-02.parquet"), place.path(name)).unwrap();
+    assert_eq!(shards_read(&place, &[name]), [2]);
+}
+
+#[test]
+fn a_linked_shard_is_read() {
+    let place = place();
+    symlink(place.path("data/part-01.parquet"), place.path("link.parquet")).unwrap();
+    assert_eq!(shards_read(&place, &["link.parquet"]), [1]);
+}
+
+#[test]
+fn hive_directories_are_read_as_files() {
+    let place = place();
+    for (number, split) in ["train", "test"].iter().enumerate() {
+        let directory = place.path(&format!("hive/split={split}"));
+        std::fs::create_dir_all(&directory).unwrap();
+        shards::write(&directory.join("0.parquet"), &numbered(number));
+    }
+    assert_eq!(shards_read(&place, &["hive"]), [1, 0]);
+}
+
+#[test]
+fn what_names_nothing_is_an_error_that_repeats_it() {
+    let place = place();
+    std::fs::create_dir(place.path("empty")).unwrap();
+    place.mock("nothing.parquet out.parquet").exits(1).says(&["nothing.parquet", "No such file"]);
+    place.mock("no*thing.parquet out.parquet").exits(1).says(&["no*thing.parquet"]);
+    place.mock("data/part-{00..09}.parquet out.parquet").exits(1).says(&["data/part-03.parquet"]);
+    place.mock("data/part-{09..00}.parquet out.parquet").exits(2).says(&["counts down"]);
+    place.mock("empty out.parquet").exits(1).says(&["*.parquet", "empty"]);
+    place.mock("s3://bucket/a.parquet out.parquet").exits(2).says(&["s3://bucket/a.parquet"]);
+    place.mock("data/part-00.parquet").exits(2).says(&["only one path", "--dry-run"]);
+    place.mock("").exits(2).says(&["Usage"]);
+    assert!(!place.path("out.parquet").exists());
+}
+
+#[test]
+fn shards_of_different_columns_are_refused_by_name() {
+    let place = place();
+    let plain = numbered(7);
+    let renamed = shards::project(&plain, &["uid", "image"]);
+    let text = plain.column_by_name("text").unwrap().clone();
+    let columns = vec![("uid", renamed.column(0).clone()), ("image", renamed.column(1).clone()), ("caption", text)];
+    shards::write(&place.path("data/part-09.parquet"), &shards::batch(columns));
+    place
+        .mock("data/part-*.parquet out.parquet")
+        .exits(1)
+        .says(&["data/part-09.parquet", "column: 3", "caption Utf8", "text Utf8", "separate runs"]);
+    let fewer = shards::project(&plain, &["uid", "image"]);
+    shards::write(&place.path("data/part-09.parquet"), &fewer);
+    place.mock("data out.parquet").exits(1).says(&["data/part-09.parquet", "no such column"]);
+    let mut reordered = plain.project(&[2, 0, 1]).unwrap();
+    shards::write(&place.path("data/part-09.parquet"), &reordered);
+    place.mock("data out.parquet").exits(1).says(&["data/part-09.parquet"]);
+    // Plain and large strings are one type to a reader.
+    reordered = plain.clone();
+    let large = arrow::compute::cast(reordered.column_by_name("text").unwrap(), &arrow::datatypes::DataType::LargeUtf8).unwrap();
+    let columns = vec![("uid", plain.column(0).clone()), ("image", plain.column(1).clone()), ("text", large)];
+    shards::write(&place.path("data/part-09.parquet"), &shards::batch(columns));
+    assert_eq!(shards_read(&place, &["data"]), [3, 0, 1, 2, 7]);
+    assert_eq!(shards::read(&place.path("out.parquet")).column(2).data_type(), &arrow::datatypes::DataType::Utf8);
+}

@@ -1,0 +1,15 @@
+//! All integration tests, as one binary: each that links the engine takes long to link and much disk.
+//!
+//! `cli` drives the program with the mock encoder, which needs no model; `golden`, `sample` and `interop`
+//! load ONNX Runtime, fetched into the user cache if the machine has none.
+
+mod cli;
+mod golden;
+mod hostile;
+mod interop;
+mod pictures;
+mod program;
+mod rooms;
+mod runtime;
+mod sample;
+mod shards;

@@ -1,0 +1,240 @@
+//! The rules between rooms (see the crate documentation), checked on the text of the sources.
+
+use std::path::{Path, PathBuf};
+
+use crate::program::ROOT;
+
+const CONTRACT: [&str; 4] = ["error", "schema", "config", "report"];
+const ROOMS: [&str; 8] = ["source", "preprocess", "encode", "store", "score", "select", "sink", "provision"];
+/// What may name every room.
+const OUTER: [&str; 3] = ["engine", "pipeline", "cli"];
+const DECODERS: [&str; 10] =
+    ["zune_jpeg", "png", "gif", "image_webp", "tiff", "image", "turbojpeg", "jpeg_decoder", "fast_image_resize", "weezl"];
+
+/// One source file, its comments taken out.
+struct Source {
+    /// Below `src/`, with `/`.
+    path: String,
+    code: String,
+}
+
+impl Source {
+    /// The first directory below `src/`, or the file beside it.
+    fn room(&self) -> &str {
+        let first = self.path.split('/').next().unwrap();
+        first.strip_suffix(".rs").unwrap_or(first)
+    }
+
+    /// Names that stand directly after `crate::`, in trees too.
+    fn crate_names(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        for (start, _) in self.code.match_indices("crate::") {
+            // `$crate::` and names that end in crate are something else.
+            if self.code[..start].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '$') {
+                continue;
+            }
+            let rest = self.code[start + "crate::".len()..].trim_start();
+            match rest.strip_prefix('{') {
+                Some(tree) => names.extend(heads(tree)),
+                None => names.push(identifier(rest)),
+            }
+        }
+        names
+    }
+
+    /// Whether `name::` or `use name` occurs as a path of its own.
+    fn uses_crate(&self, name: &str) -> bool {
+        self.code.match_indices(name).any(|(start, _)| {
+            let before = self.code[..start].chars().next_back();
+            let after = &self.code[start + name.len()..];
+            let starts = before.is_none_or(|c| !c.is_alphanumeric() && c != '_' && c != ':' && c != '.');
+            starts && (after.starts_with("::") || self.code[..start].ends_with("use ") && after.starts_with(';'))
+        })
+    }
+}
+
+/// First names of the branches of `{a::b, c::{d, e}, f}`, given what follows the brace.
+fn heads(tree: &str) -> Vec<String> {
+    let (mut depth, mut names, mut at_start) = (0, Vec::new(), true);
+    for (position, c) in tree.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => at_start = true,
+            c if at_start && !c.is_whitespace() => {
+                names.push(identifier(&tree[position..]));
+                at_start = false;
+            }
+            _ => {}
+        }
+    }
+    names
+}
+
+fn identifier(text: &str) -> String {
+    text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+}
+
+fn sources_below(directory: &Path) -> Vec<Source> {
+    fn walk(directory: &Path, files: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, files);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                files.push(path);
+            }
+        }
+    }
+    let mut files = Vec::new();
+    walk(directory, &mut files);
+    files.sort();
+    assert!(!files.is_empty());
+    let source = |path: PathBuf| {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let code: Vec<&str> = text.lines().map(|line| line.split_once("//").map_or(line, |(code, _)| code)).collect();
+        let path = path.strip_prefix(directory).unwrap().to_str().unwrap().to_owned();
+        Source { path, code: code.join("\n") }
+    };
+    files.into_iter().map(source).collect()
+}
+
+fn sources() -> Vec<Source> {
+    sources_below(&Path::new(ROOT).join("src"))
+}
+
+/// Paths of the sources that break a rule.
+fn breaking(rule: impl Fn(&Source) -> bool) -> Vec<String> {
+    sources().into_iter().filter(rule).map(|source| source.path).collect()
+}
+
+#[test]
+fn every_directory_is_a_known_room() {
+    let known = |room: &str| {
+        CONTRACT.contains(&room) || ROOMS.contains(&room) || OUTER.contains(&room) || ["lib", "bin"].contains(&room)
+    };
+    assert_eq!(breaking(|source| !known(source.room())), [""; 0]);
+}
+
+#[test]
+fn the_contract_imports_no_room() {
+    let mut broken = Vec::new();
+    for source in sources().iter().filter(|source| CONTRACT.contains(&source.room())) {
+        for name in source.crate_names() {
+            if !CONTRACT.contains(&name.as_str()) {
+                broken.push(format!("{}: crate::{name}", source.path));
+            }
+        }
+    }
+    assert_eq!(broken, [""; 0]);
+}
+
+#[test]
+fn a_room_imports_the_contract_only() {
+    let mut broken = Vec::new();
+    for source in sources().iter().filter(|source| ROOMS.contains(&source.room())) {
+        let room = source.room();
+        for name in source.crate_names() {
+            let allowed = CONTRACT.contains(&name.as_str())
+                || name == room
+                || (room, name.as_str()) == ("encode", "preprocess");
+            if !allowed {
+                broken.push(format!("{}: crate::{name}", source.path));
+            }
+        }
+    }
+    assert_eq!(broken, [""; 0]);
+}
+
+#[test]
+fn no_chain_of_super_leads_out_of_a_room() {
+    let leaves = |source: &Source| {
+        let depth = source.path.matches('/').count() + usize::from(source.code.contains("mod tests"));
+        source.code.contains(&"super::".repeat(depth + 1))
+    };
+    assert_eq!(breaking(|source| ROOMS.contains(&source.room()) && leaves(source)), [""; 0]);
+}
+
+#[test]
+fn each_foreign_crate_appears_in_one_place() {
+    let within = |source: &Source, places: &[&str]| places.iter().any(|place| source.path.starts_with(place));
+    let rules: [(&str, &[&str]); 10] = [
+        ("ort", &["encode/onnx.rs", "encode/onnx/"]),
+        ("datafusion", &["engine/"]),
+        ("clap", &["cli/"]),
+        ("indicatif", &["cli/"]),
+        ("tokenizers", &["preprocess/tokenize.rs", "encode/mock.rs"]),
+        ("hf_hub", &["provision/"]),
+        ("ureq", &["provision/"]),
+        ("zip", &["provision/"]),
+        ("parquet", &["source/", "store/", "sink/", "pipeline/emit.rs"]),
+        ("tokio", &["engine/", "cli/", "pipeline/"]),
+    ];
+    for (name, places) in rules {
+        let broken = breaking(|source| source.uses_crate(name) && !within(source, places));
+        assert_eq!(broken, [""; 0], "{name} belongs in {places:?}");
+    }
+}
+
+#[test]
+fn image_decoders_appear_in_the_pixels_crate_only() {
+    for name in DECODERS {
+        assert_eq!(breaking(|source| source.uses_crate(name)), [""; 0], "{name}");
+    }
+    let manifest = std::fs::read_to_string(Path::new(ROOT).join("Cargo.toml")).unwrap();
+    let dependencies = manifest.split("[dependencies]").nth(1).unwrap().split("\n[").next().unwrap();
+    for name in DECODERS {
+        let name = name.replace('_', "-");
+        let declared = dependencies.lines().any(|line| line.split(" = ").next() == Some(&name));
+        assert!(!declared, "{name} is a dependency of the program itself");
+    }
+    let pixels = sources_below(&Path::new(ROOT).join("crates/pixels/src"));
+    assert!(pixels.iter().any(|source| source.uses_crate("zune_jpeg")), "the rule looks for something");
+}
+
+#[test]
+fn nothing_prints_past_the_command_line() {
+    let macros = ["println!", "print!", "eprint!", "eprintln!", "dbg!", "todo!", "unimplemented!"];
+    assert_eq!(breaking(|source| macros.iter().any(|name| source.code.contains(name))), [""; 0]);
+    let streams = ["io::stdout", "io::stderr"];
+    let writes = |source: &Source| streams.iter().any(|name| source.code.contains(name)) && source.room() != "cli";
+    assert_eq!(breaking(writes), [""; 0]);
+}
+
+#[test]
+fn no_room_reads_the_environment() {
+    let reads = |source: &Source| {
+        ["env::var", "env::args", "env::current", "env::home", "env::temp", "SystemTime"]
+            .iter()
+            .any(|name| source.code.contains(name))
+    };
+    assert_eq!(breaking(|source| ROOMS.contains(&source.room()) && reads(source)), [""; 0]);
+}
+
+#[test]
+fn the_network_is_reached_from_provision_only() {
+    let reaches = |source: &Source| {
+        ["TcpStream", "UdpSocket", "TcpListener", "std::net"].iter().any(|name| source.code.contains(name))
+    };
+    assert_eq!(breaking(|source| reaches(source) && source.room() != "provision"), [""; 0]);
+}
+
+#[test]
+fn unsafe_has_a_named_reason() {
+    let unnamed = |source: &Source| {
+        let uses = source.code.contains("unsafe {") || source.code.contains("unsafe fn") || source.code.contains("unsafe impl");
+        uses && !source.code.contains("reason =")
+    };
+    assert_eq!(breaking(unnamed), [""; 0]);
+}
+
+#[test]
+fn trees_of_imports_are_understood() {
+    let source = Source { path: "x.rs".into(), code: "use crate::{\n a::b, c::{d, e}, f,\n};\ncrate::g::h()".into() };
+    assert_eq!(source.crate_names(), ["a", "c", "f", "g"]);
+    let source = Source { path: "x.rs".into(), code: "sort::a; report::b; use ort::{c};".into() };
+    assert!(source.uses_crate("ort"));
+    let source = Source { path: "x.rs".into(), code: "sort::a; crate::ort::b".into() };
+    assert!(!source.uses_crate("ort"));
+}
