@@ -503,7 +503,7 @@ mod tests {
                     .wrapping_mul(6_364_136_223_846_793_005)
                     .wrapping_add(1_442_695_040_888_963_407);
                 let at = (seed >> 33) as usize % 700;
-                damaged[at] = (seed >> 24) as u8;
+                damaged[at] = seed.to_le_bytes()[3];
             }
             let _ = read(&damaged);
             let _ = prune(&damaged, "text_embeds");

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use clip_filter_pixels::{Alpha, Filter, PixelSpec, Resize};
+use clip_filter_pixels::{Alpha, Corner, Filter, PixelSpec, Resize};
 use tokenizers::Tokenizer;
 use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
@@ -43,6 +43,7 @@ impl MockFactory {
             }),
             filter: Filter::Bilinear,
             crop: None,
+            corner: Corner::Floor,
             rescale: 1.0 / 255.0,
             mean: [0.5; 3],
             std: [0.5; 3],

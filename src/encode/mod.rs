@@ -17,7 +17,7 @@ mod ports;
 
 use std::sync::Arc;
 
-use clip_filter_pixels::{Alpha, Filter, PixelSpec, Resize};
+use clip_filter_pixels::{Alpha, Corner, Filter, PixelSpec, Resize};
 
 pub use crate::{preprocess::TokenBatch, report::ModelCard};
 pub use assembly::EncodedBatch;
@@ -51,7 +51,7 @@ pub trait Encoder: Send {
     fn encode_texts(&mut self, tokens: &TokenBatch) -> Result<Vec<f32>>;
 }
 
-/// Makes one [`Encoder`] per worker thread; cheap to share, holds no session itself.
+/// Makes one [`Encoder`] per worker thread; cheap to share, holds at most the encoder that checked the model.
 pub trait EncoderFactory: Send + Sync {
     /// What is loaded.
     fn card(&self) -> &ModelCard;
@@ -91,7 +91,11 @@ pub(crate) fn describe_pixels(spec: &PixelSpec) -> String {
         None => {}
     }
     if let Some((height, width)) = spec.crop {
-        steps.push(format!("centre crop {height}x{width}"));
+        let corner = match spec.corner {
+            Corner::Floor => "",
+            Corner::HalfToEven => " rounded",
+        };
+        steps.push(format!("centre crop {height}x{width}{corner}"));
     }
     steps.push(format!(
         "scale {} mean {:?} std {:?}",

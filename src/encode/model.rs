@@ -138,8 +138,8 @@ pub(crate) struct Tower<P> {
     pub(crate) file: String,
     /// Its inputs and its output.
     pub(crate) ports: P,
-    /// True when some of its weights lie in files beside it.
-    pub(crate) external: bool,
+    /// Files beside it in which some of its weights lie, relative to the model directory.
+    pub(crate) external: BTreeSet<String>,
 }
 
 impl ModelSpec {
@@ -188,21 +188,13 @@ impl ModelSpec {
         Ok(Self {
             name,
             fingerprint: files.fingerprint(&decisive.chain(configs).collect())?,
-            layout: if found.combined() {
-                ModelLayout::Combined
-            } else {
-                ModelLayout::Pair
-            },
+            layout: found.kind(),
             precision: found.precision,
             dim: towers.dim,
             tokens: texts.options(&towers.text.ports, &tokenizer_json),
             pixels,
             batch_dependent: towers.batch_dependent,
-            weights_bytes: towers
-                .weights
-                .iter()
-                .map(|name| files.size(name))
-                .sum::<Result<u64>>()?,
+            weights_bytes: files.total_size(&towers.weights)?,
             logit_scale: texts.logit_scale,
             logit_bias: texts.logit_bias,
             image: towers.image,
@@ -270,24 +262,21 @@ impl Towers {
         {
             return Err(different(image, text));
         }
-        let (image_external, text_external) = (
-            Files::external(&found.image, &image_graph)?,
-            Files::external(&found.text, text_graph)?,
-        );
-        let external = (!image_external.is_empty(), !text_external.is_empty());
+        let image_external = Files::external(&found.image, &image_graph)?;
+        let text_external = Files::external(&found.text, text_graph)?;
         let mut weights = BTreeSet::from([found.image.clone(), found.text.clone()]);
-        weights.extend(image_external.into_iter().chain(text_external));
+        weights.extend(image_external.iter().chain(&text_external).cloned());
         Ok(Self {
             dim: image.dim.or(text.dim),
             image: Tower {
                 file: found.image.clone(),
                 ports: image,
-                external: external.0,
+                external: image_external,
             },
             text: Tower {
                 file: found.text.clone(),
                 ports: text,
-                external: external.1,
+                external: text_external,
             },
             weights,
             batch_dependent: image_graph.batch_dependent() || text_graph.batch_dependent(),

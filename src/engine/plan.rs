@@ -13,7 +13,7 @@
 use std::{collections::HashSet, num::NonZeroUsize, sync::Arc};
 
 use datafusion::{
-    common::{Column, DFSchema, DFSchemaRef},
+    common::{Column, DFSchema, DFSchemaRef, tree_node::TreeNode},
     datasource::provider_as_source,
     execution::{
         SendableRecordBatchStream,
@@ -127,8 +127,10 @@ fn split_condition(
     let failed = |error| {
         from_datafusion(error, "read the --where condition").with("condition", text)
     };
-    let schema: &DFSchema = schema;
+    // Without the table's name, which nobody typed.
+    let schema: &DFSchema = &schema.as_ref().clone().strip_qualifiers();
     let expr = context.state().create_logical_expr(text, schema).map_err(failed)?;
+    check_row_by_row(&expr, text)?;
     use datafusion::logical_expr::ExprSchemable;
     let data_type = expr.get_type(schema).map_err(failed)?;
     if !matches!(data_type, arrow::datatypes::DataType::Boolean) {
@@ -142,4 +144,26 @@ fn split_condition(
     });
     let all = |parts: Vec<Expr>| parts.into_iter().reduce(Expr::and);
     Ok((all(early), all(late)))
+}
+
+/// Refuses what does not look at one row alone: a join or a sort would lose the order of rows.
+fn check_row_by_row(expr: &Expr, text: &str) -> Result<()> {
+    let several = |expr: &Expr| {
+        matches!(
+            expr,
+            Expr::Exists(_)
+                | Expr::InSubquery(_)
+                | Expr::ScalarSubquery(_)
+                | Expr::SetComparison(_)
+                | Expr::AggregateFunction(_)
+                | Expr::WindowFunction(_)
+                | Expr::Unnest(_)
+        )
+    };
+    match expr.exists(|part| Ok(several(part))) {
+        Ok(false) => Ok(()),
+        _ => Err(Error::usage("use the --where condition: it needs more than one row to decide")
+            .with("condition", text)
+            .hint("no subquery, aggregate or window function; --keep and --keep-rows rank rows")),
+    }
 }

@@ -29,6 +29,7 @@ use datafusion::{
 
 use super::into_datafusion;
 use crate::{
+    error::Error,
     report::{Counters, Stage},
     schema::{ROW, SHARD},
     source::{ReadPlan, RowPredicate, ShardReader, ShardSet, view_schema},
@@ -110,8 +111,12 @@ fn evaluate_condition(
 ) -> Result<BooleanArray, ArrowError> {
     let batch = RecordBatch::try_new(Arc::clone(schema), batch.columns().to_vec())?;
     let value = expr.evaluate(&batch).and_then(|value| value.into_array(batch.num_rows()));
-    let value = value.map_err(|error| ArrowError::ExternalError(Box::new(error)))?;
-    Ok(as_boolean_array(&value).map_err(|error| ArrowError::ExternalError(Box::new(error)))?.clone())
+    // An error of our own, so that the reader does not blame the shard.
+    let failed = |error| {
+        let error = Error::input("evaluate the --where condition").source(error);
+        ArrowError::ExternalError(Box::new(error))
+    };
+    Ok(as_boolean_array(&value.map_err(failed)?).map_err(failed)?.clone())
 }
 
 #[async_trait]

@@ -83,7 +83,7 @@ impl ShardReader {
     /// # Errors
     /// When a page that must be read at once is damaged.
     pub fn row_group(&self, group: usize, selection: Option<RowSelection>) -> Result<RowGroupReader> {
-        let failed = |error: std::io::Error| self.error(group).source(error);
+        let failed = |error: std::io::Error| self.error(group, error);
         let file = self.file.try_clone().map_err(failed)?;
         let schema = self.footer.parquet_schema();
         let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.footer.clone())
@@ -98,7 +98,7 @@ impl ShardReader {
         if !self.plan.predicates.is_empty() {
             builder = builder.with_row_filter(self.row_filter());
         }
-        let reader = builder.build().map_err(|error| self.error(group).source(error))?;
+        let reader = builder.build().map_err(|error| self.error(group, error))?;
         Ok(RowGroupReader { reader, path: self.shard.path.display().to_string(), group })
     }
 
@@ -131,16 +131,24 @@ impl ShardReader {
         usize::try_from(fitting).unwrap_or(usize::MAX).min(self.plan.batch_rows.max(1))
     }
 
-    fn error(&self, group: usize) -> Error {
-        read_error(self.shard.path.display().to_string(), group)
+    fn error(&self, group: usize, cause: impl std::error::Error + Send + Sync + 'static) -> Error {
+        read_error(&self.shard.path.display().to_string(), group, cause)
     }
 }
 
-fn read_error(path: String, group: usize) -> Error {
-    Error::input("read a row group")
-        .with("shard", path)
-        .with("row_group", group)
-        .hint("the file is damaged there; fetch it again or leave it out")
+fn read_error(path: &str, group: usize, cause: impl std::error::Error + Send + Sync + 'static) -> Error {
+    // An error of our own comes from a predicate: the file is sound.
+    let mut inner: Option<&(dyn std::error::Error + 'static)> = Some(&cause);
+    let mut predicate = None;
+    while let (Some(error), None) = (inner, &predicate) {
+        predicate = error.downcast_ref::<Error>().map(ToString::to_string);
+        inner = error.source();
+    }
+    let error = match predicate {
+        Some(message) => Error::input(message),
+        None => Error::input("read a row group").hint("the file is damaged there; fetch it again or leave it out"),
+    };
+    error.with("shard", path).with("row_group", group).source(cause)
 }
 
 /// Iterates over the batches of one row group.
@@ -155,7 +163,7 @@ impl Iterator for RowGroupReader {
 
     fn next(&mut self) -> Option<Self::Item> {
         let next = self.reader.next()?;
-        Some(next.map_err(|error| read_error(self.path.clone(), self.group).source(error)))
+        Some(next.map_err(|error| read_error(&self.path, self.group, error)))
     }
 }
 

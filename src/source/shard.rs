@@ -83,12 +83,11 @@ impl ShardSet {
     fn start(shard: Shard, footer: &ArrowReaderMetadata) -> Self {
         let metadata = footer.metadata();
         let pairs = metadata.file_metadata().key_value_metadata();
-        let metadata_pairs = pairs
-            .into_iter()
-            .flatten()
-            .filter(|pair| pair.key != parquet::arrow::ARROW_SCHEMA_META_KEY)
-            .filter_map(|pair| Some((pair.key.clone(), pair.value.clone()?)))
-            .collect();
+        // Some writers put it only into the Arrow schema, others beside it too.
+        let mut metadata_pairs = footer.schema().metadata().clone();
+        metadata_pairs
+            .extend(pairs.into_iter().flatten().filter_map(|pair| Some((pair.key.clone(), pair.value.clone()?))));
+        metadata_pairs.remove(parquet::arrow::ARROW_SCHEMA_META_KEY);
         let compression = metadata
             .row_groups()
             .first()

@@ -79,7 +79,7 @@ def main():
         if row["expect"] == "bad":
             image = row["image"] or {"path": "null", "bytes": None}
             data = with_bad_crc(encoded(plain, "RGB", "PNG", {})) if image["path"] == "bad-crc.png" else image["bytes"]
-            add(image["path"], data, "bad", row["text"])
+            add(image["path"], data, "bad")
     add("no-caption.jpg", encoded(plain, "RGB", "JPEG", {}), "bad", None)
     add("empty-caption.jpg", encoded(plain, "RGB", "JPEG", {}), "bad", "")
     image = pa.struct([("bytes", pa.binary()), ("path", pa.string())])

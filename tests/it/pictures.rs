@@ -1,12 +1,12 @@
 //! Small images made on the spot.
 
 /// A BMP of one flat colour but for a darker left half: its bytes depend on `seed` alone.
-pub fn bmp(seed: u32) -> Vec<u8> {
+pub(crate) fn bmp(seed: u32) -> Vec<u8> {
     bmp_of(16, 12, seed)
 }
 
 /// As [`bmp`], in this size; `width` must be a multiple of 4.
-pub fn bmp_of(width: u32, height: u32, seed: u32) -> Vec<u8> {
+pub(crate) fn bmp_of(width: u32, height: u32, seed: u32) -> Vec<u8> {
     assert!(width.is_multiple_of(4), "rows are padded to four bytes");
     let pixels = width * height * 3;
     let mut bytes = b"BM".to_vec();
@@ -25,7 +25,7 @@ pub fn bmp_of(width: u32, height: u32, seed: u32) -> Vec<u8> {
 }
 
 /// A BMP whose pixels end early.
-pub fn cut_bmp(seed: u32) -> Vec<u8> {
+pub(crate) fn cut_bmp(seed: u32) -> Vec<u8> {
     let mut bytes = bmp(seed);
     bytes.truncate(200);
     bytes

@@ -8,27 +8,27 @@ use std::{
 use serde_json::Value;
 
 /// The repository.
-pub const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+pub(crate) const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// What a run left behind.
 #[derive(Debug)]
-pub struct Ran {
-    pub code: Option<i32>,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Ran {
     /// The exit code must be this one.
     #[track_caller]
-    pub fn exits(self, code: i32) -> Self {
+    pub(crate) fn exits(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
         self
     }
 
     /// Stderr must hold every one of `texts`.
     #[track_caller]
-    pub fn says(self, texts: &[&str]) -> Self {
+    pub(crate) fn says(self, texts: &[&str]) -> Self {
         for text in texts {
             assert!(self.stderr.contains(text), "'{text}' is not in:\n{}", self.stderr);
         }
@@ -37,7 +37,7 @@ impl Ran {
 
     /// The one JSON object on stdout.
     #[track_caller]
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {:?}\n{}", self.stdout, self.stderr))
     }
 }
@@ -53,12 +53,12 @@ impl From<Output> for Ran {
 }
 
 /// The program without the caller's settings, its streams no terminal.
-pub fn program() -> Command {
+pub(crate) fn program() -> Command {
     clean(Command::new(env!("CARGO_BIN_EXE_clip-filter")))
 }
 
 /// `command` without any setting of the program in its environment.
-pub fn clean(mut command: Command) -> Command {
+pub(crate) fn clean(mut command: Command) -> Command {
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("CLIP_FILTER_") {
             command.env_remove(name);
@@ -69,38 +69,38 @@ pub fn clean(mut command: Command) -> Command {
 }
 
 /// A run in a directory of its own.
-pub struct Place {
+pub(crate) struct Place {
     dir: tempfile::TempDir,
 }
 
 impl Place {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { dir: tempfile::tempdir().unwrap() }
     }
 
     /// The path of `name` in it.
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    pub fn dir(&self) -> &Path {
+    pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
     }
 
     /// A mock run in the directory; `args` are separated by white space.
-    pub fn mock(&self, args: &str) -> Ran {
+    pub(crate) fn mock(&self, args: &str) -> Ran {
         self.mock_with(args, &[])
     }
 
     /// A mock run in the directory, `more` are arguments with white space.
-    pub fn mock_with(&self, args: &str, more: &[&str]) -> Ran {
+    pub(crate) fn mock_with(&self, args: &str, more: &[&str]) -> Ran {
         let mut command = program();
         command.current_dir(self.dir()).env("CLIP_FILTER_MODEL", "mock").env("CLIP_FILTER_THREADS", "2");
         command.args(args.split_whitespace()).args(more).output().unwrap().into()
     }
 
     /// Names in the directory, hidden ones too, sorted.
-    pub fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = std::fs::read_dir(self.dir())
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -110,13 +110,13 @@ impl Place {
     }
 
     /// `text` with the directory's own path as `[DIR]`.
-    pub fn without_path(&self, text: &str) -> String {
+    pub(crate) fn without_path(&self, text: &str) -> String {
         text.replace(self.dir().to_str().unwrap(), "[DIR]")
     }
 }
 
 /// True where permissions do not bind this process.
-pub fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     let uid = Command::new("id").arg("-u").output().unwrap();
     String::from_utf8_lossy(&uid.stdout).trim() == "0"
 }

@@ -9,7 +9,7 @@ const ROOMS: [&str; 8] = ["source", "preprocess", "encode", "store", "score", "s
 /// What may name every room.
 const OUTER: [&str; 3] = ["engine", "pipeline", "cli"];
 const DECODERS: [&str; 10] =
-    ["zune_jpeg", "png", "gif", "image_webp", "tiff", "image", "turbojpeg", "jpeg_decoder", "fast_image_resize", "weezl"];
+    ["zune_jpeg", "libjpeg_turbo_rs", "png", "gif", "image_webp", "tiff", "turbojpeg", "jpeg_decoder", "fast_image_resize", "weezl"];
 
 /// One source file, its comments taken out.
 struct Source {
@@ -150,7 +150,8 @@ fn a_room_imports_the_contract_only() {
 #[test]
 fn no_chain_of_super_leads_out_of_a_room() {
     let leaves = |source: &Source| {
-        let depth = source.path.matches('/').count() + usize::from(source.code.contains("mod tests"));
+        let nested = source.code.lines().any(|line| line.trim_start().starts_with("mod ") && line.ends_with('{'));
+        let depth = source.path.matches('/').count() + usize::from(nested);
         source.code.contains(&"super::".repeat(depth + 1))
     };
     assert_eq!(breaking(|source| ROOMS.contains(&source.room()) && leaves(source)), [""; 0]);
@@ -184,13 +185,13 @@ fn image_decoders_appear_in_the_pixels_crate_only() {
     }
     let manifest = std::fs::read_to_string(Path::new(ROOT).join("Cargo.toml")).unwrap();
     let dependencies = manifest.split("[dependencies]").nth(1).unwrap().split("\n[").next().unwrap();
-    for name in DECODERS {
+    for name in DECODERS.into_iter().chain(["image"]) {
         let name = name.replace('_', "-");
         let declared = dependencies.lines().any(|line| line.split(" = ").next() == Some(&name));
         assert!(!declared, "{name} is a dependency of the program itself");
     }
     let pixels = sources_below(&Path::new(ROOT).join("crates/pixels/src"));
-    assert!(pixels.iter().any(|source| source.uses_crate("zune_jpeg")), "the rule looks for something");
+    assert!(pixels.iter().any(|source| source.uses_crate("gif")), "the rule looks for something");
 }
 
 #[test]

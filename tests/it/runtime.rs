@@ -9,7 +9,7 @@ use std::{
 use clip_filter::provision::{Flavor, Surroundings, find_or_fetch_onnxruntime, standard_library_dirs};
 
 /// The library, found once per test binary.
-pub fn library() -> &'static Path {
+pub(crate) fn library() -> &'static Path {
     static LIBRARY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let found = LIBRARY.get_or_init(|| {
         find_or_fetch_onnxruntime(&surroundings(), Flavor::Cpu, &mut |line| eprintln!("{line}"))
@@ -41,7 +41,7 @@ fn surroundings() -> Surroundings {
 }
 
 /// The folder of the development pictures, if there is one; `test` is named in the line that says there is none.
-pub fn shared_data(test: &str) -> Option<PathBuf> {
+pub(crate) fn shared_data(test: &str) -> Option<PathBuf> {
     let folder = env::var_os("CLIP_FILTER_SHARED_DATA").filter(|value| !value.is_empty()).map(PathBuf::from);
     if folder.is_none() {
         eprintln!("skipped: {test} over the development pictures (set CLIP_FILTER_SHARED_DATA to their folder)");

@@ -29,8 +29,11 @@ fn the_default_run_keeps_no_swapped_caption_and_reports_the_damaged_rows() {
         serde_json::json!({"empty_image": 1, "null_image": 1, "truncated_image": 1, "unsupported_image": 1});
     assert_eq!(report["bad"], expected);
     assert_eq!((&report["model"]["name"], &report["model"]["device"]), (&"bundled".into(), &"cpu".into()));
-    let written = shards::read(&place.path("out.parquet"));
+    let path = place.path("out.parquet");
+    let written = shards::read(&path);
     assert_eq!(written.num_rows(), 70);
+    let features = shards::file_value(&path, "huggingface").unwrap();
+    assert!(features.contains(r#""_type":"Image""#) && features.contains("clip_score"), "{features}");
     let sound = written.column_by_name("caption_ok").unwrap().as_boolean();
     let swapped: Vec<_> = (0..70).filter(|&row| !sound.value(row)).collect();
     assert_eq!(swapped, [0; 0], "rows of the output whose caption was swapped");

@@ -22,34 +22,34 @@ use parquet::{
 use crate::pictures;
 
 /// What HF `datasets` writes into the schema of [`pairs`].
-pub const HUGGINGFACE: &str = r#"{"info": {"features": {"uid": {"dtype": "string", "_type": "Value"}, "image": {"_type": "Image"}, "text": {"dtype": "string", "_type": "Value"}, "rank": {"dtype": "int64", "_type": "Value"}}}}"#;
+pub(crate) const HUGGINGFACE: &str = r#"{"info": {"features": {"uid": {"dtype": "string", "_type": "Value"}, "image": {"_type": "Image"}, "text": {"dtype": "string", "_type": "Value"}, "rank": {"dtype": "int64", "_type": "Value"}}}}"#;
 
 /// One pair of [`hf_batch`].
 #[derive(Debug, Clone)]
-pub struct Pair {
-    pub bytes: Option<Vec<u8>>,
-    pub path: Option<String>,
-    pub text: Option<String>,
+pub(crate) struct Pair {
+    pub(crate) bytes: Option<Vec<u8>>,
+    pub(crate) path: Option<String>,
+    pub(crate) text: Option<String>,
 }
 
 impl Pair {
-    pub fn new(bytes: Vec<u8>, text: &str) -> Self {
+    pub(crate) fn new(bytes: Vec<u8>, text: &str) -> Self {
         Self { bytes: Some(bytes), path: None, text: Some(text.to_owned()) }
     }
 
     /// A pair whose image is a path.
-    pub fn at(path: &str) -> Self {
+    pub(crate) fn at(path: &str) -> Self {
         Self { bytes: None, path: Some(path.to_owned()), text: Some("a picture".to_owned()) }
     }
 }
 
 /// `rows` sound pairs, no two alike.
-pub fn good_pairs(rows: u32) -> Vec<Pair> {
+pub(crate) fn good_pairs(rows: u32) -> Vec<Pair> {
     (0..rows).map(|row| Pair::new(pictures::bmp(row), &format!("a picture of thing {row}"))).collect()
 }
 
 /// [`good_pairs`], every seventh with one of the faults in turn.
-pub fn mixed_pairs(rows: u32) -> Vec<Pair> {
+pub(crate) fn mixed_pairs(rows: u32) -> Vec<Pair> {
     let mut pairs = good_pairs(rows);
     for (number, row) in (3..pairs.len()).step_by(7).enumerate() {
         let pair = &mut pairs[row];
@@ -66,7 +66,7 @@ pub fn mixed_pairs(rows: u32) -> Vec<Pair> {
 }
 
 /// `uid, image{bytes, path}, text, rank`, with the metadata of HF `datasets`.
-pub fn hf_batch(pairs: &[Pair]) -> RecordBatch {
+pub(crate) fn hf_batch(pairs: &[Pair]) -> RecordBatch {
     let schema = Schema::new_with_metadata(
         vec![
             Field::new("uid", DataType::Utf8, true),
@@ -91,46 +91,46 @@ fn hf_image() -> Field {
 }
 
 /// The images as HF's struct.
-pub fn image_column(pairs: &[Pair]) -> ArrayRef {
+pub(crate) fn image_column(pairs: &[Pair]) -> ArrayRef {
     let DataType::Struct(fields) = hf_image().data_type().clone() else { unreachable!() };
     let paths: StringArray = pairs.iter().map(|pair| pair.path.as_deref()).collect();
     Arc::new(StructArray::try_new(fields, vec![bytes_column(pairs), Arc::new(paths)], None).unwrap())
 }
 
 /// The images as plain binary.
-pub fn bytes_column(pairs: &[Pair]) -> ArrayRef {
+pub(crate) fn bytes_column(pairs: &[Pair]) -> ArrayRef {
     Arc::new(pairs.iter().map(|pair| pair.bytes.as_deref()).collect::<BinaryArray>())
 }
 
 /// The captions.
-pub fn text_column(pairs: &[Pair]) -> ArrayRef {
+pub(crate) fn text_column(pairs: &[Pair]) -> ArrayRef {
     Arc::new(pairs.iter().map(|pair| pair.text.as_deref()).collect::<StringArray>())
 }
 
 /// A batch of named columns, all nullable.
-pub fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
+pub(crate) fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
     RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true))).unwrap()
 }
 
 /// Writes [`hf_batch`] of `pairs` in row groups of `group_rows`.
-pub fn write_pairs(path: &Path, pairs: &[Pair], group_rows: usize) {
+pub(crate) fn write_pairs(path: &Path, pairs: &[Pair], group_rows: usize) {
     let properties = WriterProperties::builder().set_max_row_group_row_count(Some(group_rows)).build();
     write_with(path, &hf_batch(pairs), properties);
 }
 
 /// Writes one batch.
-pub fn write(path: &Path, batch: &RecordBatch) {
+pub(crate) fn write(path: &Path, batch: &RecordBatch) {
     write_with(path, batch, WriterProperties::default());
 }
 
-pub fn write_with(path: &Path, batch: &RecordBatch, properties: WriterProperties) {
+pub(crate) fn write_with(path: &Path, batch: &RecordBatch, properties: WriterProperties) {
     let mut writer = ArrowWriter::try_new(File::create(path).unwrap(), batch.schema(), Some(properties)).unwrap();
     writer.write(batch).unwrap();
     writer.close().unwrap();
 }
 
 /// All rows, with the types that the file declares.
-pub fn read(path: &Path) -> RecordBatch {
+pub(crate) fn read(path: &Path) -> RecordBatch {
     let file = File::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap();
     let schema = arrow::record_batch::RecordBatchReader::schema(&reader);
@@ -139,58 +139,58 @@ pub fn read(path: &Path) -> RecordBatch {
 }
 
 /// The footer.
-pub fn footer(path: &Path) -> ParquetMetaData {
+pub(crate) fn footer(path: &Path) -> ParquetMetaData {
     SerializedFileReader::new(File::open(path).unwrap()).unwrap().metadata().clone()
 }
 
 /// The value of a file-level key.
-pub fn file_value(path: &Path, key: &str) -> Option<String> {
+pub(crate) fn file_value(path: &Path, key: &str) -> Option<String> {
     let footer = footer(path);
     let pairs = footer.file_metadata().key_value_metadata()?;
     pairs.iter().find(|pair| pair.key == key)?.value.clone()
 }
 
 /// Column `name` as text; null is `None`.
-pub fn strings(batch: &RecordBatch, name: &str) -> Vec<Option<String>> {
+pub(crate) fn strings(batch: &RecordBatch, name: &str) -> Vec<Option<String>> {
     let column = arrow::compute::cast(batch.column_by_name(name).unwrap(), &DataType::Utf8).unwrap();
     column.as_string::<i32>().iter().map(|value| value.map(str::to_owned)).collect()
 }
 
 /// `clip_score`, or the column of that meaning.
-pub fn floats(batch: &RecordBatch, name: &str) -> Vec<Option<f32>> {
+pub(crate) fn floats(batch: &RecordBatch, name: &str) -> Vec<Option<f32>> {
     batch.column_by_name(name).unwrap().as_primitive::<Float32Type>().iter().collect()
 }
 
 /// `uid` as the row number it was made from.
-pub fn row_numbers(batch: &RecordBatch) -> Vec<usize> {
+pub(crate) fn row_numbers(batch: &RecordBatch) -> Vec<usize> {
     let number = |uid: Option<String>| usize::from_str_radix(&uid.unwrap(), 16).unwrap();
     strings(batch, "uid").into_iter().map(number).collect()
 }
 
 /// The vectors of an embedding column; null is `None`.
-pub fn vectors(batch: &RecordBatch, name: &str) -> Vec<Option<Vec<f32>>> {
+pub(crate) fn vectors(batch: &RecordBatch, name: &str) -> Vec<Option<Vec<f32>>> {
     let lists = batch.column_by_name(name).unwrap().as_list::<i32>();
     lists.iter().map(|list| list.map(|list| list.as_primitive::<Float32Type>().values().to_vec())).collect()
 }
 
 /// Only the named columns.
-pub fn project(batch: &RecordBatch, names: &[&str]) -> RecordBatch {
+pub(crate) fn project(batch: &RecordBatch, names: &[&str]) -> RecordBatch {
     let positions: Vec<usize> = names.iter().map(|name| batch.schema().index_of(name).unwrap()).collect();
     batch.project(&positions).unwrap()
 }
 
 /// The rows at `rows`.
-pub fn take(batch: &RecordBatch, rows: &[usize]) -> RecordBatch {
+pub(crate) fn take(batch: &RecordBatch, rows: &[usize]) -> RecordBatch {
     let rows: UInt32Array = rows.iter().map(|&row| u32::try_from(row).unwrap()).collect::<Vec<_>>().into();
     arrow::compute::take_record_batch(batch, &rows).unwrap()
 }
 
 /// The rows where `keep` is true.
-pub fn filter(batch: &RecordBatch, keep: &[bool]) -> RecordBatch {
+pub(crate) fn filter(batch: &RecordBatch, keep: &[bool]) -> RecordBatch {
     arrow::compute::filter_record_batch(batch, &BooleanArray::from(keep.to_vec())).unwrap()
 }
 
 /// Column names in order.
-pub fn names(batch: &RecordBatch) -> Vec<String> {
+pub(crate) fn names(batch: &RecordBatch) -> Vec<String> {
     batch.schema().fields().iter().map(|field| field.name().clone()).collect()
 }

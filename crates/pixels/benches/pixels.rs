@@ -1,9 +1,9 @@
 //! Bytes to pixels on one core: JPEG and PNG of common sizes to a 224-pixel model input.
-#![expect(missing_docs, clippy::expect_used, reason = "a benchmark")]
+#![expect(clippy::expect_used, reason = "a benchmark")]
 
 use std::time::Duration;
 
-use clip_filter_pixels::{Alpha, Filter, Kernel, PixelSpec, Resize, probe};
+use clip_filter_pixels::{Alpha, Corner, Filter, Kernel, PixelSpec, Resize, probe};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 fn spec() -> PixelSpec {
@@ -12,6 +12,7 @@ fn spec() -> PixelSpec {
         resize: Some(Resize::ShortestEdge(224)),
         filter: Filter::Bicubic,
         crop: Some((224, 224)),
+        corner: Corner::Floor,
         rescale: 1.0 / 255.0,
         mean: [0.481_454_66, 0.457_827_5, 0.408_210_73],
         std: [0.268_629_54, 0.261_302_6, 0.275_777_1],
@@ -32,7 +33,7 @@ fn picture(edge: usize) -> Vec<u8> {
             rgb.extend(
                 [
                     wave / 2 + noise,
-                    (x / 9 ^ y / 7) + noise,
+                    ((x / 9) ^ (y / 7)) + noise,
                     200 - wave % 150 + noise,
                 ]
                 .map(|v| v.to_le_bytes()[0]),

@@ -67,34 +67,7 @@ fn header(bytes: &[u8]) -> Result<Header, Fault> {
     };
     let top_down = !core && rows >> 24 == 0xff;
     let bits = u8::try_from(bits).unwrap_or(0);
-    let mut after_header = header_end;
-    let layout = match (compression, bits) {
-        (0, 1 | 4 | 8) => Layout::Indexed,
-        (1 | 2, 1 | 4 | 8) => Layout::RunLength,
-        (0, 16) => Layout::Color(Color::Bits555),
-        (0, 24) => Layout::Color(Color::Bytes {
-            step: 3,
-            order: [2, 1, 0],
-            alpha: None,
-        }),
-        (0, 32) => Layout::Color(Color::Bytes {
-            step: 4,
-            order: [2, 1, 0],
-            alpha: None,
-        }),
-        (3, 16 | 24 | 32) => {
-            let masks = masks(fields, size)?;
-            if size == 40 {
-                after_header += 12;
-            }
-            Layout::Color(masked(bits, masks)?)
-        }
-        _ => {
-            return Err(Fault::unsupported(format!(
-                "bmp: compression {compression} of {bits} bits"
-            )));
-        }
-    };
+    let layout = layout(fields, size, compression, bits)?;
     let colors = if colors == 0 && bits <= 8 {
         1 << bits
     } else {
@@ -108,25 +81,53 @@ fn header(bytes: &[u8]) -> Result<Header, Fault> {
     } else {
         0
     };
-    let entry_bytes = if core { 3 } else { 4 };
+    let palette = (entries, if core { 3 } else { 4 });
+    let masks_bytes = if compression == 3 && size == 40 {
+        12
+    } else {
+        0
+    };
     let declared = usize::try_from(fields.u32_le(10)?).unwrap_or(usize::MAX);
     let data_at = match declared {
-        0 => after_header + entries * entry_bytes,
+        0 => header_end + masks_bytes + palette.0 * palette.1,
         // Some writers forget the palette.
-        at if at == header_end && bits <= 8 => at + entries * entry_bytes,
+        at if at == header_end && bits <= 8 => at + palette.0 * palette.1,
         at => at,
     };
+    let height = if top_down { rows.wrapping_neg() } else { rows };
+    let (palette_at, nibbles) = (header_end, compression == 2);
     Ok(Header {
         width,
-        height: if top_down { rows.wrapping_neg() } else { rows },
+        height,
         top_down,
         bits,
         layout,
-        palette: (entries, entry_bytes),
-        palette_at: header_end,
+        palette,
+        palette_at,
         data_at,
-        nibbles: compression == 2,
+        nibbles,
     })
+}
+
+fn layout(fields: Fields<'_>, size: u32, compression: u32, bits: u8) -> Result<Layout, Fault> {
+    let bytes = |step| {
+        Layout::Color(Color::Bytes {
+            step,
+            order: [2, 1, 0],
+            alpha: None,
+        })
+    };
+    match (compression, bits) {
+        (0, 1 | 4 | 8) => Ok(Layout::Indexed),
+        (1 | 2, 1 | 4 | 8) => Ok(Layout::RunLength),
+        (0, 16) => Ok(Layout::Color(Color::Bits555)),
+        (0, 24) => Ok(bytes(3)),
+        (0, 32) => Ok(bytes(4)),
+        (3, 16 | 24 | 32) => masked(bits, masks(fields, size)?).map(Layout::Color),
+        _ => Err(Fault::unsupported(format!(
+            "bmp: compression {compression} of {bits} bits"
+        ))),
+    }
 }
 
 fn masks(fields: Fields<'_>, size: u32) -> Result<[u32; 4], Fault> {
@@ -176,53 +177,65 @@ pub(crate) fn decode(
     let height = usize::try_from(facts.height).map_err(too_large)?;
     let data = bytes.get(header.data_at..).unwrap_or_default();
     let palette = palette(bytes, &header)?;
-    let rgb = cleared(&mut buffers.rgb, width * height * 3);
     if let Layout::RunLength = header.layout {
         let indices = cleared(&mut buffers.raw, width * height);
         bmp_rle::decode(data, header.data_at, header.nibbles, width, indices)?;
+        let (stride, bits) = (width, 8);
+        let rgb = cleared(&mut buffers.rgb, width * height * 3);
         palette.expand(
             indices,
             Rows {
                 width,
-                stride: width,
-                bits: 8,
+                stride,
+                bits,
             },
             alpha,
             rgb,
         );
     } else {
-        let stride = (width * usize::from(header.bits)).div_ceil(32) * 4;
-        // Pillow wants whole rows, the padding of the last one too.
-        let Some(data) = data.get(..stride * height) else {
-            let found = data.len();
-            return Err(Fault::truncated(format!(
-                "bmp: {found} bytes of pixels instead of {}",
-                stride * height
-            )));
-        };
-        match header.layout {
-            Layout::Color(color) => {
-                for (out, row) in rgb
-                    .chunks_exact_mut(width * 3)
-                    .zip(data.chunks_exact(stride))
-                {
-                    color_row(row, color, alpha, out);
-                }
-            }
-            _ => palette.expand(
-                data,
-                Rows {
-                    width,
-                    stride,
-                    bits: header.bits,
-                },
-                alpha,
-                rgb,
-            ),
-        }
+        uncompressed(data, &header, &palette, alpha, buffers)?;
     }
     if !header.top_down {
-        flip(rgb, width * 3);
+        flip(&mut buffers.rgb, width * 3);
+    }
+    Ok(())
+}
+
+fn uncompressed(
+    data: &[u8],
+    header: &Header,
+    palette: &Palette,
+    alpha: Alpha,
+    buffers: &mut Buffers,
+) -> Result<(), Fault> {
+    let too_large = |_| Fault::unsupported("bmp: larger than memory");
+    let width = usize::try_from(header.width).map_err(too_large)?;
+    let height = usize::try_from(header.height).map_err(too_large)?;
+    let (stride, bits) = (
+        (width * usize::from(header.bits)).div_ceil(32) * 4,
+        header.bits,
+    );
+    // Pillow wants whole rows, the padding of the last one too.
+    let whole = data.get(..stride * height).ok_or_else(|| {
+        let (found, wanted) = (data.len(), stride * height);
+        Fault::truncated(format!("bmp: {found} bytes of pixels instead of {wanted}"))
+    })?;
+    let rgb = cleared(&mut buffers.rgb, width * height * 3);
+    let lines = rgb
+        .chunks_exact_mut(width * 3)
+        .zip(whole.chunks_exact(stride));
+    match header.layout {
+        Layout::Color(color) => lines.for_each(|(out, row)| color_row(row, color, alpha, out)),
+        _ => palette.expand(
+            whole,
+            Rows {
+                width,
+                stride,
+                bits,
+            },
+            alpha,
+            rgb,
+        ),
     }
     Ok(())
 }

@@ -22,6 +22,16 @@ impl Pen<'_> {
         }
     }
 
+    /// A run ends with its row.
+    fn put_run(&mut self, count: usize, value: u8, nibbles: bool) {
+        let count = count.min(self.width.saturating_sub(self.column));
+        for index in 0..count {
+            let both = [value >> 4, value & 15];
+            self.put(if nibbles { both[index % 2] } else { value });
+        }
+        self.column += count;
+    }
+
     fn skip(&mut self, count: usize) {
         self.at = self.at.saturating_add(count).min(self.indices.len());
     }
@@ -80,14 +90,7 @@ pub(crate) fn decode(
                 read += (offset + read) % 2;
                 pen.column += usize::from(count);
             }
-            (count, value) => {
-                let count = usize::from(count).min(width.saturating_sub(pen.column));
-                for index in 0..count {
-                    let both = [value >> 4, value & 15];
-                    pen.put(if nibbles { both[index % 2] } else { value });
-                }
-                pen.column += count;
-            }
+            (count, value) => pen.put_run(usize::from(count), value, nibbles),
         }
     }
     if !pen.is_full() {

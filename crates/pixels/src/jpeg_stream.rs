@@ -5,32 +5,13 @@ use crate::probe::Fields;
 
 const SOF0: u8 = 0xc0;
 const SOF2: u8 = 0xc2;
-const DHT: u8 = 0xc4;
 const SOI: u8 = 0xd8;
 const EOI: u8 = 0xd9;
 const SOS: u8 = 0xda;
-const DQT: u8 = 0xdb;
-const DRI: u8 = 0xdd;
-const APP0: u8 = 0xe0;
-const APP14: u8 = 0xee;
-
-/// A segment that says "motion JPEG": the standard Huffman tables stand in for absent ones, as in libjpeg-turbo.
-const MOTION_JPEG: [u8; 11] = [0xff, APP0, 0, 9, b'A', b'V', b'I', b'1', 0, 0, 0];
-
-/// What the samples mean, by libjpeg's rules.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Model {
-    Grey,
-    YCbCr,
-    Rgb,
-    Cmyk,
-    Ycck,
-}
 
 /// One colour component of the frame.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Component {
-    pub(crate) id: u8,
     pub(crate) across: u8,
     pub(crate) down: u8,
 }
@@ -44,11 +25,6 @@ pub(crate) struct Frame {
     pub(crate) components: Vec<Component>,
     /// Components in the first scan.
     pub(crate) scan_components: u8,
-    jfif: bool,
-    adobe_transform: Option<u8>,
-    huffman_tables: bool,
-    /// Byte ranges of the segments a decoder needs, the start of scan last.
-    segments: Vec<(usize, usize)>,
     scan_start: usize,
 }
 
@@ -118,27 +94,14 @@ impl Frame {
                 self.progressive = kind == SOF2;
                 self.take_frame(body)?;
             }
-            DHT => self.huffman_tables = true,
-            DQT | DRI => {}
             0xc3 | 0xc5..=0xcf => {
                 return Err(Fault::unsupported(
                     "jpeg: arithmetic, lossless or hierarchical coding",
                 ));
             }
             SOS => self.scan_components = body.first().copied().unwrap_or(0),
-            APP0 => {
-                self.jfif |= body.starts_with(b"JFIF\0");
-                return Ok(());
-            }
-            APP14 => {
-                if body.starts_with(b"Adobe") && body.len() >= 12 {
-                    self.adobe_transform = Some(body[11]);
-                }
-                return Ok(());
-            }
-            _ => return Ok(()),
+            _ => {}
         }
-        self.segments.push((at, end));
         Ok(())
     }
 
@@ -157,12 +120,12 @@ impl Frame {
             return Err(Fault::unsupported(format!("jpeg: {count} components")));
         }
         for index in 0..usize::from(count) {
-            let [id, sampling, _] = fields.array::<3>(6 + 3 * index)?;
+            let [_, sampling, _] = fields.array::<3>(6 + 3 * index)?;
             let (across, down) = (sampling >> 4, sampling & 15);
             if !(1..=4).contains(&across) || !(1..=4).contains(&down) {
                 return Err(Fault::corrupt("jpeg: sampling factor out of range"));
             }
-            self.components.push(Component { id, across, down });
+            self.components.push(Component { across, down });
         }
         Ok(())
     }
@@ -172,30 +135,6 @@ impl Frame {
             return Err(Fault::corrupt("jpeg: scan without a frame"));
         }
         Ok(self)
-    }
-
-    /// # Source
-    ///
-    /// libjpeg's `default_decompress_parms`.
-    pub(crate) fn model(&self) -> Model {
-        match (self.components.len(), self.adobe_transform) {
-            (1, _) => Model::Grey,
-            (3, _) if self.jfif => Model::YCbCr,
-            (3, Some(0)) => Model::Rgb,
-            (3, Some(_)) => Model::YCbCr,
-            (3, None) if self.has_rgb_ids() => Model::Rgb,
-            (3, None) => Model::YCbCr,
-            (_, Some(0) | None) => Model::Cmyk,
-            _ => Model::Ycck,
-        }
-    }
-
-    /// Whether the components are named R, G, B.
-    pub(crate) fn has_rgb_ids(&self) -> bool {
-        self.components
-            .iter()
-            .map(|component| component.id)
-            .eq(*b"RGB")
     }
 
     /// Whether a decoder must hold the coefficients of the whole picture.
@@ -222,30 +161,11 @@ impl Frame {
         }
     }
 
-    /// Writes the file anew with only what a decoder needs.
-    ///
-    /// A sequential picture ends in zeros instead of an end marker: a decoder that reads past them was promised more
-    /// data than there is, which is how a picture cut short behind a valid end marker shows.
-    pub(crate) fn rewrite(&self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
-        /// More than any decoder looks ahead, less than a row of blocks.
-        const ZEROS: [u8; 16] = [0; 16];
-        let end = self.picture_end(bytes).ok_or_else(|| {
-            Fault::truncated(format!("jpeg: no end marker in {} bytes", bytes.len()))
-        })?;
-        out.clear();
-        out.extend_from_slice(&[0xff, SOI]);
-        if !self.huffman_tables {
-            out.extend_from_slice(&MOTION_JPEG);
+    /// Refuses a file without an end marker behind its picture, as Pillow does.
+    pub(crate) fn check_end(&self, bytes: &[u8]) -> Result<(), Fault> {
+        match self.picture_end(bytes) {
+            Some(_) => Ok(()),
+            None => Err(Fault::truncated(format!("jpeg: no end marker in {} bytes", bytes.len()))),
         }
-        for &(from, to) in &self.segments {
-            out.extend_from_slice(bytes.get(from..to).unwrap_or_default());
-        }
-        out.extend_from_slice(bytes.get(self.scan_start..end).unwrap_or_default());
-        if self.progressive {
-            out.extend_from_slice(&[0xff, EOI]);
-        } else {
-            out.extend_from_slice(&ZEROS);
-        }
-        Ok(())
     }
 }

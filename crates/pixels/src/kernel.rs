@@ -69,13 +69,12 @@ impl Kernel {
                 out.len()
             )));
         }
-        let facts = self.decode(bytes)?;
-        let result = self.resample(&facts).map(|window| {
-            self.normalise(&window, out);
-            facts
-        });
+        let result = self.decode_window(bytes);
+        if let Ok((_, window)) = &result {
+            self.normalise(window, out);
+        }
         self.release();
-        result
+        result.map(|(facts, _)| facts)
     }
 
     /// Decodes one image into RGB bytes, rows from the top, before any resize.
@@ -103,20 +102,24 @@ impl Kernel {
                 3 * rows * columns
             )));
         }
-        let facts = self.decode(bytes)?;
-        let window = self.resample(&facts)?;
-        out.fill(0);
-        let (left, top, inner) = (
-            index(window.offset.0),
-            index(window.offset.1),
-            index(window.size.0),
-        );
-        let lines = out.chunks_exact_mut((columns * 3).max(1)).skip(top);
-        for (line, part) in lines.zip(self.resized.chunks_exact((inner * 3).max(1))) {
-            line[left * 3..][..inner * 3].copy_from_slice(part);
+        let result = self.decode_window(bytes);
+        if let Ok((_, window)) = &result {
+            out.fill(0);
+            let (left, top) = (index(window.offset.0), index(window.offset.1));
+            let inner = index(window.size.0);
+            let lines = out.chunks_exact_mut((columns * 3).max(1)).skip(top);
+            for (line, part) in lines.zip(self.resized.chunks_exact((inner * 3).max(1))) {
+                line[left * 3..][..inner * 3].copy_from_slice(part);
+            }
         }
         self.release();
-        Ok(facts)
+        result.map(|(facts, _)| facts)
+    }
+
+    fn decode_window(&mut self, bytes: &[u8]) -> Result<(ImageFacts, Window), Fault> {
+        let facts = self.decode(bytes)?;
+        let window = self.resample(&facts);
+        Ok((facts, window))
     }
 
     fn decode(&mut self, bytes: &[u8]) -> Result<ImageFacts, Fault> {
@@ -132,8 +135,8 @@ impl Kernel {
             });
         }
         let (alpha, buffers) = (self.spec.alpha, &mut self.buffers);
-        // The decoders are other people's code fed with hostile bytes, and zune-jpeg, for one, has a history of
-        // out-of-range indices on damaged files. One image must not take the worker thread with it. The buffers are
+        // The decoders are other people's code fed with hostile bytes, and a panic in
+        // one must not spread. One image must not take the worker thread with it. The buffers are
         // cleared before every use, so nothing half-written is ever seen.
         let decoded = catch_unwind(AssertUnwindSafe(|| {
             decode_as(bytes, &facts, alpha, buffers)
@@ -147,16 +150,14 @@ impl Kernel {
         Ok(facts)
     }
 
-    fn resample(&mut self, facts: &ImageFacts) -> Result<Window, Fault> {
+    fn resample(&mut self, facts: &ImageFacts) -> Window {
         let window = Window::new(&self.spec, facts.width, facts.height);
         let out = cleared(
             &mut self.resized,
             3 * index(window.size.0) * index(window.size.1),
         );
-        let size = (facts.width, facts.height);
-        self.resampler
-            .resample(&self.buffers.rgb, size, &window, self.spec.filter, out)?;
-        Ok(window)
+        self.resampler.resample(&self.buffers.rgb, &window, self.spec.filter, out);
+        window
     }
 
     /// Interleaved bytes to planes of floats; outside the window lies black, as if the crop had padded bytes.

@@ -13,20 +13,21 @@
 //!
 //! # Where the pixels differ from Pillow's
 //!
-//! Lossless formats are equal. JPEG differs by the rounding of another inverse DCT (mean below 0.5 of 255), resizing by
-//! the fixed-point precision of the filter weights. A JPEG whose entropy-coded data is damaged or cut short behind a
-//! valid end marker is refused, where Pillow fills in grey.
+//! Nowhere that we know of: lossless formats, JPEG (libjpeg-turbo's arithmetic) and the resize are equal bit for bit.
+//! A JPEG whose entropy-coded data is damaged or cut short behind a valid end marker is refused, where Pillow fills
+//! in grey.
 //!
 //! # Example
 //!
 //! ```
-//! use clip_filter_pixels::{Alpha, FaultKind, Filter, Kernel, PixelSpec, Resize};
+//! use clip_filter_pixels::{Alpha, Corner, FaultKind, Filter, Kernel, PixelSpec, Resize};
 //!
 //! let spec = PixelSpec {
 //!     alpha: Alpha::Drop,
 //!     resize: Some(Resize::ShortestEdge(224)),
 //!     filter: Filter::Bicubic,
 //!     crop: Some((224, 224)),
+//!     corner: Corner::Floor,
 //!     rescale: 1.0 / 255.0,
 //!     mean: [0.5; 3],
 //!     std: [0.5; 3],
@@ -46,6 +47,7 @@ mod jpeg_stream;
 mod kernel;
 mod png;
 mod probe;
+mod resample;
 mod resize;
 mod samples;
 mod spec;
@@ -56,4 +58,4 @@ mod webp;
 pub use fault::{Fault, FaultKind};
 pub use kernel::Kernel;
 pub use probe::{ImageFacts, ImageKind, probe};
-pub use spec::{Alpha, Filter, PixelSpec, Resize};
+pub use spec::{Alpha, Corner, Filter, PixelSpec, Resize};

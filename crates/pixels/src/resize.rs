@@ -1,21 +1,15 @@
-//! Where the model's picture lies in the decoded one, and its resampling.
+//! Where the model's picture lies in the resized one, and the two passes that make it.
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
-
-use crate::fault::Fault;
-use crate::samples::cleared;
-use crate::spec::{Filter, PixelSpec};
+use crate::resample::{Rgbx, Weights, resample_column, resample_row};
+use crate::spec::{Corner, Filter, PixelSpec};
 
 /// Resize and centre crop as one step: only what the crop keeps is ever computed.
 ///
-/// A crop of the resized picture is the resize of a part of the source, at the same scale and with the same pixels under
-/// the filter, so that the result is the one of resizing first. Without this an image of 2 x 6000 would be resized to
-/// 224 x 672000 before its crop.
+/// Without this an image of 2 x 6000 would be resized to 224 x 672000 before its crop.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Window {
-    /// Part of the source: left, top, width, height.
-    pub(crate) source: [f64; 4],
+    across: Span,
+    down: Span,
     /// Columns and rows computed.
     pub(crate) size: (u32, u32),
     /// Where they lie in the output: columns from the left, rows from the top.
@@ -26,182 +20,106 @@ impl Window {
     pub(crate) fn new(spec: &PixelSpec, width: u32, height: u32) -> Self {
         let (rows, columns) = spec.resized_size(width, height);
         let (out_height, out_width) = spec.output_size();
-        let across = Span::new(width, columns, out_width);
-        let down = Span::new(height, rows, out_height);
+        let across = Span::new(width, columns, out_width, spec.corner);
+        let down = Span::new(height, rows, out_height, spec.corner);
         Self {
-            source: [across.from, down.from, across.length, down.length],
+            across,
+            down,
             size: (across.count, down.count),
             offset: (across.offset, down.offset),
         }
     }
 }
 
-/// One dimension of a [`Window`].
+/// One dimension of a [`Window`]: `source` pixels become `resized`, of which `count` from `first` on are kept.
+#[derive(Debug, Clone, Copy, PartialEq)]
 struct Span {
-    from: f64,
-    length: f64,
+    source: u32,
+    resized: u64,
+    first: u64,
     count: u32,
     offset: u32,
 }
 
 impl Span {
-    /// `source` pixels become `resized`, of which the middle `wanted` are kept.
-    fn new(source: u32, resized: u64, wanted: u32) -> Self {
-        // transformers' center_crop: (size - crop) // 2 rounds down, also below zero.
-        let start = (i64::try_from(resized).unwrap_or(i64::MAX) - i64::from(wanted)).div_euclid(2);
-        let offset = u32::try_from(-start).unwrap_or(0);
-        let first = u64::try_from(start).unwrap_or(0);
-        let count = u32::try_from(resized.min(u64::from(wanted))).unwrap_or(wanted);
-        if u64::from(count) == resized {
-            return Self {
-                from: 0.0,
-                length: f64::from(source),
-                count,
-                offset,
-            };
-        }
-        let scale = f64::from(source) / exact(resized);
-        let length = f64::from(count) * scale;
-        // Rounding must not lead over the edge.
-        let from = (exact(first) * scale).min(f64::from(source) - length);
+    fn new(source: u32, resized: u64, wanted: u32, corner: Corner) -> Self {
+        let rest = i64::try_from(resized).unwrap_or(i64::MAX) - i64::from(wanted);
+        let half = rest.div_euclid(2);
+        let start = match corner {
+            Corner::Floor => half,
+            // A half goes to the even neighbour; a picture that is padded has its smaller margin first.
+            Corner::HalfToEven if rest < 0 => rest / 2,
+            Corner::HalfToEven => half + (rest & half & 1),
+        };
         Self {
-            from,
-            length,
-            count,
-            offset,
+            source,
+            resized,
+            first: u64::try_from(start).unwrap_or(0),
+            count: u32::try_from(resized.min(u64::from(wanted))).unwrap_or(wanted),
+            offset: u32::try_from(-start).unwrap_or(0),
         }
     }
-}
 
-/// A length in pixels as a float; lengths stay far below 2^53.
-fn exact(length: u64) -> f64 {
-    let low = u32::try_from(length & 0xffff_ffff).unwrap_or(u32::MAX);
-    let high = u32::try_from(length >> 32).unwrap_or(u32::MAX);
-    f64::from(high) * 4_294_967_296.0 + f64::from(low)
+    fn weights(&self, filter: Filter) -> Weights {
+        Weights::new(filter, self.source, self.resized, self.first, self.count)
+    }
 }
 
 /// Resampling of one thread.
 #[derive(Default)]
 pub(crate) struct Resampler {
-    resizer: Resizer,
+    /// One source row.
+    row: Vec<Rgbx>,
     /// The window's columns at their final width, rows still those of the source.
-    narrowed: Vec<u8>,
+    narrowed: Vec<Rgbx>,
+    /// One output row.
+    out: Vec<Rgbx>,
+    sums: Vec<i32>,
 }
 
 impl Resampler {
     /// Resamples the window of an RGB picture into `out`, rows of `window.size`.
-    ///
-    /// Columns first, then rows, rounded to bytes in between: the order is Pillow's. The resizer's own is the opposite,
-    /// which costs up to 26 of 255 on black and white pictures.
-    pub(crate) fn resample(
-        &mut self,
-        rgb: &[u8],
-        (width, height): (u32, u32),
-        window: &Window,
-        filter: Filter,
-        out: &mut [u8],
-    ) -> Result<(), Fault> {
-        let [left, top, part_width, part_height] = window.source;
-        let (columns, rows) = window.size;
-        let source = view(rgb, width, height)?;
-        let whole =
-            |length: f64, from: f64, count: u32| length == f64::from(count) && from.fract() == 0.0;
-        let one_pass = whole(part_width, left, columns) || whole(part_height, top, rows);
-        if one_pass || filter == Filter::Nearest {
-            return self.pass(&source, filter, window.source, (columns, rows, out));
+    pub(crate) fn resample(&mut self, rgb: &[u8], window: &Window, filter: Filter, out: &mut [u8]) {
+        let (across, down) = (window.across.weights(filter), window.down.weights(filter));
+        let (columns, width) = (across.len(), window.across.source as usize);
+        let (first, end) = down.sources();
+        self.narrowed.clear();
+        self.narrowed.resize(columns * (end - first), [0; 4]);
+        let sources = rgb.chunks_exact((width * 3).max(1)).skip(first);
+        for (source, narrow) in sources.zip(self.narrowed.chunks_exact_mut(columns.max(1))) {
+            self.row.clear();
+            self.row.extend(source.chunks_exact(3).map(|pixel| [pixel[0], pixel[1], pixel[2], 0]));
+            resample_row(&self.row, &across, narrow);
         }
-        let reach = lobes(filter) * (part_height / f64::from(rows)).max(1.0) + 1.0;
-        let first = floor(top - reach);
-        let last = floor(top + part_height + reach)
-            .saturating_add(1)
-            .min(height);
-        let count = last - first;
-        let mut narrowed = std::mem::take(&mut self.narrowed);
-        let area = 3 * usize::try_from(u64::from(columns) * u64::from(count)).unwrap_or(usize::MAX);
-        let columns_only = [left, f64::from(first), part_width, f64::from(count)];
-        let rows_only = [0.0, top - f64::from(first), f64::from(columns), part_height];
-        let result = self
-            .pass(
-                &source,
-                filter,
-                columns_only,
-                (columns, count, cleared(&mut narrowed, area)),
-            )
-            .and_then(|()| {
-                self.pass(
-                    &view(&narrowed, columns, count)?,
-                    filter,
-                    rows_only,
-                    (columns, rows, out),
-                )
-            });
-        self.narrowed = narrowed;
-        result
-    }
-
-    fn pass(
-        &mut self,
-        source: &ImageRef<'_>,
-        filter: Filter,
-        [left, top, width, height]: [f64; 4],
-        (columns, rows, out): (u32, u32, &mut [u8]),
-    ) -> Result<(), Fault> {
-        let mut target =
-            Image::from_slice_u8(columns, rows, out, PixelType::U8x3).map_err(broken)?;
-        let options = ResizeOptions::new()
-            .resize_alg(algorithm(filter))
-            .crop(left, top, width, height)
-            .use_alpha(false);
-        self.resizer
-            .resize(source, &mut target, &options)
-            .map_err(broken)
+        self.out.resize(columns, [0; 4]);
+        for (row, line) in out.chunks_exact_mut((columns * 3).max(1)).enumerate() {
+            resample_column(&self.narrowed, first, (&down, row), &mut self.sums, &mut self.out);
+            for (pixel, value) in line.chunks_exact_mut(3).zip(&self.out) {
+                pixel.copy_from_slice(&value[..3]);
+            }
+        }
     }
 
     /// Gives memory back after an image that needed more than `kept_bytes`.
     pub(crate) fn release(&mut self, kept_bytes: usize) {
-        if self.narrowed.capacity() > kept_bytes {
+        if self.narrowed.capacity() * size_of::<Rgbx>() > kept_bytes {
             self.narrowed = Vec::new();
         }
-        if self.resizer.size_of_internal_buffers() > kept_bytes {
-            self.resizer.reset_internal_buffers();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn corners_are_those_of_transformers_and_torchvision() {
+        let first = |resized, corner| Span::new(300, resized, 224, corner).first;
+        let cases = [(224, 0, 0), (225, 0, 0), (226, 1, 1), (227, 1, 2), (229, 2, 2), (231, 3, 4), (298, 37, 37)];
+        for (resized, floor, even) in cases {
+            assert_eq!((first(resized, Corner::Floor), first(resized, Corner::HalfToEven)), (floor, even), "{resized}");
         }
+        let offset = |corner| Span::new(300, 221, 224, corner).offset;
+        assert_eq!((offset(Corner::Floor), offset(Corner::HalfToEven)), (2, 1));
     }
-}
-
-fn view(rgb: &[u8], width: u32, height: u32) -> Result<ImageRef<'_>, Fault> {
-    ImageRef::new(width, height, rgb, PixelType::U8x3).map_err(broken)
-}
-
-fn broken(error: impl std::fmt::Display) -> Fault {
-    Fault::corrupt(format!("resize: {error}"))
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "a float to integer cast saturates; lengths are below 2^32"
-)]
-#[expect(clippy::cast_sign_loss, reason = "clamped to zero")]
-fn floor(length: f64) -> u32 {
-    length.max(0.0) as u32
-}
-
-/// Half the filter's width at scale one.
-fn lobes(filter: Filter) -> f64 {
-    match filter {
-        Filter::Nearest | Filter::Box => 0.5,
-        Filter::Bilinear | Filter::Hamming => 1.0,
-        Filter::Bicubic => 2.0,
-        Filter::Lanczos => 3.0,
-    }
-}
-
-fn algorithm(filter: Filter) -> ResizeAlg {
-    ResizeAlg::Convolution(match filter {
-        Filter::Nearest => return ResizeAlg::Nearest,
-        Filter::Box => FilterType::Box,
-        Filter::Bilinear => FilterType::Bilinear,
-        Filter::Hamming => FilterType::Hamming,
-        Filter::Bicubic => FilterType::CatmullRom,
-        Filter::Lanczos => FilterType::Lanczos3,
-    })
 }

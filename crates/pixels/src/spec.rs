@@ -11,12 +11,24 @@ pub struct PixelSpec {
     pub filter: Filter,
     /// Centre crop as (height, width), zero-padded where the image is smaller.
     pub crop: Option<(u32, u32)>,
+    /// Where the crop starts when the margin is odd.
+    pub corner: Corner,
     /// Factor from `u8` to the range that `mean` and `std` are in, usually 1/255.
     pub rescale: f32,
     /// Per channel, R G B.
     pub mean: [f32; 3],
     /// Per channel, R G B.
     pub std: [f32; 3],
+}
+
+/// Where a centre crop starts when the margin is an odd number of pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Corner {
+    /// Rounded down, as transformers does.
+    #[default]
+    Floor,
+    /// Rounded half to even, as torchvision and so open_clip do.
+    HalfToEven,
 }
 
 /// What happens to transparency.

@@ -334,7 +334,10 @@ pub(crate) fn decode(
                 let [r, g, b, _] = palette.0[usize::from(pixel[0])];
                 straight([r, g, b, at(1)], opacity)
             }
-            Meaning::Grey16 => [clip16(u16::from_le_bytes([pixel[1 - high], pixel[high]])); 4],
+            Meaning::Grey16 => {
+                let grey = clip16(u16::from_le_bytes([pixel[1 - high], pixel[high]]));
+                [grey, grey, grey, 255]
+            }
             Meaning::GreyAlpha(opacity) => straight([at(0), at(0), at(0), at(1)], opacity),
             Meaning::Rgb(Opacity::None) => [at(0), at(1), at(2), 255],
             Meaning::Rgb(opacity) => straight([at(0), at(1), at(2), at(3)], opacity),
@@ -342,11 +345,6 @@ pub(crate) fn decode(
                 let [r, g, b] = cmyk_to_rgb([at(0), at(1), at(2), at(3)]);
                 [r, g, b, 255]
             }
-        };
-        let color = if matches!(meaning, Meaning::Grey16) {
-            [color[0], color[0], color[0], 255]
-        } else {
-            color
         };
         out.copy_from_slice(&flatten(color, alpha));
     }

@@ -237,15 +237,19 @@ fn undo_predictor(page: &Directory, channels: usize, stride: usize, rows: &mut [
             }
             continue;
         }
-        let (encode, decode): (fn(u16) -> [u8; 2], fn([u8; 2]) -> u16) = match page.big_endian {
-            true => (u16::to_be_bytes, u16::from_be_bytes),
-            false => (u16::to_le_bytes, u16::from_le_bytes),
-        };
         for at in (2 * channels..row.len().saturating_sub(1)).step_by(2) {
             let before = at - 2 * channels;
-            let sum =
-                decode([row[at], row[at + 1]]).wrapping_add(decode([row[before], row[before + 1]]));
-            row[at..at + 2].copy_from_slice(&encode(sum));
+            let (now, left) = ([row[at], row[at + 1]], [row[before], row[before + 1]]);
+            let sum = if page.big_endian {
+                u16::from_be_bytes(now)
+                    .wrapping_add(u16::from_be_bytes(left))
+                    .to_be_bytes()
+            } else {
+                u16::from_le_bytes(now)
+                    .wrapping_add(u16::from_le_bytes(left))
+                    .to_le_bytes()
+            };
+            row[at..at + 2].copy_from_slice(&sum);
         }
     }
 }

@@ -141,6 +141,11 @@ impl Files {
         }
     }
 
+    /// Bytes of all the files `names`.
+    pub(super) fn total_size(&self, names: &BTreeSet<String>) -> Result<u64> {
+        names.iter().map(|name| self.size(name)).sum()
+    }
+
     /// SHA-256, in hex, over names, lengths and contents of the files `names`, read in pieces.
     pub(super) fn fingerprint(&self, names: &BTreeSet<String>) -> Result<String> {
         let mut hash = Sha256::new();

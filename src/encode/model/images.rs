@@ -4,7 +4,7 @@
 //! `"clip_filter_alpha": "white"` composites transparent pixels over white; without it they follow Pillow's
 //! `convert("RGB")`, which drops the alpha channel, as CLIP was trained.
 
-use clip_filter_pixels::{Alpha, Filter, PixelSpec, Resize};
+use clip_filter_pixels::{Alpha, Corner, Filter, PixelSpec, Resize};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -116,6 +116,7 @@ pub(super) fn from_processor(json: &[u8], model_type: &str) -> Result<PixelSpec>
         } else {
             None
         },
+        corner: Corner::Floor,
         rescale: if config.do_rescale.unwrap_or(true) {
             narrow(config.rescale_factor.unwrap_or(1.0 / 255.0))
         } else {
@@ -203,6 +204,7 @@ pub(super) fn from_open_clip(json: &[u8]) -> Result<PixelSpec> {
         resize: Some(resize),
         filter,
         crop,
+        corner: Corner::HalfToEven,
         rescale: 1.0 / 255.0,
         mean: preprocess.mean.unwrap_or(CLIP_MEAN),
         std: preprocess.std.unwrap_or(CLIP_STD),
@@ -334,6 +336,7 @@ mod tests {
             resize: Some(Resize::ShortestEdge(224)),
             filter: Filter::Bicubic,
             crop: Some((224, 224)),
+            corner: Corner::Floor,
             rescale: 1.0 / 255.0,
             mean: CLIP_MEAN,
             std: CLIP_STD,
@@ -383,7 +386,11 @@ mod tests {
     fn open_clip_follows_its_resize_mode() {
         let json = br#"{"model_cfg": {"embed_dim": 512, "vision_cfg": {"image_size": 224, "layers": 12}, "text_cfg": {}},
             "preprocess_cfg": {"mean": [0.48145466, 0.4578275, 0.40821073], "std": [0.26862954, 0.26130258, 0.27577711]}}"#;
-        assert_eq!(from_open_clip(json).unwrap(), clip());
+        let expected = PixelSpec {
+            corner: Corner::HalfToEven,
+            ..clip()
+        };
+        assert_eq!(from_open_clip(json).unwrap(), expected);
         let squash = br#"{"model_cfg": {"vision_cfg": {"image_size": 256}},
             "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "interpolation": "bilinear", "resize_mode": "squash"}}"#;
         let spec = from_open_clip(squash).unwrap();

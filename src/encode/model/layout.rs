@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Precision;
+use super::{ModelLayout, Precision};
 use crate::error::{Error, Result};
 
 /// File stems of the image and the text tower, by who exports them so.
@@ -44,6 +44,15 @@ impl Layout {
     /// Both towers are in one graph.
     pub(super) fn combined(&self) -> bool {
         self.image == self.text
+    }
+
+    /// How the towers are stored.
+    pub(super) fn kind(&self) -> ModelLayout {
+        if self.combined() {
+            ModelLayout::Combined
+        } else {
+            ModelLayout::Pair
+        }
     }
 }
 

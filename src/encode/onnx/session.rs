@@ -1,5 +1,8 @@
 //! Sessions on a device.
 
+use std::fs;
+use std::path::Path;
+
 use ort::environment::Environment;
 use ort::ep::{self, ExecutionProviderDispatch};
 use ort::session::Session;
@@ -51,18 +54,8 @@ impl Setup {
             };
         }
         let graph = spec.files.pruned(&tower.file, output)?;
-        if let (true, Files::Directory(directory)) = (tower.external, &spec.files) {
-            // A graph in memory has no folder of its own in which its external weights would be looked for.
-            let folder = directory
-                .join(&tower.file)
-                .parent()
-                .map(|folder| folder.to_string_lossy().into_owned());
-            builder = builder
-                .with_config_entry(
-                    "session.model_external_initializers_file_folder_path",
-                    folder.unwrap_or_default(),
-                )
-                .map_err(|error| about(failed("set up a session")(error.into())))?;
+        if let Files::Directory(directory) = &spec.files {
+            builder = with_external(builder, directory, tower).map_err(about)?;
         }
         commit(builder.commit_from_memory(&graph))
     }
@@ -118,8 +111,52 @@ fn builder(environment: &Environment, intra_threads: usize) -> ort::Result<Sessi
         .with_intra_threads(intra_threads.max(1))?
         .with_inter_threads(1)?
         .with_intra_op_spinning(false)?
-        // Captions come in many lengths: a pattern per shape would be kept for each of them.
+        // Captions come in many lengths: a pattern per shape would be kept for each of them. The arena stays: with
+        // it a run of mixed shapes levels off (327 MiB for the bundled model), without it peaks are as high.
         .with_memory_pattern(false)?)
+}
+
+/// Tells a graph in memory, which has no folder of its own, where its external weights are.
+///
+/// ONNX Runtime refuses a file that is a link out of its folder, as in the cache of the hub: such a file is handed
+/// over as bytes, which are dropped when the session is made.
+fn with_external<P>(
+    mut builder: SessionBuilder,
+    directory: &Path,
+    tower: &Tower<P>,
+) -> Result<SessionBuilder> {
+    let set_up = |error: ort::Error<SessionBuilder>| failed("set up a session")(error.into());
+    let folder = directory
+        .join(&tower.file)
+        .parent()
+        .unwrap_or(directory)
+        .to_owned();
+    for name in &tower.external {
+        let path = directory.join(name);
+        let outside = path
+            .canonicalize()
+            .ok()
+            .zip(folder.canonicalize().ok())
+            .is_none_or(|(file, folder)| !file.starts_with(folder));
+        if outside {
+            let bytes = fs::read(&path).map_err(|error| {
+                Error::model("read external weights")
+                    .with("path", path.display())
+                    .source(error)
+            })?;
+            let location = path.strip_prefix(&folder).unwrap_or(&path);
+            builder = builder
+                .with_external_initializer_file_in_memory(location, bytes.into())
+                .map_err(set_up)?;
+        }
+    }
+    if tower.external.is_empty() {
+        return Ok(builder);
+    }
+    let key = "session.model_external_initializers_file_folder_path";
+    builder
+        .with_config_entry(key, folder.to_string_lossy())
+        .map_err(set_up)
 }
 
 fn no_device(device: Device, cause: &str) -> Error {

@@ -185,8 +185,12 @@ fn a_selection_that_makes_no_sense_is_a_usage_error() {
     refused("", Some("rank >"), &["--where", "rank >"]);
     refused("", Some("nosuch(rank)"), &["nosuch"]);
     refused("", Some("rank > 3; DROP TABLE pairs"), &["--where"]);
-    refused("", Some("rank IN (SELECT 1)"), &["--where"]);
-    refused("", Some("count(*) > 3"), &["--where"]);
+    refused("", Some("rank IN (SELECT 1)"), &["more than one row"]);
+    refused("", Some("rank = (SELECT 1) AND clip_score > 0"), &["more than one row"]);
+    refused("", Some("EXISTS (SELECT 1)"), &["more than one row"]);
+    refused("", Some("count(*) > 3"), &["more than one row"]);
+    refused("", Some("row_number() OVER () < 3"), &["more than one row"]);
+    refused("", Some("rank IN (SELECT rank FROM pairs)"), &["--where"]);
     refused("", Some(""), &["--where"]);
 }
 

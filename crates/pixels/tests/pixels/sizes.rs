@@ -1,6 +1,6 @@
 //! Sizes, crops and padding as transformers' `CLIPImageProcessor` computes them.
 
-use clip_filter_pixels::{Alpha, Filter, Kernel, PixelSpec, Resize};
+use clip_filter_pixels::{Alpha, Corner, Filter, Kernel, PixelSpec, Resize};
 
 fn spec(resize: Option<Resize>, crop: Option<(u32, u32)>) -> PixelSpec {
     PixelSpec {
@@ -8,6 +8,7 @@ fn spec(resize: Option<Resize>, crop: Option<(u32, u32)>) -> PixelSpec {
         resize,
         filter: Filter::Bicubic,
         crop,
+        corner: Corner::Floor,
         rescale: 1.0,
         mean: [0.0; 3],
         std: [1.0; 3],
@@ -23,7 +24,7 @@ fn coordinates(width: u8, height: u8) -> Vec<u8> {
     file.resize(54, 0);
     for row in (0..height).rev() {
         (0..width).for_each(|column| file.extend_from_slice(&[0, row, column]));
-        while (file.len() - 54) % 4 != 0 {
+        while !(file.len() - 54).is_multiple_of(4) {
             file.push(0);
         }
     }

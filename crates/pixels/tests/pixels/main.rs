@@ -1,0 +1,11 @@
+//! What the crate promises, on small images made by Pillow and on damaged ones.
+#![expect(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    reason = "a test may fail loudly"
+)]
+
+mod archive;
+mod golden;
+mod hostile;
+mod sizes;
