@@ -8,9 +8,9 @@ use super::{
 };
 use crate::{
     config::Device,
-    encode::{EncoderFactory, MockFactory, ModelSource, ModelSpec, OnnxFactory, OnnxOptions},
+    encode::{EncoderFactory, MockFactory, ModelSource, ModelSpec},
     error::Result,
-    provision::{self, Flavor, Surroundings, fetch_model},
+    provision::{self, Flavor, Library, Surroundings, fetch_model},
 };
 
 /// `clip-filter setup`.
@@ -35,10 +35,25 @@ pub(super) fn load(args: &ModelArgs, quiet: bool) -> Result<Arc<dyn EncoderFacto
         }
     };
     let spec = model_spec(args, &surroundings, &mut tell)?;
-    let (library, preload) = runtime(args.device, &surroundings, &mut tell)?;
-    let options =
-        OnnxOptions { library, reproducible: args.reproducible, intra_threads: 1, cuda_libraries: preload };
+    let library = runtime(args.device, &surroundings, &mut tell)?;
+    onnx_factory(spec, args, library)
+}
+
+#[cfg(feature = "onnx")]
+fn onnx_factory(spec: ModelSpec, args: &ModelArgs, library: Library) -> Result<Arc<dyn EncoderFactory>> {
+    use crate::encode::{OnnxFactory, OnnxOptions};
+    let options = OnnxOptions {
+        library: library.path,
+        reproducible: args.reproducible,
+        intra_threads: 1,
+        cuda_libraries: library.preload,
+    };
     Ok(Arc::new(OnnxFactory::try_new(spec, args.device, options)?))
+}
+
+#[cfg(not(feature = "onnx"))]
+fn onnx_factory(_: ModelSpec, _: &ModelArgs, _: Library) -> Result<Arc<dyn EncoderFactory>> {
+    Err(crate::error::Error::usage("load a model: this build has no ONNX Runtime (feature `onnx`)"))
 }
 
 fn model_spec(args: &ModelArgs, surroundings: &Surroundings, tell: &mut dyn FnMut(&str)) -> Result<ModelSpec> {
@@ -56,20 +71,12 @@ fn model_spec(args: &ModelArgs, surroundings: &Surroundings, tell: &mut dyn FnMu
     Ok(spec.with_name(format!("hf:{}@{}", hub.repo, fetched.revision)))
 }
 
-/// The library, and what must be loaded before it.
-fn runtime(
-    device: Device,
-    surroundings: &Surroundings,
-    tell: &mut dyn FnMut(&str),
-) -> Result<(std::path::PathBuf, Vec<std::path::PathBuf>)> {
-    let library = match device {
-        Device::Cuda(_) | Device::TensorRt(_) => provision::find_onnxruntime(surroundings, Flavor::Cuda)?,
-        // A GPU that is set up is used; nothing is fetched for it unasked.
-        Device::Auto => match provision::find_onnxruntime(surroundings, Flavor::Cuda) {
-            Ok(library) => library,
-            Err(_) => provision::find_or_fetch_onnxruntime(surroundings, Flavor::Cpu, tell)?,
-        },
-        Device::Cpu => provision::find_or_fetch_onnxruntime(surroundings, Flavor::Cpu, tell)?,
-    };
-    Ok((library.path, library.preload))
+/// The library for `device`; gigabytes for a GPU are never fetched unasked.
+fn runtime(device: Device, surroundings: &Surroundings, tell: &mut dyn FnMut(&str)) -> Result<Library> {
+    let cuda = || provision::find_onnxruntime(surroundings, Flavor::Cuda);
+    match device {
+        Device::Cuda(_) | Device::TensorRt(_) => cuda(),
+        Device::Auto => cuda().or_else(|_| provision::find_or_fetch_onnxruntime(surroundings, Flavor::Cpu, tell)),
+        Device::Cpu => provision::find_or_fetch_onnxruntime(surroundings, Flavor::Cpu, tell),
+    }
 }

@@ -9,6 +9,10 @@ mod bundled;
 mod cuda;
 mod graph;
 mod mock;
+#[cfg_attr(
+    not(feature = "onnx"),
+    expect(dead_code, reason = "only a runtime loads graphs")
+)]
 mod model;
 #[cfg(feature = "onnx")]
 mod onnx;

@@ -23,6 +23,10 @@ pub(crate) enum Files {
     /// Files of a directory.
     Directory(PathBuf),
     /// Files that are part of the program: names and contents.
+    #[cfg_attr(
+        not(feature = "bundled-model"),
+        expect(dead_code, reason = "only the bundled model is embedded")
+    )]
     Embedded(&'static [(&'static str, &'static [u8])]),
 }
 

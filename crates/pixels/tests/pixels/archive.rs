@@ -7,7 +7,6 @@ const GOLDEN: &[u8] = include_bytes!("../golden/golden.bin");
 /// One encoded image and what Pillow makes of it.
 pub(crate) struct Case {
     pub(crate) name: String,
-    pub(crate) lossless: bool,
     pub(crate) size: (u32, u32),
     pub(crate) image: Vec<u8>,
     pub(crate) rgb: Vec<u8>,
@@ -46,7 +45,6 @@ pub(crate) fn cases() -> Vec<Case> {
         let (rgb, white) = (inflated(rgb), inflated(white));
         cases.push(Case {
             name: fields[0].to_owned(),
-            lossless: fields[1] == "lossless",
             size: (fields[2].parse().unwrap(), fields[3].parse().unwrap()),
             image: image.to_vec(),
             white: if white.is_empty() { rgb.clone() } else { white },
