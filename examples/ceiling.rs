@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use arrow::array::{Array, AsArray};
+use arrow::array::AsArray;
 use clap::Parser;
 use clip_filter::{
     config::Device,

@@ -45,11 +45,13 @@ pub enum Status {
     NullCaption,
     /// The caption holds nothing but white space.
     EmptyCaption,
+    /// The model has no finite embedding for it.
+    NotEncoded,
 }
 
 impl Status {
     /// Every outcome, in the order of their codes.
-    pub const ALL: [Status; 11] = [
+    pub const ALL: [Status; 12] = [
         Status::Ok,
         Status::NullImage,
         Status::EmptyImage,
@@ -61,6 +63,7 @@ impl Status {
         Status::UnreadablePath,
         Status::NullCaption,
         Status::EmptyCaption,
+        Status::NotEncoded,
     ];
 
     /// The name that columns, summaries and `--json` show.
@@ -77,6 +80,7 @@ impl Status {
             Status::UnreadablePath => "unreadable_path",
             Status::NullCaption => "null_caption",
             Status::EmptyCaption => "empty_caption",
+            Status::NotEncoded => "not_encoded",
         }
     }
 

@@ -90,7 +90,8 @@ pub(super) struct SelectArgs {
         visible_alias = "threshold",
         value_name = "SCORE",
         env = "CLIP_FILTER_MIN_SCORE",
-        allow_negative_numbers = true
+        allow_negative_numbers = true,
+        value_parser = score
     )]
     pub(super) min_score: Option<f32>,
     /// Keep rows that fulfil this SQL condition on input columns, clip_score, status, width and height.
@@ -115,6 +116,11 @@ pub(super) struct ColumnArgs {
     /// Put this before the name of every added column
     #[arg(long, value_name = "TEXT", env = "CLIP_FILTER_PREFIX", default_value = "", hide_default_value = true)]
     pub(super) prefix: String,
+}
+
+/// Any number; "nan" parses as one, but nothing is above it.
+fn score(text: &str) -> Result<f32, String> {
+    text.parse().ok().filter(|score: &f32| !score.is_nan()).ok_or_else(|| "it is not a number".to_owned())
 }
 
 fn addable(name: &str) -> Result<Added, String> {

@@ -73,8 +73,13 @@ impl Assembly {
         self.parts().batch.sizes[row] = size;
     }
 
+    /// Of several faults of a row one stays, whichever thread is first.
     pub(super) fn set_fault(&self, row: usize, fault: RowFault) {
-        self.parts().batch.faults[row] = Some(fault);
+        let kept = &mut self.parts().batch.faults[row];
+        let rank = |fault: &RowFault| (fault.status, fault.reason.clone());
+        if kept.as_ref().is_none_or(|kept| rank(&fault) < rank(kept)) {
+            *kept = Some(fault);
+        }
     }
 
     pub(super) fn put_images(&self, targets: &[Vec<usize>], vectors: &[f32]) {

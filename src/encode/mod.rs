@@ -7,6 +7,9 @@
 mod assembly;
 mod bundled;
 mod cuda;
+mod decode_worker;
+mod encode_worker;
+mod gate;
 mod graph;
 mod mock;
 #[cfg_attr(

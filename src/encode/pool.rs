@@ -13,23 +13,24 @@
 
 use std::{
     ops::Range,
-    sync::{Arc, Condvar, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     thread::JoinHandle,
-    time::Instant,
 };
 
 use arrow::array::{Array, BinaryViewArray, StringViewArray, UInt32Array};
-use async_channel::{Receiver, Sender};
+use async_channel::Sender;
 
 use super::{
-    Encoder, EncoderFactory, TokenBatch,
+    EncoderFactory, TokenBatch,
     assembly::{Assembly, EncodedBatch},
+    decode_worker::DecodeWorker,
+    encode_worker::encode_loop,
+    gate::{ByteGate, lock},
 };
 use crate::{
     error::{Error, Result},
-    preprocess::{ImageKernel, PathPolicy, Preprocessing, RowFault},
-    report::{Counters, Stage},
-    schema::Status,
+    preprocess::{ImageKernel, PathPolicy, Preprocessing},
+    report::Counters,
 };
 
 /// Pairs to encode, as columns of one length.
@@ -161,7 +162,7 @@ impl Drop for EncodePool {
     }
 }
 
-fn stopped() -> Error {
+pub(super) fn stopped() -> Error {
     Error::internal("encode a batch: a worker thread has stopped")
 }
 
@@ -170,261 +171,63 @@ fn chunks(rows: usize, batch_rows: usize) -> Vec<Range<usize>> {
     (0..rows).step_by(batch_rows.max(1)).map(|start| start..(start + batch_rows.max(1)).min(rows)).collect()
 }
 
-struct DecodeJob {
-    batch: Arc<PairBatch>,
-    assembly: Arc<Assembly>,
-    work: DecodeWork,
+/// Rows for a decode thread.
+pub(super) struct DecodeJob {
+    pub(super) batch: Arc<PairBatch>,
+    pub(super) assembly: Arc<Assembly>,
+    pub(super) work: DecodeWork,
 }
 
-enum DecodeWork {
+pub(super) enum DecodeWork {
+    /// All captions of the batch.
     Captions,
+    /// The images of these rows.
     Images(Range<usize>),
 }
 
-struct EncodeJob {
-    assembly: Arc<Assembly>,
-    /// For images: their rows. For texts: for each, the rows that have this caption.
-    targets: Vec<Vec<usize>>,
-    work: EncodeWork,
+/// A model batch for an encode thread.
+pub(super) struct EncodeJob {
+    pub(super) assembly: Arc<Assembly>,
+    /// For each row of the model batch the rows of the batch that get its vector: one image belongs to one
+    /// row, one caption to all rows that have it.
+    pub(super) targets: Vec<Vec<usize>>,
+    pub(super) work: EncodeWork,
 }
 
-enum EncodeWork {
-    Images(Vec<f32>),
+pub(super) enum EncodeWork {
+    Images { pixels: Vec<f32>, image_len: usize },
     Texts(TokenBatch),
 }
 
-struct Shared {
-    preprocessing: Arc<Preprocessing>,
-    options: PoolOptions,
-    gate: ByteGate,
+impl EncodeJob {
+    /// Stores the vectors of `rows` rows of the model batch, from `first` on.
+    pub(super) fn put(&self, first: usize, rows: usize, vectors: &[f32]) {
+        let targets = &self.targets[first..first + rows];
+        match self.work {
+            EncodeWork::Images { .. } => self.assembly.put_images(targets, vectors),
+            EncodeWork::Texts(_) => self.assembly.put_texts(targets, vectors),
+        }
+    }
+}
+
+/// What all threads of a pool use.
+pub(super) struct Shared {
+    pub(super) preprocessing: Arc<Preprocessing>,
+    pub(super) options: PoolOptions,
+    pub(super) gate: ByteGate,
+    pub(super) counters: Arc<Counters>,
+    /// Pixel buffers between two model batches.
     pixel_buffers: Mutex<Vec<Vec<f32>>>,
-    counters: Arc<Counters>,
 }
 
 impl Shared {
-    fn take_buffer(&self, len: usize) -> Vec<f32> {
+    pub(super) fn take_buffer(&self, len: usize) -> Vec<f32> {
         let mut buffer = lock(&self.pixel_buffers).pop().unwrap_or_default();
         buffer.resize(len, 0.0);
         buffer
     }
 
-    fn return_buffer(&self, buffer: Vec<f32>) {
+    pub(super) fn return_buffer(&self, buffer: Vec<f32>) {
         lock(&self.pixel_buffers).push(buffer);
     }
-}
-
-struct DecodeWorker {
-    kernel: ImageKernel,
-    encode_queue: Sender<EncodeJob>,
-    shared: Arc<Shared>,
-}
-
-impl DecodeWorker {
-    fn run(mut self, jobs: &Receiver<DecodeJob>) {
-        while let Ok(job) = jobs.recv_blocking() {
-            if job.assembly.is_abandoned() {
-                continue;
-            }
-            let start = Instant::now();
-            let ready = match &job.work {
-                DecodeWork::Captions => self.tokenize(&job),
-                DecodeWork::Images(rows) => Ok(self.decode(&job, rows.clone())),
-            };
-            self.shared.counters.add_busy(Stage::Decode, start.elapsed());
-            match ready {
-                Err(error) => job.assembly.fail(error),
-                Ok(ready) => self.pass_on(&job.assembly, ready),
-            }
-        }
-    }
-
-    /// Sends what is to be encoded; the job is done when all of it is.
-    fn pass_on(&self, assembly: &Arc<Assembly>, ready: Vec<(Vec<Vec<usize>>, EncodeWork)>) {
-        assembly.add_jobs(ready.len());
-        for (targets, work) in ready {
-            let job = EncodeJob { assembly: Arc::clone(assembly), targets, work };
-            if self.encode_queue.send_blocking(job).is_err() {
-                assembly.fail(stopped());
-            }
-        }
-        assembly.finish_job();
-    }
-
-    fn decode(&mut self, job: &DecodeJob, rows: Range<usize>) -> Vec<(Vec<Vec<usize>>, EncodeWork)> {
-        let image_len = self.kernel.output_len();
-        let mut pixels = self.shared.take_buffer(rows.len() * image_len);
-        let mut good = Vec::with_capacity(rows.len());
-        for row in rows {
-            let slot = &mut pixels[good.len() * image_len..][..image_len];
-            match self.decode_row(&job.batch, row, slot) {
-                Ok(size) => {
-                    job.assembly.set_size(row, size);
-                    good.push(vec![row]);
-                }
-                Err((fault, size)) => {
-                    job.assembly.set_size(row, size.unwrap_or((0, 0)));
-                    job.assembly.set_fault(row, fault);
-                }
-            }
-        }
-        if good.is_empty() {
-            self.shared.return_buffer(pixels);
-            return Vec::new();
-        }
-        pixels.truncate(good.len() * image_len);
-        vec![(good, EncodeWork::Images(pixels))]
-    }
-
-    /// Width and height on success; on failure the fault and, where the header was readable, the size.
-    fn decode_row(
-        &mut self,
-        batch: &PairBatch,
-        row: usize,
-        slot: &mut [f32],
-    ) -> Result<(u32, u32), (RowFault, Option<(u32, u32)>)> {
-        let loaded;
-        let bytes = if batch.images.is_valid(row) {
-            batch.images.value(row)
-        } else {
-            loaded = load_path(batch, row, &self.shared.options.paths).map_err(|fault| (fault, None))?;
-            &loaded
-        };
-        let facts = self.kernel.probe(bytes).map_err(|fault| (fault, None))?;
-        let size = (facts.width, facts.height);
-        if let Some(fault) = caption_fault(&batch.captions, row) {
-            return Err((fault, Some(size)));
-        }
-        let needed = facts.working_bytes();
-        let Some(_permit) = self.shared.gate.acquire(needed) else {
-            let reason = format!(
-                "decoding {}x{} needs {needed} bytes, over the {} that the memory limit leaves for images",
-                facts.width, facts.height, self.shared.options.decode_bytes
-            );
-            return Err((RowFault::new(Status::TooManyPixels, reason), Some(size)));
-        };
-        self.shared.counters.images_decoded.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        self.kernel.run(bytes, slot).map_err(|fault| (fault, Some(size)))?;
-        Ok(size)
-    }
-
-    fn tokenize(&self, job: &DecodeJob) -> Result<Vec<(Vec<Vec<usize>>, EncodeWork)>> {
-        let (captions, rows) = distinct_captions(&job.batch.captions);
-        let tokens = &self.shared.preprocessing.tokens;
-        let ids = tokens.encode(&captions)?;
-        let mut order: Vec<usize> = (0..ids.len()).collect();
-        // Captions of one length share a model batch, so that little of it is padding.
-        order.sort_by_key(|&caption| ids[caption].len());
-        let counted = u64::try_from(ids.len()).unwrap_or(u64::MAX);
-        self.shared.counters.captions_encoded.fetch_add(counted, std::sync::atomic::Ordering::Relaxed);
-        let chunks = order.chunks(self.shared.options.batch_rows.max(1));
-        Ok(chunks
-            .map(|chunk| {
-                let members: Vec<&[i64]> = chunk.iter().map(|&caption| ids[caption].as_slice()).collect();
-                let targets = chunk.iter().map(|&caption| rows[caption].clone()).collect();
-                (targets, EncodeWork::Texts(tokens.batch(&members)))
-            })
-            .collect())
-    }
-}
-
-fn load_path(batch: &PairBatch, row: usize, policy: &PathPolicy) -> Result<Vec<u8>, RowFault> {
-    match batch.paths.as_ref().filter(|paths| paths.is_valid(row)) {
-        None => Err(RowFault::new(Status::NullImage, "the image is null")),
-        Some(paths) => {
-            let shard = batch.shards.as_ref().map_or(0, |shards| shards.value(row));
-            policy.read(shard, paths.value(row))
-        }
-    }
-}
-
-fn caption_fault(captions: &StringViewArray, row: usize) -> Option<RowFault> {
-    if captions.is_null(row) {
-        Some(RowFault::new(Status::NullCaption, "the caption is null"))
-    } else if captions.value(row).trim().is_empty() {
-        Some(RowFault::new(Status::EmptyCaption, "the caption is empty"))
-    } else {
-        None
-    }
-}
-
-/// The different captions that can be encoded, and the rows of each.
-fn distinct_captions(captions: &StringViewArray) -> (Vec<&str>, Vec<Vec<usize>>) {
-    let mut position = std::collections::HashMap::new();
-    let (mut texts, mut rows) = (Vec::new(), Vec::<Vec<usize>>::new());
-    for row in (0..captions.len()).filter(|&row| caption_fault(captions, row).is_none()) {
-        let text = captions.value(row);
-        let index = *position.entry(text).or_insert_with(|| {
-            texts.push(text);
-            rows.push(Vec::new());
-            texts.len() - 1
-        });
-        rows[index].push(row);
-    }
-    (texts, rows)
-}
-
-fn encode_loop(mut encoder: Box<dyn Encoder>, jobs: &Receiver<EncodeJob>, shared: &Shared) {
-    while let Ok(job) = jobs.recv_blocking() {
-        let start = Instant::now();
-        let images = matches!(job.work, EncodeWork::Images(_));
-        let encoded = match &job.work {
-            _ if job.assembly.is_abandoned() => Ok(Vec::new()),
-            EncodeWork::Images(pixels) => encoder.encode_images(pixels, job.targets.len()),
-            EncodeWork::Texts(tokens) => encoder.encode_texts(tokens),
-        };
-        shared.counters.add_busy(Stage::Encode, start.elapsed());
-        shared.counters.model_batches.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        if let EncodeWork::Images(pixels) = job.work {
-            shared.return_buffer(pixels);
-        }
-        match encoded {
-            Err(error) => job.assembly.fail(error),
-            Ok(vectors) if images => job.assembly.put_images(&job.targets, &vectors),
-            Ok(vectors) => job.assembly.put_texts(&job.targets, &vectors),
-        }
-        job.assembly.finish_job();
-    }
-}
-
-/// Lets decoders share a fixed number of bytes.
-struct ByteGate {
-    total: u64,
-    free: Mutex<u64>,
-    returned: Condvar,
-}
-
-impl ByteGate {
-    fn new(total: u64) -> Self {
-        Self { total, free: Mutex::new(total), returned: Condvar::new() }
-    }
-
-    /// Waits until `bytes` are free; `None` if they never can be.
-    fn acquire(&self, bytes: u64) -> Option<Permit<'_>> {
-        if bytes > self.total {
-            return None;
-        }
-        let mut free = lock(&self.free);
-        while *free < bytes {
-            free = self.returned.wait(free).unwrap_or_else(PoisonError::into_inner);
-        }
-        *free -= bytes;
-        Some(Permit { gate: self, bytes })
-    }
-}
-
-struct Permit<'a> {
-    gate: &'a ByteGate,
-    bytes: u64,
-}
-
-impl Drop for Permit<'_> {
-    fn drop(&mut self) {
-        *lock(&self.gate.free) += self.bytes;
-        self.gate.returned.notify_all();
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    // A panicking thread leaves plain numbers and buffers behind, never a broken invariant.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

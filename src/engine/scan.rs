@@ -32,7 +32,7 @@ use crate::{
     error::Error,
     report::{Counters, Stage},
     schema::{ROW, SHARD},
-    source::{ReadPlan, RowPredicate, ShardReader, ShardSet, view_schema},
+    source::{ReadPlan, RowPredicate, ShardReader, ShardSet, conform, view_schema},
 };
 
 /// The shards of a run as a table: their columns, then [`SHARD`] and [`ROW`].
@@ -109,7 +109,8 @@ fn evaluate_condition(
     schema: &SchemaRef,
     batch: &RecordBatch,
 ) -> Result<BooleanArray, ArrowError> {
-    let batch = RecordBatch::try_new(Arc::clone(schema), batch.columns().to_vec())?;
+    let columns = batch.columns().iter().zip(schema.fields()).map(|(column, field)| conform(column, field.data_type()));
+    let batch = RecordBatch::try_new(Arc::clone(schema), columns.collect::<Result<_, _>>()?)?;
     let value = expr.evaluate(&batch).and_then(|value| value.into_array(batch.num_rows()));
     // An error of our own, so that the reader does not blame the shard.
     let failed = |error| {
@@ -300,7 +301,7 @@ impl Scan {
                 let shard = ScalarValue::UInt32(u32::try_from(shard).ok());
                 return shard.to_array_of_size(batch.num_rows());
             }
-            Ok(Arc::clone(batch.column(batch.schema_ref().index_of(field.name())?)))
+            Ok(conform(batch.column(batch.schema_ref().index_of(field.name())?), field.data_type())?)
         });
         let columns = columns.collect::<Result<Vec<_>>>()?;
         let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));

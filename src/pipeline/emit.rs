@@ -25,7 +25,7 @@ use crate::{
     schema::{ROW, SHARD},
     select::Selection,
     sink::{DatasetWriter, Staged, WriterPolicy},
-    source::{ReadPlan, ShardReader, ShardSet, view_schema},
+    source::{ReadPlan, ShardReader, ShardSet, conform, view_schema},
     store::SpoolRows,
 };
 
@@ -115,10 +115,11 @@ fn write_all(
         }
         let batch = batch?;
         let start = Instant::now();
-        let mut columns = batch.columns().to_vec();
+        let failed = |error| Error::internal("join scores to the selected rows").source(error);
+        let read = batch.columns().iter().zip(schema.fields()).map(|(column, field)| conform(column, field.data_type()));
+        let mut columns = read.collect::<std::result::Result<Vec<_>, _>>().map_err(failed)?;
         columns.extend(added.next(batch.num_rows())?);
-        let whole = RecordBatch::try_new(Arc::clone(schema), columns)
-            .map_err(|error| Error::internal("join scores to the selected rows").source(error))?;
+        let whole = RecordBatch::try_new(Arc::clone(schema), columns).map_err(failed)?;
         writer.write(&whole)?;
         counters.add_busy(Stage::Write, start.elapsed());
         counters.rows_written.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);

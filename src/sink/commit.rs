@@ -42,6 +42,12 @@ impl Destination {
     /// a result's, when one of `inputs` would be replaced, or when the parent directory is missing or read-only.
     pub fn check(&self, overwrite: bool, inputs: &[&Path]) -> Result<()> {
         let path = self.path();
+        let file_with_slash = matches!(self, Destination::File(_)) && path.as_os_str().to_string_lossy().ends_with('/');
+        if path.file_name().is_none() || file_with_slash {
+            return Err(Error::usage("write the output: its path ends without a name")
+                .with("output", path.display())
+                .hint("name a new directory, or a file that ends in .parquet"));
+        }
         let place = path.canonicalize().ok();
         for input in inputs {
             let Ok(input) = input.canonicalize() else { continue };

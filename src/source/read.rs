@@ -1,7 +1,8 @@
 use std::{fs::File, sync::Arc};
 
 use arrow::{
-    array::{BooleanArray, RecordBatch},
+    array::{ArrayRef, BooleanArray, RecordBatch},
+    compute::cast,
     datatypes::{DataType, Field, Fields, Schema},
     error::ArrowError,
 };
@@ -165,6 +166,14 @@ impl Iterator for RowGroupReader {
         let next = self.reader.next()?;
         Some(next.map_err(|error| read_error(&self.path, self.group, error)))
     }
+}
+
+/// `column` as `data_type`, from which it differs at most in which of its parts may be null.
+///
+/// # Errors
+/// When it differs in more.
+pub fn conform(column: &ArrayRef, data_type: &DataType) -> Result<ArrayRef, ArrowError> {
+    if column.data_type() == data_type { Ok(Arc::clone(column)) } else { cast(column, data_type) }
 }
 
 /// `schema` with byte and string columns as views, also inside structs.

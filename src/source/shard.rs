@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use parquet::{
     arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions},
     basic::Compression,
@@ -42,7 +42,8 @@ impl Shard {
 pub struct ShardSet {
     /// In the order in which rows are numbered and written.
     pub shards: Vec<Shard>,
-    /// Columns of the first shard, with the Arrow types its writer declared.
+    /// Columns of the first shard, with the Arrow types its writer declared; null is allowed where any shard
+    /// allows it.
     pub schema: SchemaRef,
     /// Key-value metadata of the first shard, without the Arrow schema.
     pub metadata: HashMap<String, String>,
@@ -63,6 +64,7 @@ impl ShardSet {
                 None => set = Some(Self::start(shard, &footer)),
                 Some(set) => {
                     set.check_schema(&shard, footer.schema())?;
+                    set.schema = Arc::new(relax(&set.schema, footer.schema()));
                     set.shards.push(shard);
                 }
             }
@@ -125,6 +127,24 @@ impl ShardSet {
         }
         Ok(())
     }
+}
+
+/// `ours` with null allowed wherever `theirs` allows it; both have the same columns.
+fn relax(ours: &Schema, theirs: &Schema) -> Schema {
+    Schema::new_with_metadata(relax_fields(ours.fields(), theirs.fields()), ours.metadata().clone())
+}
+
+fn relax_fields(ours: &Fields, theirs: &Fields) -> Fields {
+    ours.iter().zip(theirs).map(|(ours, theirs)| relax_field(ours, theirs)).collect()
+}
+
+fn relax_field(ours: &Field, theirs: &Field) -> Field {
+    let data_type = match (ours.data_type(), theirs.data_type()) {
+        (DataType::Struct(a), DataType::Struct(b)) => DataType::Struct(relax_fields(a, b)),
+        (DataType::List(a), DataType::List(b)) => DataType::List(Arc::new(relax_field(a, b))),
+        (kept, _) => kept.clone(),
+    };
+    ours.clone().with_data_type(data_type).with_nullable(ours.is_nullable() || theirs.is_nullable())
 }
 
 /// Equal but for nullability and field metadata, at any depth.

@@ -3,6 +3,13 @@
 //! `cli` drives the program with the mock encoder, which needs no model; `golden`, `sample` and `interop`
 //! load ONNX Runtime, fetched into the user cache if the machine has none.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::clone_on_ref_ptr,
+    reason = "a test that cannot go on fails; its helpers stand outside of test functions"
+)]
+
 mod cli;
 mod golden;
 mod hostile;

@@ -4,7 +4,7 @@ use std::{collections::HashMap, fs::File, path::Path, sync::Arc};
 
 use arrow::{
     array::{
-        Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Int64Array, RecordBatch, StringArray, StructArray,
+        ArrayRef, AsArray, BinaryArray, BooleanArray, Int64Array, RecordBatch, StringArray, StructArray,
         UInt32Array,
     },
     compute::concat_batches,

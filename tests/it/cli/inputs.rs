@@ -2,7 +2,10 @@
 
 use std::{os::unix::fs::symlink, sync::Arc};
 
-use arrow::array::{Array, ArrayRef, StringArray};
+use arrow::{
+    array::{Array, ArrayRef, AsArray, StringArray, StructArray},
+    datatypes::{DataType, Field},
+};
 
 use crate::{program::Place, shards};
 
@@ -113,9 +116,44 @@ fn shards_of_different_columns_are_refused_by_name() {
     place.mock("data out.parquet").exits(1).says(&["data/part-09.parquet"]);
     // Plain and large strings are one type to a reader.
     reordered = plain.clone();
-    let large = arrow::compute::cast(reordered.column_by_name("text").unwrap(), &arrow::datatypes::DataType::LargeUtf8).unwrap();
+    let large = arrow::compute::cast(reordered.column_by_name("text").unwrap(), &DataType::LargeUtf8).unwrap();
     let columns = vec![("uid", plain.column(0).clone()), ("image", plain.column(1).clone()), ("text", large)];
     shards::write(&place.path("data/part-09.parquet"), &shards::batch(columns));
     assert_eq!(shards_read(&place, &["data"]), [3, 0, 1, 2, 7]);
-    assert_eq!(shards::read(&place.path("out.parquet")).column(2).data_type(), &arrow::datatypes::DataType::Utf8);
+    assert_eq!(shards::read(&place.path("out.parquet")).column(2).data_type(), &DataType::Utf8);
+}
+
+/// The same rows, null forbidden in every column and in the parts of the image.
+fn without_nulls(batch: &arrow::array::RecordBatch) -> arrow::array::RecordBatch {
+    let image = batch.column_by_name("image").unwrap().as_struct();
+    let bytes = image.column(0).clone();
+    let parts: StructArray = vec![(Arc::new(Field::new("bytes", DataType::Binary, false)), bytes)].into();
+    let columns = [("image", Arc::new(parts) as ArrayRef), ("text", batch.column_by_name("text").unwrap().clone())];
+    arrow::array::RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, false))).unwrap()
+}
+
+#[test]
+fn shards_may_differ_in_what_may_be_null() {
+    let place = Place::new();
+    let strict = without_nulls(&shards::hf_batch(&shards::good_pairs(20)));
+    let pairs = shards::mixed_pairs(40);
+    let parts: StructArray =
+        vec![(Arc::new(Field::new("bytes", DataType::Binary, true)), shards::bytes_column(&pairs))].into();
+    let loose = shards::batch(vec![("image", Arc::new(parts) as ArrayRef), ("text", shards::text_column(&pairs))]);
+    shards::write(&place.path("strict.parquet"), &strict);
+    shards::write(&place.path("loose.parquet"), &loose);
+    for inputs in ["strict.parquet loose.parquet", "loose.parquet strict.parquet"] {
+        let args = format!("{inputs} out.parquet --overwrite --json --keep 1 --on-error keep");
+        for condition in [&[][..], &["--where", "text IS NULL OR text IS NOT NULL"]] {
+            let report = place.mock_with(&args, condition).exits(0).json();
+            assert_eq!((&report["rows_in"], &report["rows_bad"]), (&60.into(), &6.into()), "{inputs}");
+        }
+        let written = shards::read(&place.path("out.parquet"));
+        assert_eq!(written.num_rows(), 60);
+        assert_eq!(written.schema().field(0).data_type(), loose.schema().field(0).data_type());
+    }
+    place.mock("strict.parquet one.parquet --keep 1").exits(0);
+    let kept = shards::project(&shards::read(&place.path("one.parquet")), &["image", "text"]);
+    assert_eq!(kept.schema().fields(), strict.schema().fields(), "alone, it stays as strict as it was");
+    assert_eq!(kept.columns(), strict.columns());
 }

@@ -88,6 +88,18 @@ fn an_empty_directory_is_filled() {
 }
 
 #[test]
+fn an_output_without_a_name_is_refused_before_any_work() {
+    let place = place(10);
+    std::fs::create_dir(place.path("empty")).unwrap();
+    for output in [".", "empty/..", "/", "out.parquet/"] {
+        let ran = place.mock(&format!("in.parquet {output}"));
+        assert_eq!(ran.code, Some(2), "{output}: {}", ran.stderr);
+    }
+    place.mock_with("in.parquet", &[""]).exits(2).says(&["without a name"]);
+    assert_eq!(place.names(), ["empty", "in.parquet"]);
+}
+
+#[test]
 fn a_missing_parent_directory_is_said_before_any_work() {
     let place = place(10);
     place.mock("in.parquet no/such/out.parquet --model no/such/model").exits(1).says(&["no/such", "make the directory"]);

@@ -180,6 +180,7 @@ fn a_selection_that_makes_no_sense_is_a_usage_error() {
     refused("--keep 0.3 --keep-rows 3", None, &["cannot be used with"]);
     refused("--keep-rows -3", None, &[]);
     refused("--min-score high", None, &["invalid value"]);
+    refused("--min-score nan", None, &["not a number"]);
     refused("", Some("ranc > 3"), &["--where", "ranc", "rank"]);
     refused("", Some("rank + 1"), &["not true or false", "rank + 1"]);
     refused("", Some("rank >"), &["--where", "rank >"]);

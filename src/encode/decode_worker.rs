@@ -1,0 +1,173 @@
+use std::{
+    collections::HashMap,
+    ops::Range,
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
+
+use arrow::array::{Array, StringViewArray};
+use async_channel::{Receiver, Sender};
+
+use super::{
+    assembly::Assembly,
+    pool::{DecodeJob, DecodeWork, EncodeJob, EncodeWork, PairBatch, Shared, stopped},
+};
+use crate::{
+    error::Result,
+    preprocess::{ImageKernel, PathPolicy, RowFault},
+    report::Stage,
+    schema::Status,
+};
+
+/// Makes pixels and tokens, on a thread of its own.
+pub(super) struct DecodeWorker {
+    pub(super) kernel: ImageKernel,
+    pub(super) encode_queue: Sender<EncodeJob>,
+    pub(super) shared: Arc<Shared>,
+}
+
+impl DecodeWorker {
+    /// Works until the queue is closed.
+    pub(super) fn run(mut self, jobs: &Receiver<DecodeJob>) {
+        while let Ok(job) = jobs.recv_blocking() {
+            if job.assembly.is_abandoned() {
+                continue;
+            }
+            let start = Instant::now();
+            let ready = match &job.work {
+                DecodeWork::Captions => self.tokenize(&job),
+                DecodeWork::Images(rows) => Ok(self.decode(&job, rows.clone())),
+            };
+            self.shared.counters.add_busy(Stage::Decode, start.elapsed());
+            match ready {
+                Err(error) => job.assembly.fail(error),
+                Ok(ready) => self.pass_on(&job.assembly, ready),
+            }
+        }
+    }
+
+    /// Sends what is to be encoded; the job is done when all of it is.
+    fn pass_on(&self, assembly: &Arc<Assembly>, ready: Vec<(Vec<Vec<usize>>, EncodeWork)>) {
+        assembly.add_jobs(ready.len());
+        for (targets, work) in ready {
+            let job = EncodeJob { assembly: Arc::clone(assembly), targets, work };
+            if self.encode_queue.send_blocking(job).is_err() {
+                assembly.fail(stopped());
+            }
+        }
+        assembly.finish_job();
+    }
+
+    fn decode(&mut self, job: &DecodeJob, rows: Range<usize>) -> Vec<(Vec<Vec<usize>>, EncodeWork)> {
+        let image_len = self.kernel.output_len();
+        let mut pixels = self.shared.take_buffer(rows.len() * image_len);
+        let mut good = Vec::with_capacity(rows.len());
+        for row in rows {
+            let slot = &mut pixels[good.len() * image_len..][..image_len];
+            match self.decode_row(&job.batch, row, slot) {
+                Ok(size) => {
+                    job.assembly.set_size(row, size);
+                    good.push(vec![row]);
+                }
+                Err((fault, size)) => {
+                    job.assembly.set_size(row, size.unwrap_or((0, 0)));
+                    job.assembly.set_fault(row, fault);
+                }
+            }
+        }
+        if good.is_empty() {
+            self.shared.return_buffer(pixels);
+            return Vec::new();
+        }
+        pixels.truncate(good.len() * image_len);
+        vec![(good, EncodeWork::Images { pixels, image_len })]
+    }
+
+    /// Width and height on success; on failure the fault and, where the header was readable, the size.
+    fn decode_row(
+        &mut self,
+        batch: &PairBatch,
+        row: usize,
+        slot: &mut [f32],
+    ) -> Result<(u32, u32), (RowFault, Option<(u32, u32)>)> {
+        let loaded;
+        let bytes = if batch.images.is_valid(row) {
+            batch.images.value(row)
+        } else {
+            loaded = load_path(batch, row, &self.shared.options.paths).map_err(|fault| (fault, None))?;
+            &loaded
+        };
+        let facts = self.kernel.probe(bytes).map_err(|fault| (fault, None))?;
+        let size = (facts.width, facts.height);
+        if let Some(fault) = caption_fault(&batch.captions, row) {
+            return Err((fault, Some(size)));
+        }
+        let needed = facts.working_bytes();
+        let Some(_permit) = self.shared.gate.acquire(needed) else {
+            let reason = format!(
+                "decoding {}x{} needs {needed} bytes, over the {} that the memory limit leaves for images",
+                facts.width, facts.height, self.shared.options.decode_bytes
+            );
+            return Err((RowFault::new(Status::TooManyPixels, reason), Some(size)));
+        };
+        self.shared.counters.images_decoded.fetch_add(1, Ordering::Relaxed);
+        self.kernel.run(bytes, slot).map_err(|fault| (fault, Some(size)))?;
+        Ok(size)
+    }
+
+    fn tokenize(&self, job: &DecodeJob) -> Result<Vec<(Vec<Vec<usize>>, EncodeWork)>> {
+        let (captions, rows) = distinct_captions(&job.batch.captions);
+        let tokens = &self.shared.preprocessing.tokens;
+        let ids = tokens.encode(&captions)?;
+        let mut order: Vec<usize> = (0..ids.len()).collect();
+        // Captions of one length share a model batch, so that little of it is padding.
+        order.sort_by_key(|&caption| ids[caption].len());
+        let counted = u64::try_from(ids.len()).unwrap_or(u64::MAX);
+        self.shared.counters.captions_encoded.fetch_add(counted, Ordering::Relaxed);
+        let chunks = order.chunks(self.shared.options.batch_rows.max(1));
+        Ok(chunks
+            .map(|chunk| {
+                let members: Vec<&[i64]> = chunk.iter().map(|&caption| ids[caption].as_slice()).collect();
+                let targets = chunk.iter().map(|&caption| rows[caption].clone()).collect();
+                (targets, EncodeWork::Texts(tokens.batch(&members)))
+            })
+            .collect())
+    }
+}
+
+fn load_path(batch: &PairBatch, row: usize, policy: &PathPolicy) -> Result<Vec<u8>, RowFault> {
+    match batch.paths.as_ref().filter(|paths| paths.is_valid(row)) {
+        None => Err(RowFault::new(Status::NullImage, "the image is null")),
+        Some(paths) => {
+            let shard = batch.shards.as_ref().map_or(0, |shards| shards.value(row));
+            policy.read(shard, paths.value(row))
+        }
+    }
+}
+
+fn caption_fault(captions: &StringViewArray, row: usize) -> Option<RowFault> {
+    if captions.is_null(row) {
+        Some(RowFault::new(Status::NullCaption, "the caption is null"))
+    } else if captions.value(row).trim().is_empty() {
+        Some(RowFault::new(Status::EmptyCaption, "the caption is empty"))
+    } else {
+        None
+    }
+}
+
+/// The different captions that can be encoded, and the rows of each.
+fn distinct_captions(captions: &StringViewArray) -> (Vec<&str>, Vec<Vec<usize>>) {
+    let mut position = HashMap::new();
+    let (mut texts, mut rows) = (Vec::new(), Vec::<Vec<usize>>::new());
+    for row in (0..captions.len()).filter(|&row| caption_fault(captions, row).is_none()) {
+        let text = captions.value(row);
+        let index = *position.entry(text).or_insert_with(|| {
+            texts.push(text);
+            rows.push(Vec::new());
+            texts.len() - 1
+        });
+        rows[index].push(row);
+    }
+    (texts, rows)
+}
+
