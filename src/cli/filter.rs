@@ -22,8 +22,8 @@ use crate::{
 
 /// Share of good rows kept when no selection is given.
 const DEFAULT_KEEP: Keep = Keep::Fraction { numerator: 3, denominator: 10 };
-/// Pairs per model call on a CPU, where more brings nothing, and on a GPU.
-const CPU_BATCH: u32 = 16;
+/// Pairs per model call on a CPU, where more only leaves the caches, and on a GPU.
+const CPU_BATCH: u32 = 8;
 const GPU_BATCH: u32 = 128;
 
 pub(super) fn run(args: FilterArgs) -> Result<ExitCode> {

@@ -55,13 +55,19 @@ pub struct WidePlan {
     pub memory_limit: ByteSize,
 }
 
-/// The query as a stream, and its physical plan as text.
+/// The query as a stream that is ready to give rows, and its physical plan as text.
+///
+/// # Errors
+/// When the condition cannot be read, the plan cannot be made, or an encoder cannot be started.
 pub async fn wide_pass(plan: WidePlan) -> Result<(SendableRecordBatchStream, String)> {
     let context = session(plan.memory_limit, plan.table.batch_rows())?;
+    let runtime = Arc::clone(&plan.runtime);
     let logical = logical_plan(&context, plan)?;
     let failed = |error| from_datafusion(error, "plan the scoring pass");
     let physical = context.state().create_physical_plan(&logical).await.map_err(failed)?;
     let text = datafusion::physical_plan::displayable(physical.as_ref()).indent(false).to_string();
+    // A plan that is wrong is refused before weights are loaded once more per encoder.
+    runtime.pool(&context.task_ctx()).await.map_err(|error| from_datafusion(error, "start the encoders"))?;
     let stream =
         datafusion::physical_plan::execute_stream(physical, context.task_ctx()).map_err(failed)?;
     Ok((stream, text))

@@ -97,9 +97,7 @@ pub async fn run(
     let memory = memory_plan(options, factory.as_ref())?;
     let runtime = prepared.runtime(options, Arc::clone(&factory), &memory, &counters);
     let wide = prepared.wide_plan(options, runtime, &memory, &counters);
-    let scoring = Instant::now();
     let mut scored = score_pass::run(options, &prepared, wide, cancel.clone(), explain).await?;
-    let scoring_secs = scoring.elapsed().as_secs_f64();
     let chosen = selecting::select(&scored, &prepared.set, options)?;
     let provenance = Provenance {
         model: factory.card().clone(),
@@ -124,7 +122,7 @@ pub async fn run(
         Stage::Encode => memory.encoders,
     };
     #[expect(clippy::cast_precision_loss, reason = "a rate for a person")]
-    let pairs_per_sec = scored.rows_scored as f64 / scoring_secs.max(1e-9);
+    let pairs_per_sec = scored.rows_scored as f64 / scored.seconds.max(1e-9);
     let rows_in = prepared.set.rows();
     Ok(RunReport {
         rows_in,

@@ -1,6 +1,6 @@
 //! The wide pass: every pair is encoded once; what is needed later goes to a spool of narrow rows.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Instant};
 
 use arrow::{
     array::{Array, AsArray, BooleanArray, RecordBatch},
@@ -35,6 +35,8 @@ pub(super) struct Scored {
     pub(super) bad: BadRows,
     /// Rows that reached the encoders.
     pub(super) rows_scored: u64,
+    /// From the first row asked for to the last; loading the model is not in it.
+    pub(super) seconds: f64,
     pub(super) rejects: Option<RejectsWriter>,
 }
 
@@ -54,6 +56,7 @@ pub(super) async fn run(
     let mut sink = Sink::create(options, prepared)?;
     let (mut stream, physical) = wide_pass(plan).await?;
     explain(&physical);
+    let start = Instant::now();
     loop {
         let next = tokio::select! {
             next = stream.next() => next,
@@ -62,7 +65,9 @@ pub(super) async fn run(
         let Some(batch) = next else { break };
         sink.take(&batch.map_err(|error| from_datafusion(error, "score a batch"))?)?;
     }
-    sink.finish()
+    let mut scored = sink.finish()?;
+    scored.seconds = start.elapsed().as_secs_f64();
+    Ok(scored)
 }
 
 /// Where the batches of the wide pass end.
@@ -213,6 +218,7 @@ impl Sink {
             histogram: self.histogram,
             bad: self.bad,
             rows_scored: self.rows_scored,
+            seconds: 0.0,
             rejects: self.rejects,
         })
     }
