@@ -78,7 +78,7 @@ impl Counters {
 }
 
 /// What is worth telling about a loaded model, in summaries and file metadata.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct ModelCard {
     /// `bundled`, `mock`, a path or `hf:org/name@revision`.
     pub name: String,
@@ -102,7 +102,7 @@ pub struct ModelCard {
 pub type BadRows = BTreeMap<&'static str, u64>;
 
 /// The result of a run. `rows_kept + rows_cut + rows_bad == rows_in`, always.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct RunReport {
     /// Rows of all shards.
     pub rows_in: u64,

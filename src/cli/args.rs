@@ -145,7 +145,7 @@ pub(super) struct ModelArgs {
     /// Pairs per model call
     #[arg(long, value_name = "N", env = "CLIP_FILTER_BATCH_SIZE", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub(super) batch_size: Option<u32>,
-    /// Give each row the same vector whatever rows are beside it, if it costs speed
+    /// Give each row the same vector whatever rows are beside it, even where that costs speed
     #[arg(long, env = "CLIP_FILTER_REPRODUCIBLE")]
     pub(super) reproducible: bool,
     /// The ONNX Runtime library to load, or its directory

@@ -1,6 +1,6 @@
 //! The main job: `clip-filter IN OUT`.
 
-use std::{process::ExitCode, sync::Arc};
+use std::{process::ExitCode, sync::Arc, time::Instant};
 
 use tokio::sync::watch;
 
@@ -15,7 +15,7 @@ use crate::{
     config::{ByteSize, Device},
     encode::EncoderFactory,
     error::{Error, Result},
-    pipeline::{self, RunOptions},
+    pipeline::{self, Prepared, RunContext, RunOptions},
     report::{Counters, RunReport},
     select::Keep,
 };
@@ -27,16 +27,18 @@ const CPU_BATCH: u32 = 8;
 const GPU_BATCH: u32 = 128;
 
 pub(super) fn run(args: FilterArgs) -> Result<ExitCode> {
+    let start = Instant::now();
     let options = options(&args)?;
-    pipeline::check(&options)?;
+    let prepared = pipeline::prepare(&options)?;
     let factory = loading::load(&args.model, args.tells.quiet)?;
     let options = for_device(options, &args, factory.as_ref());
     let counters = Arc::new(Counters::default());
     let progress = Progress::start(&counters, args.tells.quiet);
-    let result = run_async(&options, &factory, &counters, args.tells.verbose);
+    let result = run_async(&options, prepared, &factory, (&counters, args.tells.verbose));
     progress.stop();
     let mut report = result?;
     report.peak_rss_bytes = machine::peak_rss_bytes();
+    report.seconds = start.elapsed().as_secs_f64();
     report.warnings = warnings(&args, factory.as_ref());
     tell(&args, &options, &report)?;
     let too_many = args.bad_rows.max_bad_rows.is_some_and(|most| report.rows_bad > most);
@@ -45,9 +47,9 @@ pub(super) fn run(args: FilterArgs) -> Result<ExitCode> {
 
 fn run_async(
     options: &RunOptions,
+    prepared: Prepared,
     factory: &Arc<dyn EncoderFactory>,
-    counters: &Arc<Counters>,
-    verbose: u8,
+    (counters, verbose): (&Arc<Counters>, u8),
 ) -> Result<RunReport> {
     // Encoders bring their own threads; these only move batches.
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -70,7 +72,13 @@ fn run_async(
                 say(plan.trim_end());
             }
         };
-        let report = pipeline::run(options, Arc::clone(factory), Arc::clone(counters), cancel, &explain).await;
+        let context = RunContext {
+            factory: Arc::clone(factory),
+            counters: Arc::clone(counters),
+            cancel,
+            explain: &explain,
+        };
+        let report = pipeline::run(options, prepared, context).await;
         listener.abort();
         report
     })

@@ -66,7 +66,8 @@ fn model_spec(args: &ModelArgs, surroundings: &Surroundings, tell: &mut dyn FnMu
         return ModelSpec::open(&source, &precision);
     }
     let hub = surroundings::hub_spec(&args.model, &args.precision)?;
-    let fetched = fetch_model(surroundings, &hub, tell)?;
+    let offline = surroundings.offline || surroundings::hub_is_offline();
+    let fetched = fetch_model(&Surroundings { offline, ..surroundings.clone() }, &hub, tell)?;
     let spec = ModelSpec::open(&ModelSource::Directory(fetched.directory), &precision)?;
     Ok(spec.with_name(format!("hf:{}@{}", hub.repo, fetched.revision)))
 }

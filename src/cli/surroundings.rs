@@ -25,7 +25,7 @@ pub(super) fn resolve(offline: bool, onnxruntime: Option<PathBuf>) -> Surroundin
     library_dirs.extend(standard_library_dirs());
     Surroundings {
         cache,
-        offline: offline || flag("HF_HUB_OFFLINE"),
+        offline,
         explicit: onnxruntime.or_else(|| path("ORT_DYLIB_PATH")),
         executable_dir: env::current_exe().ok().and_then(|exe| exe.parent().map(PathBuf::from)),
         python: env::var("CLIP_FILTER_PYTHON").ok(),
@@ -34,6 +34,11 @@ pub(super) fn resolve(offline: bool, onnxruntime: Option<PathBuf>) -> Surroundin
         library_dirs,
         hub_cache,
     }
+}
+
+/// True if the hub's own setting forbids requests to it.
+pub(super) fn hub_is_offline() -> bool {
+    env::var("HF_HUB_OFFLINE").is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false"))
 }
 
 /// The hub model that `name` means, with the hub's own settings.
@@ -53,8 +58,4 @@ fn path(name: &str) -> Option<PathBuf> {
 
 fn home() -> Option<PathBuf> {
     path("HOME").or_else(|| path("USERPROFILE"))
-}
-
-fn flag(name: &str) -> bool {
-    env::var(name).is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false"))
 }

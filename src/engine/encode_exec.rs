@@ -1,17 +1,23 @@
-use std::{fmt, sync::Arc, time::Instant};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Instant,
+};
 
 use arrow::{
-    array::{
-        Array, ArrayRef, AsArray, BinaryViewArray, Float32Array, ListArray, RecordBatch, StringArray,
-        StringViewArray, UInt32Array,
-    },
-    buffer::{NullBuffer, OffsetBuffer},
+    array::{AsArray, RecordBatch},
     compute::cast,
     datatypes::{DataType, Field, Schema, SchemaRef, UInt32Type},
 };
 use datafusion::{
     common::{Result, internal_err, tree_node::TreeNodeRecursion},
-    execution::{SendableRecordBatchStream, TaskContext, memory_pool::MemoryConsumer},
+    execution::{
+        SendableRecordBatchStream, TaskContext,
+        memory_pool::{MemoryConsumer, MemoryReservation},
+    },
     physical_expr::{EquivalenceProperties, PhysicalExpr},
     physical_plan::{
         DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
@@ -21,13 +27,18 @@ use datafusion::{
     },
 };
 use futures::StreamExt;
+use tokio::sync::Notify;
 
-use super::{Added, AddedColumn, EncodeRuntime, into_datafusion, runtime::BATCHES_IN_FLIGHT};
+use super::{
+    AddedColumn, EncodeRuntime,
+    encode_columns::{added_column, batch_bytes, image_parts},
+    into_datafusion,
+    runtime::BATCHES_IN_FLIGHT,
+};
 use crate::{
-    encode::{EncodePool, EncodedBatch, PairBatch},
+    encode::{EncodePool, PairBatch},
     report::Stage,
-    schema::{SHARD, Status},
-    score::cosine,
+    schema::SHARD,
 };
 
 /// Runs both towers over its input's pairs and adds columns; rows and their order stay.
@@ -205,7 +216,6 @@ impl EncodeMetrics {
 
     /// The threads are shared by all executions; what they did is known as totals.
     fn record_stages(&self, runtime: &EncodeRuntime) {
-        use std::sync::atomic::Ordering::Relaxed;
         let counters = runtime.counters();
         let count = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
         self.images_decoded.add(count(counters.images_decoded.load(Relaxed)));
@@ -231,15 +241,15 @@ impl Encoding {
         sender: &tokio::sync::mpsc::Sender<Result<RecordBatch>>,
     ) -> Result<()> {
         let pool = self.runtime.pool(context).await?;
-        let reservation = MemoryConsumer::new("ClipEncodeExec batches").register(context.memory_pool());
+        let charge = BatchCharge::new(context);
         let encoded = input.map(|batch| {
-            let (pool, reservation) = (Arc::clone(&pool), &reservation);
+            let (pool, charge) = (Arc::clone(&pool), &charge);
             async move {
                 let batch = batch?;
                 let bytes = batch_bytes(&batch);
-                reservation.try_grow(bytes)?;
+                charge.take(bytes).await?;
                 let result = self.encode(&pool, batch).await;
-                reservation.shrink(bytes);
+                charge.give_back(bytes);
                 result
             }
         });
@@ -257,7 +267,6 @@ impl Encoding {
     }
 
     async fn encode(&self, pool: &EncodePool, batch: RecordBatch) -> Result<RecordBatch> {
-        use std::sync::atomic::Ordering::Relaxed;
         let pairs = self.pairs(&batch)?;
         let encoded = pool.encode(pairs).await.map_err(into_datafusion)?;
         let bad = encoded.faults.iter().flatten().count();
@@ -281,95 +290,38 @@ impl Encoding {
     }
 }
 
-/// Bytes that a batch keeps alive: what its views point to, not the whole pages behind them.
-fn batch_bytes(batch: &RecordBatch) -> usize {
-    fn column_bytes(array: &dyn Array) -> usize {
-        match array.data_type() {
-            DataType::BinaryView => array.as_binary_view().iter().flatten().map(<[u8]>::len).sum(),
-            DataType::Utf8View => array.as_string_view().iter().flatten().map(str::len).sum(),
-            DataType::Struct(_) => {
-                array.as_struct().columns().iter().map(|column| column_bytes(column.as_ref())).sum()
+/// The share of the memory pool that batches in flight hold.
+struct BatchCharge {
+    reservation: MemoryReservation,
+    holders: AtomicUsize,
+    returned: Notify,
+}
+
+impl BatchCharge {
+    fn new(context: &TaskContext) -> Self {
+        let consumer = MemoryConsumer::new("ClipEncodeExec batches");
+        let reservation = consumer.register(context.memory_pool());
+        Self { reservation, holders: AtomicUsize::new(0), returned: Notify::new() }
+    }
+
+    /// Waits for other batches to give memory back; fails only when there is none to wait for.
+    async fn take(&self, bytes: usize) -> Result<()> {
+        loop {
+            let returned = self.returned.notified();
+            match self.reservation.try_grow(bytes) {
+                Ok(()) => {
+                    self.holders.fetch_add(1, Relaxed);
+                    return Ok(());
+                }
+                Err(error) if self.holders.load(Relaxed) == 0 => return Err(error),
+                Err(_) => returned.await,
             }
-            _ => array.get_slice_memory_size_or_zero(),
         }
     }
-    batch.columns().iter().map(|column| column_bytes(column.as_ref())).sum()
-}
 
-/// `Array` knows the size of a slice only through its data.
-trait SliceSize {
-    fn get_slice_memory_size_or_zero(&self) -> usize;
-}
-
-impl SliceSize for dyn Array + '_ {
-    fn get_slice_memory_size_or_zero(&self) -> usize {
-        self.to_data().get_slice_memory_size().unwrap_or(0)
+    fn give_back(&self, bytes: usize) {
+        self.reservation.shrink(bytes);
+        self.holders.fetch_sub(1, Relaxed);
+        self.returned.notify_waiters();
     }
-}
-
-/// The bytes and, where there is one, the path of an image column; null under a null struct.
-fn image_parts(column: &ArrayRef) -> Result<(BinaryViewArray, Option<StringViewArray>)> {
-    let DataType::Struct(fields) = column.data_type() else {
-        let bytes = cast(column, &DataType::BinaryView)?;
-        return Ok((bytes.as_binary_view().clone(), None));
-    };
-    let parts = column.as_struct();
-    let child = |name: &str, data_type: DataType| -> Result<Option<ArrayRef>> {
-        let Some((position, _)) = fields.find(name) else { return Ok(None) };
-        Ok(Some(cast(parts.column(position), &data_type)?))
-    };
-    let Some(bytes) = child("bytes", DataType::BinaryView)? else {
-        return internal_err!("the image struct has no bytes");
-    };
-    let (views, buffers, nulls) = bytes.as_binary_view().clone().into_parts();
-    let bytes = BinaryViewArray::try_new(views, buffers, NullBuffer::union(nulls.as_ref(), parts.nulls()))?;
-    let paths = match child("path", DataType::Utf8View)? {
-        None => None,
-        Some(paths) => {
-            let (views, buffers, nulls) = paths.as_string_view().clone().into_parts();
-            Some(StringViewArray::try_new(views, buffers, NullBuffer::union(nulls.as_ref(), parts.nulls()))?)
-        }
-    };
-    Ok((bytes, paths))
-}
-
-fn added_column(added: Added, encoded: &EncodedBatch) -> Result<ArrayRef> {
-    let rows = encoded.faults.len();
-    let dim = encoded.dim;
-    let vector = |all: &'_ [f32], row: usize| all[row * dim..(row + 1) * dim].to_vec();
-    Ok(match added {
-        Added::Score => Arc::new(Float32Array::from_iter((0..rows).map(|row| {
-            let good = encoded.faults[row].is_none();
-            good.then(|| {
-                let range = row * dim..(row + 1) * dim;
-                cosine(&encoded.images[range.clone()], &encoded.texts[range])
-            })
-        }))),
-        Added::Status => Arc::new(StringArray::from_iter_values(encoded.faults.iter().map(|fault| {
-            fault.as_ref().map_or(Status::Ok, |fault| fault.status).as_str()
-        }))),
-        Added::Reason => Arc::new(StringArray::from_iter(
-            encoded.faults.iter().map(|fault| fault.as_ref().map(|fault| fault.reason.as_str())),
-        )),
-        Added::Width => Arc::new(known_sizes(encoded, |size| size.0)),
-        Added::Height => Arc::new(known_sizes(encoded, |size| size.1)),
-        Added::ImageEmbedding => embeddings(encoded, |row| vector(&encoded.images, row))?,
-        Added::TextEmbedding => embeddings(encoded, |row| vector(&encoded.texts, row))?,
-    })
-}
-
-fn known_sizes(encoded: &EncodedBatch, side: impl Fn((u32, u32)) -> u32) -> UInt32Array {
-    encoded.sizes.iter().map(|&size| (size != (0, 0)).then(|| side(size))).collect()
-}
-
-fn embeddings(encoded: &EncodedBatch, vector: impl Fn(usize) -> Vec<f32>) -> Result<ArrayRef> {
-    let good: Vec<bool> = encoded.faults.iter().map(Option::is_none).collect();
-    let lengths = good.iter().map(|&good| if good { encoded.dim } else { 0 });
-    let offsets = OffsetBuffer::from_lengths(lengths);
-    let values: Float32Array =
-        (0..good.len()).filter(|&row| good[row]).flat_map(vector).collect::<Vec<f32>>().into();
-    let DataType::List(field) = Added::ImageEmbedding.data_type() else {
-        return internal_err!("an embedding is a list");
-    };
-    Ok(Arc::new(ListArray::try_new(field, offsets, Arc::new(values), Some(NullBuffer::from(good)))?))
 }

@@ -1,10 +1,11 @@
 //! Everything that implements a DataFusion trait.
 //!
-//! `scan` reads shards page by page, `encode_node` and `encode_exec` are the encode operator, `planner`
-//! turns the one into the other, `runtime` is what the operator shares between executions, and `budget`
-//! divides the memory limit. `plan` builds the query of the wide pass.
+//! `scan` reads shards page by page; `encode_node` and `encode_exec` are the encode operator, `encode_columns`
+//! its columns; `planner` turns the node into the operator; `runtime` is what its executions share; `budget`
+//! divides the memory limit; `plan` builds the query of the wide pass.
 
 mod budget;
+mod encode_columns;
 mod encode_exec;
 mod encode_node;
 mod plan;

@@ -72,27 +72,33 @@ pub struct RunOptions {
 /// Tells a run to stop; the other end is held by whoever may want that.
 pub type Cancel = watch::Receiver<bool>;
 
-/// Finds out what can be refused before a model is loaded.
+/// Opens the shards and finds out what can be refused before a model is loaded.
 ///
 /// # Errors
-/// As [`run`], for inputs, columns and the output's place.
-pub fn check(options: &RunOptions) -> Result<()> {
-    Prepared::check(options).map(drop)
+/// When an input cannot be read, its columns cannot be told, or the output may not be put where it should go.
+pub fn prepare(options: &RunOptions) -> Result<Prepared> {
+    Prepared::check(options)
 }
 
-/// Scores, selects and writes; `explain` gets the physical plan of the scoring query.
+/// What a run works with besides its options.
+pub struct RunContext<'a> {
+    /// The model.
+    pub factory: Arc<dyn EncoderFactory>,
+    /// Progress, for whoever looks at it while the run goes on.
+    pub counters: Arc<Counters>,
+    /// Tells the run to stop.
+    pub cancel: Cancel,
+    /// Gets the physical plan of the scoring query.
+    pub explain: &'a (dyn Fn(&str) + Sync),
+}
+
+/// Scores, selects and writes.
 ///
 /// # Errors
 /// When an input, the model, or the output fails. What was at the output before is then still there.
-pub async fn run(
-    options: &RunOptions,
-    factory: Arc<dyn EncoderFactory>,
-    counters: Arc<Counters>,
-    cancel: Cancel,
-    explain: &(dyn Fn(&str) + Sync),
-) -> Result<RunReport> {
+pub async fn run(options: &RunOptions, prepared: Prepared, context: RunContext<'_>) -> Result<RunReport> {
     let start = Instant::now();
-    let prepared = Prepared::check(options)?;
+    let RunContext { factory, counters, cancel, explain } = context;
     counters.rows_total.store(prepared.set.rows(), Ordering::Relaxed);
     let memory = memory_plan(options, factory.as_ref())?;
     let runtime = prepared.runtime(options, Arc::clone(&factory), &memory, &counters);
@@ -115,37 +121,47 @@ pub async fn run(
             rejects.commit()?;
         }
     }
-    let seconds = start.elapsed().as_secs_f64();
     let threads = |stage: Stage| match stage {
         Stage::Read | Stage::Write => 1,
         Stage::Decode => options.threads,
         Stage::Encode => memory.encoders,
     };
+    let limiting_stage = counters.limiting_stage(threads).as_str();
+    Ok(RunReport {
+        limiting_stage,
+        stage_busy_secs: RunReport::busy_by_stage(&counters),
+        seconds: start.elapsed().as_secs_f64(),
+        selection: provenance.selection,
+        model: provenance.model,
+        ..count_rows(&prepared.set, &scored, &chosen, outputs)
+    })
+}
+
+/// The part of the report that counts rows.
+fn count_rows(
+    set: &ShardSet,
+    scored: &score_pass::Scored,
+    chosen: &selecting::Chosen,
+    outputs: Vec<String>,
+) -> RunReport {
     #[expect(clippy::cast_precision_loss, reason = "a rate for a person")]
     let pairs_per_sec = scored.rows_scored as f64 / scored.seconds.max(1e-9);
-    let rows_in = prepared.set.rows();
-    Ok(RunReport {
-        rows_in,
+    RunReport {
+        rows_in: set.rows(),
         rows_kept: chosen.kept,
-        rows_cut: rows_in - chosen.kept - scored.rows_bad(),
+        rows_cut: set.rows() - chosen.kept - scored.rows_bad(),
         rows_bad: scored.rows_bad(),
         rows_written: if outputs.is_empty() { 0 } else { chosen.written.rows() },
         bad: scored.bad.clone(),
         pairs_per_sec,
-        limiting_stage: counters.limiting_stage(threads).as_str(),
-        stage_busy_secs: RunReport::busy_by_stage(&counters),
-        peak_rss_bytes: None,
-        seconds,
-        selection: provenance.selection,
         lowest_kept_score: chosen.lowest_score,
-        model: provenance.model,
         outputs,
-        warnings: Vec::new(),
-    })
+        ..RunReport::default()
+    }
 }
 
-/// What can be known, and refused, before a model is loaded.
-struct Prepared {
+/// Shards, columns and destination of a run that nothing was found wrong with; see [`prepare`].
+pub struct Prepared {
     set: Arc<ShardSet>,
     binding: ColumnBinding,
     destination: Option<Destination>,

@@ -1,0 +1,100 @@
+//! The columns that go into the encode operator and those that it adds.
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{
+        Array, ArrayRef, AsArray, BinaryViewArray, Float32Array, ListArray, RecordBatch, StringArray,
+        StringViewArray, UInt32Array,
+    },
+    buffer::{NullBuffer, OffsetBuffer},
+    compute::cast,
+    datatypes::DataType,
+};
+use datafusion::common::{Result, internal_err};
+
+use super::Added;
+use crate::{encode::EncodedBatch, schema::Status, score::cosine};
+
+/// Bytes that a batch keeps alive: what its views point to, not the whole pages behind them.
+pub(super) fn batch_bytes(batch: &RecordBatch) -> usize {
+    fn column_bytes(array: &dyn Array) -> usize {
+        match array.data_type() {
+            DataType::BinaryView => array.as_binary_view().iter().flatten().map(<[u8]>::len).sum(),
+            DataType::Utf8View => array.as_string_view().iter().flatten().map(str::len).sum(),
+            DataType::Struct(_) => {
+                array.as_struct().columns().iter().map(|column| column_bytes(column.as_ref())).sum()
+            }
+            _ => array.to_data().get_slice_memory_size().unwrap_or(0),
+        }
+    }
+    batch.columns().iter().map(|column| column_bytes(column.as_ref())).sum()
+}
+
+/// The bytes and, where there is one, the path of an image column; null under a null struct.
+pub(super) fn image_parts(column: &ArrayRef) -> Result<(BinaryViewArray, Option<StringViewArray>)> {
+    let DataType::Struct(fields) = column.data_type() else {
+        let bytes = cast(column, &DataType::BinaryView)?;
+        return Ok((bytes.as_binary_view().clone(), None));
+    };
+    let parts = column.as_struct();
+    let child = |name: &str, data_type: DataType| -> Result<Option<ArrayRef>> {
+        let Some((position, _)) = fields.find(name) else { return Ok(None) };
+        Ok(Some(cast(parts.column(position), &data_type)?))
+    };
+    let Some(bytes) = child("bytes", DataType::BinaryView)? else {
+        return internal_err!("the image struct has no bytes");
+    };
+    let (views, buffers, nulls) = bytes.as_binary_view().clone().into_parts();
+    let bytes = BinaryViewArray::try_new(views, buffers, NullBuffer::union(nulls.as_ref(), parts.nulls()))?;
+    let paths = match child("path", DataType::Utf8View)? {
+        None => None,
+        Some(paths) => {
+            let (views, buffers, nulls) = paths.as_string_view().clone().into_parts();
+            Some(StringViewArray::try_new(views, buffers, NullBuffer::union(nulls.as_ref(), parts.nulls()))?)
+        }
+    };
+    Ok((bytes, paths))
+}
+
+/// One added column of a batch.
+pub(super) fn added_column(added: Added, encoded: &EncodedBatch) -> Result<ArrayRef> {
+    let rows = encoded.faults.len();
+    let dim = encoded.dim;
+    let vector = |all: &'_ [f32], row: usize| all[row * dim..(row + 1) * dim].to_vec();
+    Ok(match added {
+        Added::Score => Arc::new(Float32Array::from_iter((0..rows).map(|row| {
+            let good = encoded.faults[row].is_none();
+            good.then(|| {
+                let range = row * dim..(row + 1) * dim;
+                cosine(&encoded.images[range.clone()], &encoded.texts[range])
+            })
+        }))),
+        Added::Status => Arc::new(StringArray::from_iter_values(encoded.faults.iter().map(|fault| {
+            fault.as_ref().map_or(Status::Ok, |fault| fault.status).as_str()
+        }))),
+        Added::Reason => Arc::new(StringArray::from_iter(
+            encoded.faults.iter().map(|fault| fault.as_ref().map(|fault| fault.reason.as_str())),
+        )),
+        Added::Width => Arc::new(known_sizes(encoded, |size| size.0)),
+        Added::Height => Arc::new(known_sizes(encoded, |size| size.1)),
+        Added::ImageEmbedding => embeddings(encoded, |row| vector(&encoded.images, row))?,
+        Added::TextEmbedding => embeddings(encoded, |row| vector(&encoded.texts, row))?,
+    })
+}
+
+fn known_sizes(encoded: &EncodedBatch, side: impl Fn((u32, u32)) -> u32) -> UInt32Array {
+    encoded.sizes.iter().map(|&size| (size != (0, 0)).then(|| side(size))).collect()
+}
+
+fn embeddings(encoded: &EncodedBatch, vector: impl Fn(usize) -> Vec<f32>) -> Result<ArrayRef> {
+    let good: Vec<bool> = encoded.faults.iter().map(Option::is_none).collect();
+    let lengths = good.iter().map(|&good| if good { encoded.dim } else { 0 });
+    let offsets = OffsetBuffer::from_lengths(lengths);
+    let values: Float32Array =
+        (0..good.len()).filter(|&row| good[row]).flat_map(vector).collect::<Vec<f32>>().into();
+    let DataType::List(field) = Added::ImageEmbedding.data_type() else {
+        return internal_err!("an embedding is a list");
+    };
+    Ok(Arc::new(ListArray::try_new(field, offsets, Arc::new(values), Some(NullBuffer::from(good)))?))
+}
