@@ -16,7 +16,9 @@ use arrow::array::AsArray;
 use clap::Parser;
 use clip_filter::{
     config::Device,
-    encode::{Encoder, EncoderFactory, ModelSource, ModelSpec, OnnxFactory, OnnxOptions, TokenBatch},
+    encode::{
+        Encoder, EncoderFactory, ModelSource, ModelSpec, OnnxFactory, OnnxOptions, TokenBatch,
+    },
     error::{Error, Result},
     preprocess::ImageKernel,
     source::{ColumnBinding, ColumnChoice, ReadPlan, ShardReader, ShardSet},
@@ -57,7 +59,10 @@ fn main() -> std::process::ExitCode {
 }
 
 fn run(args: &Args) -> Result<()> {
-    let source = args.model.clone().map_or(ModelSource::Bundled, ModelSource::Directory);
+    let source = args
+        .model
+        .clone()
+        .map_or(ModelSource::Bundled, ModelSource::Directory);
     let Ok(precision) = args.precision.parse();
     let options = OnnxOptions {
         library: args.onnxruntime.clone(),
@@ -65,7 +70,8 @@ fn run(args: &Args) -> Result<()> {
         intra_threads: 1,
         cuda_libraries: Vec::new(),
     };
-    let factory = OnnxFactory::try_new(ModelSpec::open(&source, &precision)?, Device::Cpu, options)?;
+    let factory =
+        OnnxFactory::try_new(ModelSpec::open(&source, &precision)?, Device::Cpu, options)?;
     let (images, captions) = read_pairs(&args.input)?;
     let decode = decode_rate(&factory, &images, args.threads)?;
     let (mut image, mut text) = (0f64, 0f64);
@@ -93,7 +99,12 @@ fn read_pairs(path: &std::path::Path) -> Result<(Vec<Vec<u8>>, Vec<String>)> {
     let set = ShardSet::open(&[path.to_path_buf()])?;
     let binding = ColumnBinding::detect(&set.schema, &ColumnChoice::default())?;
     let columns = (0..set.schema.fields().len()).collect();
-    let plan = ReadPlan { columns, batch_rows: 64, batch_bytes: 32 << 20, ..ReadPlan::default() };
+    let plan = ReadPlan {
+        columns,
+        batch_rows: 64,
+        batch_bytes: 32 << 20,
+        ..ReadPlan::default()
+    };
     let reader = ShardReader::open(&set.shards[0], plan)?;
     let missing = || Error::internal("find a bound column");
     let (mut images, mut captions) = (Vec::new(), Vec::new());
@@ -105,7 +116,10 @@ fn read_pairs(path: &std::path::Path) -> Result<(Vec<Vec<u8>>, Vec<String>)> {
                 Some(parts) => parts.column_by_name("bytes").ok_or_else(missing)?,
                 None => image,
             };
-            let texts = batch.column_by_name(&binding.text).ok_or_else(missing)?.as_string_view();
+            let texts = batch
+                .column_by_name(&binding.text)
+                .ok_or_else(missing)?
+                .as_string_view();
             for (bytes, text) in bytes.as_binary_view().iter().zip(texts) {
                 if let (Some(bytes), Some(text)) = (bytes, text) {
                     images.push(bytes.to_vec());
@@ -119,7 +133,9 @@ fn read_pairs(path: &std::path::Path) -> Result<(Vec<Vec<u8>>, Vec<String>)> {
 
 fn decode_rate(factory: &OnnxFactory, images: &[Vec<u8>], threads: usize) -> Result<f64> {
     let spec = &factory.preprocessing().pixels;
-    let kernels = (0..threads).map(|_| ImageKernel::new(spec.clone(), u64::MAX)).collect();
+    let kernels = (0..threads)
+        .map(|_| ImageKernel::new(spec.clone(), u64::MAX))
+        .collect();
     rate(kernels, |kernel, turn| {
         let mut pixels = vec![0.0; kernel.output_len()];
         for offset in 0..BATCH {
@@ -139,12 +155,21 @@ fn encode_rates(
     let preprocessing = factory.preprocessing();
     let mut kernel = ImageKernel::new(preprocessing.pixels.clone(), u64::MAX);
     let mut pixels = vec![0.0; rows * kernel.output_len()];
-    for (slot, image) in pixels.chunks_mut(kernel.output_len()).zip(images.iter().cycle()) {
+    for (slot, image) in pixels
+        .chunks_mut(kernel.output_len())
+        .zip(images.iter().cycle())
+    {
         let _ = kernel.run(image, slot);
     }
     let batches = text_batches(factory, captions, rows)?;
-    let make = || (0..encoders).map(|_| factory.make(intra_threads)).collect::<Result<Vec<_>>>();
-    let image_rate = rate(make()?, |encoder, _| encoder.encode_images(&pixels, rows).map(|_| rows))?;
+    let make = || {
+        (0..encoders)
+            .map(|_| factory.make(intra_threads))
+            .collect::<Result<Vec<_>>>()
+    };
+    let image_rate = rate(make()?, |encoder, _| {
+        encoder.encode_images(&pixels, rows).map(|_| rows)
+    })?;
     let text_rate = rate(make()?, |encoder: &mut Box<dyn Encoder>, turn| {
         let batch = &batches[turn % batches.len()];
         encoder.encode_texts(batch).map(|_| batch.rows)
@@ -153,7 +178,11 @@ fn encode_rates(
 }
 
 /// Captions sorted by length within portions of 256 rows, as in the scoring pass.
-fn text_batches(factory: &OnnxFactory, captions: &[String], rows: usize) -> Result<Vec<TokenBatch>> {
+fn text_batches(
+    factory: &OnnxFactory,
+    captions: &[String],
+    rows: usize,
+) -> Result<Vec<TokenBatch>> {
     let tokens = &factory.preprocessing().tokens;
     let mut batches = Vec::new();
     for portion in captions.chunks(256) {
@@ -168,7 +197,10 @@ fn text_batches(factory: &OnnxFactory, captions: &[String], rows: usize) -> Resu
 }
 
 /// Items per second of one worker per thread; `work` gets a turn number that no other call has.
-fn rate<W: Send>(workers: Vec<W>, work: impl Fn(&mut W, usize) -> Result<usize> + Sync) -> Result<f64> {
+fn rate<W: Send>(
+    workers: Vec<W>,
+    work: impl Fn(&mut W, usize) -> Result<usize> + Sync,
+) -> Result<f64> {
     let turn = AtomicUsize::new(0);
     let done = AtomicUsize::new(0);
     let start = Instant::now();
@@ -190,7 +222,11 @@ fn rate<W: Send>(workers: Vec<W>, work: impl Fn(&mut W, usize) -> Result<usize> 
             .collect();
         let mut longest = 0f64;
         for thread in threads {
-            longest = longest.max(thread.join().map_err(|_| Error::internal("measure: a thread stopped"))??);
+            longest = longest.max(
+                thread
+                    .join()
+                    .map_err(|_| Error::internal("measure: a thread stopped"))??,
+            );
         }
         #[expect(clippy::cast_precision_loss, reason = "a rate")]
         Ok(done.load(Ordering::Relaxed) as f64 / longest)

@@ -29,7 +29,9 @@ impl FromStr for Device {
             "cpu" if !text.contains(':') => Ok(Device::Cpu),
             "cuda" => Ok(Device::Cuda(ordinal?)),
             "tensorrt" => Ok(Device::TensorRt(ordinal?)),
-            _ => Err(format!("'{text}' is not one of auto, cpu, cuda[:N], tensorrt[:N]")),
+            _ => Err(format!(
+                "'{text}' is not one of auto, cpu, cuda[:N], tensorrt[:N]"
+            )),
         }
     }
 }
@@ -82,7 +84,11 @@ impl FromStr for ByteSize {
             "mb" => 1e6,
             "gb" => 1e9,
             "tb" => 1e12,
-            unit => return Err(format!("'{unit}' is not a unit; use KiB, MiB, GiB, KB, MB, GB")),
+            unit => {
+                return Err(format!(
+                    "'{unit}' is not a unit; use KiB, MiB, GiB, KB, MB, GB"
+                ));
+            }
         };
         #[expect(
             clippy::cast_possible_truncation,
@@ -118,7 +124,10 @@ mod tests {
     #[test]
     fn devices_read_as_they_print() {
         for text in ["auto", "cpu", "cuda:0", "cuda:3", "tensorrt:1"] {
-            assert_eq!(text.parse::<Device>().map(|device| device.to_string()), Ok(text.to_owned()));
+            assert_eq!(
+                text.parse::<Device>().map(|device| device.to_string()),
+                Ok(text.to_owned())
+            );
         }
         assert_eq!("cuda".parse(), Ok(Device::Cuda(0)));
         for text in ["gpu", "cpu:1", "cuda:x", "cuda:-1", ""] {

@@ -173,6 +173,9 @@ mod tests {
             error.report(),
             "failed to read the Parquet footer\n  shard: a.parquet\n  cause: early end\n  try: check that the download finished"
         );
-        assert_eq!(error.to_string(), "read the Parquet footer (shard: a.parquet)");
+        assert_eq!(
+            error.to_string(),
+            "read the Parquet footer (shard: a.parquet)"
+        );
     }
 }

@@ -141,6 +141,9 @@ pub struct RunReport {
 impl RunReport {
     /// Busy seconds by stage name.
     pub fn busy_by_stage(counters: &Counters) -> BTreeMap<&'static str, f64> {
-        Stage::ALL.into_iter().map(|stage| (stage.as_str(), counters.busy(stage).as_secs_f64())).collect()
+        Stage::ALL
+            .into_iter()
+            .map(|stage| (stage.as_str(), counters.busy(stage).as_secs_f64()))
+            .collect()
     }
 }

@@ -79,7 +79,12 @@ pub(super) struct FilterArgs {
 pub(super) struct SelectArgs {
     /// Keep this fraction of the good rows left, best scores first, exactly (rounded half up; equal scores by
     /// row order). 0.3 if no selection is given
-    #[arg(long, value_name = "FRACTION", env = "CLIP_FILTER_KEEP", conflicts_with = "keep_rows")]
+    #[arg(
+        long,
+        value_name = "FRACTION",
+        env = "CLIP_FILTER_KEEP",
+        conflicts_with = "keep_rows"
+    )]
     pub(super) keep: Option<Keep>,
     /// Keep at most this many rows, best scores first
     #[arg(long, value_name = "N", env = "CLIP_FILTER_KEEP_ROWS")]
@@ -114,20 +119,33 @@ pub(super) struct ColumnArgs {
     #[arg(long, value_name = "NAMES", env = "CLIP_FILTER_ADD", value_delimiter = ',', value_parser = addable)]
     pub(super) add: Vec<Added>,
     /// Put this before the name of every added column
-    #[arg(long, value_name = "TEXT", env = "CLIP_FILTER_PREFIX", default_value = "", hide_default_value = true)]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        env = "CLIP_FILTER_PREFIX",
+        default_value = "",
+        hide_default_value = true
+    )]
     pub(super) prefix: String,
 }
 
 /// Any number; "nan" parses as one, but nothing is above it.
 fn score(text: &str) -> Result<f32, String> {
-    text.parse().ok().filter(|score: &f32| !score.is_nan()).ok_or_else(|| "it is not a number".to_owned())
+    text.parse()
+        .ok()
+        .filter(|score: &f32| !score.is_nan())
+        .ok_or_else(|| "it is not a number".to_owned())
 }
 
 fn addable(name: &str) -> Result<Added, String> {
-    ADDABLE.iter().find(|(known, _)| *known == name).map(|(_, added)| *added).ok_or_else(|| {
-        let names: Vec<&str> = ADDABLE.iter().map(|(known, _)| *known).collect();
-        format!("it is not one of {}", names.join(", "))
-    })
+    ADDABLE
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, added)| *added)
+        .ok_or_else(|| {
+            let names: Vec<&str> = ADDABLE.iter().map(|(known, _)| *known).collect();
+            format!("it is not one of {}", names.join(", "))
+        })
 }
 
 #[derive(Debug, ClapArgs)]
@@ -169,7 +187,12 @@ pub(super) struct BadRowArgs {
     #[arg(long, value_name = "FILE", env = "CLIP_FILTER_REJECTS")]
     pub(super) rejects: Option<PathBuf>,
     /// Images that declare more pixels are bad rows
-    #[arg(long, value_name = "N", env = "CLIP_FILTER_MAX_PIXELS", default_value_t = 178_956_970)]
+    #[arg(
+        long,
+        value_name = "N",
+        env = "CLIP_FILTER_MAX_PIXELS",
+        default_value_t = 178_956_970
+    )]
     pub(super) max_pixels: u64,
     /// Read image paths that are absolute or lead out of the shard's directory (URLs are never fetched)
     #[arg(long, env = "CLIP_FILTER_ALLOW_EXTERNAL_PATHS")]

@@ -21,7 +21,10 @@ use crate::{
 };
 
 /// Share of good rows kept when no selection is given.
-const DEFAULT_KEEP: Keep = Keep::Fraction { numerator: 3, denominator: 10 };
+const DEFAULT_KEEP: Keep = Keep::Fraction {
+    numerator: 3,
+    denominator: 10,
+};
 /// Pairs per model call on a CPU, where more only leaves the caches, and on a GPU.
 const CPU_BATCH: u32 = 8;
 const GPU_BATCH: u32 = 128;
@@ -34,15 +37,27 @@ pub(super) fn run(args: FilterArgs) -> Result<ExitCode> {
     let options = for_device(options, &args, factory.as_ref());
     let counters = Arc::new(Counters::default());
     let progress = Progress::start(&counters, args.tells.quiet);
-    let result = run_async(&options, prepared, &factory, (&counters, args.tells.verbose));
+    let result = run_async(
+        &options,
+        prepared,
+        &factory,
+        (&counters, args.tells.verbose),
+    );
     progress.stop();
     let mut report = result?;
     report.peak_rss_bytes = machine::peak_rss_bytes();
     report.seconds = start.elapsed().as_secs_f64();
     report.warnings = warnings(&args, factory.as_ref());
     tell(&args, &options, &report)?;
-    let too_many = args.bad_rows.max_bad_rows.is_some_and(|most| report.rows_bad > most);
-    Ok(if too_many { ExitCode::from(TOO_MANY_BAD_ROWS) } else { ExitCode::SUCCESS })
+    let too_many = args
+        .bad_rows
+        .max_bad_rows
+        .is_some_and(|most| report.rows_bad > most);
+    Ok(if too_many {
+        ExitCode::from(TOO_MANY_BAD_ROWS)
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 fn run_async(
@@ -103,9 +118,15 @@ fn options(args: &FilterArgs) -> Result<RunOptions> {
         add: args.columns.add.clone(),
         prefix: args.columns.prefix.clone(),
         model_batch_rows: args.model.batch_size.unwrap_or(CPU_BATCH) as usize,
-        threads: args.resources.threads.map_or_else(machine::threads, usize::from),
+        threads: args
+            .resources
+            .threads
+            .map_or_else(machine::threads, usize::from),
         max_encoders: usize::MAX,
-        memory_limit: args.resources.memory_limit.unwrap_or_else(|| ByteSize(machine::memory().0 / 4)),
+        memory_limit: args
+            .resources
+            .memory_limit
+            .unwrap_or_else(|| ByteSize(machine::memory().0 / 4)),
         max_pixels: args.bad_rows.max_pixels,
         allow_external_paths: args.bad_rows.allow_external_paths,
         command: std::env::args().collect::<Vec<_>>().join(" "),
@@ -146,7 +167,10 @@ fn keep(args: &SelectArgs) -> Keep {
 }
 
 fn selection_is_default(args: &SelectArgs) -> bool {
-    args.keep.is_none() && args.keep_rows.is_none() && args.min_score.is_none() && args.condition.is_none()
+    args.keep.is_none()
+        && args.keep_rows.is_none()
+        && args.min_score.is_none()
+        && args.condition.is_none()
 }
 
 fn warnings(args: &FilterArgs, factory: &dyn EncoderFactory) -> Vec<String> {
@@ -155,7 +179,9 @@ fn warnings(args: &FilterArgs, factory: &dyn EncoderFactory) -> Vec<String> {
         warnings.push("no selection was given: kept the best 0.3 of the good rows (--keep, --min-score, --where)".to_owned());
     }
     if factory.card().name == "bundled" {
-        warnings.push("scored with the small bundled model, not CLIP: for production pass --model".to_owned());
+        warnings.push(
+            "scored with the small bundled model, not CLIP: for production pass --model".to_owned(),
+        );
     }
     if factory.card().batch_dependent && !args.model.reproducible {
         warnings.push(

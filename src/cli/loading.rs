@@ -40,7 +40,11 @@ pub(super) fn load(args: &ModelArgs, quiet: bool) -> Result<Arc<dyn EncoderFacto
 }
 
 #[cfg(feature = "onnx")]
-fn onnx_factory(spec: ModelSpec, args: &ModelArgs, library: Library) -> Result<Arc<dyn EncoderFactory>> {
+fn onnx_factory(
+    spec: ModelSpec,
+    args: &ModelArgs,
+    library: Library,
+) -> Result<Arc<dyn EncoderFactory>> {
     use crate::encode::{OnnxFactory, OnnxOptions};
     let options = OnnxOptions {
         library: library.path,
@@ -53,10 +57,16 @@ fn onnx_factory(spec: ModelSpec, args: &ModelArgs, library: Library) -> Result<A
 
 #[cfg(not(feature = "onnx"))]
 fn onnx_factory(_: ModelSpec, _: &ModelArgs, _: Library) -> Result<Arc<dyn EncoderFactory>> {
-    Err(crate::error::Error::usage("load a model: this build has no ONNX Runtime (feature `onnx`)"))
+    Err(crate::error::Error::usage(
+        "load a model: this build has no ONNX Runtime (feature `onnx`)",
+    ))
 }
 
-fn model_spec(args: &ModelArgs, surroundings: &Surroundings, tell: &mut dyn FnMut(&str)) -> Result<ModelSpec> {
+fn model_spec(
+    args: &ModelArgs,
+    surroundings: &Surroundings,
+    tell: &mut dyn FnMut(&str),
+) -> Result<ModelSpec> {
     let Ok(precision) = args.precision.parse();
     if !args.model.starts_with("hf:") {
         let source = match args.model.as_str() {
@@ -67,17 +77,29 @@ fn model_spec(args: &ModelArgs, surroundings: &Surroundings, tell: &mut dyn FnMu
     }
     let hub = surroundings::hub_spec(&args.model, &args.precision)?;
     let offline = surroundings.offline || surroundings::hub_is_offline();
-    let fetched = fetch_model(&Surroundings { offline, ..surroundings.clone() }, &hub, tell)?;
+    let fetched = fetch_model(
+        &Surroundings {
+            offline,
+            ..surroundings.clone()
+        },
+        &hub,
+        tell,
+    )?;
     let spec = ModelSpec::open(&ModelSource::Directory(fetched.directory), &precision)?;
     Ok(spec.with_name(format!("hf:{}@{}", hub.repo, fetched.revision)))
 }
 
 /// The library for `device`; gigabytes for a GPU are never fetched unasked.
-fn runtime(device: Device, surroundings: &Surroundings, tell: &mut dyn FnMut(&str)) -> Result<Library> {
+fn runtime(
+    device: Device,
+    surroundings: &Surroundings,
+    tell: &mut dyn FnMut(&str),
+) -> Result<Library> {
     let cuda = || provision::find_onnxruntime(surroundings, Flavor::Cuda);
     match device {
         Device::Cuda(_) | Device::TensorRt(_) => cuda(),
-        Device::Auto => cuda().or_else(|_| provision::find_or_fetch_onnxruntime(surroundings, Flavor::Cpu, tell)),
+        Device::Auto => cuda()
+            .or_else(|_| provision::find_or_fetch_onnxruntime(surroundings, Flavor::Cpu, tell)),
         Device::Cpu => provision::find_or_fetch_onnxruntime(surroundings, Flavor::Cpu, tell),
     }
 }

@@ -10,10 +10,13 @@ const UNKNOWN_MEMORY: u64 = 8 << 30;
 /// Memory that this process may use: the machine's, or the control group's if that is less.
 pub(super) fn memory() -> ByteSize {
     let machine = proc_field("/proc/meminfo", "MemTotal:").unwrap_or(UNKNOWN_MEMORY);
-    let group = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
-        .iter()
-        .filter_map(|path| read_to_string(path).ok()?.trim().parse::<u64>().ok())
-        .min();
+    let group = [
+        "/sys/fs/cgroup/memory.max",
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+    ]
+    .iter()
+    .filter_map(|path| read_to_string(path).ok()?.trim().parse::<u64>().ok())
+    .min();
     ByteSize(group.map_or(machine, |group| group.min(machine)))
 }
 

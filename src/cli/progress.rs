@@ -29,19 +29,28 @@ impl Progress {
     /// A bar on a terminal, plain lines otherwise, nothing if `quiet`.
     pub(super) fn start(counters: &Arc<Counters>, quiet: bool) -> Self {
         if quiet {
-            return Self { stop: None, thread: None };
+            return Self {
+                stop: None,
+                thread: None,
+            };
         }
         let (stop, stopped) = channel::<()>();
         let counters = Arc::clone(counters);
         let thread = std::thread::spawn(move || {
             let terminal = std::io::stderr().is_terminal();
-            let (mut shown, every): (Box<dyn FnMut(&Counters)>, Duration) =
-                if terminal { (Box::new(bar()), DRAW_EVERY) } else { (Box::new(lines()), LINE_EVERY) };
+            let (mut shown, every) = if terminal {
+                (Box::new(bar()) as Box<dyn FnMut(&Counters)>, DRAW_EVERY)
+            } else {
+                (Box::new(lines()) as _, LINE_EVERY)
+            };
             while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(every) {
                 shown(&counters);
             }
         });
-        Self { stop: Some(stop), thread: Some(thread) }
+        Self {
+            stop: Some(stop),
+            thread: Some(thread),
+        }
     }
 
     /// Takes the bar away.
@@ -56,7 +65,8 @@ impl Progress {
 
 fn bar() -> impl FnMut(&Counters) {
     let template = "{bar:30} {pos}/{len} pairs  {per_sec}  ETA {eta}  {msg}";
-    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    let style =
+        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     let bar = ProgressBar::new(0).with_style(style);
     let guard = Cleared(bar);
     move |counters: &Counters| {
@@ -65,7 +75,11 @@ fn bar() -> impl FnMut(&Counters) {
         bar.set_position(counters.rows_done.load(Ordering::Relaxed));
         let written = counters.rows_written.load(Ordering::Relaxed);
         let bad = counters.rows_bad.load(Ordering::Relaxed);
-        bar.set_message(if written > 0 { format!("{bad} bad, writing: {written}") } else { format!("{bad} bad") });
+        bar.set_message(if written > 0 {
+            format!("{bad} bad, writing: {written}")
+        } else {
+            format!("{bad} bad")
+        });
     }
 }
 
@@ -90,7 +104,9 @@ fn lines() -> impl FnMut(&Counters) {
         if written > 0 {
             say(&format!("writing: {written} rows"));
         } else if total > 0 {
-            say(&format!("scored {done} of {total} pairs, {rate:.1} pairs/s, {bad} bad"));
+            say(&format!(
+                "scored {done} of {total} pairs, {rate:.1} pairs/s, {bad} bad"
+            ));
         }
     }
 }

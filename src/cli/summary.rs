@@ -5,36 +5,70 @@ pub(super) fn text(report: &RunReport, options: &RunOptions) -> String {
     let mut lines = vec![String::new()];
     let mut line = |name: &str, value: String| lines.push(format!("  {name:<10} {value}"));
     line("rows in", count(report.rows_in));
-    line("kept", format!("{}{}", count(report.rows_kept), lowest(report)));
+    line(
+        "kept",
+        format!("{}{}", count(report.rows_kept), lowest(report)),
+    );
     line("cut", count(report.rows_cut));
-    line("bad", format!("{}{}", count(report.rows_bad), reasons(report)));
+    line(
+        "bad",
+        format!("{}{}", count(report.rows_bad), reasons(report)),
+    );
     line("selection", report.selection.clone());
     line("model", model(report));
     line(
         "speed",
-        format!("{:.1} pairs/s, limited by {}; {:.1} s in all", report.pairs_per_sec, report.limiting_stage, report.seconds),
+        format!(
+            "{:.1} pairs/s, limited by {}; {:.1} s in all",
+            report.pairs_per_sec, report.limiting_stage, report.seconds
+        ),
     );
     if let Some(bytes) = report.peak_rss_bytes {
-        line("memory", format!("{} at peak, limit {}", ByteSize(bytes), options.memory_limit));
+        line(
+            "memory",
+            format!(
+                "{} at peak, limit {}",
+                ByteSize(bytes),
+                options.memory_limit
+            ),
+        );
     }
     line("output", outputs(report, options));
-    lines.extend(report.warnings.iter().map(|warning| format!("  note: {warning}")));
+    lines.extend(
+        report
+            .warnings
+            .iter()
+            .map(|warning| format!("  note: {warning}")),
+    );
     lines.join("\n")
 }
 
 fn lowest(report: &RunReport) -> String {
-    report.lowest_kept_score.map_or(String::new(), |score| format!("   (clip_score >= {score:.4})"))
+    report.lowest_kept_score.map_or(String::new(), |score| {
+        format!("   (clip_score >= {score:.4})")
+    })
 }
 
 fn reasons(report: &RunReport) -> String {
-    let reasons: Vec<String> = report.bad.iter().map(|(reason, rows)| format!("{rows} {reason}")).collect();
-    if reasons.is_empty() { String::new() } else { format!("   ({})", reasons.join(", ")) }
+    let reasons: Vec<String> = report
+        .bad
+        .iter()
+        .map(|(reason, rows)| format!("{rows} {reason}"))
+        .collect();
+    if reasons.is_empty() {
+        String::new()
+    } else {
+        format!("   ({})", reasons.join(", "))
+    }
 }
 
 fn model(report: &RunReport) -> String {
     let card = &report.model;
     let fingerprint: String = card.fingerprint.chars().take(12).collect();
-    format!("{} ({}, sha256 {fingerprint}) on {}", card.name, card.precision, card.device)
+    format!(
+        "{} ({}, sha256 {fingerprint}) on {}",
+        card.name, card.precision, card.device
+    )
 }
 
 fn outputs(report: &RunReport, options: &RunOptions) -> String {
@@ -65,7 +99,12 @@ mod tests {
 
     #[test]
     fn counts_are_grouped_by_three() {
-        let cases = [(0, "0"), (999, "999"), (1_000, "1,000"), (12_345_678, "12,345,678")];
+        let cases = [
+            (0, "0"),
+            (999, "999"),
+            (1_000, "1,000"),
+            (12_345_678, "12,345,678"),
+        ];
         for (rows, text) in cases {
             assert_eq!(count(rows), text);
         }

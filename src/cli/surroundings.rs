@@ -27,7 +27,9 @@ pub(super) fn resolve(offline: bool, onnxruntime: Option<PathBuf>) -> Surroundin
         cache,
         offline,
         explicit: onnxruntime.or_else(|| path("ORT_DYLIB_PATH")),
-        executable_dir: env::current_exe().ok().and_then(|exe| exe.parent().map(PathBuf::from)),
+        executable_dir: env::current_exe()
+            .ok()
+            .and_then(|exe| exe.parent().map(PathBuf::from)),
         python: env::var("CLIP_FILTER_PYTHON").ok(),
         virtual_env: path("VIRTUAL_ENV"),
         conda_prefix: path("CONDA_PREFIX"),
@@ -43,7 +45,9 @@ pub(super) fn hub_is_offline() -> bool {
 
 /// The hub model that `name` means, with the hub's own settings.
 pub(super) fn hub_spec(name: &str, precision: &str) -> Result<HubSpec> {
-    let spec: HubSpec = name.parse().map_err(|reason: String| Error::usage("read --model").with("reason", reason))?;
+    let spec: HubSpec = name
+        .parse()
+        .map_err(|reason: String| Error::usage("read --model").with("reason", reason))?;
     Ok(HubSpec {
         endpoint: env::var("HF_ENDPOINT").ok(),
         token: env::var("HF_TOKEN").ok(),
@@ -53,7 +57,9 @@ pub(super) fn hub_spec(name: &str, precision: &str) -> Result<HubSpec> {
 }
 
 fn path(name: &str) -> Option<PathBuf> {
-    env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+    env::var_os(name)
+        .filter(|value| !value.is_empty())
+        .map(PathBuf::from)
 }
 
 fn home() -> Option<PathBuf> {

@@ -60,13 +60,25 @@ impl Assembly {
         jobs: usize,
     ) -> (Arc<Self>, oneshot::Receiver<Result<EncodedBatch>>) {
         let (answer, receiver) = oneshot::channel();
-        let parts = Parts { batch: EncodedBatch::with_rows(rows, dim), answer: Some(answer) };
-        (Arc::new(Self { batch: Mutex::new(parts), open_jobs: AtomicUsize::new(jobs) }), receiver)
+        let parts = Parts {
+            batch: EncodedBatch::with_rows(rows, dim),
+            answer: Some(answer),
+        };
+        (
+            Arc::new(Self {
+                batch: Mutex::new(parts),
+                open_jobs: AtomicUsize::new(jobs),
+            }),
+            receiver,
+        )
     }
 
     /// True when nobody waits for the batch any more.
     pub(super) fn is_abandoned(&self) -> bool {
-        self.parts().answer.as_ref().is_none_or(oneshot::Sender::is_canceled)
+        self.parts()
+            .answer
+            .as_ref()
+            .is_none_or(oneshot::Sender::is_canceled)
     }
 
     pub(super) fn set_size(&self, row: usize, size: (u32, u32)) {

@@ -19,6 +19,9 @@ use crate::{
     schema::Status,
 };
 
+/// Width and height of a stored image.
+type Size = (u32, u32);
+
 /// Makes pixels and tokens, on a thread of its own.
 pub(super) struct DecodeWorker {
     pub(super) kernel: ImageKernel,
@@ -38,7 +41,9 @@ impl DecodeWorker {
                 DecodeWork::Captions => self.tokenize(&job),
                 DecodeWork::Images(rows) => Ok(self.decode(&job, rows.clone())),
             };
-            self.shared.counters.add_busy(Stage::Decode, start.elapsed());
+            self.shared
+                .counters
+                .add_busy(Stage::Decode, start.elapsed());
             match ready {
                 Err(error) => job.assembly.fail(error),
                 Ok(ready) => self.pass_on(&job.assembly, ready),
@@ -50,7 +55,11 @@ impl DecodeWorker {
     fn pass_on(&self, assembly: &Arc<Assembly>, ready: Vec<(Vec<Vec<usize>>, EncodeWork)>) {
         assembly.add_jobs(ready.len());
         for (targets, work) in ready {
-            let job = EncodeJob { assembly: Arc::clone(assembly), targets, work };
+            let job = EncodeJob {
+                assembly: Arc::clone(assembly),
+                targets,
+                work,
+            };
             if self.encode_queue.send_blocking(job).is_err() {
                 assembly.fail(stopped());
             }
@@ -58,7 +67,11 @@ impl DecodeWorker {
         assembly.finish_job();
     }
 
-    fn decode(&mut self, job: &DecodeJob, rows: Range<usize>) -> Vec<(Vec<Vec<usize>>, EncodeWork)> {
+    fn decode(
+        &mut self,
+        job: &DecodeJob,
+        rows: Range<usize>,
+    ) -> Vec<(Vec<Vec<usize>>, EncodeWork)> {
         let image_len = self.kernel.output_len();
         let mut pixels = self.shared.take_buffer(rows.len() * image_len);
         let mut good = Vec::with_capacity(rows.len());
@@ -89,12 +102,13 @@ impl DecodeWorker {
         batch: &PairBatch,
         row: usize,
         slot: &mut [f32],
-    ) -> Result<(u32, u32), (RowFault, Option<(u32, u32)>)> {
+    ) -> Result<Size, (RowFault, Option<Size>)> {
         let loaded;
         let bytes = if batch.images.is_valid(row) {
             batch.images.value(row)
         } else {
-            loaded = load_path(batch, row, &self.shared.options.paths).map_err(|fault| (fault, None))?;
+            loaded =
+                load_path(batch, row, &self.shared.options.paths).map_err(|fault| (fault, None))?;
             &loaded
         };
         let facts = self.kernel.probe(bytes).map_err(|fault| (fault, None))?;
@@ -110,8 +124,13 @@ impl DecodeWorker {
             );
             return Err((RowFault::new(Status::TooManyPixels, reason), Some(size)));
         };
-        self.shared.counters.images_decoded.fetch_add(1, Ordering::Relaxed);
-        self.kernel.run(bytes, slot).map_err(|fault| (fault, Some(size)))?;
+        self.shared
+            .counters
+            .images_decoded
+            .fetch_add(1, Ordering::Relaxed);
+        self.kernel
+            .run(bytes, slot)
+            .map_err(|fault| (fault, Some(size)))?;
         Ok(size)
     }
 
@@ -123,11 +142,17 @@ impl DecodeWorker {
         // Captions of one length share a model batch, so that little of it is padding.
         order.sort_by_key(|&caption| ids[caption].len());
         let counted = u64::try_from(ids.len()).unwrap_or(u64::MAX);
-        self.shared.counters.captions_encoded.fetch_add(counted, Ordering::Relaxed);
+        self.shared
+            .counters
+            .captions_encoded
+            .fetch_add(counted, Ordering::Relaxed);
         let chunks = order.chunks(self.shared.options.batch_rows.max(1));
         Ok(chunks
             .map(|chunk| {
-                let members: Vec<&[i64]> = chunk.iter().map(|&caption| ids[caption].as_slice()).collect();
+                let members: Vec<&[i64]> = chunk
+                    .iter()
+                    .map(|&caption| ids[caption].as_slice())
+                    .collect();
                 let targets = chunk.iter().map(|&caption| rows[caption].clone()).collect();
                 (targets, EncodeWork::Texts(tokens.batch(&members)))
             })
@@ -170,4 +195,3 @@ fn distinct_captions(captions: &StringViewArray) -> (Vec<&str>, Vec<Vec<usize>>)
     }
     (texts, rows)
 }
-

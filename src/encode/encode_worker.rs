@@ -17,14 +17,21 @@ use crate::{
 };
 
 /// Runs one encoder until the queue is closed.
-pub(super) fn encode_loop(mut encoder: Box<dyn Encoder>, jobs: &Receiver<EncodeJob>, shared: &Arc<Shared>) {
+pub(super) fn encode_loop(
+    mut encoder: Box<dyn Encoder>,
+    jobs: &Receiver<EncodeJob>,
+    shared: &Arc<Shared>,
+) {
     while let Ok(job) = jobs.recv_blocking() {
         let start = Instant::now();
         if !job.assembly.is_abandoned() {
             encode(encoder.as_mut(), &job);
         }
         shared.counters.add_busy(Stage::Encode, start.elapsed());
-        shared.counters.model_batches.fetch_add(1, Ordering::Relaxed);
+        shared
+            .counters
+            .model_batches
+            .fetch_add(1, Ordering::Relaxed);
         let EncodeJob { assembly, work, .. } = job;
         if let EncodeWork::Images { pixels, .. } = work {
             shared.return_buffer(pixels);
@@ -45,14 +52,20 @@ fn encode(encoder: &mut dyn Encoder, job: &EncodeJob) {
             Err(error) if error.kind() != ErrorKind::Model => job.assembly.fail(error),
             Err(error) => {
                 for &target in &job.targets[row] {
-                    job.assembly.set_fault(target, RowFault::new(Status::NotEncoded, error.to_string()));
+                    job.assembly
+                        .set_fault(target, RowFault::new(Status::NotEncoded, error.to_string()));
                 }
             }
         }),
     }
 }
 
-fn encode_rows(encoder: &mut dyn Encoder, work: &EncodeWork, first: usize, rows: usize) -> Result<Vec<f32>> {
+fn encode_rows(
+    encoder: &mut dyn Encoder,
+    work: &EncodeWork,
+    first: usize,
+    rows: usize,
+) -> Result<Vec<f32>> {
     match work {
         EncodeWork::Images { pixels, image_len } => {
             encoder.encode_images(&pixels[first * image_len..(first + rows) * image_len], rows)
@@ -60,8 +73,16 @@ fn encode_rows(encoder: &mut dyn Encoder, work: &EncodeWork, first: usize, rows:
         EncodeWork::Texts(tokens) if rows == tokens.rows => encoder.encode_texts(tokens),
         EncodeWork::Texts(tokens) => {
             let part = first * tokens.length..(first + rows) * tokens.length;
-            let (ids, mask) = (tokens.ids[part.clone()].to_vec(), tokens.mask[part].to_vec());
-            encoder.encode_texts(&TokenBatch { rows, length: tokens.length, ids, mask })
+            let (ids, mask) = (
+                tokens.ids[part.clone()].to_vec(),
+                tokens.mask[part].to_vec(),
+            );
+            encoder.encode_texts(&TokenBatch {
+                rows,
+                length: tokens.length,
+                ids,
+                mask,
+            })
         }
     }
 }

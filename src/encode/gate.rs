@@ -9,7 +9,11 @@ pub(super) struct ByteGate {
 
 impl ByteGate {
     pub(super) fn new(total: u64) -> Self {
-        Self { total, free: Mutex::new(total), returned: Condvar::new() }
+        Self {
+            total,
+            free: Mutex::new(total),
+            returned: Condvar::new(),
+        }
     }
 
     /// Waits until `bytes` are free; `None` if they never can be.
@@ -19,7 +23,10 @@ impl ByteGate {
         }
         let mut free = lock(&self.free);
         while *free < bytes {
-            free = self.returned.wait(free).unwrap_or_else(PoisonError::into_inner);
+            free = self
+                .returned
+                .wait(free)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         *free -= bytes;
         Some(Permit { gate: self, bytes })

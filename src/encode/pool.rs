@@ -100,11 +100,18 @@ impl EncodePool {
             pixel_buffers: Mutex::new(Vec::new()),
             counters: Arc::clone(counters),
         });
-        let mut pool = Self { queue: Some(decode_sender), threads: Vec::new(), batch_rows: options.batch_rows, dim };
+        let mut pool = Self {
+            queue: Some(decode_sender),
+            threads: Vec::new(),
+            batch_rows: options.batch_rows,
+            dim,
+        };
         for number in 0..options.encoders {
             let encoder = factory.make(options.intra_threads)?;
             let (jobs, shared) = (encode_jobs.clone(), Arc::clone(&shared));
-            pool.spawn(format!("encode-{number}"), move || encode_loop(encoder, &jobs, &shared))?;
+            pool.spawn(format!("encode-{number}"), move || {
+                encode_loop(encoder, &jobs, &shared)
+            })?;
         }
         for number in 0..options.decode_threads {
             let worker = DecodeWorker {
@@ -141,9 +148,14 @@ impl EncodePool {
         // One more job for the captions.
         let (assembly, done) = Assembly::start(rows, self.dim, chunks.len() + 1);
         let batch = Arc::new(batch);
-        let work = std::iter::once(DecodeWork::Captions).chain(chunks.into_iter().map(DecodeWork::Images));
+        let work =
+            std::iter::once(DecodeWork::Captions).chain(chunks.into_iter().map(DecodeWork::Images));
         for work in work {
-            let job = DecodeJob { batch: Arc::clone(&batch), assembly: Arc::clone(&assembly), work };
+            let job = DecodeJob {
+                batch: Arc::clone(&batch),
+                assembly: Arc::clone(&assembly),
+                work,
+            };
             queue.send(job).await.map_err(|_| stopped())?;
         }
         drop(assembly);
@@ -168,7 +180,10 @@ pub(super) fn stopped() -> Error {
 
 /// `rows` cut into model batches of equal size, the last one shorter.
 fn chunks(rows: usize, batch_rows: usize) -> Vec<Range<usize>> {
-    (0..rows).step_by(batch_rows.max(1)).map(|start| start..(start + batch_rows.max(1)).min(rows)).collect()
+    (0..rows)
+        .step_by(batch_rows.max(1))
+        .map(|start| start..(start + batch_rows.max(1)).min(rows))
+        .collect()
 }
 
 /// Rows for a decode thread.

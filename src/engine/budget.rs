@@ -65,7 +65,7 @@ impl MemoryPlan {
         };
         let encoders = (1..=needs.max_encoders.clamp(1, threads))
             .rev()
-            .find(|&encoders| threads % encoders == 0 && cost(encoders) <= limit / 2)
+            .find(|&encoders| threads.is_multiple_of(encoders) && cost(encoders) <= limit / 2)
             .unwrap_or(1);
         let fixed = PROCESS_BYTES + cost(encoders);
         let rest = limit.saturating_sub(fixed);
@@ -73,7 +73,10 @@ impl MemoryPlan {
             return Err(Error::resources("fit the model into the memory limit")
                 .with("limit", needs.limit)
                 .with("model and buffers", ByteSize(cost(encoders)))
-                .hint(format!("--memory-limit {}", ByteSize(fixed + (128 << 20)).to_string().replace(' ', ""))));
+                .hint(format!(
+                    "--memory-limit {}",
+                    ByteSize(fixed + (128 << 20)).to_string().replace(' ', "")
+                )));
         }
         Ok(Self {
             encoders,
@@ -114,8 +117,13 @@ mod tests {
     fn parts_never_exceed_the_limit() {
         for limit in [512u64 << 20, 1 << 30, 6 << 30, 64 << 30] {
             for threads in [1, 2, 3, 16, 96] {
-                let Ok(plan) = MemoryPlan::divide(&needs(limit, threads, 150 << 20)) else { continue };
-                let sum = PROCESS_BYTES + plan.encoder_bytes + plan.decode_bytes + plan.batch_bytes * BATCHES_ALIVE;
+                let Ok(plan) = MemoryPlan::divide(&needs(limit, threads, 150 << 20)) else {
+                    continue;
+                };
+                let sum = PROCESS_BYTES
+                    + plan.encoder_bytes
+                    + plan.decode_bytes
+                    + plan.batch_bytes * BATCHES_ALIVE;
                 assert!(sum <= limit, "limit {limit}, threads {threads}: {plan:?}");
             }
         }
@@ -127,6 +135,9 @@ mod tests {
         let report = error.report();
         let hint = report.rsplit("--memory-limit ").next().unwrap();
         let limit: ByteSize = hint.parse().unwrap();
-        assert!(MemoryPlan::divide(&needs(limit.0, 2, 600 << 20)).is_ok(), "{report}");
+        assert!(
+            MemoryPlan::divide(&needs(limit.0, 2, 600 << 20)).is_ok(),
+            "{report}"
+        );
     }
 }

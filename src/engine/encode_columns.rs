@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use arrow::{
     array::{
-        Array, ArrayRef, AsArray, BinaryViewArray, Float32Array, ListArray, RecordBatch, StringArray,
-        StringViewArray, UInt32Array,
+        Array, ArrayRef, AsArray, BinaryViewArray, Float32Array, ListArray, RecordBatch,
+        StringArray, StringViewArray, UInt32Array,
     },
     buffer::{NullBuffer, OffsetBuffer},
     compute::cast,
@@ -20,15 +20,27 @@ use crate::{encode::EncodedBatch, schema::Status, score::cosine};
 pub(super) fn batch_bytes(batch: &RecordBatch) -> usize {
     fn column_bytes(array: &dyn Array) -> usize {
         match array.data_type() {
-            DataType::BinaryView => array.as_binary_view().iter().flatten().map(<[u8]>::len).sum(),
+            DataType::BinaryView => array
+                .as_binary_view()
+                .iter()
+                .flatten()
+                .map(<[u8]>::len)
+                .sum(),
             DataType::Utf8View => array.as_string_view().iter().flatten().map(str::len).sum(),
-            DataType::Struct(_) => {
-                array.as_struct().columns().iter().map(|column| column_bytes(column.as_ref())).sum()
-            }
+            DataType::Struct(_) => array
+                .as_struct()
+                .columns()
+                .iter()
+                .map(|column| column_bytes(column.as_ref()))
+                .sum(),
             _ => array.to_data().get_slice_memory_size().unwrap_or(0),
         }
     }
-    batch.columns().iter().map(|column| column_bytes(column.as_ref())).sum()
+    batch
+        .columns()
+        .iter()
+        .map(|column| column_bytes(column.as_ref()))
+        .sum()
 }
 
 /// The bytes and, where there is one, the path of an image column; null under a null struct.
@@ -39,19 +51,29 @@ pub(super) fn image_parts(column: &ArrayRef) -> Result<(BinaryViewArray, Option<
     };
     let parts = column.as_struct();
     let child = |name: &str, data_type: DataType| -> Result<Option<ArrayRef>> {
-        let Some((position, _)) = fields.find(name) else { return Ok(None) };
+        let Some((position, _)) = fields.find(name) else {
+            return Ok(None);
+        };
         Ok(Some(cast(parts.column(position), &data_type)?))
     };
     let Some(bytes) = child("bytes", DataType::BinaryView)? else {
         return internal_err!("the image struct has no bytes");
     };
     let (views, buffers, nulls) = bytes.as_binary_view().clone().into_parts();
-    let bytes = BinaryViewArray::try_new(views, buffers, NullBuffer::union(nulls.as_ref(), parts.nulls()))?;
+    let bytes = BinaryViewArray::try_new(
+        views,
+        buffers,
+        NullBuffer::union(nulls.as_ref(), parts.nulls()),
+    )?;
     let paths = match child("path", DataType::Utf8View)? {
         None => None,
         Some(paths) => {
             let (views, buffers, nulls) = paths.as_string_view().clone().into_parts();
-            Some(StringViewArray::try_new(views, buffers, NullBuffer::union(nulls.as_ref(), parts.nulls()))?)
+            Some(StringViewArray::try_new(
+                views,
+                buffers,
+                NullBuffer::union(nulls.as_ref(), parts.nulls()),
+            )?)
         }
     };
     Ok((bytes, paths))
@@ -70,11 +92,19 @@ pub(super) fn added_column(added: Added, encoded: &EncodedBatch) -> Result<Array
                 cosine(&encoded.images[range.clone()], &encoded.texts[range])
             })
         }))),
-        Added::Status => Arc::new(StringArray::from_iter_values(encoded.faults.iter().map(|fault| {
-            fault.as_ref().map_or(Status::Ok, |fault| fault.status).as_str()
-        }))),
+        Added::Status => Arc::new(StringArray::from_iter_values(encoded.faults.iter().map(
+            |fault| {
+                fault
+                    .as_ref()
+                    .map_or(Status::Ok, |fault| fault.status)
+                    .as_str()
+            },
+        ))),
         Added::Reason => Arc::new(StringArray::from_iter(
-            encoded.faults.iter().map(|fault| fault.as_ref().map(|fault| fault.reason.as_str())),
+            encoded
+                .faults
+                .iter()
+                .map(|fault| fault.as_ref().map(|fault| fault.reason.as_str())),
         )),
         Added::Width => Arc::new(known_sizes(encoded, |size| size.0)),
         Added::Height => Arc::new(known_sizes(encoded, |size| size.1)),
@@ -84,17 +114,29 @@ pub(super) fn added_column(added: Added, encoded: &EncodedBatch) -> Result<Array
 }
 
 fn known_sizes(encoded: &EncodedBatch, side: impl Fn((u32, u32)) -> u32) -> UInt32Array {
-    encoded.sizes.iter().map(|&size| (size != (0, 0)).then(|| side(size))).collect()
+    encoded
+        .sizes
+        .iter()
+        .map(|&size| (size != (0, 0)).then(|| side(size)))
+        .collect()
 }
 
 fn embeddings(encoded: &EncodedBatch, vector: impl Fn(usize) -> Vec<f32>) -> Result<ArrayRef> {
     let good: Vec<bool> = encoded.faults.iter().map(Option::is_none).collect();
     let lengths = good.iter().map(|&good| if good { encoded.dim } else { 0 });
     let offsets = OffsetBuffer::from_lengths(lengths);
-    let values: Float32Array =
-        (0..good.len()).filter(|&row| good[row]).flat_map(vector).collect::<Vec<f32>>().into();
+    let values: Float32Array = (0..good.len())
+        .filter(|&row| good[row])
+        .flat_map(vector)
+        .collect::<Vec<f32>>()
+        .into();
     let DataType::List(field) = Added::ImageEmbedding.data_type() else {
         return internal_err!("an embedding is a list");
     };
-    Ok(Arc::new(ListArray::try_new(field, offsets, Arc::new(values), Some(NullBuffer::from(good)))?))
+    Ok(Arc::new(ListArray::try_new(
+        field,
+        offsets,
+        Arc::new(values),
+        Some(NullBuffer::from(good)),
+    )?))
 }

@@ -79,7 +79,9 @@ impl ClipEncodeExec {
         };
         let mut fields: Vec<_> = schema.fields().iter().cloned().collect();
         fields.extend(
-            added.iter().map(|column| Arc::new(Field::new(&column.name, column.added.data_type(), true))),
+            added
+                .iter()
+                .map(|column| Arc::new(Field::new(&column.name, column.added.data_type(), true))),
         );
         let schema = Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()));
         let properties = PlanProperties::new(
@@ -102,7 +104,11 @@ impl ClipEncodeExec {
 impl DisplayAs for ClipEncodeExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
         let card = self.runtime.factory().card();
-        let added: Vec<&str> = self.added.iter().map(|column| column.name.as_str()).collect();
+        let added: Vec<&str> = self
+            .added
+            .iter()
+            .map(|column| column.name.as_str())
+            .collect();
         write!(
             f,
             "ClipEncodeExec: model={}, device={}, batch={}, added=[{}]",
@@ -152,8 +158,16 @@ impl ExecutionPlan for ClipEncodeExec {
             return internal_err!("ClipEncodeExec takes one input");
         };
         let schema = self.input.schema();
-        let names = (schema.field(self.columns.image).name().as_str(), schema.field(self.columns.text).name().as_str());
-        Ok(Arc::new(Self::try_new(input, names, self.added.clone(), Arc::clone(&self.runtime))?))
+        let names = (
+            schema.field(self.columns.image).name().as_str(),
+            schema.field(self.columns.text).name().as_str(),
+        );
+        Ok(Arc::new(Self::try_new(
+            input,
+            names,
+            self.added.clone(),
+            Arc::clone(&self.runtime),
+        )?))
     }
 
     fn with_new_children(
@@ -161,10 +175,17 @@ impl ExecutionPlan for ClipEncodeExec {
         children: Vec<Arc<dyn ExecutionPlan>>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         use datafusion::physical_plan::ChildrenPropertiesMode;
-        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+        self.replace_children(
+            children,
+            ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute),
+        )
     }
 
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
         let input = self.input.execute(partition, Arc::clone(&context))?;
         // One batch waits for the consumer while the next is encoded.
         let mut builder = RecordBatchReceiverStreamBuilder::new(self.schema(), 1);
@@ -218,8 +239,10 @@ impl EncodeMetrics {
     fn record_stages(&self, runtime: &EncodeRuntime) {
         let counters = runtime.counters();
         let count = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
-        self.images_decoded.add(count(counters.images_decoded.load(Relaxed)));
-        self.model_batches.add(count(counters.model_batches.load(Relaxed)));
+        self.images_decoded
+            .add(count(counters.images_decoded.load(Relaxed)));
+        self.model_batches
+            .add(count(counters.model_batches.load(Relaxed)));
         self.decode_time.add_duration(counters.busy(Stage::Decode));
         self.encode_time.add_duration(counters.busy(Stage::Encode));
     }
@@ -273,7 +296,9 @@ impl Encoding {
         self.metrics.output_rows.add(batch.num_rows());
         self.metrics.rows_bad.add(bad);
         let counters = self.runtime.counters();
-        counters.rows_done.fetch_add(batch.num_rows() as u64, Relaxed);
+        counters
+            .rows_done
+            .fetch_add(batch.num_rows() as u64, Relaxed);
         counters.rows_bad.fetch_add(bad as u64, Relaxed);
         let mut columns = batch.columns().to_vec();
         for column in &self.added {
@@ -285,8 +310,16 @@ impl Encoding {
     fn pairs(&self, batch: &RecordBatch) -> Result<PairBatch> {
         let (images, paths) = image_parts(batch.column(self.columns.image))?;
         let captions = cast(batch.column(self.columns.text), &DataType::Utf8View)?;
-        let shards = self.columns.shard.map(|shard| batch.column(shard).as_primitive::<UInt32Type>().clone());
-        Ok(PairBatch { images, paths, captions: captions.as_string_view().clone(), shards })
+        let shards = self
+            .columns
+            .shard
+            .map(|shard| batch.column(shard).as_primitive::<UInt32Type>().clone());
+        Ok(PairBatch {
+            images,
+            paths,
+            captions: captions.as_string_view().clone(),
+            shards,
+        })
     }
 }
 
@@ -301,7 +334,11 @@ impl BatchCharge {
     fn new(context: &TaskContext) -> Self {
         let consumer = MemoryConsumer::new("ClipEncodeExec batches");
         let reservation = consumer.register(context.memory_pool());
-        Self { reservation, holders: AtomicUsize::new(0), returned: Notify::new() }
+        Self {
+            reservation,
+            holders: AtomicUsize::new(0),
+            returned: Notify::new(),
+        }
     }
 
     /// Waits for other batches to give memory back; fails only when there is none to wait for.

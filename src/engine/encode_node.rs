@@ -93,13 +93,26 @@ impl ClipEncodeNode {
         added: Vec<AddedColumn>,
         runtime: Arc<EncodeRuntime>,
     ) -> Result<Self> {
-        let mut fields: Vec<_> =
-            input.schema().iter().map(|(qualifier, field)| (qualifier.cloned(), Arc::clone(field))).collect();
+        let mut fields: Vec<_> = input
+            .schema()
+            .iter()
+            .map(|(qualifier, field)| (qualifier.cloned(), Arc::clone(field)))
+            .collect();
         for column in &added {
-            fields.push((None, Arc::new(Field::new(&column.name, column.added.data_type(), true))));
+            fields.push((
+                None,
+                Arc::new(Field::new(&column.name, column.added.data_type(), true)),
+            ));
         }
         let schema = DFSchema::new_with_metadata(fields, input.schema().metadata().clone())?;
-        Ok(Self { input, image, text, added, runtime, schema: Arc::new(schema) })
+        Ok(Self {
+            input,
+            image,
+            text,
+            added,
+            runtime,
+            schema: Arc::new(schema),
+        })
     }
 
     fn identity(&self) -> (&LogicalPlan, &Column, &Column, &[AddedColumn], usize) {
@@ -122,32 +135,66 @@ impl UserDefinedLogicalNodeCore for ClipEncodeNode {
     }
 
     fn expressions(&self) -> Vec<Expr> {
-        vec![Expr::Column(self.image.clone()), Expr::Column(self.text.clone())]
+        vec![
+            Expr::Column(self.image.clone()),
+            Expr::Column(self.text.clone()),
+        ]
     }
 
     /// Only the added columns: conditions on the others reach the scan, before the model.
     fn prevent_predicate_push_down_columns(&self) -> HashSet<String> {
-        self.added.iter().map(|column| column.name.clone()).collect()
+        self.added
+            .iter()
+            .map(|column| column.name.clone())
+            .collect()
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let added: Vec<&str> = self.added.iter().map(|column| column.name.as_str()).collect();
-        write!(f, "ClipEncode: image={}, text={}, added=[{}]", self.image, self.text, added.join(", "))
+        let added: Vec<&str> = self
+            .added
+            .iter()
+            .map(|column| column.name.as_str())
+            .collect();
+        write!(
+            f,
+            "ClipEncode: image={}, text={}, added=[{}]",
+            self.image,
+            self.text,
+            added.join(", ")
+        )
     }
 
-    fn with_exprs_and_inputs(&self, exprs: Vec<Expr>, mut inputs: Vec<LogicalPlan>) -> Result<Self> {
-        let (Some(input), [Expr::Column(image), Expr::Column(text)]) = (inputs.pop(), exprs.as_slice()) else {
+    fn with_exprs_and_inputs(
+        &self,
+        exprs: Vec<Expr>,
+        mut inputs: Vec<LogicalPlan>,
+    ) -> Result<Self> {
+        let (Some(input), [Expr::Column(image), Expr::Column(text)]) =
+            (inputs.pop(), exprs.as_slice())
+        else {
             return internal_err!("ClipEncode takes one input and two columns");
         };
-        Self::try_new(input, (image.clone(), text.clone()), self.added.clone(), Arc::clone(&self.runtime))
+        Self::try_new(
+            input,
+            (image.clone(), text.clone()),
+            self.added.clone(),
+            Arc::clone(&self.runtime),
+        )
     }
 
     /// The input columns that are asked for, and always image, caption and shard.
     fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
         let input = self.input.schema();
-        let mut needed: Vec<usize> =
-            output_columns.iter().copied().filter(|&column| column < input.fields().len()).collect();
-        for name in [self.image.name.as_str(), self.text.name.as_str(), schema::SHARD] {
+        let mut needed: Vec<usize> = output_columns
+            .iter()
+            .copied()
+            .filter(|&column| column < input.fields().len())
+            .collect();
+        for name in [
+            self.image.name.as_str(),
+            self.text.name.as_str(),
+            schema::SHARD,
+        ] {
             needed.extend(input.fields().iter().position(|field| field.name() == name));
         }
         needed.sort_unstable();

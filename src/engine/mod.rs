@@ -35,7 +35,9 @@ pub(crate) fn from_datafusion(error: datafusion::error::DataFusionError, doing: 
             Ok(ours) => *ours,
             Err(other) => Error::internal(doing).source(other),
         },
-        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => from_datafusion(*inner, doing),
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => {
+            from_datafusion(*inner, doing)
+        }
         DataFusionError::Shared(shared) => match find_ours(shared.as_ref()) {
             Some((kind, report)) => Error::new(kind, report),
             None => Error::internal(doing).source(DataFusionError::Shared(shared)),
@@ -47,7 +49,9 @@ pub(crate) fn from_datafusion(error: datafusion::error::DataFusionError, doing: 
         | DataFusionError::Plan(_)
         | DataFusionError::SQL(..)
         | DataFusionError::NotImplemented(_) => Error::usage(doing).source(error),
-        DataFusionError::ArrowError(..) | DataFusionError::Execution(_) => Error::input(doing).source(error),
+        DataFusionError::ArrowError(..) | DataFusionError::Execution(_) => {
+            Error::input(doing).source(error)
+        }
         other => Error::internal(doing).source(other),
     }
 }

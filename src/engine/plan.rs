@@ -21,7 +21,9 @@ use datafusion::{
         runtime_env::RuntimeEnvBuilder,
         session_state::SessionStateBuilder,
     },
-    logical_expr::{Expr, Extension, LogicalPlan, LogicalPlanBuilder, col, lit, utils::split_conjunction_owned},
+    logical_expr::{
+        Expr, Extension, LogicalPlan, LogicalPlanBuilder, col, lit, utils::split_conjunction_owned,
+    },
     prelude::{SessionConfig, SessionContext},
 };
 
@@ -64,10 +66,19 @@ pub async fn wide_pass(plan: WidePlan) -> Result<(SendableRecordBatchStream, Str
     let runtime = Arc::clone(&plan.runtime);
     let logical = logical_plan(&context, plan)?;
     let failed = |error| from_datafusion(error, "plan the scoring pass");
-    let physical = context.state().create_physical_plan(&logical).await.map_err(failed)?;
-    let text = datafusion::physical_plan::displayable(physical.as_ref()).indent(false).to_string();
+    let physical = context
+        .state()
+        .create_physical_plan(&logical)
+        .await
+        .map_err(failed)?;
+    let text = datafusion::physical_plan::displayable(physical.as_ref())
+        .indent(false)
+        .to_string();
     // A plan that is wrong is refused before weights are loaded once more per encoder.
-    runtime.pool(&context.task_ctx()).await.map_err(|error| from_datafusion(error, "start the encoders"))?;
+    runtime
+        .pool(&context.task_ctx())
+        .await
+        .map_err(|error| from_datafusion(error, "start the encoders"))?;
     let stream =
         datafusion::physical_plan::execute_stream(physical, context.task_ctx()).map_err(failed)?;
     Ok((stream, text))
@@ -75,32 +86,57 @@ pub async fn wide_pass(plan: WidePlan) -> Result<(SendableRecordBatchStream, Str
 
 fn session(memory_limit: ByteSize, batch_rows: usize) -> Result<SessionContext> {
     // One partition keeps rows in order; the encode operator brings its own threads.
-    let mut config = SessionConfig::new().with_target_partitions(1).with_batch_size(batch_rows);
+    let mut config = SessionConfig::new()
+        .with_target_partitions(1)
+        .with_batch_size(batch_rows);
     // Column names such as TEXT and SAMPLE_ID are written as they are.
     config.options_mut().sql_parser.enable_ident_normalization = false;
     let bytes = usize::try_from(memory_limit.0).unwrap_or(usize::MAX);
-    let pool = TrackConsumersPool::new(GreedyMemoryPool::new(bytes), NonZeroUsize::MIN.saturating_add(4));
+    let pool = TrackConsumersPool::new(
+        GreedyMemoryPool::new(bytes),
+        NonZeroUsize::MIN.saturating_add(4),
+    );
     let runtime = RuntimeEnvBuilder::new()
         .with_memory_pool(Arc::new(pool))
         .build_arc()
         .map_err(|error| from_datafusion(error, "make the memory pool"))?;
-    let builder =
-        SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features();
-    Ok(SessionContext::new_with_state(planner::with_clip_planner(builder).build()))
+    let builder = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(runtime)
+        .with_default_features();
+    Ok(SessionContext::new_with_state(
+        planner::with_clip_planner(builder).build(),
+    ))
 }
 
 fn logical_plan(context: &SessionContext, plan: WidePlan) -> Result<LogicalPlan> {
     let failed = |error| from_datafusion(error, "plan the scoring pass");
     let source = provider_as_source(Arc::new(plan.table));
-    let scan = LogicalPlanBuilder::scan("pairs", source, None).map_err(failed)?.build().map_err(failed)?;
+    let scan = LogicalPlanBuilder::scan("pairs", source, None)
+        .map_err(failed)?
+        .build()
+        .map_err(failed)?;
     let node = |input: LogicalPlan| {
-        let columns = (Column::from_name(&plan.binding.image), Column::from_name(&plan.binding.text));
-        ClipEncodeNode::try_new(input, columns, plan.added.clone(), Arc::clone(&plan.runtime)).map_err(failed)
+        let columns = (
+            Column::from_name(&plan.binding.image),
+            Column::from_name(&plan.binding.text),
+        );
+        ClipEncodeNode::try_new(
+            input,
+            columns,
+            plan.added.clone(),
+            Arc::clone(&plan.runtime),
+        )
+        .map_err(failed)
     };
     // Names of added columns must be known to read the condition.
     let described = extension(node(scan.clone())?);
-    let input_names: HashSet<String> =
-        scan.schema().fields().iter().map(|field| field.name().clone()).collect();
+    let input_names: HashSet<String> = scan
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| field.name().clone())
+        .collect();
     let (early, late) = match &plan.condition {
         None => (None, None),
         Some(text) => split_condition(context, text, described.schema(), &input_names)?,
@@ -111,14 +147,28 @@ fn logical_plan(context: &SessionContext, plan: WidePlan) -> Result<LogicalPlan>
     }
     let encoded = extension(node(builder.build().map_err(failed)?)?);
     let mut columns = vec![col(SHARD), col(ROW)];
-    columns.extend(plan.carried.iter().map(|name| Expr::Column(Column::from_name(name))));
-    columns.extend(plan.added.iter().map(|column| Expr::Column(Column::from_name(&column.name))));
+    columns.extend(
+        plan.carried
+            .iter()
+            .map(|name| Expr::Column(Column::from_name(name))),
+    );
+    columns.extend(
+        plan.added
+            .iter()
+            .map(|column| Expr::Column(Column::from_name(&column.name))),
+    );
     columns.push(late.unwrap_or_else(|| lit(true)).alias(PASSES));
-    LogicalPlanBuilder::from(encoded).project(columns).map_err(failed)?.build().map_err(failed)
+    LogicalPlanBuilder::from(encoded)
+        .project(columns)
+        .map_err(failed)?
+        .build()
+        .map_err(failed)
 }
 
 fn extension(node: ClipEncodeNode) -> LogicalPlan {
-    LogicalPlan::Extension(Extension { node: Arc::new(node) })
+    LogicalPlan::Extension(Extension {
+        node: Arc::new(node),
+    })
 }
 
 type Parts = (Option<Expr>, Option<Expr>);
@@ -130,24 +180,32 @@ fn split_condition(
     schema: &DFSchemaRef,
     input_names: &HashSet<String>,
 ) -> Result<Parts> {
-    let failed = |error| {
-        from_datafusion(error, "read the --where condition").with("condition", text)
-    };
+    let failed =
+        |error| from_datafusion(error, "read the --where condition").with("condition", text);
     // Without the table's name, which nobody typed.
     let schema: &DFSchema = &schema.as_ref().clone().strip_qualifiers();
-    let expr = context.state().create_logical_expr(text, schema).map_err(failed)?;
+    let expr = context
+        .state()
+        .create_logical_expr(text, schema)
+        .map_err(failed)?;
     check_row_by_row(&expr, text)?;
     use datafusion::logical_expr::ExprSchemable;
     let data_type = expr.get_type(schema).map_err(failed)?;
     if !matches!(data_type, arrow::datatypes::DataType::Boolean) {
-        return Err(Error::usage("use the --where condition: it is not true or false")
-            .with("condition", text)
-            .with("its type", data_type)
-            .hint("compare it with something, as in clip_score > 0.25"));
+        return Err(
+            Error::usage("use the --where condition: it is not true or false")
+                .with("condition", text)
+                .with("its type", data_type)
+                .hint("compare it with something, as in clip_score > 0.25"),
+        );
     }
-    let (early, late): (Vec<Expr>, Vec<Expr>) = split_conjunction_owned(expr).into_iter().partition(|part| {
-        part.column_refs().iter().all(|column| input_names.contains(&column.name)) && !part.is_volatile()
-    });
+    let (early, late): (Vec<Expr>, Vec<Expr>) =
+        split_conjunction_owned(expr).into_iter().partition(|part| {
+            part.column_refs()
+                .iter()
+                .all(|column| input_names.contains(&column.name))
+                && !part.is_volatile()
+        });
     let all = |parts: Vec<Expr>| parts.into_iter().reduce(Expr::and);
     Ok((all(early), all(late)))
 }
@@ -168,8 +226,12 @@ fn check_row_by_row(expr: &Expr, text: &str) -> Result<()> {
     };
     match expr.exists(|part| Ok(several(part))) {
         Ok(false) => Ok(()),
-        _ => Err(Error::usage("use the --where condition: it needs more than one row to decide")
-            .with("condition", text)
-            .hint("no subquery, aggregate or window function; --keep and --keep-rows rank rows")),
+        _ => Err(
+            Error::usage("use the --where condition: it needs more than one row to decide")
+                .with("condition", text)
+                .hint(
+                    "no subquery, aggregate or window function; --keep and --keep-rows rank rows",
+                ),
+        ),
     }
 }

@@ -4,11 +4,10 @@ use async_trait::async_trait;
 use datafusion::{
     catalog::Session,
     common::Result,
-    execution::{
-        context::QueryPlanner,
-        session_state::SessionStateBuilder,
+    execution::{context::QueryPlanner, session_state::SessionStateBuilder},
+    logical_expr::{
+        LogicalPlan, UserDefinedLogicalNode, physical_planning_context::PhysicalPlanningContext,
     },
-    logical_expr::{LogicalPlan, UserDefinedLogicalNode, physical_planning_context::PhysicalPlanningContext},
     physical_plan::ExecutionPlan,
     physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner},
 };
@@ -26,7 +25,8 @@ impl QueryPlanner for ClipQueryPlanner {
         plan: &LogicalPlan,
         session: &dyn Session,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(ClipEncodePlanner)]);
+        let planner =
+            DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(ClipEncodePlanner)]);
         planner.create_physical_plan(plan, session).await
     }
 }

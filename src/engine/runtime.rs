@@ -56,7 +56,13 @@ impl EncodeRuntime {
         memory: MemoryPlan,
         counters: Arc<Counters>,
     ) -> Self {
-        Self { factory, options, memory, counters, started: OnceCell::new() }
+        Self {
+            factory,
+            options,
+            memory,
+            counters,
+            started: OnceCell::new(),
+        }
     }
 
     /// The model, for plans and metadata.
@@ -93,18 +99,24 @@ impl EncodeRuntime {
             paths: self.options.paths.clone(),
         };
         let (factory, counters) = (Arc::clone(&self.factory), Arc::clone(&self.counters));
-        let started =
-            tokio::task::spawn_blocking(move || EncodePool::start(factory.as_ref(), &options, &counters));
+        let started = tokio::task::spawn_blocking(move || {
+            EncodePool::start(factory.as_ref(), &options, &counters)
+        });
         let pool = started
             .await
             .map_err(|error| into_datafusion(Error::internal("start the encoders").source(error)))?
             .map_err(into_datafusion)?;
-        Ok(Started { pool: Arc::new(pool), _reservation: reservation })
+        Ok(Started {
+            pool: Arc::new(pool),
+            _reservation: reservation,
+        })
     }
 }
 
 impl fmt::Debug for EncodeRuntime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EncodeRuntime").field("model", &self.factory.card().name).finish_non_exhaustive()
+        f.debug_struct("EncodeRuntime")
+            .field("model", &self.factory.card().name)
+            .finish_non_exhaustive()
     }
 }

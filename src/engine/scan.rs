@@ -20,7 +20,8 @@ use datafusion::{
     logical_expr::{Expr, TableProviderFilterPushDown},
     physical_expr::{EquivalenceProperties, PhysicalExpr},
     physical_plan::{
-        DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, ReplaceChildrenOptions,
+        DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
+        ReplaceChildrenOptions,
         execution_plan::{Boundedness, EmissionType},
         metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet},
         stream::RecordBatchReceiverStreamBuilder,
@@ -58,7 +59,14 @@ impl ShardTable {
         fields.push(Arc::new(Field::new(SHARD, DataType::UInt32, false)));
         fields.push(Arc::new(Field::new(ROW, DataType::Int64, false)));
         let schema = Arc::new(Schema::new(fields));
-        Self { set, image: image.to_owned(), schema, batch_rows, batch_bytes, counters }
+        Self {
+            set,
+            image: image.to_owned(),
+            schema,
+            batch_rows,
+            batch_bytes,
+            counters,
+        }
     }
 
     /// Most rows of a batch.
@@ -85,9 +93,13 @@ impl ShardTable {
         let schema = Arc::new(self.schema.project(&columns)?);
         // The table's qualifier is not known here.
         let unqualified = unqualify(filter)?;
-        let expr = state.create_physical_expr(unqualified, &DFSchema::try_from(Arc::clone(&schema))?)?;
+        let expr =
+            state.create_physical_expr(unqualified, &DFSchema::try_from(Arc::clone(&schema))?)?;
         let evaluate = move |batch: &RecordBatch| evaluate_condition(&expr, &schema, batch);
-        Ok(RowPredicate { columns, evaluate: Arc::new(evaluate) })
+        Ok(RowPredicate {
+            columns,
+            evaluate: Arc::new(evaluate),
+        })
     }
 }
 
@@ -95,9 +107,9 @@ fn unqualify(filter: &Expr) -> Result<Expr> {
     use datafusion::common::tree_node::{Transformed, TreeNode};
     let transformed = filter.clone().transform(|expr| {
         Ok(match expr {
-            Expr::Column(column) => {
-                Transformed::yes(Expr::Column(datafusion::common::Column::new_unqualified(column.name)))
-            }
+            Expr::Column(column) => Transformed::yes(Expr::Column(
+                datafusion::common::Column::new_unqualified(column.name),
+            )),
             other => Transformed::no(other),
         })
     })?;
@@ -109,15 +121,23 @@ fn evaluate_condition(
     schema: &SchemaRef,
     batch: &RecordBatch,
 ) -> Result<BooleanArray, ArrowError> {
-    let columns = batch.columns().iter().zip(schema.fields()).map(|(column, field)| conform(column, field.data_type()));
+    let columns = batch
+        .columns()
+        .iter()
+        .zip(schema.fields())
+        .map(|(column, field)| conform(column, field.data_type()));
     let batch = RecordBatch::try_new(Arc::clone(schema), columns.collect::<Result<_, _>>()?)?;
-    let value = expr.evaluate(&batch).and_then(|value| value.into_array(batch.num_rows()));
+    let value = expr
+        .evaluate(&batch)
+        .and_then(|value| value.into_array(batch.num_rows()));
     // An error of our own, so that the reader does not blame the shard.
     let failed = |error| {
         let error = Error::input("evaluate the --where condition").source(error);
         ArrowError::ExternalError(Box::new(error))
     };
-    Ok(as_boolean_array(&value.map_err(failed)?).map_err(failed)?.clone())
+    Ok(as_boolean_array(&value.map_err(failed)?)
+        .map_err(failed)?
+        .clone())
 }
 
 #[async_trait]
@@ -130,7 +150,10 @@ impl TableProvider for ShardTable {
         TableType::Base
     }
 
-    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> Result<Vec<TableProviderFilterPushDown>> {
         let support = |filter: &&Expr| match self.can_evaluate(filter) {
             true => TableProviderFilterPushDown::Exact,
             false => TableProviderFilterPushDown::Unsupported,
@@ -148,12 +171,19 @@ impl TableProvider for ShardTable {
         let all = (0..self.schema.fields().len()).collect();
         let projection = projection.unwrap_or(&all);
         let file_columns = self.set.schema.fields().len();
-        let mut columns: Vec<usize> = projection.iter().copied().filter(|&column| column < file_columns).collect();
+        let mut columns: Vec<usize> = projection
+            .iter()
+            .copied()
+            .filter(|&column| column < file_columns)
+            .collect();
         columns.sort_unstable();
         let plan = ReadPlan {
             columns,
             row_numbers: true,
-            predicates: filters.iter().map(|filter| self.predicate(state, filter)).collect::<Result<_>>()?,
+            predicates: filters
+                .iter()
+                .map(|filter| self.predicate(state, filter))
+                .collect::<Result<_>>()?,
             batch_rows: self.batch_rows,
             batch_bytes: self.batch_bytes,
         };
@@ -192,8 +222,18 @@ pub struct ShardScanExec {
 
 impl DisplayAs for ShardScanExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
-        let columns: Vec<&str> = self.schema.fields().iter().map(|field| field.name().as_str()).collect();
-        write!(f, "ShardScanExec: shards={}, columns=[{}]", self.set.shards.len(), columns.join(", "))?;
+        let columns: Vec<&str> = self
+            .schema
+            .fields()
+            .iter()
+            .map(|field| field.name().as_str())
+            .collect();
+        write!(
+            f,
+            "ShardScanExec: shards={}, columns=[{}]",
+            self.set.shards.len(),
+            columns.join(", ")
+        )?;
         if !self.filters.is_empty() {
             write!(f, ", filter={}", self.filters)?;
         }
@@ -229,7 +269,10 @@ impl ExecutionPlan for ShardScanExec {
         Ok(self)
     }
 
-    fn with_new_children(self: Arc<Self>, _: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+    fn with_new_children(
+        self: Arc<Self>,
+        _: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         Ok(self)
     }
 
@@ -301,10 +344,18 @@ impl Scan {
                 let shard = ScalarValue::UInt32(u32::try_from(shard).ok());
                 return shard.to_array_of_size(batch.num_rows());
             }
-            Ok(conform(batch.column(batch.schema_ref().index_of(field.name())?), field.data_type())?)
+            Ok(conform(
+                batch.column(batch.schema_ref().index_of(field.name())?),
+                field.data_type(),
+            )?)
         });
         let columns = columns.collect::<Result<Vec<_>>>()?;
-        let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        Ok(RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?)
+        let options =
+            arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        Ok(RecordBatch::try_new_with_options(
+            Arc::clone(&self.schema),
+            columns,
+            &options,
+        )?)
     }
 }

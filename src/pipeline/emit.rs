@@ -39,8 +39,19 @@ pub(super) struct Emit {
 
 impl Emit {
     /// Writes the selected rows in row order and commits; reading and writing overlap.
-    pub(super) fn run(self, rows: &SpoolRows, selection: &Selection, cancel: &Cancel) -> Result<Vec<PathBuf>> {
-        let Self { set, policy, staged, memory, counters } = self;
+    pub(super) fn run(
+        self,
+        rows: &SpoolRows,
+        selection: &Selection,
+        cancel: &Cancel,
+    ) -> Result<Vec<PathBuf>> {
+        let Self {
+            set,
+            policy,
+            staged,
+            memory,
+            counters,
+        } = self;
         let schema = written_schema(&policy);
         let mut added = AddedRows::open(rows, selection, &policy)?;
         let mut writer = DatasetWriter::create(staged, policy, Arc::clone(&schema))?;
@@ -54,10 +65,17 @@ impl Emit {
             // One batch waits while the next is read.
             let (sender, batches) = sync_channel(1);
             let reader = scope.spawn(|| read_selected(&set, &plan, selection, sender));
-            let written = write_all(&batches, &mut writer, &mut added, (&schema, &counters, cancel));
+            let written = write_all(
+                &batches,
+                &mut writer,
+                &mut added,
+                (&schema, &counters, cancel),
+            );
             // Without a receiver the reader stops at its next batch.
             drop(batches);
-            let read = reader.join().map_err(|_| Error::internal("read the selected rows"))?;
+            let read = reader
+                .join()
+                .map_err(|_| Error::internal("read the selected rows"))?;
             written.and(read)
         })?;
         writer.commit()
@@ -68,7 +86,14 @@ impl Emit {
 fn written_schema(policy: &WriterPolicy) -> SchemaRef {
     let viewed = view_schema(&policy.input);
     let added = policy.added.iter().cloned().map(Arc::new);
-    Arc::new(Schema::new(viewed.fields().iter().cloned().chain(added).collect::<Vec<_>>()))
+    Arc::new(Schema::new(
+        viewed
+            .fields()
+            .iter()
+            .cloned()
+            .chain(added)
+            .collect::<Vec<_>>(),
+    ))
 }
 
 fn read_selected(
@@ -91,7 +116,9 @@ fn read_selected(
                 Some(reader) => reader,
                 none => none.insert(ShardReader::open(shard, plan.clone())?),
             };
-            let ranges = runs.into_iter().map(|(start, length)| start..start + length);
+            let ranges = runs
+                .into_iter()
+                .map(|(start, length)| start..start + length);
             let selected = RowSelection::from_consecutive_ranges(ranges, rows);
             for batch in reader.row_group(group, Some(selected))? {
                 if sender.send(batch).is_err() {
@@ -116,13 +143,21 @@ fn write_all(
         let batch = batch?;
         let start = Instant::now();
         let failed = |error| Error::internal("join scores to the selected rows").source(error);
-        let read = batch.columns().iter().zip(schema.fields()).map(|(column, field)| conform(column, field.data_type()));
-        let mut columns = read.collect::<std::result::Result<Vec<_>, _>>().map_err(failed)?;
+        let read = batch
+            .columns()
+            .iter()
+            .zip(schema.fields())
+            .map(|(column, field)| conform(column, field.data_type()));
+        let mut columns = read
+            .collect::<std::result::Result<Vec<_>, _>>()
+            .map_err(failed)?;
         columns.extend(added.next(batch.num_rows())?);
         let whole = RecordBatch::try_new(Arc::clone(schema), columns).map_err(failed)?;
         writer.write(&whole)?;
         counters.add_busy(Stage::Write, start.elapsed());
-        counters.rows_written.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
+        counters
+            .rows_written
+            .fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
     }
     Ok(())
 }
@@ -142,15 +177,30 @@ impl<'a> AddedRows<'a> {
             .iter()
             .enumerate()
             // The score comes first and is spooled under one name.
-            .map(|(position, field)| if position == 0 { SCORE.to_owned() } else { field.name().clone() })
+            .map(|(position, field)| {
+                if position == 0 {
+                    SCORE.to_owned()
+                } else {
+                    field.name().clone()
+                }
+            })
             .collect();
-        let batches = rows.read(&[])?.map(move |batch| only_selected(&batch?, selection));
-        Ok(Self { batches: Box::new(batches), rest: RecordBatch::new_empty(Arc::new(Schema::empty())), columns })
+        let batches = rows
+            .read(&[])?
+            .map(move |batch| only_selected(&batch?, selection));
+        Ok(Self {
+            batches: Box::new(batches),
+            rest: RecordBatch::new_empty(Arc::new(Schema::empty())),
+            columns,
+        })
     }
 
     fn next(&mut self, rows: usize) -> Result<Vec<ArrayRef>> {
         while self.rest.num_rows() < rows {
-            let more = self.batches.next().ok_or_else(|| Error::internal("find the scores of selected rows"))??;
+            let more = self
+                .batches
+                .next()
+                .ok_or_else(|| Error::internal("find the scores of selected rows"))??;
             self.rest = if self.rest.num_rows() == 0 {
                 more
             } else {
@@ -161,7 +211,10 @@ impl<'a> AddedRows<'a> {
         let taken = self.rest.slice(0, rows);
         self.rest = self.rest.slice(rows, self.rest.num_rows() - rows);
         let column = |name: &String| {
-            taken.column_by_name(name).cloned().ok_or_else(|| Error::internal(format!("find the spooled column {name}")))
+            taken
+                .column_by_name(name)
+                .cloned()
+                .ok_or_else(|| Error::internal(format!("find the spooled column {name}")))
         };
         self.columns.iter().map(column).collect()
     }
@@ -169,8 +222,14 @@ impl<'a> AddedRows<'a> {
 
 fn only_selected(batch: &RecordBatch, selection: &Selection) -> Result<RecordBatch> {
     let failed = || Error::internal("find row references in the spool");
-    let shards = batch.column_by_name(SHARD).ok_or_else(failed)?.as_primitive::<UInt32Type>();
-    let rows = batch.column_by_name(ROW).ok_or_else(failed)?.as_primitive::<Int64Type>();
+    let shards = batch
+        .column_by_name(SHARD)
+        .ok_or_else(failed)?
+        .as_primitive::<UInt32Type>();
+    let rows = batch
+        .column_by_name(ROW)
+        .ok_or_else(failed)?
+        .as_primitive::<Int64Type>();
     let mask: BooleanArray = shards
         .values()
         .iter()
@@ -179,5 +238,6 @@ fn only_selected(batch: &RecordBatch, selection: &Selection) -> Result<RecordBat
             Some(usize::try_from(row).is_ok_and(|row| selection.contains(shard as usize, row)))
         })
         .collect();
-    filter_record_batch(batch, &mask).map_err(|error| Error::internal("pick scores of selected rows").source(error))
+    filter_record_batch(batch, &mask)
+        .map_err(|error| Error::internal("pick scores of selected rows").source(error))
 }

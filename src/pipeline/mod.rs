@@ -16,7 +16,10 @@ use tokio::sync::watch;
 use crate::{
     config::{ByteSize, OnError},
     encode::EncoderFactory,
-    engine::{Added, AddedColumn, EncodeOptions, EncodeRuntime, MemoryNeeds, MemoryPlan, ShardTable, WidePlan},
+    engine::{
+        Added, AddedColumn, EncodeOptions, EncodeRuntime, MemoryNeeds, MemoryPlan, ShardTable,
+        WidePlan,
+    },
     error::{Error, ErrorKind, Result},
     preprocess::PathPolicy,
     report::{Counters, RunReport, Stage},
@@ -96,10 +99,21 @@ pub struct RunContext<'a> {
 ///
 /// # Errors
 /// When an input, the model, or the output fails. What was at the output before is then still there.
-pub async fn run(options: &RunOptions, prepared: Prepared, context: RunContext<'_>) -> Result<RunReport> {
+pub async fn run(
+    options: &RunOptions,
+    prepared: Prepared,
+    context: RunContext<'_>,
+) -> Result<RunReport> {
     let start = Instant::now();
-    let RunContext { factory, counters, cancel, explain } = context;
-    counters.rows_total.store(prepared.set.rows(), Ordering::Relaxed);
+    let RunContext {
+        factory,
+        counters,
+        cancel,
+        explain,
+    } = context;
+    counters
+        .rows_total
+        .store(prepared.set.rows(), Ordering::Relaxed);
     let memory = memory_plan(options, factory.as_ref())?;
     let runtime = prepared.runtime(options, Arc::clone(&factory), &memory, &counters);
     let wide = prepared.wide_plan(options, runtime, &memory, &counters);
@@ -114,9 +128,19 @@ pub async fn run(options: &RunOptions, prepared: Prepared, context: RunContext<'
     if let Some(staged) = prepared.stage(options)? {
         let policy = prepared.writer_policy(options, &provenance, &memory);
         let set = Arc::clone(&prepared.set);
-        let emit = emit::Emit { set, policy, staged, memory: memory.clone(), counters: Arc::clone(&counters) };
-        let written = tokio::task::block_in_place(|| emit.run(&scored.rows, &chosen.written, &cancel))?;
-        outputs = written.iter().map(|path| path.display().to_string()).collect();
+        let emit = emit::Emit {
+            set,
+            policy,
+            staged,
+            memory: memory.clone(),
+            counters: Arc::clone(&counters),
+        };
+        let written =
+            tokio::task::block_in_place(|| emit.run(&scored.rows, &chosen.written, &cancel))?;
+        outputs = written
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
         if let Some(rejects) = scored.rejects.take() {
             rejects.commit()?;
         }
@@ -151,7 +175,11 @@ fn count_rows(
         rows_kept: chosen.kept,
         rows_cut: set.rows() - chosen.kept - scored.rows_bad(),
         rows_bad: scored.rows_bad(),
-        rows_written: if outputs.is_empty() { 0 } else { chosen.written.rows() },
+        rows_written: if outputs.is_empty() {
+            0
+        } else {
+            chosen.written.rows()
+        },
         bad: scored.bad.clone(),
         pairs_per_sec,
         lowest_kept_score: chosen.lowest_score,
@@ -181,7 +209,12 @@ impl Prepared {
             check_rejects(rejects, options, &set)?;
         }
         let added = added_columns(options, &set)?;
-        Ok(Self { set: Arc::new(set), binding, destination, added })
+        Ok(Self {
+            set: Arc::new(set),
+            binding,
+            destination,
+            added,
+        })
     }
 
     fn runtime(
@@ -196,12 +229,22 @@ impl Prepared {
             model_batch_rows: options.model_batch_rows,
             max_pixels: options.max_pixels,
             paths: PathPolicy {
-                directories: self.set.shards.iter().map(|shard| shard.directory().to_path_buf()).collect(),
+                directories: self
+                    .set
+                    .shards
+                    .iter()
+                    .map(|shard| shard.directory().to_path_buf())
+                    .collect(),
                 allow_external: options.allow_external_paths,
                 max_bytes: memory.decode_bytes,
             },
         };
-        Arc::new(EncodeRuntime::new(factory, encode, memory.clone(), Arc::clone(counters)))
+        Arc::new(EncodeRuntime::new(
+            factory,
+            encode,
+            memory.clone(),
+            Arc::clone(counters),
+        ))
     }
 
     fn wide_plan(
@@ -213,7 +256,12 @@ impl Prepared {
     ) -> WidePlan {
         let batch = (memory.batch_rows, memory.batch_bytes);
         WidePlan {
-            table: ShardTable::new(Arc::clone(&self.set), &self.binding.image, batch, Arc::clone(counters)),
+            table: ShardTable::new(
+                Arc::clone(&self.set),
+                &self.binding.image,
+                batch,
+                Arc::clone(counters),
+            ),
             binding: self.binding.clone(),
             carried: self.binding.key.iter().cloned().collect(),
             added: self.added.clone(),
@@ -230,11 +278,17 @@ impl Prepared {
         }
     }
 
-    fn writer_policy(&self, options: &RunOptions, provenance: &Provenance, memory: &MemoryPlan) -> WriterPolicy {
+    fn writer_policy(
+        &self,
+        options: &RunOptions,
+        provenance: &Provenance,
+        memory: &MemoryPlan,
+    ) -> WriterPolicy {
         let added: Vec<Field> = self
             .written(options)
             .map(|column| {
-                Field::new(&column.name, column.added.data_type(), true).with_metadata(provenance.of_column())
+                Field::new(&column.name, column.added.data_type(), true)
+                    .with_metadata(provenance.of_column())
             })
             .collect();
         let added_schema = arrow::datatypes::Schema::new(added.clone());
@@ -250,14 +304,20 @@ impl Prepared {
 
     /// The added columns that the output gets, in their order there.
     fn written(&self, options: &RunOptions) -> impl Iterator<Item = &AddedColumn> {
-        let wanted: Vec<Added> = std::iter::once(Added::Score).chain(options.add.iter().copied()).collect();
-        self.added.iter().filter(move |column| wanted.contains(&column.added))
+        let wanted: Vec<Added> = std::iter::once(Added::Score)
+            .chain(options.add.iter().copied())
+            .collect();
+        self.added
+            .iter()
+            .filter(move |column| wanted.contains(&column.added))
     }
 
     /// The name of an added column within the wide pass.
     fn name_of(&self, added: Added) -> Result<&str> {
         let found = self.added.iter().find(|column| column.added == added);
-        found.map(|column| column.name.as_str()).ok_or_else(|| Error::internal("name an added column"))
+        found
+            .map(|column| column.name.as_str())
+            .ok_or_else(|| Error::internal("name an added column"))
     }
 }
 
@@ -266,9 +326,11 @@ fn check_rejects(rejects: &Path, options: &RunOptions, set: &ShardSet) -> Result
     let place = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
     let within = |output: &PathBuf| place(rejects).starts_with(place(output));
     if options.output.as_ref().is_some_and(within) || rejects.is_dir() {
-        return Err(Error::usage("write the rejects file: it is the output, within it, or a directory")
-            .with("rejects", rejects.display())
-            .hint("give the rejects file a name of its own"));
+        return Err(Error::usage(
+            "write the rejects file: it is the output, within it, or a directory",
+        )
+        .with("rejects", rejects.display())
+        .hint("give the rejects file a name of its own"));
     }
     Destination::File(rejects.to_path_buf()).check(options.overwrite, &set.paths())
 }
@@ -277,12 +339,21 @@ fn check_rejects(rejects: &Path, options: &RunOptions, set: &ShardSet) -> Result
 fn added_columns(options: &RunOptions, set: &ShardSet) -> Result<Vec<AddedColumn>> {
     let written = |added: Added| added == Added::Score || options.add.contains(&added);
     let mut columns = Vec::new();
-    for added in [Added::Score, Added::Status, Added::Reason, Added::Width, Added::Height] {
+    for added in [
+        Added::Score,
+        Added::Status,
+        Added::Reason,
+        Added::Width,
+        Added::Height,
+    ] {
         columns.push(added);
     }
-    columns.extend(options.add.iter().filter(|added| {
-        matches!(added, Added::ImageEmbedding | Added::TextEmbedding)
-    }));
+    columns.extend(
+        options
+            .add
+            .iter()
+            .filter(|added| matches!(added, Added::ImageEmbedding | Added::TextEmbedding)),
+    );
     columns.sort_unstable();
     columns.dedup();
     columns
@@ -293,9 +364,14 @@ fn added_columns(options: &RunOptions, set: &ShardSet) -> Result<Vec<AddedColumn
             match (taken, written(added)) {
                 (false, _) => Ok(AddedColumn { added, name }),
                 // The input's own column keeps its name; this one is only used within the run.
-                (true, false) => Ok(AddedColumn { added, name: format!("__{name}") }),
-                (true, true) => Err(Error::usage(format!("add the column '{name}': the input has one of that name"))
-                    .hint("--prefix new_")),
+                (true, false) => Ok(AddedColumn {
+                    added,
+                    name: format!("__{name}"),
+                }),
+                (true, true) => Err(Error::usage(format!(
+                    "add the column '{name}': the input has one of that name"
+                ))
+                .hint("--prefix new_")),
             }
         })
         .collect()
@@ -324,12 +400,17 @@ fn describe_selection(options: &RunOptions) -> String {
     if options.keep != Keep::All {
         steps.push(format!("keep {}", options.keep));
     }
-    if steps.is_empty() { "all good rows".to_owned() } else { steps.join(", then ") }
+    if steps.is_empty() {
+        "all good rows".to_owned()
+    } else {
+        steps.join(", then ")
+    }
 }
 
 /// The error of a run that was told to stop.
 fn interrupted() -> Error {
-    Error::new(ErrorKind::Interrupted, "finish: it was interrupted").hint("the input is untouched; run it again")
+    Error::new(ErrorKind::Interrupted, "finish: it was interrupted")
+        .hint("the input is untouched; run it again")
 }
 
 /// Columns that `--add` names.
@@ -340,4 +421,3 @@ pub const ADDABLE: [(&str, Added); 5] = [
     (WIDTH, Added::Width),
     (HEIGHT, Added::Height),
 ];
-

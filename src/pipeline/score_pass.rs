@@ -102,8 +102,15 @@ impl Sink {
             Field::new(CANDIDATE, DataType::Boolean, false),
             Field::new(SCORE, DataType::Float32, true),
         ];
-        let written: Vec<_> = prepared.written(options).filter(|column| column.added != Added::Score).collect();
-        fields.extend(written.iter().map(|column| Field::new(&column.name, column.added.data_type(), true)));
+        let written: Vec<_> = prepared
+            .written(options)
+            .filter(|column| column.added != Added::Score)
+            .collect();
+        fields.extend(
+            written
+                .iter()
+                .map(|column| Field::new(&column.name, column.added.data_type(), true)),
+        );
         let spool_schema = Arc::new(Schema::new(fields));
         let names = Names {
             score: prepared.name_of(Added::Score)?.to_owned(),
@@ -176,20 +183,30 @@ impl Sink {
     }
 
     fn reject_of(&self, batch: &RecordBatch, row: usize, status: Status) -> Result<Reject> {
-        let shard = column(batch, SHARD)?.as_primitive::<UInt32Type>().value(row) as usize;
+        let shard = column(batch, SHARD)?
+            .as_primitive::<UInt32Type>()
+            .value(row) as usize;
         let reasons = column(batch, &self.names.reason)?.as_string::<i32>();
         let key = match &self.names.key {
             None => None,
             Some(name) => {
-                let keys = cast(column(batch, name)?, &DataType::Utf8)
-                    .map_err(|error| Error::input("read the key column").with("column", name).source(error))?;
+                let keys = cast(column(batch, name)?, &DataType::Utf8).map_err(|error| {
+                    Error::input("read the key column")
+                        .with("column", name)
+                        .source(error)
+                })?;
                 let keys = keys.as_string::<i32>();
                 keys.is_valid(row).then(|| keys.value(row).to_owned())
             }
         };
         Ok(Reject {
             key,
-            shard: self.set.shards.get(shard).map(|shard| shard.path.display().to_string()).unwrap_or_default(),
+            shard: self
+                .set
+                .shards
+                .get(shard)
+                .map(|shard| shard.path.display().to_string())
+                .unwrap_or_default(),
             row: column(batch, ROW)?.as_primitive::<Int64Type>().value(row),
             status,
             reason: reasons.value(row).to_owned(),
@@ -238,6 +255,7 @@ fn spool_directory(options: &RunOptions) -> std::path::PathBuf {
 }
 
 fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a arrow::array::ArrayRef> {
-    batch.column_by_name(name).ok_or_else(|| Error::internal(format!("find the column {name} of a scored batch")))
+    batch
+        .column_by_name(name)
+        .ok_or_else(|| Error::internal(format!("find the column {name} of a scored batch")))
 }
-

@@ -30,7 +30,11 @@ pub(super) struct Chosen {
 pub(super) fn select(scored: &Scored, set: &ShardSet, options: &RunOptions) -> Result<Chosen> {
     let candidates = scored.histogram.count();
     let budget = options.keep.budget(candidates);
-    let mut cut = if budget < candidates { Some(find_cut(scored, budget)?) } else { None };
+    let mut cut = if budget < candidates {
+        Some(find_cut(scored, budget)?)
+    } else {
+        None
+    };
     let mut builder = Selection::builder(set.shards.iter().map(|shard| shard.rows));
     let (mut kept, mut lowest_score) = (0, None::<f32>);
     for batch in scored.rows.read(&[SHARD, ROW, CANDIDATE, SCORE])? {
@@ -48,14 +52,20 @@ pub(super) fn select(scored: &Scored, set: &ShardSet, options: &RunOptions) -> R
             }
         }
     }
-    Ok(Chosen { written: builder.finish(), kept, lowest_score })
+    Ok(Chosen {
+        written: builder.finish(),
+        kept,
+        lowest_score,
+    })
 }
 
 fn find_cut(scored: &Scored, budget: u64) -> Result<Cut> {
     let mut fine = scored.histogram.refine(budget);
     for batch in scored.rows.read(&[SHARD, ROW, CANDIDATE, SCORE])? {
         let rows = NarrowRows::of(&batch?)?;
-        (0..rows.len()).filter_map(|row| rows.candidate_score(row)).for_each(|score| fine.push(score));
+        (0..rows.len())
+            .filter_map(|row| rows.candidate_score(row))
+            .for_each(|score| fine.push(score));
     }
     Ok(fine.cut())
 }
@@ -71,7 +81,9 @@ struct NarrowRows {
 impl NarrowRows {
     fn of(batch: &RecordBatch) -> Result<Self> {
         let column = |name: &str| {
-            batch.column_by_name(name).ok_or_else(|| Error::internal(format!("find the spooled column {name}")))
+            batch
+                .column_by_name(name)
+                .ok_or_else(|| Error::internal(format!("find the spooled column {name}")))
         };
         Ok(Self {
             shards: column(SHARD)?.as_primitive::<UInt32Type>().clone(),

@@ -15,7 +15,11 @@ impl ImageKernel {
     pub fn new(spec: PixelSpec, max_pixels: u64) -> Self {
         let (height, width) = spec.output_size();
         let output_len = 3 * height as usize * width as usize;
-        Self { kernel: Kernel::new(spec, max_pixels), output_len, max_pixels }
+        Self {
+            kernel: Kernel::new(spec, max_pixels),
+            output_len,
+            max_pixels,
+        }
     }
 
     /// Numbers that one image becomes.

@@ -17,7 +17,10 @@ pub struct RowFault {
 impl RowFault {
     /// A fault of `status` with a reason.
     pub fn new(status: Status, reason: impl Into<String>) -> Self {
-        Self { status, reason: reason.into() }
+        Self {
+            status,
+            reason: reason.into(),
+        }
     }
 }
 
@@ -51,7 +54,10 @@ impl PathPolicy {
             inside(directory, path)?
         };
         read_file(&resolved, self.max_bytes).map_err(|error| {
-            RowFault::new(Status::UnreadablePath, format!("cannot read '{path}': {error}"))
+            RowFault::new(
+                Status::UnreadablePath,
+                format!("cannot read '{path}': {error}"),
+            )
         })
     }
 }
@@ -59,15 +65,28 @@ impl PathPolicy {
 /// `path` below `directory`, with every link followed; refused where that leads out.
 fn inside(directory: &Path, path: &str) -> Result<PathBuf, RowFault> {
     let relative = Path::new(path);
-    if relative.components().any(|part| !matches!(part, Component::Normal(_) | Component::CurDir)) {
-        return Err(refused(path, "absolute paths and '..' need --allow-external-paths"));
+    if relative
+        .components()
+        .any(|part| !matches!(part, Component::Normal(_) | Component::CurDir))
+    {
+        return Err(refused(
+            path,
+            "absolute paths and '..' need --allow-external-paths",
+        ));
     }
-    let unreadable =
-        |error| RowFault::new(Status::UnreadablePath, format!("cannot read '{path}': {error}"));
+    let unreadable = |error| {
+        RowFault::new(
+            Status::UnreadablePath,
+            format!("cannot read '{path}': {error}"),
+        )
+    };
     let root = directory.canonicalize().map_err(unreadable)?;
     let resolved = root.join(relative).canonicalize().map_err(unreadable)?;
     if !resolved.starts_with(&root) {
-        return Err(refused(path, "a link leads out of the shard's directory; that needs --allow-external-paths"));
+        return Err(refused(
+            path,
+            "a link leads out of the shard's directory; that needs --allow-external-paths",
+        ));
     }
     Ok(resolved)
 }
@@ -82,9 +101,13 @@ fn read_file(path: &Path, max_bytes: u64) -> std::io::Result<Vec<u8>> {
         return Err(std::io::Error::other("not a regular file"));
     }
     let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(max_bytes + 1).read_to_end(&mut bytes)?;
+    std::fs::File::open(path)?
+        .take(max_bytes + 1)
+        .read_to_end(&mut bytes)?;
     if bytes.len() as u64 > max_bytes {
-        return Err(std::io::Error::other(format!("larger than {max_bytes} bytes")));
+        return Err(std::io::Error::other(format!(
+            "larger than {max_bytes} bytes"
+        )));
     }
     Ok(bytes)
 }
@@ -94,7 +117,11 @@ mod tests {
     use super::*;
 
     fn policy(directory: &Path) -> PathPolicy {
-        PathPolicy { directories: vec![directory.to_path_buf()], allow_external: false, max_bytes: 100 }
+        PathPolicy {
+            directories: vec![directory.to_path_buf()],
+            allow_external: false,
+            max_bytes: 100,
+        }
     }
 
     #[test]
@@ -111,21 +138,44 @@ mod tests {
         assert_eq!(policy.read(0, "./sub/a.jpg").unwrap(), b"yes");
         assert_eq!(policy.read(0, "inner").unwrap(), b"yes");
         let absolute = outside.path().join("secret");
-        for path in ["sub/../../x", "/etc/hostname", "link", "http://h/a.jpg", absolute.to_str().unwrap()] {
-            assert_eq!(policy.read(0, path).unwrap_err().status, Status::PathRefused, "{path}");
+        for path in [
+            "sub/../../x",
+            "/etc/hostname",
+            "link",
+            "http://h/a.jpg",
+            absolute.to_str().unwrap(),
+        ] {
+            assert_eq!(
+                policy.read(0, path).unwrap_err().status,
+                Status::PathRefused,
+                "{path}"
+            );
         }
         for path in ["missing", "sub", ""] {
-            assert_eq!(policy.read(0, path).unwrap_err().status, Status::UnreadablePath, "{path}");
+            assert_eq!(
+                policy.read(0, path).unwrap_err().status,
+                Status::UnreadablePath,
+                "{path}"
+            );
         }
-        let open = PathPolicy { allow_external: true, ..policy };
+        let open = PathPolicy {
+            allow_external: true,
+            ..policy
+        };
         assert_eq!(open.read(0, absolute.to_str().unwrap()).unwrap(), b"no");
-        assert_eq!(open.read(0, "http://h/a.jpg").unwrap_err().status, Status::PathRefused);
+        assert_eq!(
+            open.read(0, "http://h/a.jpg").unwrap_err().status,
+            Status::PathRefused
+        );
     }
 
     #[test]
     fn a_file_over_the_limit_is_not_read() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("big"), [0; 101]).unwrap();
-        assert_eq!(policy(dir.path()).read(0, "big").unwrap_err().status, Status::UnreadablePath);
+        assert_eq!(
+            policy(dir.path()).read(0, "big").unwrap_err().status,
+            Status::UnreadablePath
+        );
     }
 }

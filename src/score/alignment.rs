@@ -11,7 +11,12 @@ const LANES: usize = 16;
 pub fn cosine(a: &[f32], b: &[f32]) -> f32 {
     let mut lanes = [0.0f32; LANES];
     let (a_chunks, b_chunks) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let tail: f32 = a_chunks.remainder().iter().zip(b_chunks.remainder()).map(|(x, y)| x * y).sum();
+    let tail: f32 = a_chunks
+        .remainder()
+        .iter()
+        .zip(b_chunks.remainder())
+        .map(|(x, y)| x * y)
+        .sum();
     for (x, y) in a_chunks.zip(b_chunks) {
         for lane in 0..LANES {
             lanes[lane] += x[lane] * y[lane];
@@ -25,8 +30,9 @@ mod tests {
     use super::*;
 
     fn unit(len: usize, seed: u32) -> Vec<f32> {
-        let raw: Vec<f32> =
-            (0..len).map(|i| ((i as u32 * 2_654_435_761 ^ seed) % 1000) as f32 / 500.0 - 1.0).collect();
+        let raw: Vec<f32> = (0..u32::try_from(len).unwrap())
+            .map(|i| ((i.wrapping_mul(2_654_435_761) ^ seed) % 1000) as f32 / 500.0 - 1.0)
+            .collect();
         let norm = raw.iter().map(|x| x * x).sum::<f32>().sqrt();
         raw.into_iter().map(|x| x / norm).collect()
     }
@@ -35,8 +41,15 @@ mod tests {
     fn equals_the_plain_sum_in_double_precision() {
         for len in [1, 8, 15, 16, 17, 384, 512, 768] {
             let (a, b) = (unit(len, 1), unit(len, 77));
-            let exact: f64 = a.iter().zip(&b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum();
-            assert!((f64::from(cosine(&a, &b)) - exact).abs() < 1e-6, "length {len}");
+            let exact: f64 = a
+                .iter()
+                .zip(&b)
+                .map(|(x, y)| f64::from(*x) * f64::from(*y))
+                .sum();
+            assert!(
+                (f64::from(cosine(&a, &b)) - exact).abs() < 1e-6,
+                "length {len}"
+            );
         }
     }
 

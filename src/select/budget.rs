@@ -22,7 +22,10 @@ impl Keep {
         match self {
             Keep::All => candidates,
             Keep::Rows(rows) => rows.min(candidates),
-            Keep::Fraction { numerator, denominator } => {
+            Keep::Fraction {
+                numerator,
+                denominator,
+            } => {
                 let (n, d) = (u128::from(numerator), u128::from(denominator));
                 let rounded = (2 * n * u128::from(candidates) + d) / (2 * d);
                 u64::try_from(rounded).unwrap_or(candidates).min(candidates)
@@ -36,14 +39,29 @@ impl FromStr for Keep {
 
     /// Reads a fraction in (0, 1].
     fn from_str(text: &str) -> Result<Self, String> {
-        let expected = || format!("'{text}' is not a fraction in (0, 1], such as 0.3; for a row count use --keep-rows");
+        let expected = || {
+            format!(
+                "'{text}' is not a fraction in (0, 1], such as 0.3; for a row count use --keep-rows"
+            )
+        };
         let (whole, digits) = text.split_once('.').unwrap_or((text, ""));
-        if digits.len() > 15 || !whole.chars().chain(digits.chars()).all(|c| c.is_ascii_digit()) {
+        if digits.len() > 15
+            || !whole
+                .chars()
+                .chain(digits.chars())
+                .all(|c| c.is_ascii_digit())
+        {
             return Err(expected());
         }
         let digits = digits.trim_end_matches('0');
         let denominator = 10u64.pow(u32::try_from(digits.len()).map_err(|_| expected())?);
-        let number = |text: &str| if text.is_empty() { Ok(0) } else { text.parse::<u64>().map_err(|_| expected()) };
+        let number = |text: &str| {
+            if text.is_empty() {
+                Ok(0)
+            } else {
+                text.parse::<u64>().map_err(|_| expected())
+            }
+        };
         let numerator = number(whole)?
             .checked_mul(denominator)
             .and_then(|whole| Some(whole + number(digits).ok()?))
@@ -51,7 +69,10 @@ impl FromStr for Keep {
         if numerator == 0 || numerator > denominator {
             return Err(expected());
         }
-        Ok(Keep::Fraction { numerator, denominator })
+        Ok(Keep::Fraction {
+            numerator,
+            denominator,
+        })
     }
 }
 
@@ -60,8 +81,14 @@ impl fmt::Display for Keep {
         match self {
             Keep::All => f.write_str("all"),
             Keep::Rows(rows) => write!(f, "{rows} rows"),
-            #[expect(clippy::cast_precision_loss, reason = "at most 15 digits, shown to a person")]
-            Keep::Fraction { numerator, denominator } => write!(f, "{}", *numerator as f64 / *denominator as f64),
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "at most 15 digits, shown to a person"
+            )]
+            Keep::Fraction {
+                numerator,
+                denominator,
+            } => write!(f, "{}", *numerator as f64 / *denominator as f64),
         }
     }
 }
@@ -85,7 +112,10 @@ const BINS: usize = 1 << 16;
 
 impl Default for ScoreHistogram {
     fn default() -> Self {
-        Self { bins: vec![0; BINS], refined: None }
+        Self {
+            bins: vec![0; BINS],
+            refined: None,
+        }
     }
 }
 
@@ -116,14 +146,20 @@ impl ScoreHistogram {
     #[must_use]
     pub fn refine(&self, rows: u64) -> Self {
         let (bin, wanted) = end_of_budget(&self.bins, rows);
-        Self { bins: vec![0; BINS], refined: Some((bin, wanted)) }
+        Self {
+            bins: vec![0; BINS],
+            refined: Some((bin, wanted)),
+        }
     }
 
     /// The exact end of the budget, once every score was pushed to the refined histogram.
     pub fn cut(&self) -> Cut {
         let (high, wanted) = self.refined.unwrap_or((0, 0));
         let (low, ties) = end_of_budget(&self.bins, wanted);
-        Cut { key: (high << 16) | low, ties }
+        Cut {
+            key: (high << 16) | low,
+            ties,
+        }
     }
 }
 
@@ -154,7 +190,11 @@ impl Cut {
 /// Maps floats to integers of the same order; -0 and 0 are one value.
 fn order_key(score: f32) -> u32 {
     let bits = (score + 0.0).to_bits();
-    if bits >> 31 == 1 { !bits } else { bits | 1 << 31 }
+    if bits >> 31 == 1 {
+        !bits
+    } else {
+        bits | 1 << 31
+    }
 }
 
 #[cfg(test)]
@@ -167,7 +207,9 @@ mod tests {
         let mut fine = coarse.refine(keep);
         scores.iter().for_each(|&score| fine.push(score));
         let mut cut = fine.cut();
-        (0..scores.len()).filter(|&row| cut.admit(scores[row])).collect()
+        (0..scores.len())
+            .filter(|&row| cut.admit(scores[row]))
+            .collect()
     }
 
     fn sorted_top(scores: &[f32], keep: usize) -> Vec<usize> {
@@ -184,12 +226,18 @@ mod tests {
         for levels in [1, 3, 50, 100_000] {
             let scores: Vec<f32> = (0..200)
                 .map(|_| {
-                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    state = state
+                        .wrapping_mul(6_364_136_223_846_793_005)
+                        .wrapping_add(1);
                     ((state >> 33) % levels) as f32 / levels as f32 * 2.0 - 1.0
                 })
                 .collect();
             for keep in 0..=200 {
-                assert_eq!(top(&scores, keep as u64), sorted_top(&scores, keep), "levels {levels}, keep {keep}");
+                assert_eq!(
+                    top(&scores, keep as u64),
+                    sorted_top(&scores, keep),
+                    "levels {levels}, keep {keep}"
+                );
             }
         }
     }

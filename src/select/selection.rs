@@ -30,18 +30,28 @@ impl Selection {
 
     /// Rows selected in all shards.
     pub fn rows(&self) -> u64 {
-        self.shards.iter().map(|shard| shard.count_set_bits() as u64).sum()
+        self.shards
+            .iter()
+            .map(|shard| shard.count_set_bits() as u64)
+            .sum()
     }
 
     /// True if this row is selected.
     pub fn contains(&self, shard: usize, row: usize) -> bool {
-        self.shards.get(shard).is_some_and(|bits| row < bits.len() && bits.value(row))
+        self.shards
+            .get(shard)
+            .is_some_and(|bits| row < bits.len() && bits.value(row))
     }
 
     /// The runs of selected rows within `rows` of a shard, as (start, length) from the start of `rows`.
     pub fn runs(&self, shard: usize, rows: std::ops::Range<usize>) -> Vec<(usize, usize)> {
-        let Some(bits) = self.shards.get(shard) else { return Vec::new() };
-        bits.slice(rows.start, rows.len()).set_slices().map(|(start, end)| (start, end - start)).collect()
+        let Some(bits) = self.shards.get(shard) else {
+            return Vec::new();
+        };
+        bits.slice(rows.start, rows.len())
+            .set_slices()
+            .map(|(start, end)| (start, end - start))
+            .collect()
     }
 }
 
@@ -57,8 +67,11 @@ impl SelectionBuilder {
 
     /// The finished selection.
     pub fn finish(self) -> Selection {
-        let shards =
-            self.shards.into_iter().map(|(bits, rows)| BooleanBuffer::new(bits.into(), 0, rows)).collect();
+        let shards = self
+            .shards
+            .into_iter()
+            .map(|(bits, rows)| BooleanBuffer::new(bits.into(), 0, rows))
+            .collect();
         Selection { shards }
     }
 }

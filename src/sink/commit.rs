@@ -20,7 +20,9 @@ pub enum Destination {
 impl Destination {
     /// A path that ends in `.parquet` is a file; anything else, and an existing directory, is a directory.
     pub fn of(path: &Path) -> Self {
-        let named_file = path.extension().is_some_and(|extension| extension == "parquet");
+        let named_file = path
+            .extension()
+            .is_some_and(|extension| extension == "parquet");
         if named_file && !path.is_dir() {
             Destination::File(path.to_path_buf())
         } else {
@@ -42,15 +44,20 @@ impl Destination {
     /// a result's, when one of `inputs` would be replaced, or when the parent directory is missing or read-only.
     pub fn check(&self, overwrite: bool, inputs: &[&Path]) -> Result<()> {
         let path = self.path();
-        let file_with_slash = matches!(self, Destination::File(_)) && path.as_os_str().to_string_lossy().ends_with('/');
+        let file_with_slash = matches!(self, Destination::File(_))
+            && path.as_os_str().to_string_lossy().ends_with('/');
         if path.file_name().is_none() || file_with_slash {
-            return Err(Error::usage("write the output: its path ends without a name")
-                .with("output", path.display())
-                .hint("name a new directory, or a file that ends in .parquet"));
+            return Err(
+                Error::usage("write the output: its path ends without a name")
+                    .with("output", path.display())
+                    .hint("name a new directory, or a file that ends in .parquet"),
+            );
         }
         let place = path.canonicalize().ok();
         for input in inputs {
-            let Ok(input) = input.canonicalize() else { continue };
+            let Ok(input) = input.canonicalize() else {
+                continue;
+            };
             if place.as_ref().is_some_and(|place| input.starts_with(place)) {
                 return Err(Error::usage("write the output over an input")
                     .with("output", path.display())
@@ -85,14 +92,19 @@ impl Destination {
                 .hint("make the directory, or choose one you may write to")
         };
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let temporary = parent(path).join(format!(".{name}.clip-filter-{}.tmp", std::process::id()));
+        let temporary =
+            parent(path).join(format!(".{name}.clip-filter-{}.tmp", std::process::id()));
         // A leftover of a process that had this number.
         remove(&temporary);
         match self {
             Destination::File(_) => File::create_new(&temporary).map(drop).map_err(failed)?,
             Destination::Directory(_) => std::fs::create_dir(&temporary).map_err(failed)?,
         }
-        Ok(Staged { destination: self.clone(), temporary, committed: false })
+        Ok(Staged {
+            destination: self.clone(),
+            temporary,
+            committed: false,
+        })
     }
 }
 
@@ -124,17 +136,25 @@ impl Staged {
     /// When renaming fails; what was there before is then still there.
     pub fn commit(mut self, parts: usize) -> Result<Vec<PathBuf>> {
         let path = self.destination.path().to_path_buf();
-        let failed = |error| Error::output("rename the finished output").with("output", path.display()).source(error);
+        let failed = |error| {
+            Error::output("rename the finished output")
+                .with("output", path.display())
+                .source(error)
+        };
         let outputs = match &self.destination {
             Destination::File(_) => {
                 std::fs::rename(&self.temporary, &path).map_err(failed)?;
                 vec![path.clone()]
             }
             Destination::Directory(_) => {
-                File::create(self.temporary.join(SUCCESS)).and_then(|file| file.sync_all()).map_err(failed)?;
+                File::create(self.temporary.join(SUCCESS))
+                    .and_then(|file| file.sync_all())
+                    .map_err(failed)?;
                 sync_directory(&self.temporary);
                 replace_directory(&self.temporary, &path).map_err(failed)?;
-                (0..parts).map(|number| path.join(part_name(number))).collect()
+                (0..parts)
+                    .map(|number| path.join(part_name(number)))
+                    .collect()
             }
         };
         self.committed = true;
@@ -169,15 +189,19 @@ fn is_empty_directory(path: &Path) -> bool {
 /// Refuses to replace a directory that holds anything but a result.
 fn check_replaceable(directory: &Path) -> Result<()> {
     let entries = std::fs::read_dir(directory).map_err(|error| {
-        Error::output("list the output directory").with("output", directory.display()).source(error)
+        Error::output("list the output directory")
+            .with("output", directory.display())
+            .source(error)
     })?;
     for entry in entries.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         if name != SUCCESS && !(name.starts_with("part-") && name.ends_with(".parquet")) {
-            return Err(Error::output("replace the output directory: it holds other files")
-                .with("output", directory.display())
-                .with("file", name)
-                .hint("name a new directory, or one that an earlier run wrote"));
+            return Err(
+                Error::output("replace the output directory: it holds other files")
+                    .with("output", directory.display())
+                    .with("file", name)
+                    .hint("name a new directory, or one that an earlier run wrote"),
+            );
         }
     }
     Ok(())
@@ -201,7 +225,11 @@ fn replace_directory(temporary: &Path, path: &Path) -> std::io::Result<()> {
 
 fn remove(path: &Path) {
     // Nothing can be done about a leftover that cannot be removed, and nothing depends on it.
-    let _ = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+    let _ = if path.is_dir() {
+        std::fs::remove_dir_all(path)
+    } else {
+        std::fs::remove_file(path)
+    };
 }
 
 fn sync_directory(directory: &Path) {
@@ -223,7 +251,7 @@ mod tests {
         let staged = destination.stage().unwrap();
         std::fs::write(staged.part(0), b"x").unwrap();
         assert!(!path.exists());
-        assert_eq!(staged.commit(1).unwrap(), [path.clone()]);
+        assert_eq!(staged.commit(1).unwrap(), std::slice::from_ref(&path));
         assert_eq!(std::fs::read(&path).unwrap(), b"x");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
@@ -240,8 +268,10 @@ mod tests {
             }
             staged.commit(parts).unwrap();
         }
-        let mut names: Vec<_> =
-            std::fs::read_dir(dir.path().join("out")).unwrap().map(|e| e.unwrap().file_name()).collect();
+        let mut names: Vec<_> = std::fs::read_dir(dir.path().join("out"))
+            .unwrap()
+            .map(|e| e.unwrap().file_name())
+            .collect();
         names.sort();
         assert_eq!(names, ["_SUCCESS", "part-00000.parquet"]);
     }

@@ -25,7 +25,10 @@ impl Provenance {
         let pair = |key: &str, value: String| (format!("clip_filter.{key}"), value);
         [
             pair("version", env!("CARGO_PKG_VERSION").to_owned()),
-            pair("model", serde_json::to_string(&self.model).unwrap_or_default()),
+            pair(
+                "model",
+                serde_json::to_string(&self.model).unwrap_or_default(),
+            ),
             pair("selection", self.selection.clone()),
             pair("command", self.command.clone()),
         ]
@@ -77,7 +80,9 @@ fn extend_features(text: &str, added: &Schema) -> Option<String> {
 
 fn feature(data_type: &DataType) -> Value {
     match data_type {
-        DataType::List(element) => json!({ "feature": feature(element.data_type()), "_type": "Sequence" }),
+        DataType::List(element) => {
+            json!({ "feature": feature(element.data_type()), "_type": "Sequence" })
+        }
         other => {
             let dtype = match other {
                 DataType::Float32 => "float32",
@@ -100,9 +105,14 @@ mod tests {
         let text = r#"{"info": {"features": {"image": {"_type": "Image"}}}}"#;
         let added = Schema::new(vec![
             Field::new("clip_score", DataType::Float32, true),
-            Field::new("e", DataType::List(Field::new("element", DataType::Float32, true).into()), true),
+            Field::new(
+                "e",
+                DataType::List(Field::new("element", DataType::Float32, true).into()),
+                true,
+            ),
         ]);
-        let extended: Value = serde_json::from_str(&extend_features(text, &added).unwrap()).unwrap();
+        let extended: Value =
+            serde_json::from_str(&extend_features(text, &added).unwrap()).unwrap();
         let expected = json!({"info": {"features": {
             "image": {"_type": "Image"},
             "clip_score": {"dtype": "float32", "_type": "Value"},

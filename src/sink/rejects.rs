@@ -45,8 +45,13 @@ impl RejectsWriter {
     pub fn create(path: PathBuf) -> Result<Self> {
         let staged = Destination::File(path).stage()?;
         let file = File::create(staged.part(0)).map_err(|error| failed(&staged, error))?;
-        let writer = ArrowWriter::try_new(file, schema(), None).map_err(|error| failed(&staged, error))?;
-        Ok(Self { staged, writer, waiting: Vec::new() })
+        let writer =
+            ArrowWriter::try_new(file, schema(), None).map_err(|error| failed(&staged, error))?;
+        Ok(Self {
+            staged,
+            writer,
+            waiting: Vec::new(),
+        })
     }
 
     /// Appends a row.
@@ -55,7 +60,11 @@ impl RejectsWriter {
     /// When the disk is full.
     pub fn push(&mut self, reject: Reject) -> Result<()> {
         self.waiting.push(reject);
-        if self.waiting.len() >= PORTION_ROWS { self.write_waiting() } else { Ok(()) }
+        if self.waiting.len() >= PORTION_ROWS {
+            self.write_waiting()
+        } else {
+            Ok(())
+        }
     }
 
     /// Syncs the file and gives it its final name.
@@ -64,26 +73,42 @@ impl RejectsWriter {
     /// When the disk is full or renaming fails.
     pub fn commit(mut self) -> Result<()> {
         self.write_waiting()?;
-        let Self { staged, mut writer, .. } = self;
+        let Self {
+            staged, mut writer, ..
+        } = self;
         writer.finish().map_err(|error| failed(&staged, error))?;
-        writer.inner().sync_all().map_err(|error| failed(&staged, error))?;
+        writer
+            .inner()
+            .sync_all()
+            .map_err(|error| failed(&staged, error))?;
         staged.commit(1).map(drop)
     }
 
     fn write_waiting(&mut self) -> Result<()> {
         let rows = std::mem::take(&mut self.waiting);
         let text = |value: fn(&Reject) -> &str| {
-            Arc::new(rows.iter().map(|row| Some(value(row))).collect::<StringArray>())
+            Arc::new(
+                rows.iter()
+                    .map(|row| Some(value(row)))
+                    .collect::<StringArray>(),
+            )
         };
         let columns: Vec<arrow::array::ArrayRef> = vec![
-            Arc::new(rows.iter().map(|row| row.key.as_deref()).collect::<StringArray>()),
+            Arc::new(
+                rows.iter()
+                    .map(|row| row.key.as_deref())
+                    .collect::<StringArray>(),
+            ),
             text(|row| &row.shard),
             Arc::new(rows.iter().map(|row| row.row).collect::<Int64Array>()),
             text(|row| row.status.as_str()),
             text(|row| &row.reason),
         ];
-        let batch = RecordBatch::try_new(schema(), columns).map_err(|error| failed(&self.staged, error))?;
-        self.writer.write(&batch).map_err(|error| failed(&self.staged, error))
+        let batch =
+            RecordBatch::try_new(schema(), columns).map_err(|error| failed(&self.staged, error))?;
+        self.writer
+            .write(&batch)
+            .map_err(|error| failed(&self.staged, error))
     }
 }
 
@@ -98,5 +123,7 @@ fn schema() -> Arc<Schema> {
 }
 
 fn failed(staged: &Staged, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-    Error::output("write the rejects file").with("file", staged.part(0).display()).source(error)
+    Error::output("write the rejects file")
+        .with("file", staged.part(0).display())
+        .source(error)
 }

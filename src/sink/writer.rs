@@ -5,7 +5,9 @@ use arrow::{
     datatypes::{DataType, Field, Schema, SchemaRef},
 };
 use parquet::{
-    arrow::{ARROW_SCHEMA_META_KEY, ArrowWriter, arrow_writer::ArrowWriterOptions, encode_arrow_schema},
+    arrow::{
+        ARROW_SCHEMA_META_KEY, ArrowWriter, arrow_writer::ArrowWriterOptions, encode_arrow_schema,
+    },
     basic::{Compression, ZstdLevel},
     file::{
         metadata::KeyValue,
@@ -46,15 +48,23 @@ pub struct WriterPolicy {
 impl WriterPolicy {
     /// What readers are told the columns are: the input's declared types, then the added ones.
     fn declared_schema(&self) -> Schema {
-        let fields: Vec<_> =
-            self.input.fields().iter().cloned().chain(self.added.iter().cloned().map(Arc::new)).collect();
+        let fields: Vec<_> = self
+            .input
+            .fields()
+            .iter()
+            .cloned()
+            .chain(self.added.iter().cloned().map(Arc::new))
+            .collect();
         // Readers that know Arrow take the metadata from here, the others from the file's own pairs.
         Schema::new_with_metadata(fields, self.metadata.iter().cloned().collect())
     }
 
     fn properties(&self) -> WriterProperties {
-        let mut metadata: Vec<KeyValue> =
-            self.metadata.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())).collect();
+        let mut metadata: Vec<KeyValue> = self
+            .metadata
+            .iter()
+            .map(|(key, value)| KeyValue::new(key.clone(), value.clone()))
+            .collect();
         // Batches hold views, which share the Parquet type of the plain columns they came from.
         let declared = encode_arrow_schema(&self.declared_schema());
         metadata.push(KeyValue::new(ARROW_SCHEMA_META_KEY.to_owned(), declared));
@@ -80,7 +90,11 @@ impl WriterPolicy {
 
     /// Image bytes and embeddings: neither a codec nor a dictionary nor statistics help them.
     fn opaque_columns(&self) -> Vec<ColumnPath> {
-        let image = self.input.fields().iter().find(|field| *field.name() == self.image);
+        let image = self
+            .input
+            .fields()
+            .iter()
+            .find(|field| *field.name() == self.image);
         let image = image.map(|field| match field.data_type() {
             DataType::Struct(_) => vec![field.name().clone(), "bytes".to_owned()],
             _ => vec![field.name().clone()],
@@ -89,8 +103,18 @@ impl WriterPolicy {
             .added
             .iter()
             .filter(|field| matches!(field.data_type(), DataType::List(_)))
-            .map(|field| vec![field.name().clone(), "list".to_owned(), "element".to_owned()]);
-        image.into_iter().chain(embeddings).map(ColumnPath::new).collect()
+            .map(|field| {
+                vec![
+                    field.name().clone(),
+                    "list".to_owned(),
+                    "element".to_owned(),
+                ]
+            });
+        image
+            .into_iter()
+            .chain(embeddings)
+            .map(ColumnPath::new)
+            .collect()
     }
 }
 
@@ -109,7 +133,13 @@ impl DatasetWriter {
     /// # Errors
     /// When the first file cannot be made.
     pub fn create(staged: Staged, policy: WriterPolicy, schema: SchemaRef) -> Result<Self> {
-        let mut writer = Self { staged, policy, schema, open: None, parts: 0 };
+        let mut writer = Self {
+            staged,
+            policy,
+            schema,
+            open: None,
+            parts: 0,
+        };
         // An output without rows is still a file with columns.
         writer.open = Some(writer.start_part()?);
         Ok(writer)
@@ -149,8 +179,9 @@ impl DatasetWriter {
         let path = self.staged.part(self.parts);
         self.parts += 1;
         let file = File::create(&path).map_err(|error| self.failed(error))?;
-        let options =
-            ArrowWriterOptions::new().with_properties(self.policy.properties()).with_skip_arrow_metadata(true);
+        let options = ArrowWriterOptions::new()
+            .with_properties(self.policy.properties())
+            .with_skip_arrow_metadata(true);
         ArrowWriter::try_new_with_options(file, Arc::clone(&self.schema), options)
             .map_err(|error| self.failed(error))
     }
@@ -159,16 +190,21 @@ impl DatasetWriter {
         let file = {
             let mut writer = writer;
             writer.finish().map_err(|error| self.failed(error))?;
-            writer.inner().try_clone().map_err(|error| self.failed(error))?
+            writer
+                .inner()
+                .try_clone()
+                .map_err(|error| self.failed(error))?
         };
         file.sync_all().map_err(|error| self.failed(error))
     }
 
     fn failed(&self, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
         Error::output("write the output")
-            .with("file", self.staged.part(self.parts.saturating_sub(1)).display())
+            .with(
+                "file",
+                self.staged.part(self.parts.saturating_sub(1)).display(),
+            )
             .source(error)
             .hint("free space there, or write elsewhere; the input is untouched")
     }
 }
-

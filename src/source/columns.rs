@@ -107,9 +107,11 @@ fn find<'a>(
             .hint(format!("name it with {} NAME", sought.flag))),
         several => {
             let names: Vec<&str> = several.iter().map(|field| field.name().as_str()).collect();
-            Err(Error::input(format!("choose the {} column: several fit", sought.what))
-                .with("they are", names.join(", "))
-                .hint(format!("{} {}", sought.flag, names[0])))
+            Err(
+                Error::input(format!("choose the {} column: several fit", sought.what))
+                    .with("they are", names.join(", "))
+                    .hint(format!("{} {}", sought.flag, names[0])),
+            )
         }
     }
 }
@@ -124,9 +126,11 @@ fn find_named<'a>(schema: &'a Schema, name: &str, sought: &Sought) -> Result<&'a
         });
     };
     if !(sought.fits)(field.data_type()) {
-        return Err(Error::usage(format!("use '{name}' as the {} column", sought.what))
-            .with("its type", field.data_type())
-            .with("expected", sought.types));
+        return Err(
+            Error::usage(format!("use '{name}' as the {} column", sought.what))
+                .with("its type", field.data_type())
+                .with("expected", sought.types),
+        );
     }
     Ok(field)
 }
@@ -136,7 +140,12 @@ fn nearest<'a>(schema: &'a Schema, name: &str) -> Option<&'a str> {
     schema
         .fields()
         .iter()
-        .map(|field| (edits(&field.name().to_lowercase(), &name.to_lowercase()), field.name().as_str()))
+        .map(|field| {
+            (
+                edits(&field.name().to_lowercase(), &name.to_lowercase()),
+                field.name().as_str(),
+            )
+        })
         .filter(|(distance, _)| *distance <= 2)
         .min()
         .map(|(_, close)| close)
@@ -158,20 +167,26 @@ fn edits(a: &str, b: &str) -> usize {
 }
 
 fn columns(schema: &Schema) -> String {
-    let shown: Vec<String> =
-        schema.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type())).collect();
+    let shown: Vec<String> = schema
+        .fields()
+        .iter()
+        .map(|field| format!("{} {}", field.name(), field.data_type()))
+        .collect();
     shown.join(", ")
 }
 
 fn is_bytes(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Binary | DataType::LargeBinary | DataType::BinaryView)
+    matches!(
+        data_type,
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView
+    )
 }
 
 fn is_image(data_type: &DataType) -> bool {
     match data_type {
-        DataType::Struct(fields) => {
-            fields.iter().any(|field| field.name() == "bytes" && is_bytes(field.data_type()))
-        }
+        DataType::Struct(fields) => fields
+            .iter()
+            .any(|field| field.name() == "bytes" && is_bytes(field.data_type())),
         other => is_bytes(other),
     }
 }
@@ -179,7 +194,10 @@ fn is_image(data_type: &DataType) -> bool {
 fn is_text(data_type: &DataType) -> bool {
     match data_type {
         DataType::Dictionary(_, values) => is_text(values),
-        other => matches!(other, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View),
+        other => matches!(
+            other,
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
+        ),
     }
 }
 
@@ -200,22 +218,48 @@ mod tests {
 
     fn hf_image() -> DataType {
         DataType::Struct(
-            vec![Field::new("bytes", DataType::Binary, true), Field::new("path", DataType::Utf8, true)].into(),
+            vec![
+                Field::new("bytes", DataType::Binary, true),
+                Field::new("path", DataType::Utf8, true),
+            ]
+            .into(),
         )
     }
 
     #[test]
     fn every_usual_layout_is_found() {
         let cases = [
-            (("image", hf_image()), ("text", DataType::Utf8), ImageLayout::Struct),
-            (("jpg", DataType::Binary), ("caption", DataType::LargeUtf8), ImageLayout::Bytes),
-            (("webp", DataType::LargeBinary), ("TEXT", DataType::Utf8View), ImageLayout::Bytes),
-            (("image_bytes", DataType::BinaryView), ("txt", DataType::Utf8), ImageLayout::Bytes),
+            (
+                ("image", hf_image()),
+                ("text", DataType::Utf8),
+                ImageLayout::Struct,
+            ),
+            (
+                ("jpg", DataType::Binary),
+                ("caption", DataType::LargeUtf8),
+                ImageLayout::Bytes,
+            ),
+            (
+                ("webp", DataType::LargeBinary),
+                ("TEXT", DataType::Utf8View),
+                ImageLayout::Bytes,
+            ),
+            (
+                ("image_bytes", DataType::BinaryView),
+                ("txt", DataType::Utf8),
+                ImageLayout::Bytes,
+            ),
         ];
         for (image, text, layout) in cases {
-            let binding =
-                ColumnBinding::detect(&schema(&[image.clone(), text.clone()]), &ColumnChoice::default()).unwrap();
-            assert_eq!((binding.image.as_str(), binding.text.as_str()), (image.0, text.0));
+            let binding = ColumnBinding::detect(
+                &schema(&[image.clone(), text.clone()]),
+                &ColumnChoice::default(),
+            )
+            .unwrap();
+            assert_eq!(
+                (binding.image.as_str(), binding.text.as_str()),
+                (image.0, text.0)
+            );
             assert_eq!(binding.layout, layout);
         }
     }
@@ -232,22 +276,39 @@ mod tests {
             error.report(),
             "failed to choose the text column: several fit\n  they are: text, caption\n  try: --text-column text"
         );
-        let choice = ColumnChoice { text: Some("caption".into()), image: None };
-        assert_eq!(ColumnBinding::detect(&schema, &choice).unwrap().text, "caption");
+        let choice = ColumnChoice {
+            text: Some("caption".into()),
+            image: None,
+        };
+        assert_eq!(
+            ColumnBinding::detect(&schema, &choice).unwrap().text,
+            "caption"
+        );
     }
 
     #[test]
     fn a_misspelt_column_suggests_the_nearest() {
         let schema = schema(&[("picture", DataType::Binary), ("text", DataType::Utf8)]);
-        let choice = ColumnChoice { image: Some("pictre".into()), text: None };
+        let choice = ColumnChoice {
+            image: Some("pictre".into()),
+            text: None,
+        };
         let error = ColumnBinding::detect(&schema, &choice).unwrap_err();
-        assert!(error.report().ends_with("try: --image-column picture"), "{}", error.report());
+        assert!(
+            error.report().ends_with("try: --image-column picture"),
+            "{}",
+            error.report()
+        );
     }
 
     #[test]
     fn a_string_image_is_no_image() {
         let schema = schema(&[("image", DataType::Utf8), ("text", DataType::Utf8)]);
         let error = ColumnBinding::detect(&schema, &ColumnChoice::default()).unwrap_err();
-        assert!(error.report().contains("columns: image Utf8, text Utf8"), "{}", error.report());
+        assert!(
+            error.report().contains("columns: image Utf8, text Utf8"),
+            "{}",
+            error.report()
+        );
     }
 }

@@ -38,11 +38,18 @@ fn push_pattern(pattern: &str, input: &str, files: &mut Vec<PathBuf>) -> Result<
     if !pattern.contains(['*', '?', '[']) {
         return push_path(Path::new(pattern), files);
     }
-    let matches = glob::glob(pattern)
-        .map_err(|error| Error::usage("read a glob").with("input", input).source(error))?;
+    let matches = glob::glob(pattern).map_err(|error| {
+        Error::usage("read a glob")
+            .with("input", input)
+            .source(error)
+    })?;
     let before = files.len();
     for path in matches {
-        let path = path.map_err(|error| Error::input("list files").with("input", input).source(error))?;
+        let path = path.map_err(|error| {
+            Error::input("list files")
+                .with("input", input)
+                .source(error)
+        })?;
         if !is_hidden(&path) {
             push_path(&path, files)?;
         }
@@ -54,8 +61,11 @@ fn push_pattern(pattern: &str, input: &str, files: &mut Vec<PathBuf>) -> Result<
 }
 
 fn push_path(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
-    let facts = std::fs::metadata(path)
-        .map_err(|error| Error::input("open the input").with("path", path.display()).source(error))?;
+    let facts = std::fs::metadata(path).map_err(|error| {
+        Error::input("open the input")
+            .with("path", path.display())
+            .source(error)
+    })?;
     if !facts.is_dir() {
         files.push(path.to_path_buf());
         return Ok(());
@@ -71,8 +81,11 @@ fn push_path(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
 }
 
 fn walk(directory: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
-    let failed =
-        |error| Error::input("list the directory").with("path", directory.display()).source(error);
+    let failed = |error| {
+        Error::input("list the directory")
+            .with("path", directory.display())
+            .source(error)
+    };
     let mut entries = std::fs::read_dir(directory)
         .map_err(failed)?
         .map(|entry| entry.map(|entry| entry.path()))
@@ -85,7 +98,10 @@ fn walk(directory: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
         }
         if path.is_dir() {
             walk(&path, files)?;
-        } else if path.extension().is_some_and(|extension| extension == "parquet") {
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == "parquet")
+        {
             files.push(path);
         }
     }
@@ -120,7 +136,11 @@ fn expand_braces(pattern: &str) -> Result<Vec<String>> {
 fn first_brace(pattern: &str) -> Option<(&str, &str, &str)> {
     let open = pattern.find('{')?;
     let close = open + pattern[open..].find('}')?;
-    Some((&pattern[..open], &pattern[open + 1..close], &pattern[close + 1..]))
+    Some((
+        &pattern[..open],
+        &pattern[open + 1..close],
+        &pattern[close + 1..],
+    ))
 }
 
 fn brace_choices(body: &str, pattern: &str) -> Result<Vec<String>> {
@@ -129,7 +149,10 @@ fn brace_choices(body: &str, pattern: &str) -> Result<Vec<String>> {
     };
     let number = |text: &str| {
         text.parse::<u64>().map_err(|error| {
-            Error::usage("read a brace range").with("pattern", pattern).with("bound", text).source(error)
+            Error::usage("read a brace range")
+                .with("pattern", pattern)
+                .with("bound", text)
+                .source(error)
         })
     };
     let (from, to) = (number(first)?, number(last)?);
@@ -140,13 +163,21 @@ fn brace_choices(body: &str, pattern: &str) -> Result<Vec<String>> {
         return Err(too_many(pattern));
     }
     // {00000..00127} keeps its zeros, {8..12} has none.
-    let digits = if first.len() == last.len() { first.len() } else { 0 };
-    Ok((from..=to).map(|value| format!("{value:0digits$}")).collect())
+    let digits = if first.len() == last.len() {
+        first.len()
+    } else {
+        0
+    };
+    Ok((from..=to)
+        .map(|value| format!("{value:0digits$}"))
+        .collect())
 }
 
 fn too_many(pattern: &str) -> Error {
-    Error::usage(format!("expand a pattern that stands for over {MAX_BRACE_PATHS} paths"))
-        .with("pattern", pattern)
+    Error::usage(format!(
+        "expand a pattern that stands for over {MAX_BRACE_PATHS} paths"
+    ))
+    .with("pattern", pattern)
 }
 
 #[cfg(test)]
@@ -157,9 +188,17 @@ mod tests {
     fn brace_ranges_keep_their_zeros() {
         assert_eq!(
             expand_braces("p-{098..101}.parquet").unwrap(),
-            ["p-098.parquet", "p-099.parquet", "p-100.parquet", "p-101.parquet"]
+            [
+                "p-098.parquet",
+                "p-099.parquet",
+                "p-100.parquet",
+                "p-101.parquet"
+            ]
         );
-        assert_eq!(expand_braces("{a,b}/{1..2}").unwrap(), ["a/1", "a/2", "b/1", "b/2"]);
+        assert_eq!(
+            expand_braces("{a,b}/{1..2}").unwrap(),
+            ["a/1", "a/2", "b/1", "b/2"]
+        );
         assert_eq!(expand_braces("plain").unwrap(), ["plain"]);
     }
 
@@ -173,14 +212,30 @@ mod tests {
     #[test]
     fn directories_skip_hidden_names_and_sort() {
         let dir = tempfile::tempdir().unwrap();
-        for name in ["b.parquet", "a.parquet", "_x.parquet", ".y.parquet", "note.txt"] {
+        for name in [
+            "b.parquet",
+            "a.parquet",
+            "_x.parquet",
+            ".y.parquet",
+            "note.txt",
+        ] {
             std::fs::write(dir.path().join(name), b"").unwrap();
         }
         std::fs::create_dir(dir.path().join("c")).unwrap();
         std::fs::write(dir.path().join("c/d.parquet"), b"").unwrap();
         let files = expand(&[dir.path().to_str().unwrap().to_owned()]).unwrap();
-        let names: Vec<_> = files.iter().map(|f| f.strip_prefix(dir.path()).unwrap()).collect();
-        assert_eq!(names, [Path::new("a.parquet"), Path::new("b.parquet"), Path::new("c/d.parquet")]);
+        let names: Vec<_> = files
+            .iter()
+            .map(|f| f.strip_prefix(dir.path()).unwrap())
+            .collect();
+        assert_eq!(
+            names,
+            [
+                Path::new("a.parquet"),
+                Path::new("b.parquet"),
+                Path::new("c/d.parquet")
+            ]
+        );
     }
 
     #[test]

@@ -7,5 +7,5 @@ mod shard;
 
 pub use columns::{ColumnBinding, ColumnChoice, ImageLayout};
 pub use expand::expand;
-pub use read::{ReadPlan, RowPredicate, ShardReader, conform, view_schema};
+pub use read::{Evaluate, ReadPlan, RowPredicate, ShardReader, conform, view_schema};
 pub use shard::{Shard, ShardSet, open_file};

@@ -23,13 +23,16 @@ use crate::{
     schema::ROW,
 };
 
+/// Says of each row of a batch whether it passes.
+pub type Evaluate = dyn Fn(&RecordBatch) -> Result<BooleanArray, ArrowError> + Send + Sync;
+
 /// A condition on some columns, evaluated before the others are read.
 #[derive(Clone)]
 pub struct RowPredicate {
     /// Positions of its columns in the shard's schema, ascending.
     pub columns: Vec<usize>,
     /// True for the rows that pass; its batches hold `columns` in that order.
-    pub evaluate: Arc<dyn Fn(&RecordBatch) -> Result<BooleanArray, ArrowError> + Send + Sync>,
+    pub evaluate: Arc<Evaluate>,
 }
 
 /// What is read of a shard, and in what portions.
@@ -65,34 +68,52 @@ impl ShardReader {
     /// When the file cannot be opened or its footer has changed its mind since [`super::ShardSet::open`].
     pub fn open(shard: &Shard, plan: ReadPlan) -> Result<Self> {
         let file = open_file(&shard.path)?;
-        let failed =
-            |error| Error::input("read the Parquet footer").with("shard", shard.path.display()).source(error);
+        let failed = |error| {
+            Error::input("read the Parquet footer")
+                .with("shard", shard.path.display())
+                .source(error)
+        };
         let plain = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(failed)?;
         let mut options = ArrowReaderOptions::new()
             .with_schema(Arc::new(view_schema(plain.schema())))
             .with_offset_index_policy(PageIndexPolicy::Optional);
         if plan.row_numbers {
             let number = Field::new(ROW, DataType::Int64, false).with_extension_type(RowNumber);
-            options = options.with_virtual_columns(vec![Arc::new(number)]).map_err(failed)?;
+            options = options
+                .with_virtual_columns(vec![Arc::new(number)])
+                .map_err(failed)?;
         }
         let footer = ArrowReaderMetadata::load(&file, options).map_err(failed)?;
-        Ok(Self { file, footer, plan, shard: shard.clone() })
+        Ok(Self {
+            file,
+            footer,
+            plan,
+            shard: shard.clone(),
+        })
     }
 
     /// Batches of one row group, only the rows of `selection` if there is one.
     ///
     /// # Errors
     /// When a page that must be read at once is damaged.
-    pub fn row_group(&self, group: usize, selection: Option<RowSelection>) -> Result<RowGroupReader> {
+    pub fn row_group(
+        &self,
+        group: usize,
+        selection: Option<RowSelection>,
+    ) -> Result<RowGroupReader> {
         let failed = |error: std::io::Error| self.error(group, error);
         let file = self.file.try_clone().map_err(failed)?;
         let schema = self.footer.parquet_schema();
-        let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.footer.clone())
-            .with_row_groups(vec![group])
-            .with_projection(ProjectionMask::roots(schema, self.plan.columns.iter().copied()))
-            // Selectors skip whole pages; a mask would decompress them all.
-            .with_row_selection_policy(RowSelectionPolicy::Selectors)
-            .with_batch_size(self.batch_rows(group));
+        let mut builder =
+            ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.footer.clone())
+                .with_row_groups(vec![group])
+                .with_projection(ProjectionMask::roots(
+                    schema,
+                    self.plan.columns.iter().copied(),
+                ))
+                // Selectors skip whole pages; a mask would decompress them all.
+                .with_row_selection_policy(RowSelectionPolicy::Selectors)
+                .with_batch_size(self.batch_rows(group));
         if let Some(selection) = selection {
             builder = builder.with_row_selection(selection);
         }
@@ -100,7 +121,11 @@ impl ShardReader {
             builder = builder.with_row_filter(self.row_filter());
         }
         let reader = builder.build().map_err(|error| self.error(group, error))?;
-        Ok(RowGroupReader { reader, path: self.shard.path.display().to_string(), group })
+        Ok(RowGroupReader {
+            reader,
+            path: self.shard.path.display().to_string(),
+            group,
+        })
     }
 
     fn row_filter(&self) -> RowFilter {
@@ -110,7 +135,9 @@ impl ShardReader {
             let evaluate = Arc::clone(&predicate.evaluate);
             // The reader appends its row number to these batches too.
             let wanted: Vec<usize> = (0..predicate.columns.len()).collect();
-            Box::new(ArrowPredicateFn::new(mask, move |batch| evaluate(&batch.project(&wanted)?))) as _
+            Box::new(ArrowPredicateFn::new(mask, move |batch| {
+                evaluate(&batch.project(&wanted)?)
+            })) as _
         });
         RowFilter::new(predicates.collect())
     }
@@ -124,12 +151,18 @@ impl ShardReader {
             .columns()
             .iter()
             .enumerate()
-            .filter(|(leaf, _)| self.plan.columns.contains(&schema.get_column_root_idx(*leaf)))
+            .filter(|(leaf, _)| {
+                self.plan
+                    .columns
+                    .contains(&schema.get_column_root_idx(*leaf))
+            })
             .map(|(_, column)| column.uncompressed_size())
             .sum();
         let row_bytes = (u64::try_from(bytes).unwrap_or(0) / rows).max(1);
         let fitting = (self.plan.batch_bytes / row_bytes).max(1);
-        usize::try_from(fitting).unwrap_or(usize::MAX).min(self.plan.batch_rows.max(1))
+        usize::try_from(fitting)
+            .unwrap_or(usize::MAX)
+            .min(self.plan.batch_rows.max(1))
     }
 
     fn error(&self, group: usize, cause: impl std::error::Error + Send + Sync + 'static) -> Error {
@@ -137,7 +170,11 @@ impl ShardReader {
     }
 }
 
-fn read_error(path: &str, group: usize, cause: impl std::error::Error + Send + Sync + 'static) -> Error {
+fn read_error(
+    path: &str,
+    group: usize,
+    cause: impl std::error::Error + Send + Sync + 'static,
+) -> Error {
     // An error of our own comes from a predicate: the file is sound.
     let mut inner: Option<&(dyn std::error::Error + 'static)> = Some(&cause);
     let mut predicate = None;
@@ -147,9 +184,13 @@ fn read_error(path: &str, group: usize, cause: impl std::error::Error + Send + S
     }
     let error = match predicate {
         Some(message) => Error::input(message),
-        None => Error::input("read a row group").hint("the file is damaged there; fetch it again or leave it out"),
+        None => Error::input("read a row group")
+            .hint("the file is damaged there; fetch it again or leave it out"),
     };
-    error.with("shard", path).with("row_group", group).source(cause)
+    error
+        .with("shard", path)
+        .with("row_group", group)
+        .source(cause)
 }
 
 /// Iterates over the batches of one row group.
@@ -173,7 +214,11 @@ impl Iterator for RowGroupReader {
 /// # Errors
 /// When it differs in more.
 pub fn conform(column: &ArrayRef, data_type: &DataType) -> Result<ArrayRef, ArrowError> {
-    if column.data_type() == data_type { Ok(Arc::clone(column)) } else { cast(column, data_type) }
+    if column.data_type() == data_type {
+        Ok(Arc::clone(column))
+    } else {
+        cast(column, data_type)
+    }
 }
 
 /// `schema` with byte and string columns as views, also inside structs.
@@ -182,7 +227,15 @@ pub fn view_schema(schema: &Schema) -> Schema {
 }
 
 fn view_fields(fields: &Fields) -> Fields {
-    fields.iter().map(|field| field.as_ref().clone().with_data_type(view_type(field.data_type()))).collect()
+    fields
+        .iter()
+        .map(|field| {
+            field
+                .as_ref()
+                .clone()
+                .with_data_type(view_type(field.data_type()))
+        })
+        .collect()
 }
 
 fn view_type(data_type: &DataType) -> DataType {
@@ -196,6 +249,8 @@ fn view_type(data_type: &DataType) -> DataType {
 
 impl std::fmt::Debug for RowPredicate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RowPredicate").field("columns", &self.columns).finish_non_exhaustive()
+        f.debug_struct("RowPredicate")
+            .field("columns", &self.columns)
+            .finish_non_exhaustive()
     }
 }

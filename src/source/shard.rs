@@ -79,7 +79,10 @@ impl ShardSet {
 
     /// Where the shards are.
     pub fn paths(&self) -> Vec<&Path> {
-        self.shards.iter().map(|shard| shard.path.as_path()).collect()
+        self.shards
+            .iter()
+            .map(|shard| shard.path.as_path())
+            .collect()
     }
 
     fn start(shard: Shard, footer: &ArrowReaderMetadata) -> Self {
@@ -87,8 +90,12 @@ impl ShardSet {
         let pairs = metadata.file_metadata().key_value_metadata();
         // Some writers put it only into the Arrow schema, others beside it too.
         let mut metadata_pairs = footer.schema().metadata().clone();
-        metadata_pairs
-            .extend(pairs.into_iter().flatten().filter_map(|pair| Some((pair.key.clone(), pair.value.clone()?))));
+        metadata_pairs.extend(
+            pairs
+                .into_iter()
+                .flatten()
+                .filter_map(|pair| Some((pair.key.clone(), pair.value.clone()?))),
+        );
         metadata_pairs.remove(parquet::arrow::ARROW_SCHEMA_META_KEY);
         let compression = metadata
             .row_groups()
@@ -109,11 +116,15 @@ impl ShardSet {
             schema
                 .fields()
                 .get(position)
-                .map_or("no such column".to_owned(), |field| format!("{} {}", field.name(), field.data_type()))
+                .map_or("no such column".to_owned(), |field| {
+                    format!("{} {}", field.name(), field.data_type())
+                })
         };
         for position in 0..ours.fields().len().max(theirs.fields().len()) {
             let same = match (ours.fields().get(position), theirs.fields().get(position)) {
-                (Some(a), Some(b)) => a.name() == b.name() && same_type(a.data_type(), b.data_type()),
+                (Some(a), Some(b)) => {
+                    a.name() == b.name() && same_type(a.data_type(), b.data_type())
+                }
                 _ => false,
             };
             if !same {
@@ -131,11 +142,17 @@ impl ShardSet {
 
 /// `ours` with null allowed wherever `theirs` allows it; both have the same columns.
 fn relax(ours: &Schema, theirs: &Schema) -> Schema {
-    Schema::new_with_metadata(relax_fields(ours.fields(), theirs.fields()), ours.metadata().clone())
+    Schema::new_with_metadata(
+        relax_fields(ours.fields(), theirs.fields()),
+        ours.metadata().clone(),
+    )
 }
 
 fn relax_fields(ours: &Fields, theirs: &Fields) -> Fields {
-    ours.iter().zip(theirs).map(|(ours, theirs)| relax_field(ours, theirs)).collect()
+    ours.iter()
+        .zip(theirs)
+        .map(|(ours, theirs)| relax_field(ours, theirs))
+        .collect()
 }
 
 fn relax_field(ours: &Field, theirs: &Field) -> Field {
@@ -144,7 +161,9 @@ fn relax_field(ours: &Field, theirs: &Field) -> Field {
         (DataType::List(a), DataType::List(b)) => DataType::List(Arc::new(relax_field(a, b))),
         (kept, _) => kept.clone(),
     };
-    ours.clone().with_data_type(data_type).with_nullable(ours.is_nullable() || theirs.is_nullable())
+    ours.clone()
+        .with_data_type(data_type)
+        .with_nullable(ours.is_nullable() || theirs.is_nullable())
 }
 
 /// Equal but for nullability and field metadata, at any depth.
@@ -153,7 +172,9 @@ fn same_type(a: &DataType, b: &DataType) -> bool {
         || match (a, b) {
             (DataType::Struct(a), DataType::Struct(b)) => {
                 a.len() == b.len()
-                    && a.iter().zip(b).all(|(a, b)| a.name() == b.name() && same_type(a.data_type(), b.data_type()))
+                    && a.iter().zip(b).all(|(a, b)| {
+                        a.name() == b.name() && same_type(a.data_type(), b.data_type())
+                    })
             }
             (DataType::List(a), DataType::List(b)) => same_type(a.data_type(), b.data_type()),
             _ => false,
@@ -165,14 +186,22 @@ fn same_type(a: &DataType, b: &DataType) -> bool {
 /// # Errors
 /// When it cannot be opened.
 pub fn open_file(path: &Path) -> Result<File> {
-    File::open(path).map_err(|error| Error::input("open the shard").with("shard", path.display()).source(error))
+    File::open(path).map_err(|error| {
+        Error::input("open the shard")
+            .with("shard", path.display())
+            .source(error)
+    })
 }
 
 fn open_shard(path: &Path) -> Result<(Shard, ArrowReaderMetadata)> {
     let file = open_file(path)?;
     let size_bytes = file
         .metadata()
-        .map_err(|error| Error::input("read the size of the shard").with("shard", path.display()).source(error))?
+        .map_err(|error| {
+            Error::input("read the size of the shard")
+                .with("shard", path.display())
+                .source(error)
+        })?
         .len();
     let footer = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(|error| {
         Error::input("read the Parquet footer")
@@ -187,10 +216,17 @@ fn open_shard(path: &Path) -> Result<(Shard, ArrowReaderMetadata)> {
         .iter()
         .map(|group| {
             u64::try_from(group.num_rows()).map_err(|error| {
-                Error::input("read a row group's row count").with("shard", path.display()).source(error)
+                Error::input("read a row group's row count")
+                    .with("shard", path.display())
+                    .source(error)
             })
         })
         .collect::<Result<Vec<u64>>>()?;
-    let shard = Shard { path: path.to_path_buf(), rows: row_groups.iter().sum(), row_groups, size_bytes };
+    let shard = Shard {
+        path: path.to_path_buf(),
+        rows: row_groups.iter().sum(),
+        row_groups,
+        size_bytes,
+    };
     Ok((shard, footer))
 }

@@ -29,7 +29,9 @@ impl Spool {
     /// When no file can be made there.
     pub fn create(directory: &std::path::Path, schema: SchemaRef) -> Result<Self> {
         let place = directory.display().to_string();
-        let failed = |error: Box<dyn std::error::Error + Send + Sync>| failed(&place, "make a temporary file", error);
+        let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
+            failed(&place, "make a temporary file", error)
+        };
         let file = tempfile::tempfile_in(directory).map_err(|error| failed(error.into()))?;
         let properties = WriterProperties::builder()
             .set_compression(Compression::LZ4_RAW)
@@ -37,9 +39,13 @@ impl Spool {
             .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
             .build();
         let handle = file.try_clone().map_err(|error| failed(error.into()))?;
-        let writer =
-            ArrowWriter::try_new(handle, schema, Some(properties)).map_err(|error| failed(error.into()))?;
-        Ok(Self { writer, file, place })
+        let writer = ArrowWriter::try_new(handle, schema, Some(properties))
+            .map_err(|error| failed(error.into()))?;
+        Ok(Self {
+            writer,
+            file,
+            place,
+        })
     }
 
     /// Appends rows.
@@ -47,9 +53,13 @@ impl Spool {
     /// # Errors
     /// When the disk is full.
     pub fn append(&mut self, batch: &RecordBatch) -> Result<()> {
-        self.writer
-            .write(batch)
-            .map_err(|error| failed(&self.place, "write scores to a temporary file", error.into()))
+        self.writer.write(batch).map_err(|error| {
+            failed(
+                &self.place,
+                "write scores to a temporary file",
+                error.into(),
+            )
+        })
     }
 
     /// Ends writing.
@@ -57,8 +67,14 @@ impl Spool {
     /// # Errors
     /// When the disk is full.
     pub fn finish(self) -> Result<SpoolRows> {
-        let Self { writer, file, place } = self;
-        writer.close().map_err(|error| failed(&place, "write scores to a temporary file", error.into()))?;
+        let Self {
+            writer,
+            file,
+            place,
+        } = self;
+        writer
+            .close()
+            .map_err(|error| failed(&place, "write scores to a temporary file", error.into()))?;
         Ok(SpoolRows { file, place })
     }
 }
@@ -74,22 +90,33 @@ impl SpoolRows {
     ///
     /// # Errors
     /// When the file cannot be read back.
-    pub fn read(&self, columns: &[&str]) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
+    pub fn read(
+        &self,
+        columns: &[&str],
+    ) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
         let place = self.place.clone();
         let failed = move |error| failed(&place, "read scores back", error);
-        let file = self.file.try_clone().map_err(|error| failed(error.into()))?;
+        let file = self
+            .file
+            .try_clone()
+            .map_err(|error| failed(error.into()))?;
         let builder =
             ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| failed(error.into()))?;
         let mask = match columns {
             [] => ProjectionMask::all(),
             _ => ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied()),
         };
-        let reader: ParquetRecordBatchReader =
-            builder.with_projection(mask).build().map_err(|error| failed(error.into()))?;
+        let reader: ParquetRecordBatchReader = builder
+            .with_projection(mask)
+            .build()
+            .map_err(|error| failed(error.into()))?;
         Ok(reader.map(move |batch| batch.map_err(|error| failed(error.into()))))
     }
 }
 
 fn failed(place: &str, doing: &str, error: Box<dyn std::error::Error + Send + Sync>) -> Error {
-    Error::output(doing).with("directory", place).source(error).hint("free space there, or write elsewhere")
+    Error::output(doing)
+        .with("directory", place)
+        .source(error)
+        .hint("free space there, or write elsewhere")
 }

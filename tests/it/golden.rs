@@ -54,7 +54,11 @@ impl Layout {
                 place.path("model").to_str().unwrap().to_owned()
             }
         };
-        Self { facts, place, model }
+        Self {
+            facts,
+            place,
+            model,
+        }
     }
 
     fn precision(&self) -> &str {
@@ -77,10 +81,27 @@ impl Layout {
     fn run(&self, input: &Path, args: &[&str]) -> (RecordBatch, Value) {
         let output = self.place.path("out.parquet");
         let mut command = program();
-        command.arg(input).arg(&output).args(["--model", &self.model, "--precision", self.precision()]);
+        command.arg(input).arg(&output).args([
+            "--model",
+            &self.model,
+            "--precision",
+            self.precision(),
+        ]);
         command.arg("--onnxruntime").arg(runtime::library());
-        command.args(["--device", "cpu", "--offline", "--keep", "1", "--on-error", "keep", "--overwrite", "--json"]);
-        command.args(["--add", "image_embedding,text_embedding,status"]).args(args);
+        command.args([
+            "--device",
+            "cpu",
+            "--offline",
+            "--keep",
+            "1",
+            "--on-error",
+            "keep",
+            "--overwrite",
+            "--json",
+        ]);
+        command
+            .args(["--add", "image_embedding,text_embedding,status"])
+            .args(args);
         let ran = Ran::from(command.output().unwrap()).exits(0);
         (shards::read(&output), ran.json())
     }
@@ -95,17 +116,23 @@ impl Reference {
     }
 
     fn of_source(&self, source: &str) -> RecordBatch {
-        let keep: Vec<bool> =
-            shards::strings(&self.0, "source").into_iter().map(|found| found.as_deref() == Some(source)).collect();
+        let keep: Vec<bool> = shards::strings(&self.0, "source")
+            .into_iter()
+            .map(|found| found.as_deref() == Some(source))
+            .collect();
         shards::filter(&self.0, &keep)
     }
 
     /// Captions with the ids that they must become.
     fn ids(&self) -> Vec<(String, Vec<i64>)> {
         let ids = self.0.column_by_name("ids").unwrap().as_list::<i32>();
-        let captions = shards::strings(&self.0, "caption").into_iter().zip(ids.iter());
+        let captions = shards::strings(&self.0, "caption")
+            .into_iter()
+            .zip(ids.iter());
         captions
-            .filter_map(|(caption, ids)| Some((caption?, ids?.as_primitive::<Int64Type>().values().to_vec())))
+            .filter_map(|(caption, ids)| {
+                Some((caption?, ids?.as_primitive::<Int64Type>().values().to_vec()))
+            })
             .collect()
     }
 }
@@ -114,16 +141,23 @@ impl Reference {
 fn public_input(reference: &Reference, place: &Place) -> PathBuf {
     let sample = shards::read(&Path::new(ROOT).join("assets/sample.parquet"));
     let known: Vec<_> = shards::strings(&reference.of_source("sample"), "key");
-    let keep: Vec<bool> = shards::strings(&sample, "uid").iter().map(|uid| known.contains(uid)).collect();
+    let keep: Vec<bool> = shards::strings(&sample, "uid")
+        .iter()
+        .map(|uid| known.contains(uid))
+        .collect();
     let rows = shards::filter(&shards::project(&sample, &["uid", "image", "text"]), &keep);
     assert_eq!(rows.num_rows(), known.len());
     let nasty = reference.of_source("nasty");
     let keys: ArrayRef = Arc::new(StringArray::from(shards::strings(&nasty, "key")));
     let captions: ArrayRef = Arc::new(StringArray::from(shards::strings(&nasty, "caption")));
     let first = shards::take(&rows, &vec![0; nasty.num_rows()]);
-    let nasty = RecordBatch::try_new(rows.schema(), vec![keys, first.column(1).clone(), captions]).unwrap();
+    let nasty =
+        RecordBatch::try_new(rows.schema(), vec![keys, first.column(1).clone(), captions]).unwrap();
     let path = place.path("public.parquet");
-    shards::write(&path, &arrow::compute::concat_batches(&rows.schema(), [&rows, &nasty]).unwrap());
+    shards::write(
+        &path,
+        &arrow::compute::concat_batches(&rows.schema(), [&rows, &nasty]).unwrap(),
+    );
     path
 }
 
@@ -132,21 +166,34 @@ type Vectors = BTreeMap<String, Vec<f32>>;
 /// Vectors by key, of rows that have one.
 fn by_key(batch: &RecordBatch, key: &str, column: &str) -> Vectors {
     let keys = shards::strings(batch, key).into_iter().map(Option::unwrap);
-    keys.zip(shards::vectors(batch, column)).filter_map(|(key, vector)| Some((key, vector?))).collect()
+    keys.zip(shards::vectors(batch, column))
+        .filter_map(|(key, vector)| Some((key, vector?)))
+        .collect()
 }
 
 fn cosine(a: &[f32], b: &[f32]) -> f64 {
     assert_eq!(a.len(), b.len());
-    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+    let dot = |a: &[f32], b: &[f32]| {
+        a.iter()
+            .zip(b)
+            .map(|(a, b)| f64::from(*a) * f64::from(*b))
+            .sum::<f64>()
+    };
     dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
 }
 
 /// Mean and least cosine between the vectors of keys that both have, and how many.
 fn agreement(ours: &Vectors, theirs: &Vectors) -> (f64, f64, usize) {
-    let cosines: Vec<f64> =
-        ours.iter().filter_map(|(key, vector)| Some(cosine(vector, theirs.get(key)?))).collect();
+    let cosines: Vec<f64> = ours
+        .iter()
+        .filter_map(|(key, vector)| Some(cosine(vector, theirs.get(key)?)))
+        .collect();
     let mean = cosines.iter().sum::<f64>() / cosines.len() as f64;
-    (mean, cosines.iter().copied().fold(1.0, f64::min), cosines.len())
+    (
+        mean,
+        cosines.iter().copied().fold(1.0, f64::min),
+        cosines.len(),
+    )
 }
 
 /// Compares `written` with the reference's rows of `source`; what is below the bounds comes back as text.
@@ -162,9 +209,12 @@ fn disagreements(layout: &Layout, written: &RecordBatch, key: &str, source: &str
         let (mean, least, rows) = agreement(&by_key(written, key, column), &theirs);
         // One nasty caption is nothing but white space: a bad row here, a vector there.
         let missing = theirs.len() - rows;
-        let line = format!("{source} {column}: cosine mean {mean:.6}, min {least:.6} over {rows} rows, {missing} missing");
+        let line = format!(
+            "{source} {column}: cosine mean {mean:.6}, min {least:.6} over {rows} rows, {missing} missing"
+        );
         eprintln!("{} {line}", layout.model.rsplit('/').next().unwrap());
-        let below = mean <= bound("cosine_mean").unwrap() || bound("cosine_min").is_some_and(|bound| least <= bound);
+        let below = mean <= bound("cosine_mean").unwrap()
+            || bound("cosine_min").is_some_and(|bound| least <= bound);
         if below || missing > usize::from(source == "nasty") || rows == 0 {
             found.push(line);
         }
@@ -188,11 +238,31 @@ fn check(name: &str, args: &[&str]) -> (RecordBatch, Value) {
         if layout.reference().of_source(source).num_rows() == 0 {
             continue;
         }
-        let Some(folder) = runtime::shared_data(&format!("{name} {source}")) else { break };
-        let (written, _) = layout.run(&folder.join(file), &[args, &["--text-column", if source == "full-size" { "caption" } else { "text" }]].concat());
+        let Some(folder) = runtime::shared_data(&format!("{name} {source}")) else {
+            break;
+        };
+        let (written, _) = layout.run(
+            &folder.join(file),
+            &[
+                args,
+                &[
+                    "--text-column",
+                    if source == "full-size" {
+                        "caption"
+                    } else {
+                        "text"
+                    },
+                ],
+            ]
+            .concat(),
+        );
         wrong.extend(disagreements(&layout, &written, key, source));
     }
-    assert!(wrong.is_empty(), "{name} is further from the reference than its bounds allow:\n{}", wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{name} is further from the reference than its bounds allow:\n{}",
+        wrong.join("\n")
+    );
     (written, report)
 }
 
@@ -200,11 +270,18 @@ fn check(name: &str, args: &[&str]) -> (RecordBatch, Value) {
 fn the_files_are_those_of_the_manifest() {
     let manifest = manifest();
     let listed = |name: &str| manifest[name].as_object().unwrap().clone();
-    let public = listed("sha256").into_iter().map(|(file, hash)| (golden(&file), hash));
+    let public = listed("sha256")
+        .into_iter()
+        .map(|(file, hash)| (golden(&file), hash));
     let assets = Path::new(ROOT).join("assets/model/onnx");
-    let bundled = listed("bundled_sha256").into_iter().map(|(file, hash)| (assets.join(file), hash));
+    let bundled = listed("bundled_sha256")
+        .into_iter()
+        .map(|(file, hash)| (assets.join(file), hash));
     for (path, hash) in public.chain(bundled) {
-        let digest: String = Sha256::digest(std::fs::read(&path).unwrap()).iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest: String = Sha256::digest(std::fs::read(&path).unwrap())
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         assert_eq!(digest, hash.as_str().unwrap(), "{}", path.display());
     }
 }
@@ -217,7 +294,9 @@ fn token_ids_are_equal_for_every_caption_in_every_layout() {
         for (caption, expected) in ids {
             let found = tokens.encode(&[&caption]).unwrap().remove(0);
             if found != expected {
-                wrong.push(format!("{name}: {caption:?}\n  expected {expected:?}\n  found    {found:?}"));
+                wrong.push(format!(
+                    "{name}: {caption:?}\n  expected {expected:?}\n  found    {found:?}"
+                ));
             }
         }
     };
@@ -226,12 +305,24 @@ fn token_ids_are_equal_for_every_caption_in_every_layout() {
         let spec = layout.spec();
         let tokens = spec.preprocessing(spec.tokens.padding).unwrap().tokens;
         // The CLIP layouts share one tokenizer; one of their references has the ids.
-        let reference = if name.starts_with("clip") { Reference::read("clip.parquet") } else { layout.reference() };
+        let reference = if name.starts_with("clip") {
+            Reference::read("clip.parquet")
+        } else {
+            layout.reference()
+        };
         compare(name, &tokens, reference.ids());
     }
     for (file, reference) in manifest()["tokenizers"].as_object().unwrap() {
-        let tokens = Tokenize::try_new(&std::fs::read(golden(file)).unwrap(), &TokenizeOptions::default()).unwrap();
-        compare(file, &tokens, Reference::read(reference.as_str().unwrap()).ids());
+        let tokens = Tokenize::try_new(
+            &std::fs::read(golden(file)).unwrap(),
+            &TokenizeOptions::default(),
+        )
+        .unwrap();
+        compare(
+            file,
+            &tokens,
+            Reference::read(reference.as_str().unwrap()).ids(),
+        );
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
@@ -239,7 +330,13 @@ fn token_ids_are_equal_for_every_caption_in_every_layout() {
 #[test]
 fn a_clip_pair_agrees() {
     let (_, report) = check("clip-xenova", &[]);
-    assert_eq!((&report["model"]["precision"], &report["model"]["batch_dependent"]), (&"fp32".into(), &false.into()));
+    assert_eq!(
+        (
+            &report["model"]["precision"],
+            &report["model"]["batch_dependent"]
+        ),
+        (&"fp32".into(), &false.into())
+    );
 }
 
 #[test]
@@ -273,7 +370,11 @@ fn the_bundled_model_agrees() {
 fn a_dynamically_quantised_model_agrees_row_by_row() {
     let (_, report) = check("clip-quantized", &["--reproducible"]);
     assert_eq!(report["model"]["batch_dependent"], true);
-    assert!(!report["warnings"].to_string().contains("quantises"), "{}", report["warnings"]);
+    assert!(
+        !report["warnings"].to_string().contains("quantises"),
+        "{}",
+        report["warnings"]
+    );
 }
 
 #[test]
@@ -281,18 +382,37 @@ fn a_dynamically_quantised_model_is_named_in_summary_and_metadata() {
     let layout = Layout::assemble("clip-quantized");
     let input = public_input(&layout.reference(), &layout.place);
     let (_, report) = layout.run(&input, &[]);
-    assert_eq!((&report["model"]["batch_dependent"], &report["model"]["precision"]), (&true.into(), &"quantized".into()));
-    assert!(report["warnings"].to_string().contains("--reproducible"), "{}", report["warnings"]);
+    assert_eq!(
+        (
+            &report["model"]["batch_dependent"],
+            &report["model"]["precision"]
+        ),
+        (&true.into(), &"quantized".into())
+    );
+    assert!(
+        report["warnings"].to_string().contains("--reproducible"),
+        "{}",
+        report["warnings"]
+    );
     let model = shards::file_value(&layout.place.path("out.parquet"), "clip_filter.model").unwrap();
-    assert_eq!(serde_json::from_str::<Value>(&model).unwrap(), report["model"]);
+    assert_eq!(
+        serde_json::from_str::<Value>(&model).unwrap(),
+        report["model"]
+    );
 }
 
 #[test]
 fn reproducible_rows_of_a_quantised_model_do_not_depend_on_the_batch() {
     let layout = Layout::assemble("clip-quantized");
     let input = public_input(&layout.reference(), &layout.place);
-    let (alone, _) = layout.run(&input, &["--reproducible", "--batch-size", "1", "--threads", "1"]);
-    let (together, _) = layout.run(&input, &["--reproducible", "--batch-size", "16", "--threads", "2"]);
+    let (alone, _) = layout.run(
+        &input,
+        &["--reproducible", "--batch-size", "1", "--threads", "1"],
+    );
+    let (together, _) = layout.run(
+        &input,
+        &["--reproducible", "--batch-size", "16", "--threads", "2"],
+    );
     assert_eq!(alone.columns(), together.columns(), "exactly");
 }
 
@@ -302,21 +422,35 @@ fn does_not_depend_on_batch_or_threads(name: &str) {
     let input = public_input(&layout.reference(), &layout.place);
     let (alone, _) = layout.run(&input, &["--batch-size", "1", "--threads", "1"]);
     let mut wrong = Vec::new();
-    for args in [["--batch-size", "16", "--threads", "1"], ["--batch-size", "1", "--threads", "4"], ["--batch-size", "7", "--threads", "4"]] {
+    for args in [
+        ["--batch-size", "16", "--threads", "1"],
+        ["--batch-size", "1", "--threads", "4"],
+        ["--batch-size", "7", "--threads", "4"],
+    ] {
         let (other, _) = layout.run(&input, &args);
         for column in ["image_embedding", "text_embedding"] {
             let (ours, theirs) = (by_key(&other, "uid", column), by_key(&alone, "uid", column));
             assert_eq!(ours.len(), theirs.len());
             let (mean, least, rows) = agreement(&ours, &theirs);
-            let equal = ours.iter().filter(|(key, vector)| theirs[*key] == **vector).count();
-            let line = format!("{} {column}: cosine mean {mean:.8}, min {least:.8}, {equal} of {rows} exact", args.join(" "));
+            let equal = ours
+                .iter()
+                .filter(|(key, vector)| theirs[*key] == **vector)
+                .count();
+            let line = format!(
+                "{} {column}: cosine mean {mean:.8}, min {least:.8}, {equal} of {rows} exact",
+                args.join(" ")
+            );
             eprintln!("{name} {line}");
             if least <= 0.99999 {
                 wrong.push(line);
             }
         }
     }
-    assert!(wrong.is_empty(), "{name} against one row and one thread:\n{}", wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{name} against one row and one thread:\n{}",
+        wrong.join("\n")
+    );
 }
 
 #[test]
@@ -333,12 +467,18 @@ fn bundled_vectors_do_not_depend_on_batch_or_threads() {
 
 #[test]
 fn the_combined_graph_and_the_pair_are_one_model() {
-    let (pair, combined) = (Layout::assemble("clip-xenova"), Layout::assemble("clip-combined"));
+    let (pair, combined) = (
+        Layout::assemble("clip-xenova"),
+        Layout::assemble("clip-combined"),
+    );
     let input = public_input(&pair.reference(), &pair.place);
     let ((a, _), (b, _)) = (pair.run(&input, &[]), combined.run(&input, &[]));
     for column in ["image_embedding", "text_embedding"] {
         let (_, least, rows) = agreement(&by_key(&a, "uid", column), &by_key(&b, "uid", column));
-        assert!(least > 0.99999 && rows > 100, "{column}: {least} over {rows}");
+        assert!(
+            least > 0.99999 && rows > 100,
+            "{column}: {least} over {rows}"
+        );
     }
     assert_eq!(a.column_by_name("status").unwrap().null_count(), 0);
 }

@@ -8,14 +8,21 @@ use std::{
 use crate::program::{Place, ROOT};
 
 fn python(script: &str) -> Command {
-    let interpreter = std::env::var("CLIP_FILTER_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let interpreter =
+        std::env::var("CLIP_FILTER_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let mut command = Command::new(interpreter);
-    command.env("PYTHONDONTWRITEBYTECODE", "1").arg(Path::new(ROOT).join("tests/interop").join(script));
+    command
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .arg(Path::new(ROOT).join("tests/interop").join(script));
     command
 }
 
 fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
 }
 
 #[test]
@@ -33,16 +40,24 @@ fn other_tools_write_our_inputs_and_read_our_outputs() {
     assert!(wrote.status.success(), "{}", text(&wrote));
     eprint!("{}", text(&wrote));
     std::fs::create_dir(place.path("outputs")).unwrap();
-    let mut names: Vec<String> =
-        std::fs::read_dir(&inputs).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<String> = std::fs::read_dir(&inputs)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.sort();
     assert!(names.len() >= 10, "{names:?}");
     let mut reads = python("read.py");
     reads.arg(&inputs);
     for name in &names {
-        let args = format!("inputs/{name} outputs/{name} --keep 0.5 --add image_embedding,text_embedding,status,width");
+        let args = format!(
+            "inputs/{name} outputs/{name} --keep 0.5 --add image_embedding,text_embedding,status,width"
+        );
         let report = place.mock(&format!("{args} --json")).exits(0).json();
-        assert_eq!((&report["rows_in"], &report["rows_kept"]), (&24.into(), &12.into()), "{name}");
+        assert_eq!(
+            (&report["rows_in"], &report["rows_kept"]),
+            (&24.into(), &12.into()),
+            "{name}"
+        );
         reads.arg(place.path("outputs").join(name));
     }
     let read = reads.output().unwrap();

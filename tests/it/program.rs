@@ -22,7 +22,13 @@ impl Ran {
     /// The exit code must be this one.
     #[track_caller]
     pub(crate) fn exits(self, code: i32) -> Self {
-        assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        assert_eq!(
+            self.code,
+            Some(code),
+            "stdout:\n{}\nstderr:\n{}",
+            self.stdout,
+            self.stderr
+        );
         self
     }
 
@@ -30,7 +36,11 @@ impl Ran {
     #[track_caller]
     pub(crate) fn says(self, texts: &[&str]) -> Self {
         for text in texts {
-            assert!(self.stderr.contains(text), "'{text}' is not in:\n{}", self.stderr);
+            assert!(
+                self.stderr.contains(text),
+                "'{text}' is not in:\n{}",
+                self.stderr
+            );
         }
         self
     }
@@ -38,7 +48,8 @@ impl Ran {
     /// The one JSON object on stdout.
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {:?}\n{}", self.stdout, self.stderr))
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {:?}\n{}", self.stdout, self.stderr))
     }
 }
 
@@ -75,7 +86,9 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap() }
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+        }
     }
 
     /// The path of `name` in it.
@@ -95,8 +108,16 @@ impl Place {
     /// A mock run in the directory, `more` are arguments with white space.
     pub(crate) fn mock_with(&self, args: &str, more: &[&str]) -> Ran {
         let mut command = program();
-        command.current_dir(self.dir()).env("CLIP_FILTER_MODEL", "mock").env("CLIP_FILTER_THREADS", "2");
-        command.args(args.split_whitespace()).args(more).output().unwrap().into()
+        command
+            .current_dir(self.dir())
+            .env("CLIP_FILTER_MODEL", "mock")
+            .env("CLIP_FILTER_THREADS", "2");
+        command
+            .args(args.split_whitespace())
+            .args(more)
+            .output()
+            .unwrap()
+            .into()
     }
 
     /// Names in the directory, hidden ones too, sorted.

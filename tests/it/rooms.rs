@@ -5,11 +5,30 @@ use std::path::{Path, PathBuf};
 use crate::program::ROOT;
 
 const CONTRACT: [&str; 4] = ["error", "schema", "config", "report"];
-const ROOMS: [&str; 8] = ["source", "preprocess", "encode", "store", "score", "select", "sink", "provision"];
+const ROOMS: [&str; 8] = [
+    "source",
+    "preprocess",
+    "encode",
+    "store",
+    "score",
+    "select",
+    "sink",
+    "provision",
+];
 /// What may name every room.
 const OUTER: [&str; 3] = ["engine", "pipeline", "cli"];
-const DECODERS: [&str; 10] =
-    ["zune_jpeg", "libjpeg_turbo_rs", "png", "gif", "image_webp", "tiff", "turbojpeg", "jpeg_decoder", "fast_image_resize", "weezl"];
+const DECODERS: [&str; 10] = [
+    "zune_jpeg",
+    "libjpeg_turbo_rs",
+    "png",
+    "gif",
+    "image_webp",
+    "tiff",
+    "turbojpeg",
+    "jpeg_decoder",
+    "fast_image_resize",
+    "weezl",
+];
 
 /// One source file, its comments taken out.
 struct Source {
@@ -47,8 +66,11 @@ impl Source {
         self.code.match_indices(name).any(|(start, _)| {
             let before = self.code[..start].chars().next_back();
             let after = &self.code[start + name.len()..];
-            let starts = before.is_none_or(|c| !c.is_alphanumeric() && c != '_' && c != ':' && c != '.');
-            starts && (after.starts_with("::") || self.code[..start].ends_with("use ") && after.starts_with(';'))
+            let starts =
+                before.is_none_or(|c| !c.is_alphanumeric() && c != '_' && c != ':' && c != '.');
+            starts
+                && (after.starts_with("::")
+                    || self.code[..start].ends_with("use ") && after.starts_with(';'))
         })
     }
 }
@@ -73,7 +95,9 @@ fn heads(tree: &str) -> Vec<String> {
 }
 
 fn identifier(text: &str) -> String {
-    text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+    text.chars()
+        .take_while(|c| c.is_alphanumeric() || *c == '_')
+        .collect()
 }
 
 fn sources_below(directory: &Path) -> Vec<Source> {
@@ -93,9 +117,20 @@ fn sources_below(directory: &Path) -> Vec<Source> {
     assert!(!files.is_empty());
     let source = |path: PathBuf| {
         let text = std::fs::read_to_string(&path).unwrap();
-        let code: Vec<&str> = text.lines().map(|line| line.split_once("//").map_or(line, |(code, _)| code)).collect();
-        let path = path.strip_prefix(directory).unwrap().to_str().unwrap().to_owned();
-        Source { path, code: code.join("\n") }
+        let code: Vec<&str> = text
+            .lines()
+            .map(|line| line.split_once("//").map_or(line, |(code, _)| code))
+            .collect();
+        let path = path
+            .strip_prefix(directory)
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .to_owned();
+        Source {
+            path,
+            code: code.join("\n"),
+        }
     };
     files.into_iter().map(source).collect()
 }
@@ -106,13 +141,20 @@ fn sources() -> Vec<Source> {
 
 /// Paths of the sources that break a rule.
 fn breaking(rule: impl Fn(&Source) -> bool) -> Vec<String> {
-    sources().into_iter().filter(rule).map(|source| source.path).collect()
+    sources()
+        .into_iter()
+        .filter(rule)
+        .map(|source| source.path)
+        .collect()
 }
 
 #[test]
 fn every_directory_is_a_known_room() {
     let known = |room: &str| {
-        CONTRACT.contains(&room) || ROOMS.contains(&room) || OUTER.contains(&room) || ["lib", "bin"].contains(&room)
+        CONTRACT.contains(&room)
+            || ROOMS.contains(&room)
+            || OUTER.contains(&room)
+            || ["lib", "bin"].contains(&room)
     };
     assert_eq!(breaking(|source| !known(source.room())), [""; 0]);
 }
@@ -120,7 +162,10 @@ fn every_directory_is_a_known_room() {
 #[test]
 fn the_contract_imports_no_room() {
     let mut broken = Vec::new();
-    for source in sources().iter().filter(|source| CONTRACT.contains(&source.room())) {
+    for source in sources()
+        .iter()
+        .filter(|source| CONTRACT.contains(&source.room()))
+    {
         for name in source.crate_names() {
             if !CONTRACT.contains(&name.as_str()) {
                 broken.push(format!("{}: crate::{name}", source.path));
@@ -133,7 +178,10 @@ fn the_contract_imports_no_room() {
 #[test]
 fn a_room_imports_the_contract_only() {
     let mut broken = Vec::new();
-    for source in sources().iter().filter(|source| ROOMS.contains(&source.room())) {
+    for source in sources()
+        .iter()
+        .filter(|source| ROOMS.contains(&source.room()))
+    {
         let room = source.room();
         for name in source.crate_names() {
             let allowed = CONTRACT.contains(&name.as_str())
@@ -150,16 +198,24 @@ fn a_room_imports_the_contract_only() {
 #[test]
 fn no_chain_of_super_leads_out_of_a_room() {
     let leaves = |source: &Source| {
-        let nested = source.code.lines().any(|line| line.trim_start().starts_with("mod ") && line.ends_with('{'));
+        let nested = source
+            .code
+            .lines()
+            .any(|line| line.trim_start().starts_with("mod ") && line.ends_with('{'));
         let depth = source.path.matches('/').count() + usize::from(nested);
         source.code.contains(&"super::".repeat(depth + 1))
     };
-    assert_eq!(breaking(|source| ROOMS.contains(&source.room()) && leaves(source)), [""; 0]);
+    assert_eq!(
+        breaking(|source| ROOMS.contains(&source.room()) && leaves(source)),
+        [""; 0]
+    );
 }
 
 #[test]
 fn each_foreign_crate_appears_in_one_place() {
-    let within = |source: &Source, places: &[&str]| places.iter().any(|place| source.path.starts_with(place));
+    let within = |source: &Source, places: &[&str]| {
+        places.iter().any(|place| source.path.starts_with(place))
+    };
     let rules: [(&str, &[&str]); 10] = [
         ("ort", &["encode/onnx.rs", "encode/onnx/"]),
         ("datafusion", &["engine/"]),
@@ -169,7 +225,10 @@ fn each_foreign_crate_appears_in_one_place() {
         ("hf_hub", &["provision/"]),
         ("ureq", &["provision/"]),
         ("zip", &["provision/"]),
-        ("parquet", &["source/", "store/", "sink/", "pipeline/emit.rs"]),
+        (
+            "parquet",
+            &["source/", "store/", "sink/", "pipeline/emit.rs"],
+        ),
         ("tokio", &["engine/", "cli/", "pipeline/"]),
     ];
     for (name, places) in rules {
@@ -181,50 +240,95 @@ fn each_foreign_crate_appears_in_one_place() {
 #[test]
 fn image_decoders_appear_in_the_pixels_crate_only() {
     for name in DECODERS {
-        assert_eq!(breaking(|source| source.uses_crate(name)), [""; 0], "{name}");
+        assert_eq!(
+            breaking(|source| source.uses_crate(name)),
+            [""; 0],
+            "{name}"
+        );
     }
     let manifest = std::fs::read_to_string(Path::new(ROOT).join("Cargo.toml")).unwrap();
-    let dependencies = manifest.split("[dependencies]").nth(1).unwrap().split("\n[").next().unwrap();
+    let dependencies = manifest
+        .split("[dependencies]")
+        .nth(1)
+        .unwrap()
+        .split("\n[")
+        .next()
+        .unwrap();
     for name in DECODERS.into_iter().chain(["image"]) {
         let name = name.replace('_', "-");
-        let declared = dependencies.lines().any(|line| line.split(" = ").next() == Some(&name));
+        let declared = dependencies
+            .lines()
+            .any(|line| line.split(" = ").next() == Some(&name));
         assert!(!declared, "{name} is a dependency of the program itself");
     }
     let pixels = sources_below(&Path::new(ROOT).join("crates/pixels/src"));
-    assert!(pixels.iter().any(|source| source.uses_crate("gif")), "the rule looks for something");
+    assert!(
+        pixels.iter().any(|source| source.uses_crate("gif")),
+        "the rule looks for something"
+    );
 }
 
 #[test]
 fn nothing_prints_past_the_command_line() {
-    let macros = ["println!", "print!", "eprint!", "eprintln!", "dbg!", "todo!", "unimplemented!"];
-    assert_eq!(breaking(|source| macros.iter().any(|name| source.code.contains(name))), [""; 0]);
+    let macros = [
+        "println!",
+        "print!",
+        "eprint!",
+        "eprintln!",
+        "dbg!",
+        "todo!",
+        "unimplemented!",
+    ];
+    assert_eq!(
+        breaking(|source| macros.iter().any(|name| source.code.contains(name))),
+        [""; 0]
+    );
     let streams = ["io::stdout", "io::stderr"];
-    let writes = |source: &Source| streams.iter().any(|name| source.code.contains(name)) && source.room() != "cli";
+    let writes = |source: &Source| {
+        streams.iter().any(|name| source.code.contains(name)) && source.room() != "cli"
+    };
     assert_eq!(breaking(writes), [""; 0]);
 }
 
 #[test]
 fn no_room_reads_the_environment() {
     let reads = |source: &Source| {
-        ["env::var", "env::args", "env::current", "env::home", "env::temp", "SystemTime"]
-            .iter()
-            .any(|name| source.code.contains(name))
+        [
+            "env::var",
+            "env::args",
+            "env::current",
+            "env::home",
+            "env::temp",
+            "SystemTime",
+        ]
+        .iter()
+        .any(|name| source.code.contains(name))
     };
-    assert_eq!(breaking(|source| ROOMS.contains(&source.room()) && reads(source)), [""; 0]);
+    assert_eq!(
+        breaking(|source| ROOMS.contains(&source.room()) && reads(source)),
+        [""; 0]
+    );
 }
 
 #[test]
 fn the_network_is_reached_from_provision_only() {
     let reaches = |source: &Source| {
-        ["TcpStream", "UdpSocket", "TcpListener", "std::net"].iter().any(|name| source.code.contains(name))
+        ["TcpStream", "UdpSocket", "TcpListener", "std::net"]
+            .iter()
+            .any(|name| source.code.contains(name))
     };
-    assert_eq!(breaking(|source| reaches(source) && source.room() != "provision"), [""; 0]);
+    assert_eq!(
+        breaking(|source| reaches(source) && source.room() != "provision"),
+        [""; 0]
+    );
 }
 
 #[test]
 fn unsafe_has_a_named_reason() {
     let unnamed = |source: &Source| {
-        let uses = source.code.contains("unsafe {") || source.code.contains("unsafe fn") || source.code.contains("unsafe impl");
+        let uses = source.code.contains("unsafe {")
+            || source.code.contains("unsafe fn")
+            || source.code.contains("unsafe impl");
         uses && !source.code.contains("reason =")
     };
     assert_eq!(breaking(unnamed), [""; 0]);
@@ -232,10 +336,19 @@ fn unsafe_has_a_named_reason() {
 
 #[test]
 fn trees_of_imports_are_understood() {
-    let source = Source { path: "x.rs".into(), code: "use crate::{\n a::b, c::{d, e}, f,\n};\ncrate::g::h()".into() };
+    let source = Source {
+        path: "x.rs".into(),
+        code: "use crate::{\n a::b, c::{d, e}, f,\n};\ncrate::g::h()".into(),
+    };
     assert_eq!(source.crate_names(), ["a", "c", "f", "g"]);
-    let source = Source { path: "x.rs".into(), code: "sort::a; report::b; use ort::{c};".into() };
+    let source = Source {
+        path: "x.rs".into(),
+        code: "sort::a; report::b; use ort::{c};".into(),
+    };
     assert!(source.uses_crate("ort"));
-    let source = Source { path: "x.rs".into(), code: "sort::a; crate::ort::b".into() };
+    let source = Source {
+        path: "x.rs".into(),
+        code: "sort::a; crate::ort::b".into(),
+    };
     assert!(!source.uses_crate("ort"));
 }

@@ -4,8 +4,8 @@ use std::{collections::HashMap, fs::File, path::Path, sync::Arc};
 
 use arrow::{
     array::{
-        ArrayRef, AsArray, BinaryArray, BooleanArray, Int64Array, RecordBatch, StringArray, StructArray,
-        UInt32Array,
+        ArrayRef, AsArray, BinaryArray, BooleanArray, Int64Array, RecordBatch, StringArray,
+        StructArray, UInt32Array,
     },
     compute::concat_batches,
     datatypes::{DataType, Field, Float32Type, Schema},
@@ -34,18 +34,28 @@ pub(crate) struct Pair {
 
 impl Pair {
     pub(crate) fn new(bytes: Vec<u8>, text: &str) -> Self {
-        Self { bytes: Some(bytes), path: None, text: Some(text.to_owned()) }
+        Self {
+            bytes: Some(bytes),
+            path: None,
+            text: Some(text.to_owned()),
+        }
     }
 
     /// A pair whose image is a path.
     pub(crate) fn at(path: &str) -> Self {
-        Self { bytes: None, path: Some(path.to_owned()), text: Some("a picture".to_owned()) }
+        Self {
+            bytes: None,
+            path: Some(path.to_owned()),
+            text: Some("a picture".to_owned()),
+        }
     }
 }
 
 /// `rows` sound pairs, no two alike.
 pub(crate) fn good_pairs(rows: u32) -> Vec<Pair> {
-    (0..rows).map(|row| Pair::new(pictures::bmp(row), &format!("a picture of thing {row}"))).collect()
+    (0..rows)
+        .map(|row| Pair::new(pictures::bmp(row), &format!("a picture of thing {row}")))
+        .collect()
 }
 
 /// [`good_pairs`], every seventh with one of the faults in turn.
@@ -76,45 +86,76 @@ pub(crate) fn hf_batch(pairs: &[Pair]) -> RecordBatch {
         ],
         HashMap::from([("huggingface".to_owned(), HUGGINGFACE.to_owned())]),
     );
-    let uids: StringArray = (0..pairs.len()).map(|row| Some(format!("{row:032x}"))).collect();
+    let uids: StringArray = (0..pairs.len())
+        .map(|row| Some(format!("{row:032x}")))
+        .collect();
     let ranks: Int64Array = (0..i64::try_from(pairs.len()).unwrap()).collect();
     RecordBatch::try_new(
         Arc::new(schema),
-        vec![Arc::new(uids), image_column(pairs), text_column(pairs), Arc::new(ranks)],
+        vec![
+            Arc::new(uids),
+            image_column(pairs),
+            text_column(pairs),
+            Arc::new(ranks),
+        ],
     )
     .unwrap()
 }
 
 fn hf_image() -> Field {
-    let children = vec![Field::new("bytes", DataType::Binary, true), Field::new("path", DataType::Utf8, true)];
+    let children = vec![
+        Field::new("bytes", DataType::Binary, true),
+        Field::new("path", DataType::Utf8, true),
+    ];
     Field::new("image", DataType::Struct(children.into()), true)
 }
 
 /// The images as HF's struct.
 pub(crate) fn image_column(pairs: &[Pair]) -> ArrayRef {
-    let DataType::Struct(fields) = hf_image().data_type().clone() else { unreachable!() };
+    let DataType::Struct(fields) = hf_image().data_type().clone() else {
+        unreachable!()
+    };
     let paths: StringArray = pairs.iter().map(|pair| pair.path.as_deref()).collect();
-    Arc::new(StructArray::try_new(fields, vec![bytes_column(pairs), Arc::new(paths)], None).unwrap())
+    Arc::new(
+        StructArray::try_new(fields, vec![bytes_column(pairs), Arc::new(paths)], None).unwrap(),
+    )
 }
 
 /// The images as plain binary.
 pub(crate) fn bytes_column(pairs: &[Pair]) -> ArrayRef {
-    Arc::new(pairs.iter().map(|pair| pair.bytes.as_deref()).collect::<BinaryArray>())
+    Arc::new(
+        pairs
+            .iter()
+            .map(|pair| pair.bytes.as_deref())
+            .collect::<BinaryArray>(),
+    )
 }
 
 /// The captions.
 pub(crate) fn text_column(pairs: &[Pair]) -> ArrayRef {
-    Arc::new(pairs.iter().map(|pair| pair.text.as_deref()).collect::<StringArray>())
+    Arc::new(
+        pairs
+            .iter()
+            .map(|pair| pair.text.as_deref())
+            .collect::<StringArray>(),
+    )
 }
 
 /// A batch of named columns, all nullable.
 pub(crate) fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
-    RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true))).unwrap()
+    RecordBatch::try_from_iter_with_nullable(
+        columns
+            .into_iter()
+            .map(|(name, column)| (name, column, true)),
+    )
+    .unwrap()
 }
 
 /// Writes [`hf_batch`] of `pairs` in row groups of `group_rows`.
 pub(crate) fn write_pairs(path: &Path, pairs: &[Pair], group_rows: usize) {
-    let properties = WriterProperties::builder().set_max_row_group_row_count(Some(group_rows)).build();
+    let properties = WriterProperties::builder()
+        .set_max_row_group_row_count(Some(group_rows))
+        .build();
     write_with(path, &hf_batch(pairs), properties);
 }
 
@@ -124,7 +165,12 @@ pub(crate) fn write(path: &Path, batch: &RecordBatch) {
 }
 
 pub(crate) fn write_with(path: &Path, batch: &RecordBatch, properties: WriterProperties) {
-    let mut writer = ArrowWriter::try_new(File::create(path).unwrap(), batch.schema(), Some(properties)).unwrap();
+    let mut writer = ArrowWriter::try_new(
+        File::create(path).unwrap(),
+        batch.schema(),
+        Some(properties),
+    )
+    .unwrap();
     writer.write(batch).unwrap();
     writer.close().unwrap();
 }
@@ -132,7 +178,10 @@ pub(crate) fn write_with(path: &Path, batch: &RecordBatch, properties: WriterPro
 /// All rows, with the types that the file declares.
 pub(crate) fn read(path: &Path) -> RecordBatch {
     let file = File::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap();
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file)
+        .unwrap()
+        .build()
+        .unwrap();
     let schema = arrow::record_batch::RecordBatchReader::schema(&reader);
     let batches: Vec<RecordBatch> = reader.map(Result::unwrap).collect();
     concat_batches(&schema, &batches).unwrap()
@@ -140,7 +189,10 @@ pub(crate) fn read(path: &Path) -> RecordBatch {
 
 /// The footer.
 pub(crate) fn footer(path: &Path) -> ParquetMetaData {
-    SerializedFileReader::new(File::open(path).unwrap()).unwrap().metadata().clone()
+    SerializedFileReader::new(File::open(path).unwrap())
+        .unwrap()
+        .metadata()
+        .clone()
 }
 
 /// The value of a file-level key.
@@ -152,13 +204,23 @@ pub(crate) fn file_value(path: &Path, key: &str) -> Option<String> {
 
 /// Column `name` as text; null is `None`.
 pub(crate) fn strings(batch: &RecordBatch, name: &str) -> Vec<Option<String>> {
-    let column = arrow::compute::cast(batch.column_by_name(name).unwrap(), &DataType::Utf8).unwrap();
-    column.as_string::<i32>().iter().map(|value| value.map(str::to_owned)).collect()
+    let column =
+        arrow::compute::cast(batch.column_by_name(name).unwrap(), &DataType::Utf8).unwrap();
+    column
+        .as_string::<i32>()
+        .iter()
+        .map(|value| value.map(str::to_owned))
+        .collect()
 }
 
 /// `clip_score`, or the column of that meaning.
 pub(crate) fn floats(batch: &RecordBatch, name: &str) -> Vec<Option<f32>> {
-    batch.column_by_name(name).unwrap().as_primitive::<Float32Type>().iter().collect()
+    batch
+        .column_by_name(name)
+        .unwrap()
+        .as_primitive::<Float32Type>()
+        .iter()
+        .collect()
 }
 
 /// `uid` as the row number it was made from.
@@ -170,18 +232,28 @@ pub(crate) fn row_numbers(batch: &RecordBatch) -> Vec<usize> {
 /// The vectors of an embedding column; null is `None`.
 pub(crate) fn vectors(batch: &RecordBatch, name: &str) -> Vec<Option<Vec<f32>>> {
     let lists = batch.column_by_name(name).unwrap().as_list::<i32>();
-    lists.iter().map(|list| list.map(|list| list.as_primitive::<Float32Type>().values().to_vec())).collect()
+    lists
+        .iter()
+        .map(|list| list.map(|list| list.as_primitive::<Float32Type>().values().to_vec()))
+        .collect()
 }
 
 /// Only the named columns.
 pub(crate) fn project(batch: &RecordBatch, names: &[&str]) -> RecordBatch {
-    let positions: Vec<usize> = names.iter().map(|name| batch.schema().index_of(name).unwrap()).collect();
+    let positions: Vec<usize> = names
+        .iter()
+        .map(|name| batch.schema().index_of(name).unwrap())
+        .collect();
     batch.project(&positions).unwrap()
 }
 
 /// The rows at `rows`.
 pub(crate) fn take(batch: &RecordBatch, rows: &[usize]) -> RecordBatch {
-    let rows: UInt32Array = rows.iter().map(|&row| u32::try_from(row).unwrap()).collect::<Vec<_>>().into();
+    let rows: UInt32Array = rows
+        .iter()
+        .map(|&row| u32::try_from(row).unwrap())
+        .collect::<Vec<_>>()
+        .into();
     arrow::compute::take_record_batch(batch, &rows).unwrap()
 }
 
@@ -192,5 +264,10 @@ pub(crate) fn filter(batch: &RecordBatch, keep: &[bool]) -> RecordBatch {
 
 /// Column names in order.
 pub(crate) fn names(batch: &RecordBatch) -> Vec<String> {
-    batch.schema().fields().iter().map(|field| field.name().clone()).collect()
+    batch
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| field.name().clone())
+        .collect()
 }

@@ -165,7 +165,10 @@ impl Frame {
     pub(crate) fn check_end(&self, bytes: &[u8]) -> Result<(), Fault> {
         match self.picture_end(bytes) {
             Some(_) => Ok(()),
-            None => Err(Fault::truncated(format!("jpeg: no end marker in {} bytes", bytes.len()))),
+            None => Err(Fault::truncated(format!(
+                "jpeg: no end marker in {} bytes",
+                bytes.len()
+            ))),
         }
     }
 }

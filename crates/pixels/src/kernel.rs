@@ -156,7 +156,8 @@ impl Kernel {
             &mut self.resized,
             3 * index(window.size.0) * index(window.size.1),
         );
-        self.resampler.resample(&self.buffers.rgb, &window, self.spec.filter, out);
+        self.resampler
+            .resample(&self.buffers.rgb, &window, self.spec.filter, out);
         window
     }
 

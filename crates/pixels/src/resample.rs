@@ -35,20 +35,31 @@ impl Weights {
         let scale = f64::from(source) / exact(resized);
         let stretch = scale.max(1.0);
         let support = radius(filter) * stretch;
-        let mut weights = Self { stride: index(support.ceil()) * 2 + 1, ..Self::default() };
+        let mut weights = Self {
+            stride: index(support.ceil()) * 2 + 1,
+            ..Self::default()
+        };
         let mut row = Vec::new();
         for output in 0..count {
             let center = (exact(first + u64::from(output)) + 0.5) * scale;
             if filter == Filter::Nearest {
-                weights.push(index(center).min(source.saturating_sub(1) as usize), &[1 << WEIGHT_BITS]);
+                weights.push(
+                    index(center).min(source.saturating_sub(1) as usize),
+                    &[1 << WEIGHT_BITS],
+                );
                 continue;
             }
             let from = index(center - support + 0.5);
             let to = index(center + support + 0.5).min(source as usize);
             row.clear();
-            row.extend((from..to).map(|x| value(filter, (exact(x as u64) - center + 0.5) / stretch)));
+            row.extend(
+                (from..to).map(|x| value(filter, (exact(x as u64) - center + 0.5) / stretch)),
+            );
             let sum: f64 = row.iter().sum();
-            let fixed: Vec<i32> = row.iter().map(|weight| fixed(if sum == 0.0 { *weight } else { weight / sum })).collect();
+            let fixed: Vec<i32> = row
+                .iter()
+                .map(|weight| fixed(if sum == 0.0 { *weight } else { weight / sum }))
+                .collect();
             weights.push(from, &fixed);
         }
         weights
@@ -57,7 +68,8 @@ impl Weights {
     fn push(&mut self, from: usize, weights: &[i32]) {
         self.spans.push((from, weights.len()));
         self.weights.extend_from_slice(weights);
-        self.weights.resize(self.spans.len() * self.stride.max(weights.len()), 0);
+        self.weights
+            .resize(self.spans.len() * self.stride.max(weights.len()), 0);
     }
 
     /// Outputs.
@@ -68,7 +80,12 @@ impl Weights {
     /// First and one past the last source that any output depends on.
     pub(crate) fn sources(&self) -> (usize, usize) {
         let first = self.spans.iter().map(|span| span.0).min().unwrap_or(0);
-        let end = self.spans.iter().map(|span| span.0 + span.1).max().unwrap_or(0);
+        let end = self
+            .spans
+            .iter()
+            .map(|span| span.0 + span.1)
+            .max()
+            .unwrap_or(0);
         (first, end)
     }
 
@@ -126,7 +143,10 @@ fn byte(sum: i32) -> u8 {
 /// Rounds half away from zero.
 fn fixed(weight: f64) -> i32 {
     let scaled = weight * f64::from(1 << WEIGHT_BITS);
-    #[expect(clippy::cast_possible_truncation, reason = "truncation is the rounding; weights are at most a few units")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "truncation is the rounding; weights are at most a few units"
+    )]
     let rounded = (scaled + 0.5f64.copysign(scaled)) as i32;
     rounded
 }
@@ -149,7 +169,9 @@ fn value(filter: Filter, x: f64) -> f64 {
         Filter::Bilinear => (1.0 - distance).max(0.0),
         Filter::Hamming if distance == 0.0 => 1.0,
         Filter::Hamming if distance >= 1.0 => 0.0,
-        Filter::Hamming => (PI * distance).sin() / (PI * distance) * (0.54 + 0.46 * (PI * distance).cos()),
+        Filter::Hamming => {
+            (PI * distance).sin() / (PI * distance) * (0.54 + 0.46 * (PI * distance).cos())
+        }
         Filter::Bicubic => bicubic(distance),
         Filter::Lanczos if distance < 3.0 => sinc(x) * sinc(x / 3.0),
         Filter::Lanczos => 0.0,
@@ -168,12 +190,20 @@ fn bicubic(x: f64) -> f64 {
 }
 
 fn sinc(x: f64) -> f64 {
-    if x == 0.0 { 1.0 } else { (x * PI).sin() / (x * PI) }
+    if x == 0.0 {
+        1.0
+    } else {
+        (x * PI).sin() / (x * PI)
+    }
 }
 
 /// A non-negative position as an index; below zero is zero.
 fn index(position: f64) -> usize {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "truncation is meant, and saturates")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "truncation is meant, and saturates"
+    )]
     let index = position as usize;
     index
 }
@@ -191,12 +221,21 @@ mod tests {
 
     #[test]
     fn weights_of_an_output_add_up_to_one() {
-        for filter in [Filter::Box, Filter::Bilinear, Filter::Hamming, Filter::Bicubic, Filter::Lanczos] {
-            for (source, resized) in [(1, 1), (7, 7), (512, 260), (3, 224), (6000, 2)] {
-                let weights = Weights::new(filter, source, resized, 0, resized as u32);
+        for filter in [
+            Filter::Box,
+            Filter::Bilinear,
+            Filter::Hamming,
+            Filter::Bicubic,
+            Filter::Lanczos,
+        ] {
+            for (source, resized) in [(1u32, 1u32), (7, 7), (512, 260), (3, 224), (6000, 2)] {
+                let weights = Weights::new(filter, source, resized.into(), 0, resized);
                 for output in 0..weights.len() {
                     let sum: i32 = weights.of(output).1.iter().sum();
-                    assert!((sum - (1 << WEIGHT_BITS)).abs() < 2000, "{filter:?} {source} to {resized}: {sum}");
+                    assert!(
+                        (sum - (1 << WEIGHT_BITS)).abs() < 2000,
+                        "{filter:?} {source} to {resized}: {sum}"
+                    );
                 }
             }
         }

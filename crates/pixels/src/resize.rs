@@ -88,12 +88,22 @@ impl Resampler {
         let sources = rgb.chunks_exact((width * 3).max(1)).skip(first);
         for (source, narrow) in sources.zip(self.narrowed.chunks_exact_mut(columns.max(1))) {
             self.row.clear();
-            self.row.extend(source.chunks_exact(3).map(|pixel| [pixel[0], pixel[1], pixel[2], 0]));
+            self.row.extend(
+                source
+                    .chunks_exact(3)
+                    .map(|pixel| [pixel[0], pixel[1], pixel[2], 0]),
+            );
             resample_row(&self.row, &across, narrow);
         }
         self.out.resize(columns, [0; 4]);
         for (row, line) in out.chunks_exact_mut((columns * 3).max(1)).enumerate() {
-            resample_column(&self.narrowed, first, (&down, row), &mut self.sums, &mut self.out);
+            resample_column(
+                &self.narrowed,
+                first,
+                (&down, row),
+                &mut self.sums,
+                &mut self.out,
+            );
             for (pixel, value) in line.chunks_exact_mut(3).zip(&self.out) {
                 pixel.copy_from_slice(&value[..3]);
             }
@@ -115,9 +125,24 @@ mod tests {
     #[test]
     fn corners_are_those_of_transformers_and_torchvision() {
         let first = |resized, corner| Span::new(300, resized, 224, corner).first;
-        let cases = [(224, 0, 0), (225, 0, 0), (226, 1, 1), (227, 1, 2), (229, 2, 2), (231, 3, 4), (298, 37, 37)];
+        let cases = [
+            (224, 0, 0),
+            (225, 0, 0),
+            (226, 1, 1),
+            (227, 1, 2),
+            (229, 2, 2),
+            (231, 3, 4),
+            (298, 37, 37),
+        ];
         for (resized, floor, even) in cases {
-            assert_eq!((first(resized, Corner::Floor), first(resized, Corner::HalfToEven)), (floor, even), "{resized}");
+            assert_eq!(
+                (
+                    first(resized, Corner::Floor),
+                    first(resized, Corner::HalfToEven)
+                ),
+                (floor, even),
+                "{resized}"
+            );
         }
         let offset = |corner| Span::new(300, 221, 224, corner).offset;
         assert_eq!((offset(Corner::Floor), offset(Corner::HalfToEven)), (2, 1));

@@ -39,13 +39,28 @@ fn check(image: (&str, ArrayRef), text: (&str, ArrayRef)) {
     let place = Place::new();
     let pairs = shards::mixed_pairs(ROWS);
     shards::write_pairs(&place.path("plain.parquet"), &pairs, 10);
-    place.mock("plain.parquet expected.parquet --keep 0.5 --on-error keep --add status").exits(0);
+    place
+        .mock("plain.parquet expected.parquet --keep 0.5 --on-error keep --add status")
+        .exits(0);
     let expected = shards::read(&place.path("expected.parquet"));
-    let rank = shards::hf_batch(&pairs).column_by_name("rank").unwrap().clone();
-    let uid = shards::hf_batch(&pairs).column_by_name("uid").unwrap().clone();
-    let input = shards::batch(vec![("uid", uid), text.clone(), ("rank", rank), image.clone()]);
+    let rank = shards::hf_batch(&pairs)
+        .column_by_name("rank")
+        .unwrap()
+        .clone();
+    let uid = shards::hf_batch(&pairs)
+        .column_by_name("uid")
+        .unwrap()
+        .clone();
+    let input = shards::batch(vec![
+        ("uid", uid),
+        text.clone(),
+        ("rank", rank),
+        image.clone(),
+    ]);
     shards::write(&place.path("in.parquet"), &input);
-    place.mock("in.parquet out.parquet --keep 0.5 --on-error keep --add status").exits(0);
+    place
+        .mock("in.parquet out.parquet --keep 0.5 --on-error keep --add status")
+        .exits(0);
     let written = shards::read(&place.path("out.parquet"));
     let added = ["clip_score", "status"];
     assert_eq!(
@@ -76,9 +91,25 @@ fn every_image_layout_is_read_and_kept() {
     ] {
         check((name, cast(&bytes, &data_type).unwrap()), text.clone());
     }
-    let paths = [None, Some(DataType::Utf8), Some(DataType::LargeUtf8), Some(DataType::Utf8View)];
-    for (bytes, path) in [DataType::Binary, DataType::LargeBinary, DataType::BinaryView, DataType::Binary].iter().zip(&paths) {
-        check(("image", image_struct(bytes, path.as_ref(), &pairs)), text.clone());
+    let paths = [
+        None,
+        Some(DataType::Utf8),
+        Some(DataType::LargeUtf8),
+        Some(DataType::Utf8View),
+    ];
+    for (bytes, path) in [
+        DataType::Binary,
+        DataType::LargeBinary,
+        DataType::BinaryView,
+        DataType::Binary,
+    ]
+    .iter()
+    .zip(&paths)
+    {
+        check(
+            ("image", image_struct(bytes, path.as_ref(), &pairs)),
+            text.clone(),
+        );
     }
 }
 
@@ -102,12 +133,20 @@ fn every_caption_layout_is_read_and_kept() {
 fn a_null_struct_is_a_null_image() {
     let place = Place::new();
     let pairs = shards::good_pairs(4);
-    let DataType::Struct(fields) = shards::image_column(&pairs).data_type().clone() else { unreachable!() };
+    let DataType::Struct(fields) = shards::image_column(&pairs).data_type().clone() else {
+        unreachable!()
+    };
     let nulls = Some(vec![true, false, true, true].into());
     let parts = shards::image_column(&pairs);
     let parts = arrow::array::AsArray::as_struct(&parts).columns().to_vec();
     let image: ArrayRef = Arc::new(StructArray::try_new(fields, parts, nulls).unwrap());
-    shards::write(&place.path("in.parquet"), &shards::batch(vec![("image", image), ("text", shards::text_column(&pairs))]));
+    shards::write(
+        &place.path("in.parquet"),
+        &shards::batch(vec![
+            ("image", image),
+            ("text", shards::text_column(&pairs)),
+        ]),
+    );
     let report = place.mock("in.parquet out.parquet --json").exits(0).json();
     assert_eq!(report["bad"], serde_json::json!({"null_image": 1}));
 }
@@ -125,15 +164,51 @@ fn columns_of_any_name_can_be_named() {
         ]
     };
     shards::write(&place.path("in.parquet"), &shards::batch(columns()));
-    place.mock_with("in.parquet out.parquet --image-column photo", &["--text-column", "Title of it"]).exits(0);
-    place.mock("in.parquet b.parquet --image-column foto").exits(2).says(&["foto", "--image-column photo"]);
-    place.mock("in.parquet b.parquet --image-column caption").exits(2).says(&["Utf8", "binary"]);
-    shards::write(&place.path("two.parquet"), &shards::batch(columns().into_iter().chain([("text", shards::text_column(&pairs))]).collect()));
-    place.mock("two.parquet b.parquet").exits(1).says(&["text, caption", "--text-column text"]);
-    shards::write(&place.path("none.parquet"), &shards::batch(columns().split_off(2)));
-    place.mock("none.parquet b.parquet").exits(1).says(&["find the image column", "caption Utf8", "--image-column NAME"]);
-    shards::write(&place.path("mute.parquet"), &shards::batch(columns().into_iter().take(2).collect()));
-    place.mock("mute.parquet b.parquet").exits(1).says(&["find the text column", "image Binary", "--text-column NAME"]);
+    place
+        .mock_with(
+            "in.parquet out.parquet --image-column photo",
+            &["--text-column", "Title of it"],
+        )
+        .exits(0);
+    place
+        .mock("in.parquet b.parquet --image-column foto")
+        .exits(2)
+        .says(&["foto", "--image-column photo"]);
+    place
+        .mock("in.parquet b.parquet --image-column caption")
+        .exits(2)
+        .says(&["Utf8", "binary"]);
+    shards::write(
+        &place.path("two.parquet"),
+        &shards::batch(
+            columns()
+                .into_iter()
+                .chain([("text", shards::text_column(&pairs))])
+                .collect(),
+        ),
+    );
+    place
+        .mock("two.parquet b.parquet")
+        .exits(1)
+        .says(&["text, caption", "--text-column text"]);
+    shards::write(
+        &place.path("none.parquet"),
+        &shards::batch(columns().split_off(2)),
+    );
+    place.mock("none.parquet b.parquet").exits(1).says(&[
+        "find the image column",
+        "caption Utf8",
+        "--image-column NAME",
+    ]);
+    shards::write(
+        &place.path("mute.parquet"),
+        &shards::batch(columns().into_iter().take(2).collect()),
+    );
+    place.mock("mute.parquet b.parquet").exits(1).says(&[
+        "find the text column",
+        "image Binary",
+        "--text-column NAME",
+    ]);
 }
 
 #[test]
@@ -148,16 +223,26 @@ fn parquet_of_every_version_codec_and_encoding_is_read() {
         WriterProperties::builder().set_compression(Compression::GZIP(Default::default())),
         WriterProperties::builder().set_compression(Compression::BROTLI(Default::default())),
         WriterProperties::builder().set_compression(Compression::ZSTD(Default::default())),
-        WriterProperties::builder().set_dictionary_enabled(false).set_encoding(Encoding::DELTA_BYTE_ARRAY)
+        WriterProperties::builder()
+            .set_dictionary_enabled(false)
+            .set_encoding(Encoding::DELTA_BYTE_ARRAY)
             .set_column_encoding("rank".into(), Encoding::DELTA_BINARY_PACKED),
-        WriterProperties::builder().set_data_page_row_count_limit(3).set_write_batch_size(1),
+        WriterProperties::builder()
+            .set_data_page_row_count_limit(3)
+            .set_write_batch_size(1),
         WriterProperties::builder().set_offset_index_disabled(true),
     ];
     let mut expected = None;
     for (number, builder) in builders.into_iter().enumerate() {
         shards::write_with(&place.path("in.parquet"), &input, builder.build());
-        place.mock("in.parquet out.parquet --overwrite --keep 0.5").exits(0);
+        place
+            .mock("in.parquet out.parquet --overwrite --keep 0.5")
+            .exits(0);
         let written = shards::read(&place.path("out.parquet"));
-        assert_eq!(&written, expected.get_or_insert(written.clone()), "{number}");
+        assert_eq!(
+            &written,
+            expected.get_or_insert(written.clone()),
+            "{number}"
+        );
     }
 }

@@ -25,12 +25,27 @@ fn a_dry_run_decides_and_writes_nothing() {
     let place = place(30);
     let wet = place.mock("in.parquet out.parquet --json").exits(0).json();
     std::fs::remove_file(place.path("out.parquet")).unwrap();
-    for args in ["in.parquet --dry-run", "in.parquet out.parquet --dry-run", "in.parquet no/such/out --dry-run --rejects bad.parquet"] {
+    for args in [
+        "in.parquet --dry-run",
+        "in.parquet out.parquet --dry-run",
+        "in.parquet no/such/out --dry-run --rejects bad.parquet",
+    ] {
         let dry = place.mock(&format!("{args} --json")).exits(0).json();
-        for name in ["rows_in", "rows_kept", "rows_cut", "rows_bad", "bad", "lowest_kept_score", "selection"] {
+        for name in [
+            "rows_in",
+            "rows_kept",
+            "rows_cut",
+            "rows_bad",
+            "bad",
+            "lowest_kept_score",
+            "selection",
+        ] {
             assert_eq!(dry[name], wet[name], "{name}");
         }
-        assert_eq!((&dry["outputs"], &dry["rows_written"]), (&serde_json::json!([]), &0.into()));
+        assert_eq!(
+            (&dry["outputs"], &dry["rows_written"]),
+            (&serde_json::json!([]), &0.into())
+        );
         assert_eq!(place.names(), ["in.parquet"], "{args}");
     }
 }
@@ -39,7 +54,10 @@ fn a_dry_run_decides_and_writes_nothing() {
 fn an_output_that_exists_is_refused_before_any_work_and_replaced_when_asked() {
     let place = place(30);
     std::fs::write(place.path("out.parquet"), b"old").unwrap();
-    place.mock("in.parquet out.parquet --model no/such/model").exits(1).says(&["it exists", "out.parquet", "--overwrite"]);
+    place
+        .mock("in.parquet out.parquet --model no/such/model")
+        .exits(1)
+        .says(&["it exists", "out.parquet", "--overwrite"]);
     assert_eq!(std::fs::read(place.path("out.parquet")).unwrap(), b"old");
     place.mock("in.parquet out.parquet --overwrite").exits(0);
     assert!(shards::read(&place.path("out.parquet")).num_rows() > 0);
@@ -51,10 +69,24 @@ fn an_input_is_never_the_output() {
     let place = place(10);
     symlink("in.parquet", place.path("link.parquet")).unwrap();
     std::fs::create_dir(place.path("data")).unwrap();
-    std::fs::copy(place.path("in.parquet"), place.path("data/part-00000.parquet")).unwrap();
+    std::fs::copy(
+        place.path("in.parquet"),
+        place.path("data/part-00000.parquet"),
+    )
+    .unwrap();
     let before = std::fs::read(place.path("in.parquet")).unwrap();
-    for args in ["in.parquet in.parquet", "in.parquet ./in.parquet", "link.parquet in.parquet", "in.parquet link.parquet", "data data", "data/part-00000.parquet data"] {
-        place.mock(&format!("{args} --overwrite")).exits(2).says(&["over an input"]);
+    for args in [
+        "in.parquet in.parquet",
+        "in.parquet ./in.parquet",
+        "link.parquet in.parquet",
+        "in.parquet link.parquet",
+        "data data",
+        "data/part-00000.parquet data",
+    ] {
+        place
+            .mock(&format!("{args} --overwrite"))
+            .exits(2)
+            .says(&["over an input"]);
     }
     assert_eq!(std::fs::read(place.path("in.parquet")).unwrap(), before);
     assert_eq!(place.names(), ["data", "in.parquet", "link.parquet"]);
@@ -63,20 +95,43 @@ fn an_input_is_never_the_output() {
 #[test]
 fn a_directory_gets_parts_and_a_marker() {
     let place = place(30);
-    let report = place.mock("in.parquet kept --json --keep 1").exits(0).json();
-    let names: Vec<_> = std::fs::read_dir(place.path("kept")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let report = place
+        .mock("in.parquet kept --json --keep 1")
+        .exits(0)
+        .json();
+    let names: Vec<_> = std::fs::read_dir(place.path("kept"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
     assert_eq!(names.len(), 2, "{names:?}");
     assert!(place.path("kept/_SUCCESS").exists());
-    assert_eq!(report["outputs"], serde_json::json!(["kept/part-00000.parquet"]));
-    assert_eq!(shards::read(&place.path("kept/part-00000.parquet")).num_rows(), 26);
+    assert_eq!(
+        report["outputs"],
+        serde_json::json!(["kept/part-00000.parquet"])
+    );
+    assert_eq!(
+        shards::read(&place.path("kept/part-00000.parquet")).num_rows(),
+        26
+    );
     place.mock("in.parquet kept").exits(1).says(&["it exists"]);
-    place.mock("in.parquet kept/ --overwrite --keep-rows 2").exits(0);
-    assert_eq!(shards::read(&place.path("kept/part-00000.parquet")).num_rows(), 2);
+    place
+        .mock("in.parquet kept/ --overwrite --keep-rows 2")
+        .exits(0);
+    assert_eq!(
+        shards::read(&place.path("kept/part-00000.parquet")).num_rows(),
+        2
+    );
     assert_eq!(place.names(), ["in.parquet", "kept"]);
     place.mock("kept again.parquet --prefix second_").exits(0);
     std::fs::write(place.path("kept/thesis.txt"), b"mine").unwrap();
-    place.mock("in.parquet kept --overwrite").exits(1).says(&["thesis.txt"]);
-    assert_eq!(std::fs::read(place.path("kept/thesis.txt")).unwrap(), b"mine");
+    place
+        .mock("in.parquet kept --overwrite")
+        .exits(1)
+        .says(&["thesis.txt"]);
+    assert_eq!(
+        std::fs::read(place.path("kept/thesis.txt")).unwrap(),
+        b"mine"
+    );
 }
 
 #[test]
@@ -95,14 +150,20 @@ fn an_output_without_a_name_is_refused_before_any_work() {
         let ran = place.mock(&format!("in.parquet {output}"));
         assert_eq!(ran.code, Some(2), "{output}: {}", ran.stderr);
     }
-    place.mock_with("in.parquet", &[""]).exits(2).says(&["without a name"]);
+    place
+        .mock_with("in.parquet", &[""])
+        .exits(2)
+        .says(&["without a name"]);
     assert_eq!(place.names(), ["empty", "in.parquet"]);
 }
 
 #[test]
 fn a_missing_parent_directory_is_said_before_any_work() {
     let place = place(10);
-    place.mock("in.parquet no/such/out.parquet --model no/such/model").exits(1).says(&["no/such", "make the directory"]);
+    place
+        .mock("in.parquet no/such/out.parquet --model no/such/model")
+        .exits(1)
+        .says(&["no/such", "make the directory"]);
     assert_eq!(place.names(), ["in.parquet"]);
 }
 
@@ -116,23 +177,30 @@ fn a_read_only_directory_is_an_error() {
     let locked = place.path("locked");
     std::fs::create_dir(&locked).unwrap();
     std::fs::set_permissions(&locked, PermissionsExt::from_mode(0o555)).unwrap();
-    place.mock("in.parquet locked/out.parquet").exits(1).says(&["locked", "Permission denied"]);
+    place
+        .mock("in.parquet locked/out.parquet")
+        .exits(1)
+        .says(&["locked", "Permission denied"]);
     assert_eq!(std::fs::read_dir(&locked).unwrap().count(), 0);
 }
 
 /// Runs with files limited to `kib`, as a full disk would, the signal ignored.
 fn limited(place: &Place, kib: u32, args: &str) -> crate::program::Ran {
-    let script = format!("trap '' XFSZ; ulimit -f {kib}; exec \"$0\" --model mock --threads 2 {args}");
+    let script =
+        format!("trap '' XFSZ; ulimit -f {kib}; exec \"$0\" --model mock --threads 2 {args}");
     let mut command = clean(Command::new("bash"));
-    command.current_dir(place.dir()).args(["-c", &script, env!("CARGO_BIN_EXE_clip-filter")]);
+    command
+        .current_dir(place.dir())
+        .args(["-c", &script, env!("CARGO_BIN_EXE_clip-filter")]);
     command.output().unwrap().into()
 }
 
 /// 60 pairs of 30 kB each.
 fn large_place() -> Place {
     let place = Place::new();
-    let pairs: Vec<shards::Pair> =
-        (0..60).map(|row| shards::Pair::new(pictures::bmp_of(100, 100, row), &format!("picture {row}"))).collect();
+    let pairs: Vec<shards::Pair> = (0..60)
+        .map(|row| shards::Pair::new(pictures::bmp_of(100, 100, row), &format!("picture {row}")))
+        .collect();
     shards::write_pairs(&place.path("in.parquet"), &pairs, 16);
     place
 }
@@ -140,12 +208,21 @@ fn large_place() -> Place {
 #[test]
 fn a_full_disk_is_an_error_that_leaves_nothing() {
     let place = large_place();
-    for (output, old) in [("out.parquet", false), ("out.parquet", true), ("kept", false)] {
+    for (output, old) in [
+        ("out.parquet", false),
+        ("out.parquet", true),
+        ("kept", false),
+    ] {
         if old {
             std::fs::write(place.path(output), b"old").unwrap();
         }
-        let ran = limited(&place, 256, &format!("in.parquet {output} --keep 1 --overwrite --rejects bad.parquet"));
-        ran.exits(1).says(&["failed to write the output", "File too large", "free space"]);
+        let ran = limited(
+            &place,
+            256,
+            &format!("in.parquet {output} --keep 1 --overwrite --rejects bad.parquet"),
+        );
+        ran.exits(1)
+            .says(&["failed to write the output", "File too large", "free space"]);
         if old {
             assert_eq!(std::fs::read(place.path(output)).unwrap(), b"old");
             std::fs::remove_file(place.path(output)).unwrap();
@@ -157,8 +234,13 @@ fn a_full_disk_is_an_error_that_leaves_nothing() {
 #[test]
 fn a_disk_too_full_for_the_scores_is_an_error_that_leaves_nothing() {
     let place = large_place();
-    let ran = limited(&place, 1, "in.parquet out.parquet --keep 1 --add image_embedding,text_embedding");
-    ran.exits(1).says(&["scores to a temporary file", "free space"]);
+    let ran = limited(
+        &place,
+        1,
+        "in.parquet out.parquet --keep 1 --add image_embedding,text_embedding",
+    );
+    ran.exits(1)
+        .says(&["scores to a temporary file", "free space"]);
     assert_eq!(place.names(), ["in.parquet"]);
 }
 
@@ -168,7 +250,12 @@ fn a_full_file_system_is_an_error_that_leaves_nothing() {
     let disk = place.path("disk");
     std::fs::create_dir(&disk).unwrap();
     let mount = |arguments: &[&str]| {
-        Command::new("mount").args(arguments).arg(&disk).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+        Command::new("mount")
+            .args(arguments)
+            .arg(&disk)
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
     };
     if !mount(&["-t", "tmpfs", "-o", "size=512k", "tmpfs"]) {
         eprintln!("skipped: this user may not mount a small file system");
@@ -176,7 +263,11 @@ fn a_full_file_system_is_an_error_that_leaves_nothing() {
     }
     let ran = place.mock("in.parquet disk/out.parquet --keep 1");
     let left = std::fs::read_dir(&disk).unwrap().count();
-    let unmounted = Command::new("umount").arg(&disk).status().unwrap().success();
+    let unmounted = Command::new("umount")
+        .arg(&disk)
+        .status()
+        .unwrap()
+        .success();
     ran.exits(1).says(&["disk", "No space left", "free space"]);
     assert!(unmounted && left == 0, "{left} files left");
 }
@@ -185,13 +276,27 @@ fn a_full_file_system_is_an_error_that_leaves_nothing() {
 fn long_place() -> Place {
     let place = Place::new();
     std::fs::create_dir(place.path("data")).unwrap();
-    let pairs: Vec<shards::Pair> =
-        (0..100).map(|row| shards::Pair::new(pictures::bmp_of(800, 600, row % 3), &format!("picture {row}"))).collect();
+    let pairs: Vec<shards::Pair> = (0..100)
+        .map(|row| {
+            shards::Pair::new(
+                pictures::bmp_of(800, 600, row % 3),
+                &format!("picture {row}"),
+            )
+        })
+        .collect();
     let properties = parquet::file::properties::WriterProperties::builder()
         .set_compression(parquet::basic::Compression::ZSTD(Default::default()));
-    shards::write_with(&place.path("one.parquet"), &shards::hf_batch(&pairs), properties.build());
+    shards::write_with(
+        &place.path("one.parquet"),
+        &shards::hf_batch(&pairs),
+        properties.build(),
+    );
     for number in 0..200 {
-        symlink(place.path("one.parquet"), place.path(&format!("data/{number:03}.parquet"))).unwrap();
+        symlink(
+            place.path("one.parquet"),
+            place.path(&format!("data/{number:03}.parquet")),
+        )
+        .unwrap();
     }
     place
 }
@@ -202,21 +307,49 @@ fn an_interrupt_ends_the_run_with_130_and_leaves_nothing() {
         let place = long_place();
         let mut child = program()
             .current_dir(place.dir())
-            .args(["--model", "mock", "--threads", "2", "-vv", "--rejects", "bad.parquet", "data", output])
+            .args([
+                "--model",
+                "mock",
+                "--threads",
+                "2",
+                "-vv",
+                "--rejects",
+                "bad.parquet",
+                "data",
+                output,
+            ])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
-        assert!(lines.any(|line| line.contains("ShardScanExec")), "the plan is told when the run begins");
+        let mut lines = BufReader::new(child.stderr.take().unwrap())
+            .lines()
+            .map(Result::unwrap);
+        assert!(
+            lines.any(|line| line.contains("ShardScanExec")),
+            "the plan is told when the run begins"
+        );
         std::thread::sleep(Duration::from_millis(200));
         let asked = Instant::now();
-        assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args(["-INT", &child.id().to_string()])
+                .status()
+                .unwrap()
+                .success()
+        );
         let rest: Vec<String> = lines.collect();
         let status = child.wait().unwrap();
         assert_eq!(status.code(), Some(130), "{rest:?}");
-        assert!(rest.iter().any(|line| line.contains("interrupted")), "{rest:?}");
-        assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
+        assert!(
+            rest.iter().any(|line| line.contains("interrupted")),
+            "{rest:?}"
+        );
+        assert!(
+            asked.elapsed() < Duration::from_secs(10),
+            "{:?}",
+            asked.elapsed()
+        );
         assert_eq!(place.names(), ["data", "one.parquet"]);
     }
 }
@@ -226,26 +359,49 @@ fn a_killed_run_leaves_nothing_under_the_output_name_and_the_next_one_works() {
     let place = long_place();
     let mut child = program()
         .current_dir(place.dir())
-        .args(["--model", "mock", "--threads", "2", "-vv", "--rejects", "bad.parquet", "data", "out.parquet"])
+        .args([
+            "--model",
+            "mock",
+            "--threads",
+            "2",
+            "-vv",
+            "--rejects",
+            "bad.parquet",
+            "data",
+            "out.parquet",
+        ])
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let mut lines = BufReader::new(child.stderr.take().unwrap())
+        .lines()
+        .map(Result::unwrap);
     assert!(lines.any(|line| line.contains("ShardScanExec")));
     child.kill().unwrap();
     child.wait().unwrap();
-    let visible: Vec<String> = place.names().into_iter().filter(|name| !name.starts_with('.')).collect();
+    let visible: Vec<String> = place
+        .names()
+        .into_iter()
+        .filter(|name| !name.starts_with('.'))
+        .collect();
     assert_eq!(visible, ["data", "one.parquet"]);
-    place.mock("one.parquet out.parquet --rejects bad.parquet").exits(0);
+    place
+        .mock("one.parquet out.parquet --rejects bad.parquet")
+        .exits(0);
 }
 
 #[test]
 fn a_closed_pipe_is_no_error() {
     let place = place(10);
-    let script = "\"$0\" --model mock --json in.parquet out.parquet 2>err.txt | true; echo ${PIPESTATUS[0]}";
+    let script =
+        "\"$0\" --model mock --json in.parquet out.parquet 2>err.txt | true; echo ${PIPESTATUS[0]}";
     let mut command = clean(Command::new("bash"));
-    let output = command.current_dir(place.dir()).args(["-c", script, env!("CARGO_BIN_EXE_clip-filter")]).output().unwrap();
+    let output = command
+        .current_dir(place.dir())
+        .args(["-c", script, env!("CARGO_BIN_EXE_clip-filter")])
+        .output()
+        .unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "0");
     assert!(Path::new(&place.path("out.parquet")).exists());
 }

@@ -12,17 +12,24 @@ use crate::{
 fn scored(rows: u32) -> (Place, RecordBatch) {
     let place = Place::new();
     shards::write_pairs(&place.path("in.parquet"), &shards::mixed_pairs(rows), 16);
-    place.mock("in.parquet all.parquet --keep 1 --on-error keep --add status").exits(0);
+    place
+        .mock("in.parquet all.parquet --keep 1 --on-error keep --add status")
+        .exits(0);
     let all = shards::read(&place.path("all.parquet"));
     assert_eq!(all.num_rows(), rows as usize);
     (place, all)
 }
 
 /// The rows among `candidates` with the `budget` best scores, ties by row order, in row order.
-fn best(scores: &[Option<f32>], candidates: impl Fn(usize, f32) -> bool, budget: usize) -> Vec<usize> {
+fn best(
+    scores: &[Option<f32>],
+    candidates: impl Fn(usize, f32) -> bool,
+    budget: usize,
+) -> Vec<usize> {
     let score = |row: usize| scores[row].unwrap();
-    let mut rows: Vec<usize> =
-        (0..scores.len()).filter(|&row| scores[row].is_some_and(|score| candidates(row, score))).collect();
+    let mut rows: Vec<usize> = (0..scores.len())
+        .filter(|&row| scores[row].is_some_and(|score| candidates(row, score)))
+        .collect();
     rows.sort_by(|&a, &b| score(b).total_cmp(&score(a)));
     rows.truncate(budget);
     rows.sort_unstable();
@@ -36,15 +43,31 @@ fn round_half_up(keep_per_mille: usize, candidates: usize) -> usize {
 /// Runs with `args` and checks the rows written, and kept + cut + bad = rows in.
 #[track_caller]
 fn expect(place: &Place, args: &str, condition: Option<&str>, rows: &[usize]) {
-    let more: Vec<&str> = condition.into_iter().flat_map(|condition| ["--where", condition]).collect();
-    let ran = place.mock_with(&format!("in.parquet out.parquet --overwrite --json {args}"), &more).exits(0);
+    let more: Vec<&str> = condition
+        .into_iter()
+        .flat_map(|condition| ["--where", condition])
+        .collect();
+    let ran = place
+        .mock_with(
+            &format!("in.parquet out.parquet --overwrite --json {args}"),
+            &more,
+        )
+        .exits(0);
     let written = shards::read(&place.path("out.parquet"));
     assert_eq!(shards::row_numbers(&written), rows, "{args} {condition:?}");
     let report = ran.json();
     let count = |name: &str| report[name].as_u64().unwrap();
     assert_eq!(count("rows_kept"), rows.len() as u64);
-    assert_eq!(count("rows_kept") + count("rows_cut") + count("rows_bad"), count("rows_in"));
-    let by_reason: u64 = report["bad"].as_object().unwrap().values().map(|rows| rows.as_u64().unwrap()).sum();
+    assert_eq!(
+        count("rows_kept") + count("rows_cut") + count("rows_bad"),
+        count("rows_in")
+    );
+    let by_reason: u64 = report["bad"]
+        .as_object()
+        .unwrap()
+        .values()
+        .map(|rows| rows.as_u64().unwrap())
+        .sum();
     assert_eq!(by_reason, count("rows_bad"));
 }
 
@@ -55,7 +78,12 @@ fn every_combination_means_where_then_min_score_then_keep() {
     let good = scores.iter().flatten().count();
     assert_eq!(good, 51);
     let any = |_: usize, _: f32| true;
-    expect(&place, "", None, &best(&scores, any, round_half_up(300, good)));
+    expect(
+        &place,
+        "",
+        None,
+        &best(&scores, any, round_half_up(300, good)),
+    );
     expect(&place, "--keep 1", None, &best(&scores, any, good));
     expect(&place, "--keep 0.5", None, &best(&scores, any, 26));
     expect(&place, "--keep-rows 7", None, &best(&scores, any, 7));
@@ -65,19 +93,54 @@ fn every_combination_means_where_then_min_score_then_keep() {
     let many = best(&scores, above, good).len();
     assert!(many > 10 && many < good, "{many}");
     expect(&place, "--min-score 0.1", None, &best(&scores, above, good));
-    expect(&place, "--threshold=-0.1", None, &best(&scores, |_, score| score >= -0.1, good));
-    expect(&place, "--min-score 0.1 --keep 0.5", None, &best(&scores, above, round_half_up(500, many)));
-    expect(&place, "--min-score 0.1 --keep-rows 5", None, &best(&scores, above, 5));
+    expect(
+        &place,
+        "--threshold=-0.1",
+        None,
+        &best(&scores, |_, score| score >= -0.1, good),
+    );
+    expect(
+        &place,
+        "--min-score 0.1 --keep 0.5",
+        None,
+        &best(&scores, above, round_half_up(500, many)),
+    );
+    expect(
+        &place,
+        "--min-score 0.1 --keep-rows 5",
+        None,
+        &best(&scores, above, 5),
+    );
     expect(&place, "--min-score 2", None, &[]);
     let odd = |row: usize, _: f32| row % 2 == 1;
     let both = |row: usize, score: f32| odd(row, score) && above(row, score);
     let odds = best(&scores, odd, good).len();
     expect(&place, "", Some("rank % 2 = 1"), &best(&scores, odd, good));
-    expect(&place, "--keep 0.5", Some("rank % 2 = 1"), &best(&scores, odd, round_half_up(500, odds)));
+    expect(
+        &place,
+        "--keep 0.5",
+        Some("rank % 2 = 1"),
+        &best(&scores, odd, round_half_up(500, odds)),
+    );
     let rows = best(&scores, both, good).len();
-    expect(&place, "--min-score 0.1", Some("rank % 2 = 1"), &best(&scores, both, good));
-    expect(&place, "--min-score 0.1 --keep 0.5", Some("rank % 2 = 1"), &best(&scores, both, round_half_up(500, rows)));
-    expect(&place, "--keep-rows 3", Some("rank % 2 = 1 AND clip_score >= 0.1"), &best(&scores, both, 3));
+    expect(
+        &place,
+        "--min-score 0.1",
+        Some("rank % 2 = 1"),
+        &best(&scores, both, good),
+    );
+    expect(
+        &place,
+        "--min-score 0.1 --keep 0.5",
+        Some("rank % 2 = 1"),
+        &best(&scores, both, round_half_up(500, rows)),
+    );
+    expect(
+        &place,
+        "--keep-rows 3",
+        Some("rank % 2 = 1 AND clip_score >= 0.1"),
+        &best(&scores, both, 3),
+    );
 }
 
 #[test]
@@ -90,44 +153,73 @@ fn conditions_may_name_input_columns_added_columns_and_both() {
     };
     expect("rank < 10", &|row, _| row < 10);
     expect("clip_score > 0", &|_, score| score > 0.0);
-    expect("rank < 10 OR clip_score > 0.2", &|row, score| row < 10 || score > 0.2);
-    expect("rank < 30 AND clip_score > 0 AND width = 16 AND height < 13", &|row, score| row < 30 && score > 0.0);
+    expect("rank < 10 OR clip_score > 0.2", &|row, score| {
+        row < 10 || score > 0.2
+    });
+    expect(
+        "rank < 30 AND clip_score > 0 AND width = 16 AND height < 13",
+        &|row, score| row < 30 && score > 0.0,
+    );
     expect("width > 16", &|_, _| false);
     expect("status = 'ok'", &|_, _| true);
-    expect("text LIKE '%thing 1%'", &|row, _| row == 1 || (10..20).contains(&row));
-    expect("rank IN (1, 2, 8) AND uid IS NOT NULL", &|row, _| [1, 2, 8].contains(&row));
+    expect("text LIKE '%thing 1%'", &|row, _| {
+        row == 1 || (10..20).contains(&row)
+    });
+    expect("rank IN (1, 2, 8) AND uid IS NOT NULL", &|row, _| {
+        [1, 2, 8].contains(&row)
+    });
     expect("image IS NOT NULL AND rank < 5", &|row, _| row < 5);
     expect("image['path'] IS NULL", &|_, _| true);
     expect("length(text) > 20 AND rank > 5", &|row, _| row >= 10);
     expect("true", &|_, _| true);
     expect("false", &|_, _| false);
     expect("NULL::boolean", &|_, _| false);
-    expect("rank % 2 = random() * 0 AND rank < 9", &|row, _| row < 9 && row % 2 == 0);
+    expect("rank % 2 = random() * 0 AND rank < 9", &|row, _| {
+        row < 9 && row % 2 == 0
+    });
 }
 
 #[test]
 fn rows_cut_by_a_condition_on_input_columns_are_never_decoded() {
     let (place, _) = scored(60);
-    let ran = place.mock_with("in.parquet out.parquet --json -vv", &["--where", "rank < 20"]).exits(0);
+    let ran = place
+        .mock_with(
+            "in.parquet out.parquet --json -vv",
+            &["--where", "rank < 20"],
+        )
+        .exits(0);
     let report = ran.json();
     // Rows 3, 10 and 17 are bad; later bad rows were cut before anybody looked.
     assert_eq!(report["rows_bad"], 3);
-    assert_eq!((&report["rows_kept"], &report["rows_cut"]), (&17.into(), &40.into()));
-    let late = place.mock_with("in.parquet late.parquet --json", &["--where", "rank + clip_score * 0 < 20"]);
+    assert_eq!(
+        (&report["rows_kept"], &report["rows_cut"]),
+        (&17.into(), &40.into())
+    );
+    let late = place.mock_with(
+        "in.parquet late.parquet --json",
+        &["--where", "rank + clip_score * 0 < 20"],
+    );
     assert_eq!(late.exits(0).json()["rows_bad"], 9);
 }
 
 #[test]
 fn equal_scores_stay_in_row_order() {
     let place = Place::new();
-    let mut pairs: Vec<Pair> = (0..40).map(|_| Pair::new(pictures::bmp(1), "the same")).collect();
+    let mut pairs: Vec<Pair> = (0..40)
+        .map(|_| Pair::new(pictures::bmp(1), "the same"))
+        .collect();
     pairs[35] = Pair::new(pictures::bmp(2), "another");
     shards::write_pairs(&place.path("in.parquet"), &pairs, 8);
     place.mock("in.parquet all.parquet --keep 1").exits(0);
     let scores = shards::floats(&shards::read(&place.path("all.parquet")), "clip_score");
     assert_ne!(scores[0], scores[35]);
     for budget in [1, 2, 13, 39] {
-        expect(&place, &format!("--keep-rows {budget}"), None, &best(&scores, |_, _| true, budget));
+        expect(
+            &place,
+            &format!("--keep-rows {budget}"),
+            None,
+            &best(&scores, |_, _| true, budget),
+        );
     }
 }
 
@@ -135,22 +227,48 @@ fn equal_scores_stay_in_row_order() {
 fn ties_go_by_row_order_over_shards_too() {
     let place = Place::new();
     for name in ["a", "b"] {
-        let pairs: Vec<Pair> = (0..5).map(|_| Pair::new(pictures::bmp(1), "the same")).collect();
+        let pairs: Vec<Pair> = (0..5)
+            .map(|_| Pair::new(pictures::bmp(1), "the same"))
+            .collect();
         shards::write_pairs(&place.path(&format!("{name}.parquet")), &pairs, 2);
     }
-    place.mock("b.parquet a.parquet out.parquet --keep-rows 7 --add status").exits(0);
+    place
+        .mock("b.parquet a.parquet out.parquet --keep-rows 7 --add status")
+        .exits(0);
     let written = shards::read(&place.path("out.parquet"));
-    assert_eq!(shards::row_numbers(&written), [0, 1, 2, 3, 4, 0, 1], "shards in the order of the arguments");
+    assert_eq!(
+        shards::row_numbers(&written),
+        [0, 1, 2, 3, 4, 0, 1],
+        "shards in the order of the arguments"
+    );
 }
 
 #[test]
 fn fractions_round_half_up_and_count_good_rows_only() {
     let place = Place::new();
-    for (rows, keep, kept) in [(5, "0.5", 3), (5, "0.1", 1), (4, "0.1", 0), (10, "0.25", 3), (1, "0.3", 0), (2, "0.3", 1)] {
+    for (rows, keep, kept) in [
+        (5, "0.5", 3),
+        (5, "0.1", 1),
+        (4, "0.1", 0),
+        (10, "0.25", 3),
+        (1, "0.3", 0),
+        (2, "0.3", 1),
+    ] {
         let mut pairs = shards::good_pairs(rows);
-        pairs.insert(0, Pair { bytes: None, path: None, text: Some("bad".to_owned()) });
+        pairs.insert(
+            0,
+            Pair {
+                bytes: None,
+                path: None,
+                text: Some("bad".to_owned()),
+            },
+        );
         shards::write_pairs(&place.path("in.parquet"), &pairs, 100);
-        let ran = place.mock(&format!("in.parquet out.parquet --overwrite --json --keep {keep}")).exits(0);
+        let ran = place
+            .mock(&format!(
+                "in.parquet out.parquet --overwrite --json --keep {keep}"
+            ))
+            .exits(0);
         assert_eq!(ran.json()["rows_kept"], kept, "{keep} of {rows}");
     }
 }
@@ -158,11 +276,24 @@ fn fractions_round_half_up_and_count_good_rows_only() {
 #[test]
 fn a_run_without_a_selection_keeps_three_tenths_and_says_so() {
     let (place, _) = scored(20);
-    let ran = place.mock("in.parquet out.parquet --json").exits(0).says(&["no selection was given", "0.3"]);
+    let ran = place
+        .mock("in.parquet out.parquet --json")
+        .exits(0)
+        .says(&["no selection was given", "0.3"]);
     let report = ran.json();
-    assert_eq!((&report["rows_kept"], &report["selection"]), (&5.into(), &"keep 0.3".into()));
-    assert!(report["warnings"][0].as_str().unwrap().contains("no selection was given"));
-    let ran = place.mock("in.parquet other.parquet --min-score 0").exits(0);
+    assert_eq!(
+        (&report["rows_kept"], &report["selection"]),
+        (&5.into(), &"keep 0.3".into())
+    );
+    assert!(
+        report["warnings"][0]
+            .as_str()
+            .unwrap()
+            .contains("no selection was given")
+    );
+    let ran = place
+        .mock("in.parquet other.parquet --min-score 0")
+        .exits(0);
     assert!(!ran.stderr.contains("no selection was given"));
 }
 
@@ -170,8 +301,14 @@ fn a_run_without_a_selection_keeps_three_tenths_and_says_so() {
 fn a_selection_that_makes_no_sense_is_a_usage_error() {
     let (place, _) = scored(8);
     let refused = |args: &str, condition: Option<&str>, says: &[&str]| {
-        let more: Vec<&str> = condition.into_iter().flat_map(|condition| ["--where", condition]).collect();
-        place.mock_with(&format!("in.parquet out.parquet {args}"), &more).exits(2).says(says);
+        let more: Vec<&str> = condition
+            .into_iter()
+            .flat_map(|condition| ["--where", condition])
+            .collect();
+        place
+            .mock_with(&format!("in.parquet out.parquet {args}"), &more)
+            .exits(2)
+            .says(says);
         assert!(!place.path("out.parquet").exists());
     };
     refused("--keep 0", None, &["(0, 1]"]);
@@ -187,7 +324,11 @@ fn a_selection_that_makes_no_sense_is_a_usage_error() {
     refused("", Some("nosuch(rank)"), &["nosuch"]);
     refused("", Some("rank > 3; DROP TABLE pairs"), &["--where"]);
     refused("", Some("rank IN (SELECT 1)"), &["more than one row"]);
-    refused("", Some("rank = (SELECT 1) AND clip_score > 0"), &["more than one row"]);
+    refused(
+        "",
+        Some("rank = (SELECT 1) AND clip_score > 0"),
+        &["more than one row"],
+    );
     refused("", Some("EXISTS (SELECT 1)"), &["more than one row"]);
     refused("", Some("count(*) > 3"), &["more than one row"]);
     refused("", Some("row_number() OVER () < 3"), &["more than one row"]);
@@ -199,16 +340,37 @@ fn a_selection_that_makes_no_sense_is_a_usage_error() {
 fn scores_do_not_depend_on_threads_batch_size_row_groups_or_memory() {
     let (place, all) = scored(50);
     let expected = all.columns();
-    for args in ["--threads 1", "--threads 4", "--batch-size 1", "--batch-size 7", "--batch-size 16 --threads 4", "--memory-limit 300MiB"] {
-        let ran = place.mock(&format!("in.parquet other.parquet --overwrite --keep 1 --on-error keep --add status {args}"));
+    for args in [
+        "--threads 1",
+        "--threads 4",
+        "--batch-size 1",
+        "--batch-size 7",
+        "--batch-size 16 --threads 4",
+        "--memory-limit 300MiB",
+    ] {
+        let ran = place.mock(&format!(
+            "in.parquet other.parquet --overwrite --keep 1 --on-error keep --add status {args}"
+        ));
         ran.exits(0);
         let other = shards::read(&place.path("other.parquet"));
         assert_eq!(other.columns(), expected, "{args}");
     }
     for group_rows in [1, 7, 1000] {
-        shards::write_pairs(&place.path("regrouped.parquet"), &shards::mixed_pairs(50), group_rows);
-        place.mock("regrouped.parquet other.parquet --overwrite --keep 1 --on-error keep --add status").exits(0);
-        assert_eq!(shards::read(&place.path("other.parquet")).columns(), expected, "{group_rows} rows a group");
+        shards::write_pairs(
+            &place.path("regrouped.parquet"),
+            &shards::mixed_pairs(50),
+            group_rows,
+        );
+        place
+            .mock(
+                "regrouped.parquet other.parquet --overwrite --keep 1 --on-error keep --add status",
+            )
+            .exits(0);
+        assert_eq!(
+            shards::read(&place.path("other.parquet")).columns(),
+            expected,
+            "{group_rows} rows a group"
+        );
     }
 }
 
@@ -217,7 +379,9 @@ fn the_same_command_writes_the_same_bytes() {
     let (place, _) = scored(50);
     let mut files = Vec::new();
     for _ in 0..2 {
-        place.mock("in.parquet again.parquet --overwrite --keep 0.4 --add image_embedding,width").exits(0);
+        place
+            .mock("in.parquet again.parquet --overwrite --keep 0.4 --add image_embedding,width")
+            .exits(0);
         files.push(std::fs::read(place.path("again.parquet")).unwrap());
     }
     assert!(files[0] == files[1]);
@@ -226,14 +390,30 @@ fn the_same_command_writes_the_same_bytes() {
 #[test]
 fn clip_score_is_a_plain_cosine_and_embeddings_have_length_one() {
     let (place, _) = scored(12);
-    place.mock("in.parquet e.parquet --keep 1 --add image_embedding,text_embedding").exits(0);
+    place
+        .mock("in.parquet e.parquet --keep 1 --add image_embedding,text_embedding")
+        .exits(0);
     let written = shards::read(&place.path("e.parquet"));
-    let (images, texts) = (shards::vectors(&written, "image_embedding"), shards::vectors(&written, "text_embedding"));
-    for ((score, image), text) in shards::floats(&written, "clip_score").into_iter().zip(images).zip(texts) {
+    let (images, texts) = (
+        shards::vectors(&written, "image_embedding"),
+        shards::vectors(&written, "text_embedding"),
+    );
+    for ((score, image), text) in shards::floats(&written, "clip_score")
+        .into_iter()
+        .zip(images)
+        .zip(texts)
+    {
         let (image, text) = (image.unwrap(), text.unwrap());
         let cosine: f32 = image.iter().zip(&text).map(|(a, b)| a * b).sum();
         let length: f32 = image.iter().map(|a| a * a).sum();
         assert!((score.unwrap() - cosine).abs() < 1e-6 && (length - 1.0).abs() < 1e-5);
     }
-    assert!(written.column_by_name("clip_score").unwrap().as_primitive::<arrow::datatypes::Float32Type>().null_count() == 0);
+    assert!(
+        written
+            .column_by_name("clip_score")
+            .unwrap()
+            .as_primitive::<arrow::datatypes::Float32Type>()
+            .null_count()
+            == 0
+    );
 }

@@ -39,23 +39,37 @@ fn errors_read_as_sentences() {
         ("in.parquet out.parquet", Some("rank + 1")),
         ("in.parquet out.parquet --keep 3", None),
     ] {
-        let more: Vec<&str> = condition.into_iter().flat_map(|condition| ["--where", condition]).collect();
+        let more: Vec<&str> = condition
+            .into_iter()
+            .flat_map(|condition| ["--where", condition])
+            .collect();
         let ran = place.mock_with(args, &more);
         let stderr = place.without_path(&ran.stderr);
-        all.push_str(&format!("$ clip-filter {args} {}\n{stderr}-> {}\n\n", more.join(" "), ran.code.unwrap()));
+        all.push_str(&format!(
+            "$ clip-filter {args} {}\n{stderr}-> {}\n\n",
+            more.join(" "),
+            ran.code.unwrap()
+        ));
     }
     insta::assert_snapshot!(all);
 }
 
 /// The plan without the summary that follows it.
 fn plan(condition: &str) -> String {
-    let ran = place().mock_with("in.parquet out.parquet -vv --batch-size 16", &["--where", condition]).exits(0);
+    let ran = place()
+        .mock_with(
+            "in.parquet out.parquet -vv --batch-size 16",
+            &["--where", condition],
+        )
+        .exits(0);
     ran.stderr.split("\n\n").next().unwrap().to_owned()
 }
 
 #[test]
 fn a_condition_on_input_columns_reaches_the_scan_and_the_model_runs_once() {
-    let plan = plan("rank < 20 AND text IS NOT NULL AND clip_score > 0 AND clip_score < 0.9 AND width > 10");
+    let plan = plan(
+        "rank < 20 AND text IS NOT NULL AND clip_score > 0 AND clip_score < 0.9 AND width > 10",
+    );
     insta::assert_snapshot!(plan);
     assert_eq!(plan.matches("ClipEncodeExec").count(), 1);
 }
