@@ -163,7 +163,7 @@ def main():
     options = parser.parse_args()
     WORK.mkdir(parents=True, exist_ok=True)
     stamp = results.stamp()
-    environment = os.environ | {"ORT_DYLIB_PATH": str(library())}
+    environment = os.environ | {"ORT_DYLIB_PATH": str(library()), "ORT_DISABLE_TELEMETRY": "1"}
     cases = [CASES[name] for name in options.models.split(",")]
     if any(case.folder == WORK / "vit-b32" for case in cases) and not (WORK / "vit-b32/onnx/text_model_quantized.onnx").exists():
         subprocess.run([sys.executable, HERE / "build_vit_b32.py", WORK / "vit-b32", "--int8"], check=True, stdout=sys.stderr)

@@ -21,6 +21,7 @@ const INTERRUPTED: u8 = 130;
 
 /// Runs the command that was typed.
 pub fn main() -> ExitCode {
+    surroundings::forbid_runtime_telemetry();
     let args = args::Args::parse();
     let quiet = args.filter.tells.quiet;
     let result = match args.command {

@@ -7,6 +7,19 @@ use crate::{
     provision::{HubSpec, Surroundings, standard_library_dirs},
 };
 
+/// Keeps ONNX Runtime from collecting and sending usage events, which its 1.32 builds do unless told not to
+/// before they are loaded; a program that promises to work offline sends nothing.
+pub(super) fn forbid_runtime_telemetry() {
+    #[expect(
+        unsafe_code,
+        reason = "the library reads its environment only; no other thread runs yet"
+    )]
+    // SAFETY: called first thing in `main`, before any thread is started.
+    unsafe {
+        env::set_var("ORT_DISABLE_TELEMETRY", "1");
+    }
+}
+
 /// Resolves caches, environments and library directories.
 pub(super) fn resolve(offline: bool, onnxruntime: Option<PathBuf>) -> Surroundings {
     let cache = path("CLIP_FILTER_CACHE")
