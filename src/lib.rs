@@ -9,7 +9,7 @@
 //! Read [`pipeline`] first: it names every room once, in order. The contract ([`error`], [`schema`],
 //! [`config`], [`report`]) is what rooms share; a room imports the contract only, except that `encode`
 //! takes its batch types from `preprocess`. Only [`engine`] and [`pipeline`] see DataFusion, only
-//! `encode/onnx.rs` sees ONNX Runtime, only [`cli`] sees clap.
+//! `encode/onnx` sees ONNX Runtime, only [`cli`] sees clap.
 //!
 //! # Invariants
 //! - Pixels never become a column: one 224 x 224 image is 602,112 bytes, a batch of rows would be gigabytes.

@@ -41,6 +41,8 @@ pub struct Counters {
     busy_nanos: [AtomicU64; 4],
     /// Rows of all shards.
     pub rows_total: AtomicU64,
+    /// Rows that the scan left out by a condition on input columns.
+    pub rows_skipped: AtomicU64,
     /// Rows that have left the encode operator.
     pub rows_done: AtomicU64,
     /// Bad rows among them.

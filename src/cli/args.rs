@@ -226,7 +226,7 @@ pub(super) struct ResourceArgs {
     /// Threads; all cores if not given
     #[arg(long, visible_alias = "num-workers", value_name = "N", env = "CLIP_FILTER_THREADS", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(super) threads: Option<u16>,
-    /// Memory to use, as in 4GiB; a quarter of the machine if not given
+    /// Memory to use, as in 4GiB; a quarter of the machine if not given, but at least 1 GiB
     #[arg(long, value_name = "SIZE", env = "CLIP_FILTER_MEMORY_LIMIT")]
     pub(super) memory_limit: Option<ByteSize>,
 }

@@ -12,7 +12,7 @@ use super::{
     say, summary,
 };
 use crate::{
-    config::{ByteSize, Device},
+    config::Device,
     encode::EncoderFactory,
     error::{Error, Result},
     pipeline::{self, Prepared, RunContext, RunOptions},
@@ -126,7 +126,7 @@ fn options(args: &FilterArgs) -> Result<RunOptions> {
         memory_limit: args
             .resources
             .memory_limit
-            .unwrap_or_else(|| ByteSize(machine::memory().0 / 4)),
+            .unwrap_or_else(machine::default_memory_limit),
         max_pixels: args.bad_rows.max_pixels,
         allow_external_paths: args.bad_rows.allow_external_paths,
         command: std::env::args().collect::<Vec<_>>().join(" "),

@@ -8,7 +8,7 @@ use crate::config::ByteSize;
 const UNKNOWN_MEMORY: u64 = 8 << 30;
 
 /// Memory that this process may use: the machine's, or the control group's if that is less.
-pub(super) fn memory() -> ByteSize {
+fn memory() -> ByteSize {
     let machine = proc_field("/proc/meminfo", "MemTotal:").unwrap_or(UNKNOWN_MEMORY);
     let group = [
         "/sys/fs/cgroup/memory.max",
@@ -18,6 +18,13 @@ pub(super) fn memory() -> ByteSize {
     .filter_map(|path| read_to_string(path).ok()?.trim().parse::<u64>().ok())
     .min();
     ByteSize(group.map_or(machine, |group| group.min(machine)))
+}
+
+/// Memory that a run takes unless told otherwise: a quarter, but not less than the bundled model is quick in.
+pub(super) fn default_memory_limit() -> ByteSize {
+    const LEAST: u64 = 1 << 30;
+    let memory = memory().0;
+    ByteSize((memory / 4).max(LEAST.min(memory)))
 }
 
 /// Largest resident set of this process so far.

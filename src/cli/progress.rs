@@ -64,23 +64,35 @@ impl Progress {
 }
 
 fn bar() -> impl FnMut(&Counters) {
-    let template = "{bar:30} {pos}/{len} pairs  {per_sec}  ETA {eta}  {msg}";
+    let template = "{bar:30} {pos}/{len} pairs  ETA {eta}  {msg}";
     let style =
         ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    let bar = ProgressBar::new(0).with_style(style);
-    let guard = Cleared(bar);
+    let guard = Cleared(ProgressBar::new(0).with_style(style));
+    let start = Instant::now();
     move |counters: &Counters| {
         let bar = &guard.0;
         bar.set_length(counters.rows_total.load(Ordering::Relaxed));
-        bar.set_position(counters.rows_done.load(Ordering::Relaxed));
+        bar.set_position(decided(counters));
         let written = counters.rows_written.load(Ordering::Relaxed);
         let bad = counters.rows_bad.load(Ordering::Relaxed);
         bar.set_message(if written > 0 {
             format!("{bad} bad, writing: {written}")
         } else {
-            format!("{bad} bad")
+            format!("{:.1} pairs/s, {bad} bad", rate(counters, start))
         });
     }
+}
+
+/// Rows that were scored or that a condition left out before.
+fn decided(counters: &Counters) -> u64 {
+    counters.rows_done.load(Ordering::Relaxed) + counters.rows_skipped.load(Ordering::Relaxed)
+}
+
+/// Pairs per second since `start`.
+fn rate(counters: &Counters, start: Instant) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "a rate for a person")]
+    let done = counters.rows_done.load(Ordering::Relaxed) as f64;
+    done / start.elapsed().as_secs_f64().max(f64::EPSILON)
 }
 
 /// The summary must not stand behind a bar.
@@ -95,17 +107,16 @@ impl Drop for Cleared {
 fn lines() -> impl FnMut(&Counters) {
     let start = Instant::now();
     move |counters: &Counters| {
-        let done = counters.rows_done.load(Ordering::Relaxed);
+        let done = decided(counters);
         let total = counters.rows_total.load(Ordering::Relaxed);
         let bad = counters.rows_bad.load(Ordering::Relaxed);
         let written = counters.rows_written.load(Ordering::Relaxed);
-        #[expect(clippy::cast_precision_loss, reason = "a rate for a person")]
-        let rate = done as f64 / start.elapsed().as_secs_f64();
+        let rate = rate(counters, start);
         if written > 0 {
             say(&format!("writing: {written} rows"));
         } else if total > 0 {
             say(&format!(
-                "scored {done} of {total} pairs, {rate:.1} pairs/s, {bad} bad"
+                "{done} of {total} pairs, {rate:.1} scored/s, {bad} bad"
             ));
         }
     }

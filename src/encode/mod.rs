@@ -6,7 +6,6 @@
 
 mod assembly;
 mod bundled;
-mod cuda;
 mod decode_worker;
 mod encode_worker;
 mod gate;
@@ -28,7 +27,6 @@ use clip_filter_pixels::{Alpha, Corner, Filter, PixelSpec, Resize};
 
 pub use crate::{preprocess::TokenBatch, report::ModelCard};
 pub use assembly::EncodedBatch;
-pub use cuda::cuda_libraries_beside;
 pub use mock::MockFactory;
 pub use model::{ModelLayout, ModelSource, ModelSpec, Precision};
 #[cfg(feature = "onnx")]

@@ -37,7 +37,7 @@ pub struct OnnxOptions {
     /// Threads per operator that [`EncoderFactory::make`] will be asked for; the encoder that checks the model
     /// when it is loaded is handed out if they agree, else it is dropped.
     pub intra_threads: usize,
-    /// Libraries that CUDA needs, in loading order; empty for those of the wheels beside `library`.
+    /// Libraries that CUDA needs, in loading order, where the system's loader would not find them.
     pub cuda_libraries: Vec<PathBuf>,
 }
 

@@ -4,7 +4,11 @@
 //! in memory. [`ShardScanExec`] streams pages instead, cuts batches by bytes, numbers the rows, and
 //! evaluates pushed-down conditions on their own columns before it reads the others.
 
-use std::{fmt, sync::Arc, time::Instant};
+use std::{
+    fmt,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Instant,
+};
 
 use arrow::{
     array::{BooleanArray, RecordBatch},
@@ -318,7 +322,8 @@ impl Scan {
     fn read_all(&self, take: &mut dyn FnMut(RecordBatch) -> bool) -> Result<()> {
         for (number, shard) in self.set.shards.iter().enumerate() {
             let reader = ShardReader::open(shard, self.plan.clone()).map_err(into_datafusion)?;
-            for group in 0..shard.row_groups.len() {
+            for (group, &rows) in shard.row_groups.iter().enumerate() {
+                let mut passed = 0;
                 let start = Instant::now();
                 let mut batches = reader.row_group(group, None).map_err(into_datafusion)?;
                 self.counters.add_busy(Stage::Read, start.elapsed());
@@ -328,10 +333,13 @@ impl Scan {
                     self.counters.add_busy(Stage::Read, start.elapsed());
                     let Some(batch) = next else { break };
                     let batch = self.arrange(number, batch.map_err(into_datafusion)?)?;
+                    passed += batch.num_rows() as u64;
                     if !take(batch) {
                         return Ok(());
                     }
                 }
+                let skipped = &self.counters.rows_skipped;
+                skipped.fetch_add(rows.saturating_sub(passed), Relaxed);
             }
         }
         Ok(())

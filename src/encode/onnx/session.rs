@@ -10,8 +10,8 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 
 use super::{Setup, failed};
 use crate::config::Device;
+use crate::encode::ModelLayout;
 use crate::encode::model::{Files, Tower};
-use crate::encode::{ModelLayout, cuda_libraries_beside};
 use crate::error::{Error, Result};
 
 impl Setup {
@@ -92,14 +92,8 @@ impl Setup {
 
     /// Loads what the CUDA provider needs; what is missing shows when the provider is registered.
     fn preload(&self) {
-        let beside;
-        let libraries = if self.options.cuda_libraries.is_empty() {
-            beside = cuda_libraries_beside(&self.options.library);
-            &beside
-        } else {
-            &self.options.cuda_libraries
-        };
-        for library in libraries {
+        for library in &self.options.cuda_libraries {
+            // A library that cannot be loaded is named by the error of the provider that needs it.
             let _ = ort::util::preload_dylib(library.as_os_str());
         }
     }
