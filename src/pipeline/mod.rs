@@ -95,7 +95,8 @@ pub struct RunContext<'a> {
     pub explain: &'a (dyn Fn(&str) + Sync),
 }
 
-/// Scores, selects and writes.
+/// Scores, selects and writes. Needs a runtime of tokio; dropping the future does not stop a write that has
+/// begun, [`RunContext::cancel`] does.
 ///
 /// # Errors
 /// When an input, the model, or the output fails. What was at the output before is then still there.
@@ -117,31 +118,30 @@ pub async fn run(
     let memory = memory_plan(options, factory.as_ref())?;
     let runtime = prepared.runtime(options, Arc::clone(&factory), &memory, &counters);
     let wide = prepared.wide_plan(options, runtime, &memory, &counters);
-    let mut scored = score_pass::run(options, &prepared, wide, cancel.clone(), explain).await?;
+    let scored = score_pass::run(options, &prepared, wide, cancel.clone(), explain).await?;
     let chosen = selecting::select(&scored, &prepared.set, options)?;
     let provenance = Provenance {
         model: factory.card().clone(),
         command: options.command.clone(),
         selection: describe_selection(options),
     };
-    let mut outputs = Vec::new();
+    let mut report = count_rows(&prepared.set, &scored, &chosen);
     if let Some(staged) = prepared.stage(options)? {
-        let policy = prepared.writer_policy(options, &provenance, &memory);
-        let set = Arc::clone(&prepared.set);
         let emit = emit::Emit {
-            set,
-            policy,
+            set: Arc::clone(&prepared.set),
+            policy: prepared.writer_policy(options, &provenance, &memory),
             staged,
             memory: memory.clone(),
             counters: Arc::clone(&counters),
         };
-        let written =
-            tokio::task::block_in_place(|| emit.run(&scored.rows, &chosen.written, &cancel))?;
-        outputs = written
-            .iter()
-            .map(|path| path.display().to_string())
-            .collect();
-        if let Some(rejects) = scored.rejects.take() {
+        report.rows_written = chosen.written.rows();
+        let (rows, selection) = (scored.rows, chosen.written);
+        let written = tokio::task::spawn_blocking(move || emit.run(&rows, &selection, &cancel))
+            .await
+            .map_err(|error| Error::internal("write the output").source(error))??;
+        let shown = written.iter().map(|path| path.display().to_string());
+        report.outputs = shown.collect();
+        if let Some(rejects) = scored.rejects {
             rejects.commit()?;
         }
     }
@@ -157,7 +157,7 @@ pub async fn run(
         seconds: start.elapsed().as_secs_f64(),
         selection: provenance.selection,
         model: provenance.model,
-        ..count_rows(&prepared.set, &scored, &chosen, outputs)
+        ..report
     })
 }
 
@@ -166,7 +166,6 @@ fn count_rows(
     set: &ShardSet,
     scored: &score_pass::Scored,
     chosen: &selecting::Chosen,
-    outputs: Vec<String>,
 ) -> RunReport {
     #[expect(clippy::cast_precision_loss, reason = "a rate for a person")]
     let pairs_per_sec = scored.rows_scored as f64 / scored.seconds.max(1e-9);
@@ -175,15 +174,9 @@ fn count_rows(
         rows_kept: chosen.kept,
         rows_cut: set.rows() - chosen.kept - scored.rows_bad(),
         rows_bad: scored.rows_bad(),
-        rows_written: if outputs.is_empty() {
-            0
-        } else {
-            chosen.written.rows()
-        },
         bad: scored.bad.clone(),
         pairs_per_sec,
         lowest_kept_score: chosen.lowest_score,
-        outputs,
         ..RunReport::default()
     }
 }
