@@ -1,0 +1,82 @@
+use std::path::PathBuf;
+
+use crate::{
+    config::{ByteSize, OnError},
+    engine::Added,
+    schema::{CLIP_SCORE, HEIGHT, IMAGE_EMBEDDING, STATUS, TEXT_EMBEDDING, WIDTH},
+    select::Keep,
+    source::ColumnChoice,
+};
+
+/// Everything that decides what a run does. No field is read from the environment.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    /// Files, directories, globs, brace ranges.
+    pub inputs: Vec<String>,
+    /// Where the result goes; `None` only for a dry run.
+    pub output: Option<PathBuf>,
+    /// Decide and report, write nothing.
+    pub dry_run: bool,
+    /// Replace what is at `output`.
+    pub overwrite: bool,
+    /// Columns the caller named.
+    pub columns: ColumnChoice,
+    /// How many of the candidates stay.
+    pub keep: Keep,
+    /// Candidates have at least this `clip_score`.
+    pub min_score: Option<f32>,
+    /// Candidates fulfil this SQL condition.
+    pub condition: Option<String>,
+    /// What becomes of bad rows.
+    pub on_error: OnError,
+    /// Bad rows go to this Parquet file too.
+    pub rejects: Option<PathBuf>,
+    /// Columns to add beside the score.
+    pub add: Vec<Added>,
+    /// Put before the name of every added column.
+    pub prefix: String,
+    /// Most rows of a model batch.
+    pub model_batch_rows: usize,
+    /// Threads.
+    pub threads: usize,
+    /// Most encoders; 1 where a device is shared.
+    pub max_encoders: usize,
+    /// Memory that the run may use.
+    pub memory_limit: ByteSize,
+    /// Images of more pixels are bad rows.
+    pub max_pixels: u64,
+    /// Follow image paths out of the shard's directory.
+    pub allow_external_paths: bool,
+    /// The command line, for the output's metadata.
+    pub command: String,
+}
+
+impl RunOptions {
+    /// What selects the rows, in one line.
+    pub(super) fn describe_selection(&self) -> String {
+        let mut steps = Vec::new();
+        if let Some(condition) = &self.condition {
+            steps.push(format!("where {condition}"));
+        }
+        if let Some(score) = self.min_score {
+            steps.push(format!("{}{CLIP_SCORE} >= {score}", self.prefix));
+        }
+        if self.keep != Keep::All {
+            steps.push(format!("keep {}", self.keep));
+        }
+        if steps.is_empty() {
+            "all good rows".to_owned()
+        } else {
+            steps.join(", then ")
+        }
+    }
+}
+
+/// Columns that `--add` names.
+pub const ADDABLE: [(&str, Added); 5] = [
+    (IMAGE_EMBEDDING, Added::ImageEmbedding),
+    (TEXT_EMBEDDING, Added::TextEmbedding),
+    (STATUS, Added::Status),
+    (WIDTH, Added::Width),
+    (HEIGHT, Added::Height),
+];
