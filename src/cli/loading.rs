@@ -4,7 +4,7 @@ use std::{process::ExitCode, sync::Arc};
 
 use super::{
     args::{ModelArgs, SetupArgs},
-    say, surroundings,
+    machine, say, surroundings,
 };
 use crate::{
     config::Device,
@@ -97,9 +97,14 @@ fn runtime(
 ) -> Result<Library> {
     let cuda = || provision::find_onnxruntime(surroundings, Flavor::Cuda);
     match device {
-        Device::Cuda(_) | Device::TensorRt(_) => cuda(),
-        Device::Auto => cuda()
-            .or_else(|_| provision::find_or_fetch_onnxruntime(surroundings, Flavor::Cpu, tell)),
-        Device::Cpu => provision::find_or_fetch_onnxruntime(surroundings, Flavor::Cpu, tell),
+        Device::Cuda(_) | Device::TensorRt(_) => return cuda(),
+        // The search may have to ask a Python interpreter, which takes a while.
+        Device::Auto if machine::may_have_nvidia_gpu() => {
+            if let Ok(library) = cuda() {
+                return Ok(library);
+            }
+        }
+        Device::Auto | Device::Cpu => {}
     }
+    provision::find_or_fetch_onnxruntime(surroundings, Flavor::Cpu, tell)
 }

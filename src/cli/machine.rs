@@ -1,6 +1,6 @@
 //! What the machine is: memory and cores, from the places where Linux tells; careful guesses elsewhere.
 
-use std::fs::read_to_string;
+use std::{fs::read_to_string, path::Path};
 
 use crate::config::ByteSize;
 
@@ -30,6 +30,13 @@ pub(super) fn default_memory_limit() -> ByteSize {
 /// Largest resident set of this process so far.
 pub(super) fn peak_rss_bytes() -> Option<u64> {
     proc_field("/proc/self/status", "VmHWM:")
+}
+
+/// False where the system has no NVIDIA driver, so that looking for its libraries is in vain.
+pub(super) fn may_have_nvidia_gpu() -> bool {
+    // The second is the driver's place under Windows Subsystem for Linux.
+    let devices = ["/dev/nvidiactl", "/dev/dxg"];
+    !cfg!(target_os = "linux") || devices.iter().any(|path| Path::new(path).exists())
 }
 
 /// Cores that this process may use.
