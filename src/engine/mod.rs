@@ -10,6 +10,7 @@ mod encode_exec;
 mod encode_node;
 mod plan;
 mod planner;
+mod predicate;
 mod runtime;
 mod scan;
 

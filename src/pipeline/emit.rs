@@ -10,13 +10,6 @@ use std::{
     time::Instant,
 };
 
-use arrow::{
-    array::{ArrayRef, AsArray, BooleanArray, RecordBatch},
-    compute::{concat_batches, filter_record_batch},
-    datatypes::{Int64Type, Schema, SchemaRef, UInt32Type},
-};
-use parquet::arrow::arrow_reader::RowSelection;
-
 use super::{Cancel, interrupted, score_pass::SCORE};
 use crate::{
     engine::MemoryPlan,
@@ -27,6 +20,11 @@ use crate::{
     sink::{DatasetWriter, Staged, WriterPolicy},
     source::{ReadPlan, ShardReader, ShardSet, conform, view_schema},
     store::SpoolRows,
+};
+use arrow::{
+    array::{ArrayRef, AsArray, BooleanArray, RecordBatch},
+    compute::{concat_batches, filter_record_batch},
+    datatypes::{Int64Type, Schema, SchemaRef, UInt32Type},
 };
 
 pub(super) struct Emit {
@@ -116,11 +114,10 @@ fn read_selected(
                 Some(reader) => reader,
                 none => none.insert(ShardReader::open(shard, plan.clone())?),
             };
-            let ranges = runs
+            let wanted = runs
                 .into_iter()
                 .map(|(start, length)| start..start + length);
-            let selected = RowSelection::from_consecutive_ranges(ranges, rows);
-            for batch in reader.row_group(group, Some(selected))? {
+            for batch in reader.row_group(group, Some(wanted.collect()))? {
                 if sender.send(batch).is_err() {
                     return Ok(());
                 }
