@@ -204,6 +204,19 @@ impl ModelSpec {
         })
     }
 
+    /// What is known of the model before it is loaded; device and runtime are empty.
+    pub fn card(&self) -> ModelCard {
+        ModelCard {
+            name: self.name.clone(),
+            fingerprint: self.fingerprint.clone(),
+            precision: self.precision.clone(),
+            dim: self.dim.unwrap_or_default(),
+            preprocessing: describe_pixels(&self.pixels),
+            batch_dependent: self.batch_dependent,
+            ..ModelCard::default()
+        }
+    }
+
     /// The same model under the name that people know it by, such as `hf:org/name@revision`.
     #[must_use]
     pub fn with_name(mut self, name: impl Into<String>) -> Self {

@@ -82,6 +82,11 @@ impl ShardTable {
         self
     }
 
+    /// Columns of the shards.
+    pub(super) fn shard_schema(&self) -> &SchemaRef {
+        &self.set.schema
+    }
+
     /// Most rows of a batch.
     pub(super) fn batch_rows(&self) -> usize {
         self.batch_rows

@@ -5,7 +5,7 @@ mod metadata;
 mod rejects;
 mod writer;
 
-pub use commit::{Destination, Staged};
+pub use commit::{Destination, Staged, write_synced};
 pub use metadata::{Provenance, output_metadata};
 pub use rejects::{Reject, RejectsWriter};
 pub use writer::{AddedField, DatasetWriter, WriterPolicy};

@@ -164,15 +164,15 @@ impl DatasetWriter {
         Ok(())
     }
 
-    /// Syncs all files and puts them under their final names.
+    /// Syncs all files; they keep their temporary names.
     ///
     /// # Errors
-    /// When the disk is full or renaming fails.
-    pub fn commit(mut self) -> Result<Vec<PathBuf>> {
+    /// When the disk is full.
+    pub fn finish(mut self) -> Result<Staged> {
         if let Some(writer) = self.open.take() {
             self.end_part(writer)?;
         }
-        self.staged.commit(self.parts)
+        Ok(self.staged)
     }
 
     fn start_part(&mut self) -> Result<ArrowWriter<File>> {
