@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
+use super::sql::SqlArgs;
 use crate::{
     config::{ByteSize, Device, OnError},
     engine::Added,
@@ -45,6 +46,10 @@ pub(super) struct Args {
 pub(super) enum Command {
     /// Fetch ONNX Runtime into the user cache now, rather than when it is first needed
     Setup(SetupArgs),
+    /// Ask in SQL: one query, a script, or a shell
+    // Hidden until a session can be opened.
+    #[command(hide = true)]
+    Sql(Box<SqlArgs>),
 }
 
 #[derive(Debug, ClapArgs)]
@@ -109,12 +114,8 @@ pub(super) struct SelectArgs {
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "Columns")]
 pub(super) struct ColumnArgs {
-    /// The image column; else one of image, image_bytes, jpg, jpeg, png, webp
-    #[arg(long, value_name = "NAME", env = "CLIP_FILTER_IMAGE_COLUMN")]
-    pub(super) image_column: Option<String>,
-    /// The caption column; else one of text, caption, TEXT, txt
-    #[arg(long, value_name = "NAME", env = "CLIP_FILTER_TEXT_COLUMN")]
-    pub(super) text_column: Option<String>,
+    #[command(flatten)]
+    pub(super) names: ColumnNameArgs,
     /// Columns to add after clip_score: image_embedding, text_embedding, status, width, height
     #[arg(long, value_name = "NAMES", env = "CLIP_FILTER_ADD", value_delimiter = ',', value_parser = addable)]
     pub(super) add: Vec<Added>,
@@ -127,6 +128,18 @@ pub(super) struct ColumnArgs {
         hide_default_value = true
     )]
     pub(super) prefix: String,
+}
+
+/// Which columns hold a pair.
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Columns")]
+pub(super) struct ColumnNameArgs {
+    /// The image column; else one of image, image_bytes, jpg, jpeg, png, webp
+    #[arg(long, value_name = "NAME", env = "CLIP_FILTER_IMAGE_COLUMN")]
+    pub(super) image_column: Option<String>,
+    /// The caption column; else one of text, caption, TEXT, txt
+    #[arg(long, value_name = "NAME", env = "CLIP_FILTER_TEXT_COLUMN")]
+    pub(super) text_column: Option<String>,
 }
 
 /// Any number; "nan" parses as one, but nothing is above it.
@@ -243,6 +256,14 @@ pub(super) struct TellArgs {
     /// Print the summary as one JSON object on stdout
     #[arg(long, env = "CLIP_FILTER_JSON")]
     pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) verbosity: VerbosityArgs,
+}
+
+/// How much is said on stderr.
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Output")]
+pub(super) struct VerbosityArgs {
     /// Say nothing but errors
     #[arg(short, long, env = "CLIP_FILTER_QUIET", conflicts_with = "verbose")]
     pub(super) quiet: bool,

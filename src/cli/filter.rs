@@ -33,15 +33,15 @@ pub(super) fn run(args: FilterArgs) -> Result<ExitCode> {
     let start = Instant::now();
     let options = options(&args)?;
     let prepared = pipeline::prepare(&options)?;
-    let factory = loading::load(&args.model, args.tells.quiet)?;
+    let factory = loading::load(&args.model, args.tells.verbosity.quiet)?;
     let options = for_device(options, &args, factory.as_ref());
     let counters = Arc::new(Counters::default());
-    let progress = Progress::start(&counters, args.tells.quiet);
+    let progress = Progress::start(&counters, args.tells.verbosity.quiet);
     let result = run_async(
         &options,
         prepared,
         &factory,
-        (&counters, args.tells.verbose),
+        (&counters, args.tells.verbosity.verbose),
     );
     progress.stop();
     let mut report = result?;
@@ -107,8 +107,8 @@ fn options(args: &FilterArgs) -> Result<RunOptions> {
         dry_run: args.tells.dry_run,
         overwrite: args.tells.overwrite,
         columns: crate::source::ColumnChoice {
-            image: args.columns.image_column.clone(),
-            text: args.columns.text_column.clone(),
+            image: args.columns.names.image_column.clone(),
+            text: args.columns.names.text_column.clone(),
         },
         keep: keep(&args.selects),
         min_score: args.selects.min_score,
@@ -198,7 +198,7 @@ fn tell(args: &FilterArgs, options: &RunOptions, report: &RunReport) -> Result<(
             .map_err(|error| Error::internal("write the summary as JSON").source(error))?;
         print(&format!("{json}\n"));
     }
-    if !args.tells.quiet {
+    if !args.tells.verbosity.quiet {
         say(&summary::text(report, options));
     }
     Ok(())

@@ -81,7 +81,7 @@ fn outputs(report: &RunReport, options: &RunOptions) -> String {
 }
 
 /// Thousands set apart.
-fn count(rows: u64) -> String {
+pub(super) fn count(rows: u64) -> String {
     let digits = rows.to_string();
     let mut text = String::new();
     for (position, digit) in digits.chars().enumerate() {
