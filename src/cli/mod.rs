@@ -5,6 +5,8 @@ mod filter;
 mod loading;
 mod machine;
 mod progress;
+mod running;
+mod score;
 mod sql;
 mod summary;
 mod surroundings;
@@ -26,10 +28,12 @@ pub fn main() -> ExitCode {
     let args = args::Args::parse();
     let quiet = match &args.command {
         Some(args::Command::Sql(sql)) => sql.verbosity.quiet,
+        Some(args::Command::Score(score)) => score.verbosity.quiet,
         _ => args.filter.tells.verbosity.quiet,
     };
     let result = match args.command {
         Some(args::Command::Setup(setup)) => loading::setup(&setup),
+        Some(args::Command::Score(args)) => score::run(&args),
         Some(args::Command::Sql(sql)) => sql::run(&sql),
         None => filter::run(args.filter),
     };

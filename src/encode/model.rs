@@ -22,9 +22,11 @@ use clip_filter_pixels::PixelSpec;
 pub(crate) use self::files::Files;
 use self::layout::Layout;
 use self::texts::{TextFiles, TextSide};
+use super::describe_pixels;
 use super::ports::{ImagePorts, TextPorts, image_ports, text_ports};
 use crate::error::{Error, Result};
 use crate::preprocess::{Padding, Preprocessing, Tokenize, TokenizeOptions};
+use crate::report::ModelCard;
 
 /// The file without which no caption becomes tokens.
 const TOKENIZER: &str = "tokenizer.json";

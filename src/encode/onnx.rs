@@ -15,7 +15,7 @@ use ort::ep::{self, ExecutionProvider};
 
 use self::encoder::{Loaded, OnnxEncoder};
 pub use self::runtime::load_runtime;
-use super::{Encoder, EncoderFactory, ModelCard, ModelSpec, describe_pixels};
+use super::{Encoder, EncoderFactory, ModelCard, ModelSpec};
 use crate::config::Device;
 use crate::error::{Error, Result};
 use crate::preprocess::{Padding, Preprocessing};

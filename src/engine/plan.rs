@@ -21,7 +21,6 @@
 use std::sync::Arc;
 
 use datafusion::{
-    catalog::TableProvider,
     common::Column,
     datasource::provider_as_source,
     execution::SendableRecordBatchStream,

@@ -31,6 +31,9 @@ use crate::{
     store::{ScoreCursor, ScoreStore, ShardIdentity},
 };
 
+/// Most rows of a batch, where rows are small.
+const BATCH_ROWS: usize = 8192;
+
 /// What was written and synced, and the renames that make it visible.
 #[derive(Debug, Default)]
 pub(super) struct Emitted {
@@ -128,7 +131,7 @@ impl Emit {
         let plan = ReadPlan {
             columns: (0..self.set.schema.fields().len()).collect(),
             row_numbers: true,
-            batch_rows: self.memory.batch_rows,
+            batch_rows: BATCH_ROWS,
             batch_bytes: self.memory.batch_bytes,
             ..ReadPlan::default()
         };

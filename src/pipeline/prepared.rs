@@ -25,6 +25,9 @@ use crate::{
     store::{ScoreStore, ShardIdentity},
 };
 
+/// Most rows of a batch of a narrow pass.
+const BATCH_ROWS: usize = 8192;
+
 /// The shards of a run, and which of their columns are a pair.
 #[derive(Debug, Clone)]
 pub struct Shards {
@@ -124,7 +127,7 @@ impl Prepared {
     /// The shards with what `store` has of them.
     pub(super) fn table(&self, store: &Arc<ScoreStore>, memory: &MemoryPlan) -> PairsTable {
         let batch = BatchSize {
-            rows: memory.batch_rows,
+            rows: BATCH_ROWS,
             bytes: memory.batch_bytes,
         };
         let scored = self

@@ -4,7 +4,6 @@
 //! .NAME.clip-filter/lock          no second run writes the same output
 //! .NAME.clip-filter/scores/       the private score store, where no other was named
 //! .NAME.clip-filter/output        the output under its temporary name
-//! .NAME.clip-filter/rejects
 //! .NAME.clip-filter/commit.json   the renames that make all of it visible, written when all of it is synced
 //! ```
 //!
@@ -73,10 +72,6 @@ impl WorkDir {
 
     pub(super) fn output(&self) -> PathBuf {
         self.path.join("output")
-    }
-
-    pub(super) fn rejects(&self) -> PathBuf {
-        self.path.join("rejects")
     }
 
     /// The last step of an earlier run of this identity that did not get to its end.

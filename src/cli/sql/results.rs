@@ -101,7 +101,7 @@ impl Output {
             let schema = std::sync::Arc::clone(&rows.schema);
             let mut writer = DatasetWriter::create(staged, policy, schema)?;
             let count = pump(rows, &mut writer).await?;
-            writer.commit()?;
+            writer.finish()?.commit()?;
             return Ok(count);
         }
         let mut file = StagedFile::create(self.path.clone())?;
