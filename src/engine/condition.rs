@@ -71,13 +71,13 @@ impl RowCondition {
     }
 }
 
-/// Reads `condition` and forgets it: to refuse one that cannot be read before anything is scored.
+/// Whether any part of `condition` can only be decided once a row is scored.
 ///
 /// # Errors
 /// When it is no condition on a row of `shards`.
-pub fn check_condition(condition: &RowCondition, shards: &Schema) -> Result<()> {
+pub fn condition_needs_scores(condition: &RowCondition, shards: &Schema) -> Result<bool> {
     let context = session(ByteSize(1 << 20), 1)?;
-    condition.split(&context, shards).map(drop)
+    Ok(condition.split(&context, shards)?.late.is_some())
 }
 
 /// Refuses what does not look at one row alone: a join or a sort would lose the order of rows.

@@ -19,7 +19,7 @@ mod scored_scan;
 mod session;
 
 pub use budget::{MemoryNeeds, MemoryPlan};
-pub use condition::{RowCondition, check_condition};
+pub use condition::{RowCondition, condition_needs_scores};
 pub use encode_exec::ClipEncodeExec;
 pub use encode_node::{Added, AddedColumn, ClipEncodeNode};
 pub use pairs::{BatchSize, PairsTable, ScoreSource};

@@ -53,12 +53,12 @@ pub(super) async fn emit(
     let (Some(work), Some(destination)) = (&prepared.work, &prepared.destination) else {
         return Ok(Emitted::default());
     };
-    let mut moves = Vec::new();
+    let mut rejects = None;
     if let Some(path) = &options.rejects {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let temporary = path.with_file_name(format!(".{name}.clip-filter.tmp"));
         let writer = RejectsWriter::create(path.clone(), temporary)?;
-        moves.push(rejecting::write(writer, prepared, &scored, &chosen)?);
+        rejects = Some(rejecting::write(writer, prepared, &scored, &chosen)?);
     }
     let emit = Emit {
         set: Arc::clone(&prepared.shards.set),
@@ -80,13 +80,14 @@ pub(super) async fn emit(
     let outputs = written
         .outputs()
         .map_err(|error| Error::output("list the output").source(error))?;
-    moves.push(written.into_move());
+    // The output last: where it is, all of the run is.
+    let moves = rejects.into_iter().chain([written]).map(Staged::into_move);
     Ok(Emitted {
         outputs: outputs
             .iter()
             .map(|path| path.display().to_string())
             .collect(),
-        moves,
+        moves: moves.collect(),
     })
 }
 

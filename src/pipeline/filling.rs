@@ -204,7 +204,7 @@ impl Names {
             Some(name) => key_of(column(batch, name)?, row),
         };
         Err(bad_row(BadRow {
-            shard: &fill.shards.identities[shard].path,
+            shard: &fill.shards.set.shards[shard].path.display().to_string(),
             row: column(batch, ROW)?.as_primitive::<Int64Type>().value(row),
             key: &key,
             status: statuses.value(row),

@@ -88,7 +88,7 @@ pub async fn run(
     if let Some(unfinished) = prepared.take_unfinished() {
         return finish(prepared, unfinished);
     }
-    prepared.check_condition(options).await?;
+    prepared.check_condition(options)?;
     let scored = scoring::scores_of(options, &prepared, &context).await?;
     let chosen = selecting::select(options, &prepared, &scored, &context).await?;
     let provenance = Provenance {

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     engine::{
         Added, AddedColumn, BatchSize, MemoryPlan, PairsTable, RowCondition, ScoreSource,
-        check_condition, shard_identity,
+        condition_needs_scores, shard_identity,
     },
     error::{Error, Result},
     report::{Counters, RunReport},
@@ -65,6 +65,7 @@ pub struct Prepared {
     pub(super) work: Option<WorkDir>,
     identity: String,
     unfinished: Option<Commit>,
+    needs_scores: bool,
 }
 
 impl Prepared {
@@ -78,6 +79,7 @@ impl Prepared {
             scored,
             work: None,
             unfinished: None,
+            needs_scores: false,
         };
         if options.writes() {
             prepared.check_destination(options)?;
@@ -110,11 +112,16 @@ impl Prepared {
     }
 
     /// Refuses a condition that cannot be read before anything is scored.
-    pub(super) async fn check_condition(&self, options: &RunOptions) -> Result<()> {
-        match self.condition(options) {
-            None => Ok(()),
-            Some(condition) => check_condition(&condition, &self.shards.set.schema),
+    pub(super) fn check_condition(&mut self, options: &RunOptions) -> Result<()> {
+        if let Some(condition) = self.condition(options) {
+            self.needs_scores = condition_needs_scores(&condition, &self.shards.set.schema)?;
         }
+        Ok(())
+    }
+
+    /// True if the condition names a score column.
+    pub(super) fn needs_scores(&self) -> bool {
+        self.needs_scores
     }
 
     pub(super) fn condition(&self, options: &RunOptions) -> Option<RowCondition> {

@@ -12,7 +12,7 @@ use crate::{
     error::{Error, Result},
     schema::{REASON, STATUS, Status},
     select::Selection,
-    sink::{Reject, RejectsWriter},
+    sink::{Reject, RejectsWriter, Staged},
     source::{ReadPlan, ShardReader},
     store::ShardIdentity,
 };
@@ -115,9 +115,9 @@ pub(super) fn write(
     prepared: &Prepared,
     scored: &Scored,
     chosen: &Chosen,
-) -> Result<(std::path::PathBuf, std::path::PathBuf)> {
+) -> Result<Staged> {
     for_each_bad(prepared, scored, chosen, &mut |reject| writer.push(reject))?;
-    Ok(writer.finish()?.into_move())
+    writer.finish()
 }
 
 /// The error that names the first bad row.

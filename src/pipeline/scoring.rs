@@ -28,6 +28,8 @@ pub(super) struct Scored {
     pub(super) memory: MemoryPlan,
     /// Rows that this run encoded.
     pub(super) rows_scored: u64,
+    /// The store holds only rows that fulfil the early parts of this run's condition.
+    pub(super) is_private: bool,
     /// From the first row asked for to the last; loading the model is not in it.
     seconds: f64,
     /// Holds a store that is needed no longer than the run.
@@ -165,7 +167,7 @@ impl Wanted<'_> {
         if !self.options.only_new {
             store.check_shards(&self.shards.identities)?;
         }
-        if self.missing_rows(&store)? > 0 {
+        if !self.is_complete(&store)? {
             // Another process must not come between looking and writing; the lock is taken anew.
             drop(store);
             return self.fill(directory, Some(&spec), context).await;
@@ -179,6 +181,7 @@ impl Wanted<'_> {
             store: Arc::new(store),
             memory: MemoryPlan::without_model(self.options.memory_limit),
             rows_scored: 0,
+            is_private: false,
             seconds: 0.0,
             _temporary: None,
         })
@@ -208,7 +211,11 @@ impl Wanted<'_> {
                 })?;
             }
         }
-        self.fill(directory, None, context).await
+        let scored = self.fill(directory, None, context).await?;
+        Ok(Scored {
+            is_private: true,
+            ..scored
+        })
     }
 
     /// Loads the model and encodes every row that the store lacks.
@@ -250,20 +257,30 @@ impl Wanted<'_> {
             store,
             memory,
             rows_scored: filled.rows,
+            is_private: false,
             seconds: filled.seconds,
             _temporary: None,
         })
     }
 
+    /// Rows that the store has not decided.
     fn missing_rows(&self, store: &ScoreStore) -> Result<u64> {
         let mut missing = 0;
         for shard in &self.shards.identities {
-            let coverage = store.coverage(shard)?;
-            // An empty tail of a shard still has to be closed.
-            let open = u64::from(!coverage.complete && shard.rows == coverage.decided_rows);
-            missing += shard.rows - coverage.decided_rows.min(shard.rows) + open;
+            let decided = store.coverage(shard)?.decided_rows;
+            missing += shard.rows.saturating_sub(decided);
         }
         Ok(missing)
+    }
+
+    /// True if the store has a file of every shard.
+    fn is_complete(&self, store: &ScoreStore) -> Result<bool> {
+        for shard in &self.shards.identities {
+            if !store.coverage(shard)?.complete {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn spec(&self, model: ModelCard, stored: Option<&StoreSpec>) -> StoreSpec {

@@ -52,9 +52,12 @@ pub(super) async fn select(
     scored: &Scored,
     context: &RunContext<'_>,
 ) -> Result<Chosen> {
+    // Rows that fail a condition which needs no score are not in a private store.
     let decided = match options.condition {
-        None => None,
-        Some(_) => Some(decide(options, prepared, scored, context).await?),
+        Some(_) if prepared.needs_scores() || !scored.is_private => {
+            Some(decide(options, prepared, scored, context).await?)
+        }
+        _ => None,
     };
     let selecting = Selecting {
         store: Arc::clone(&scored.store),

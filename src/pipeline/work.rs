@@ -91,11 +91,10 @@ impl WorkDir {
 
     /// True if an earlier or this run has committed scores.
     fn has_scores(&self) -> bool {
-        let filled = |name: &str| {
-            std::fs::read_dir(self.scores().join(name))
-                .is_ok_and(|mut files| files.next().is_some())
-        };
-        filled("parts") || filled("shards")
+        let entries = |path: PathBuf| std::fs::read_dir(path).into_iter().flatten().flatten();
+        let mut parts = entries(self.scores().join("parts"))
+            .flat_map(|shard| entries(shard.path()));
+        parts.next().is_some() || entries(self.scores().join("shards")).next().is_some()
     }
 
     /// Makes everything visible that was staged and synced, and removes the directory.

@@ -57,19 +57,34 @@ pub(super) fn write_parquet(
     batches: impl IntoIterator<Item = Result<RecordBatch>>,
 ) -> Result<()> {
     let temporary = temporary(path);
-    let file = File::create(&temporary).map_err(|error| failed(path, error))?;
-    let mut writer =
-        ArrowWriter::try_new(file, SchemaRef::clone(schema), Some(properties(metadata)))
-            .map_err(|error| failed(path, error))?;
-    for batch in batches {
-        writer.write(&batch?).map_err(|error| failed(path, error))?;
+    let written = write_whole(&temporary, schema, metadata, batches)
+        .and_then(|()| std::fs::rename(&temporary, path).map_err(|error| failed(path, error)));
+    if written.is_err() {
+        // Room for the next try.
+        let _ = std::fs::remove_file(&temporary);
     }
-    writer.finish().map_err(|error| failed(path, error))?;
-    writer
-        .inner()
-        .sync_all()
-        .and_then(|()| std::fs::rename(&temporary, path))
-        .map_err(|error| failed(path, error))
+    written
+}
+
+fn write_whole(
+    path: &Path,
+    schema: &SchemaRef,
+    metadata: Vec<(String, String)>,
+    batches: impl IntoIterator<Item = Result<RecordBatch>>,
+) -> Result<()> {
+    let failed = |error: BoxedError| failed(path, error);
+    let file = File::create(path).map_err(|error| failed(error.into()))?;
+    let properties = Some(properties(metadata));
+    let mut writer = ArrowWriter::try_new(file, SchemaRef::clone(schema), properties)
+        .map_err(|error| failed(error.into()))?;
+    for batch in batches {
+        writer
+            .write(&batch?)
+            .map_err(|error| failed(error.into()))?;
+    }
+    writer.finish().map_err(|error| failed(error.into()))?;
+    let synced = writer.inner().sync_all();
+    synced.map_err(|error| failed(error.into()))
 }
 
 /// A name that no reader looks for; a leftover of a process that died is overwritten.

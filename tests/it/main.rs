@@ -16,6 +16,7 @@ mod hostile;
 mod interop;
 mod pictures;
 mod program;
+mod resume;
 mod rooms;
 mod runtime;
 mod sample;

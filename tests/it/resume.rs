@@ -1,0 +1,244 @@
+//! A run that is killed at any moment goes on where it was, and ends as if nothing had happened.
+
+use std::{
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    program::{Place, program},
+    shards,
+};
+
+const SHARDS: u32 = 3;
+const ROWS: u32 = 5000;
+/// Larger than what is under way at any moment, so that a kill costs less than one row group.
+const GROUP_ROWS: u64 = 2500;
+const KILLS: u32 = 24;
+const ARGS: &str =
+    "in out.parquet --keep 0.4 --add image_embedding,status --rejects bad.parquet --quiet";
+
+fn place() -> Place {
+    let place = Place::new();
+    std::fs::create_dir(place.path("in")).unwrap();
+    for shard in 0..SHARDS {
+        let mut pairs = shards::mixed_pairs(ROWS);
+        pairs.rotate_left(shard as usize);
+        let path = place.path(&format!("in/{shard}.parquet"));
+        shards::write_pairs(&path, &pairs, usize::try_from(GROUP_ROWS).unwrap());
+    }
+    place
+}
+
+fn command(place: &Place, args: &str) -> Command {
+    let mut command = program();
+    command
+        .current_dir(place.dir())
+        .env(
+            "CLIP_FILTER_MODEL",
+            format!("mock:{}", place.path("encoded").display()),
+        )
+        .env("CLIP_FILTER_THREADS", "2")
+        .args(args.split_whitespace())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command
+}
+
+/// Images encoded so far, by all processes.
+fn encoded(place: &Place) -> u64 {
+    std::fs::metadata(place.path("encoded")).map_or(0, |facts| facts.len())
+}
+
+fn clear(place: &Place) {
+    for name in place.names().iter().filter(|name| *name != "in") {
+        let path = place.path(name);
+        if path.is_dir() {
+            std::fs::remove_dir_all(path).unwrap();
+        } else {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+}
+
+fn outputs(place: &Place) -> [Vec<u8>; 2] {
+    ["out.parquet", "bad.parquet"].map(|name| std::fs::read(place.path(name)).unwrap())
+}
+
+/// The moment of a kill.
+#[derive(Debug, Clone, Copy)]
+enum Moment {
+    /// So long after the start.
+    After(Duration),
+    /// So long after this path is there.
+    At(&'static str, Duration),
+}
+
+impl Moment {
+    /// True if the process was killed, false if it had ended before.
+    fn kill(self, child: &mut Child, place: &Place) -> bool {
+        let wait = match self {
+            Moment::After(wait) => wait,
+            Moment::At(path, wait) => {
+                while !place.path(path).exists() {
+                    if child.try_wait().unwrap().is_some() {
+                        return false;
+                    }
+                    std::thread::sleep(Duration::from_micros(200));
+                }
+                wait
+            }
+        };
+        let until = Instant::now() + wait;
+        while Instant::now() < until {
+            if child.try_wait().unwrap().is_some() {
+                return false;
+            }
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        if child.try_wait().unwrap().is_some() {
+            return false;
+        }
+        child.kill().unwrap();
+        // Not a success: the signal came before the end.
+        !child.wait().unwrap().success()
+    }
+}
+
+struct Random(u64);
+
+impl Random {
+    /// A number below `bound`.
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound
+    }
+}
+
+/// Kills runs of `args` until enough were hit, in sequences that each end with a success.
+fn survives(args: &str, seed: u64) {
+    let place = place();
+    let start = Instant::now();
+    assert!(command(&place, args).status().unwrap().success());
+    let whole = u64::try_from(start.elapsed().as_micros()).unwrap();
+    let (expected, images) = (outputs(&place), encoded(&place));
+    clear(&place);
+    let mut random = Random(seed);
+    let (mut kills, mut in_emit) = (0, 0);
+    while kills < KILLS {
+        let mut killed_here = 0;
+        loop {
+            let moment = match random.below(4) {
+                0 => Moment::At(
+                    ".out.parquet.clip-filter/output",
+                    Duration::from_micros(random.below(whole / 10)),
+                ),
+                1 => Moment::At(
+                    ".out.parquet.clip-filter/commit.json",
+                    Duration::from_micros(random.below(400)),
+                ),
+                _ => Moment::After(Duration::from_micros(random.below(whole))),
+            };
+            let mut child = command(&place, args).spawn().unwrap();
+            let killed = moment.kill(&mut child, &place);
+            if !killed {
+                let ended = child.wait().unwrap();
+                assert!(
+                    ended.success(),
+                    "seed {seed}, kill {kills}, {moment:?}: {ended}"
+                );
+                break;
+            }
+            kills += 1;
+            killed_here += 1;
+            in_emit += u32::from(place.path(".out.parquet.clip-filter/output").exists());
+            assert!(
+                !place.path("out.parquet").exists() || outputs(&place)[0] == expected[0],
+                "seed {seed}: a partial output is visible after {moment:?}"
+            );
+        }
+        let [output, rejects] = outputs(&place);
+        assert!(output == expected[0], "seed {seed}: the output differs");
+        assert!(rejects == expected[1], "seed {seed}: the rejects differ");
+        let most = images + killed_here * GROUP_ROWS;
+        let encoded = encoded(&place);
+        assert!(
+            (images..=most).contains(&encoded),
+            "seed {seed}: {encoded} images encoded after {killed_here} kills, {images} without"
+        );
+        let left = place.names();
+        assert!(!left.iter().any(|name| name.starts_with('.')), "{left:?}");
+        clear(&place);
+    }
+    assert!(in_emit > 0, "seed {seed}: no kill hit the emit pass");
+}
+
+#[test]
+fn a_killed_run_goes_on_from_its_private_store() {
+    survives(ARGS, 0x5eed_1234);
+}
+
+#[test]
+fn a_killed_run_goes_on_from_a_named_store() {
+    survives(&format!("{ARGS} --scores scores"), 0x5eed_5678);
+}
+
+#[test]
+fn an_interrupted_run_goes_on() {
+    let place = place();
+    assert!(command(&place, ARGS).status().unwrap().success());
+    let expected = outputs(&place);
+    clear(&place);
+    let mut child = command(&place, ARGS).spawn().unwrap();
+    let parts = place.path(".out.parquet.clip-filter/scores/parts");
+    while !has_entries(&parts) && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    signal(&child, "INT");
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let before = encoded(&place);
+    assert!(!place.path("out.parquet").exists());
+    assert!(command(&place, ARGS).status().unwrap().success());
+    assert!(outputs(&place) == expected);
+    assert!(encoded(&place) > before);
+}
+
+#[test]
+fn a_second_process_is_refused_and_the_lock_dies_with_its_owner() {
+    let place = place();
+    for (args, directory) in [
+        (ARGS.to_owned(), ".out.parquet.clip-filter"),
+        ("score in --scores scores --quiet".to_owned(), "scores"),
+    ] {
+        let mut first = command(&place, &args).spawn().unwrap();
+        while !place.path(directory).join("lock").exists() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        signal(&first, "STOP");
+        let second = command(&place, &args)
+            .stderr(Stdio::piped())
+            .output()
+            .unwrap();
+        let said = String::from_utf8(second.stderr).unwrap();
+        assert_eq!(second.status.code(), Some(1), "{said}");
+        assert!(said.contains("another process uses it"), "{said}");
+        first.kill().unwrap();
+        first.wait().unwrap();
+        assert!(command(&place, &args).status().unwrap().success());
+    }
+}
+
+fn has_entries(directory: &Path) -> bool {
+    std::fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some())
+}
+
+fn signal(child: &Child, name: &str) {
+    let status = Command::new("kill")
+        .args([&format!("-{name}"), &child.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
