@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use crate::{
-    config::{ByteSize, Device, OnError},
+    config::{ByteSize, DEFAULT_MAX_PIXELS, Device, OnError},
     engine::Added,
     pipeline::ADDABLE,
     select::Keep,
@@ -191,7 +191,7 @@ pub(super) struct BadRowArgs {
         long,
         value_name = "N",
         env = "CLIP_FILTER_MAX_PIXELS",
-        default_value_t = 178_956_970
+        default_value_t = DEFAULT_MAX_PIXELS
     )]
     pub(super) max_pixels: u64,
     /// Read image paths that are absolute or lead out of the shard's directory (URLs are never fetched)
