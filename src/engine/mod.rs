@@ -2,7 +2,7 @@
 //!
 //! `scan` reads shards page by page; `encode_node` and `encode_exec` are the encode operator, `encode_columns`
 //! its columns; `planner` turns the node into the operator; `runtime` is what its executions share; `budget`
-//! divides the memory limit; `plan` builds the query of the wide pass.
+//! divides the memory limit; `plan` builds the query of the wide pass; `udf` has the SQL functions.
 
 mod budget;
 mod encode_columns;
@@ -12,6 +12,7 @@ mod plan;
 mod planner;
 mod runtime;
 mod scan;
+mod udf;
 
 pub use budget::{MemoryNeeds, MemoryPlan};
 pub use encode_exec::ClipEncodeExec;

@@ -27,7 +27,9 @@ use datafusion::{
     prelude::{SessionConfig, SessionContext},
 };
 
-use super::{AddedColumn, ClipEncodeNode, EncodeRuntime, ShardTable, from_datafusion, planner};
+use super::{
+    AddedColumn, ClipEncodeNode, EncodeRuntime, ShardTable, from_datafusion, planner, udf,
+};
 use crate::{
     config::ByteSize,
     error::{Error, Result},
@@ -104,9 +106,11 @@ fn session(memory_limit: ByteSize, batch_rows: usize) -> Result<SessionContext> 
         .with_config(config)
         .with_runtime_env(runtime)
         .with_default_features();
-    Ok(SessionContext::new_with_state(
-        planner::with_clip_planner(builder).build(),
-    ))
+    let context = SessionContext::new_with_state(planner::with_clip_planner(builder).build());
+    for function in udf::cheap_functions() {
+        context.register_udf(function);
+    }
+    Ok(context)
 }
 
 fn logical_plan(context: &SessionContext, plan: WidePlan) -> Result<LogicalPlan> {
