@@ -20,3 +20,4 @@ mod rooms;
 mod runtime;
 mod sample;
 mod shards;
+mod slt;
