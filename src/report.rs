@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A stage whose busy time is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +80,7 @@ impl Counters {
 }
 
 /// What is worth telling about a loaded model, in summaries and file metadata.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ModelCard {
     /// `bundled`, `mock`, a path or `hf:org/name@revision`.
     pub name: String,
@@ -101,10 +101,10 @@ pub struct ModelCard {
 }
 
 /// Bad rows by status name.
-pub type BadRows = BTreeMap<&'static str, u64>;
+pub type BadRows = BTreeMap<String, u64>;
 
 /// The result of a run. `rows_kept + rows_cut + rows_bad == rows_in`, always.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct RunReport {
     /// Rows of all shards.
     pub rows_in: u64,
@@ -118,12 +118,14 @@ pub struct RunReport {
     pub bad: BadRows,
     /// Rows written: the kept ones, and the bad ones under `--on-error keep`.
     pub rows_written: u64,
-    /// Rows scored per second of the scoring pass.
+    /// Rows that this run encoded; the others were in the score store, or a condition left them out before.
+    pub rows_scored: u64,
+    /// Rows encoded per second of the scoring pass.
     pub pairs_per_sec: f64,
     /// The stage that was busiest.
-    pub limiting_stage: &'static str,
+    pub limiting_stage: String,
     /// Busy seconds by stage, summed over threads.
-    pub stage_busy_secs: BTreeMap<&'static str, f64>,
+    pub stage_busy_secs: BTreeMap<String, f64>,
     /// Largest resident set of the process, where the system tells it.
     pub peak_rss_bytes: Option<u64>,
     /// Wall seconds of the whole run.
@@ -142,10 +144,15 @@ pub struct RunReport {
 
 impl RunReport {
     /// Busy seconds by stage name.
-    pub fn busy_by_stage(counters: &Counters) -> BTreeMap<&'static str, f64> {
+    pub fn busy_by_stage(counters: &Counters) -> BTreeMap<String, f64> {
         Stage::ALL
             .into_iter()
-            .map(|stage| (stage.as_str(), counters.busy(stage).as_secs_f64()))
+            .map(|stage| {
+                (
+                    stage.as_str().to_owned(),
+                    counters.busy(stage).as_secs_f64(),
+                )
+            })
             .collect()
     }
 }

@@ -19,6 +19,11 @@ pub const SHARD: &str = "__shard";
 /// Position of the row within its shard, `u64`.
 pub const ROW: &str = "__row";
 
+/// In a score store: the shard's path.
+pub const STORED_SHARD: &str = "shard";
+/// In a score store: position of the row within its shard, `i64`.
+pub const STORED_ROW: &str = "row";
+
 /// Outcome of one row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]

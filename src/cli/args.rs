@@ -2,11 +2,13 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
+use super::sql::SqlArgs;
 use crate::{
     config::{ByteSize, DEFAULT_MAX_PIXELS, Device, OnError},
     engine::Added,
     pipeline::ADDABLE,
     select::Keep,
+    store::EmbeddingType,
 };
 
 const AFTER_HELP: &str = "\
@@ -45,6 +47,10 @@ pub(super) struct Args {
 pub(super) enum Command {
     /// Fetch ONNX Runtime into the user cache now, rather than when it is first needed
     Setup(SetupArgs),
+    /// Score shards and keep the scores, to select from them as often as you like
+    Score(Box<ScoreArgs>),
+    /// Ask in SQL: one query, a script, or a shell
+    Sql(Box<SqlArgs>),
 }
 
 #[derive(Debug, ClapArgs)]
@@ -66,6 +72,17 @@ pub(super) struct FilterArgs {
     pub(super) columns: ColumnArgs,
     #[command(flatten)]
     pub(super) model: ModelArgs,
+    /// Keep scores in this directory, and use those that are there; else they go with the run, once it has
+    /// succeeded
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "CLIP_FILTER_SCORES",
+        help_heading = "Score store"
+    )]
+    pub(super) scores: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) store: StoreArgs,
     #[command(flatten)]
     pub(super) bad_rows: BadRowArgs,
     #[command(flatten)]
@@ -109,12 +126,8 @@ pub(super) struct SelectArgs {
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "Columns")]
 pub(super) struct ColumnArgs {
-    /// The image column; else one of image, image_bytes, jpg, jpeg, png, webp
-    #[arg(long, value_name = "NAME", env = "CLIP_FILTER_IMAGE_COLUMN")]
-    pub(super) image_column: Option<String>,
-    /// The caption column; else one of text, caption, TEXT, txt
-    #[arg(long, value_name = "NAME", env = "CLIP_FILTER_TEXT_COLUMN")]
-    pub(super) text_column: Option<String>,
+    #[command(flatten)]
+    pub(super) names: ColumnNameArgs,
     /// Columns to add after clip_score: image_embedding, text_embedding, status, width, height
     #[arg(long, value_name = "NAMES", env = "CLIP_FILTER_ADD", value_delimiter = ',', value_parser = addable)]
     pub(super) add: Vec<Added>,
@@ -127,6 +140,18 @@ pub(super) struct ColumnArgs {
         hide_default_value = true
     )]
     pub(super) prefix: String,
+}
+
+/// Which columns hold a pair.
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Columns")]
+pub(super) struct ColumnNameArgs {
+    /// The image column; else one of image, image_bytes, jpg, jpeg, png, webp
+    #[arg(long, value_name = "NAME", env = "CLIP_FILTER_IMAGE_COLUMN")]
+    pub(super) image_column: Option<String>,
+    /// The caption column; else one of text, caption, TEXT, txt
+    #[arg(long, value_name = "NAME", env = "CLIP_FILTER_TEXT_COLUMN")]
+    pub(super) text_column: Option<String>,
 }
 
 /// Any number; "nan" parses as one, but nothing is above it.
@@ -148,12 +173,13 @@ fn addable(name: &str) -> Result<Added, String> {
         })
 }
 
-#[derive(Debug, ClapArgs)]
+#[derive(Debug, Clone, ClapArgs)]
 #[command(next_help_heading = "Model")]
 pub(super) struct ModelArgs {
-    /// bundled, a directory with ONNX files, or hf:org/name[@revision]
-    #[arg(long, env = "CLIP_FILTER_MODEL", default_value = "bundled")]
-    pub(super) model: String,
+    /// bundled, a directory with ONNX files, or hf:org/name[@revision]; else the one that the score store was
+    /// made with, or bundled
+    #[arg(long, env = "CLIP_FILTER_MODEL")]
+    pub(super) model: Option<String>,
     /// Variant of the weights: fp32, fp16, quantized, ...; auto takes fp32 if it is there
     #[arg(long, env = "CLIP_FILTER_PRECISION", default_value = "auto")]
     pub(super) precision: String,
@@ -186,6 +212,13 @@ pub(super) struct BadRowArgs {
     /// Write bad rows to this Parquet file: key, shard, row, status, reason
     #[arg(long, value_name = "FILE", env = "CLIP_FILTER_REJECTS")]
     pub(super) rejects: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) images: ImageArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Bad rows")]
+pub(super) struct ImageArgs {
     /// Images that declare more pixels are bad rows
     #[arg(
         long,
@@ -197,6 +230,62 @@ pub(super) struct BadRowArgs {
     /// Read image paths that are absolute or lead out of the shard's directory (URLs are never fetched)
     #[arg(long, env = "CLIP_FILTER_ALLOW_EXTERNAL_PATHS")]
     pub(super) allow_external_paths: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Score store")]
+pub(super) struct StoreArgs {
+    /// Score again shards that have changed since they were scored, rather than refuse them
+    #[arg(long, env = "CLIP_FILTER_ONLY_NEW", requires = "scores")]
+    pub(super) only_new: bool,
+    /// How a new store keeps embeddings: f16, f32 or none; f16 if not given
+    #[arg(
+        long,
+        value_name = "TYPE",
+        env = "CLIP_FILTER_EMBEDDINGS",
+        requires = "scores"
+    )]
+    pub(super) embeddings: Option<EmbeddingType>,
+}
+
+/// `clip-filter score`.
+#[derive(Debug, ClapArgs)]
+pub(super) struct ScoreArgs {
+    /// Parquet files, directories, globs or brace ranges
+    #[arg(required = true, value_name = "IN")]
+    pub(super) inputs: Vec<String>,
+    /// Where the scores are kept: a directory, made if it is not there
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "CLIP_FILTER_SCORES",
+        help_heading = "Score store",
+        required = true
+    )]
+    pub(super) scores: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) store: StoreArgs,
+    #[command(flatten)]
+    pub(super) columns: ColumnNameArgs,
+    #[command(flatten)]
+    pub(super) model: ModelArgs,
+    #[command(flatten)]
+    pub(super) images: ImageArgs,
+    /// Exit with 3 if there are more bad rows than this
+    #[arg(
+        long,
+        value_name = "N",
+        env = "CLIP_FILTER_MAX_BAD_ROWS",
+        help_heading = "Bad rows"
+    )]
+    pub(super) max_bad_rows: Option<u64>,
+    #[command(flatten)]
+    pub(super) resources: ResourceArgs,
+    /// Print the summary as one JSON object on stdout
+    #[arg(long, env = "CLIP_FILTER_JSON", help_heading = "Output")]
+    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) verbosity: VerbosityArgs,
 }
 
 /// `--on-error`.
@@ -243,6 +332,14 @@ pub(super) struct TellArgs {
     /// Print the summary as one JSON object on stdout
     #[arg(long, env = "CLIP_FILTER_JSON")]
     pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) verbosity: VerbosityArgs,
+}
+
+/// How much is said on stderr.
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Output")]
+pub(super) struct VerbosityArgs {
     /// Say nothing but errors
     #[arg(short, long, env = "CLIP_FILTER_QUIET", conflicts_with = "verbose")]
     pub(super) quiet: bool,

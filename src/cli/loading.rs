@@ -10,8 +10,13 @@ use crate::{
     config::Device,
     encode::{EncoderFactory, MockFactory, ModelSource, ModelSpec},
     error::Result,
+    pipeline::Model,
     provision::{self, Flavor, Library, Surroundings, fetch_model},
+    report::ModelCard,
 };
+
+/// The default model.
+const BUNDLED: &str = "bundled";
 
 /// `clip-filter setup`.
 pub(super) fn setup(args: &SetupArgs) -> Result<ExitCode> {
@@ -22,21 +27,69 @@ pub(super) fn setup(args: &SetupArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Finds the runtime and the model and loads both.
-pub(super) fn load(args: &ModelArgs, quiet: bool) -> Result<Arc<dyn EncoderFactory>> {
-    // Encodes without a model: for tests of everything around it.
-    if args.model == "mock" {
-        return Ok(Arc::new(MockFactory::try_new()?));
-    }
-    let surroundings = surroundings::resolve(args.offline, args.onnxruntime.clone());
-    let mut tell = |line: &str| {
-        if !quiet {
-            say(line);
+/// The model that the command line names, or failing that the one a score store was made with.
+pub(super) struct NamedModel {
+    args: ModelArgs,
+    quiet: bool,
+}
+
+impl NamedModel {
+    pub(super) fn new(args: &ModelArgs, quiet: bool) -> Self {
+        Self {
+            args: args.clone(),
+            quiet,
         }
-    };
-    let spec = model_spec(args, &surroundings, &mut tell)?;
-    let library = runtime(args.device, &surroundings, &mut tell)?;
-    onnx_factory(spec, args, library)
+    }
+
+    fn tell(&self) -> impl FnMut(&str) {
+        let quiet = self.quiet;
+        move |line| {
+            if !quiet {
+                say(line);
+            }
+        }
+    }
+
+    /// The mock's factory: it encodes without a model, for tests of everything around it.
+    fn mock(name: &str) -> Result<Option<MockFactory>> {
+        match name.strip_prefix("mock") {
+            Some("") => MockFactory::try_new().map(Some),
+            Some(log) => match log.strip_prefix(':') {
+                Some(log) => Ok(Some(MockFactory::try_new()?.logging_to(log))),
+                None => Ok(None),
+            },
+            None => Ok(None),
+        }
+    }
+}
+
+impl Model for NamedModel {
+    fn identity(&self) -> Result<Option<ModelCard>> {
+        let Some(name) = &self.args.model else {
+            return Ok(None);
+        };
+        if let Some(mock) = Self::mock(name)? {
+            return Ok(Some(mock.card().clone()));
+        }
+        let surroundings = surroundings::resolve(self.args.offline, self.args.onnxruntime.clone());
+        let spec = model_spec(name, &self.args.precision, &surroundings, &mut self.tell())?;
+        Ok(Some(spec.card()))
+    }
+
+    fn load(&self, stored: Option<&ModelCard>) -> Result<Arc<dyn EncoderFactory>> {
+        let (name, precision) = match (&self.args.model, stored) {
+            (Some(name), _) => (name.as_str(), self.args.precision.as_str()),
+            (None, Some(card)) => (card.name.as_str(), card.precision.as_str()),
+            (None, None) => (BUNDLED, self.args.precision.as_str()),
+        };
+        if let Some(mock) = Self::mock(name)? {
+            return Ok(Arc::new(mock));
+        }
+        let surroundings = surroundings::resolve(self.args.offline, self.args.onnxruntime.clone());
+        let spec = model_spec(name, precision, &surroundings, &mut self.tell())?;
+        let library = runtime(self.args.device, &surroundings, &mut self.tell())?;
+        onnx_factory(spec, &self.args, library)
+    }
 }
 
 #[cfg(feature = "onnx")]
@@ -63,19 +116,20 @@ fn onnx_factory(_: ModelSpec, _: &ModelArgs, _: Library) -> Result<Arc<dyn Encod
 }
 
 fn model_spec(
-    args: &ModelArgs,
+    name: &str,
+    precision: &str,
     surroundings: &Surroundings,
     tell: &mut dyn FnMut(&str),
 ) -> Result<ModelSpec> {
-    let Ok(precision) = args.precision.parse();
-    if !args.model.starts_with("hf:") {
-        let source = match args.model.as_str() {
-            "bundled" => ModelSource::Bundled,
+    let Ok(variant) = precision.parse();
+    if !name.starts_with("hf:") {
+        let source = match name {
+            BUNDLED => ModelSource::Bundled,
             path => ModelSource::Directory(path.into()),
         };
-        return ModelSpec::open(&source, &precision);
+        return ModelSpec::open(&source, &variant);
     }
-    let hub = surroundings::hub_spec(&args.model, &args.precision)?;
+    let hub = surroundings::hub_spec(name, precision)?;
     let offline = surroundings.offline || surroundings::hub_is_offline();
     let fetched = fetch_model(
         &Surroundings {
@@ -85,7 +139,7 @@ fn model_spec(
         &hub,
         tell,
     )?;
-    let spec = ModelSpec::open(&ModelSource::Directory(fetched.directory), &precision)?;
+    let spec = ModelSpec::open(&ModelSource::Directory(fetched.directory), &variant)?;
     Ok(spec.with_name(format!("hf:{}@{}", hub.repo, fetched.revision)))
 }
 

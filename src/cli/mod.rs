@@ -5,6 +5,9 @@ mod filter;
 mod loading;
 mod machine;
 mod progress;
+mod running;
+mod score;
+mod sql;
 mod summary;
 mod surroundings;
 
@@ -23,20 +26,27 @@ const INTERRUPTED: u8 = 130;
 pub fn main() -> ExitCode {
     surroundings::forbid_runtime_telemetry();
     let args = args::Args::parse();
-    let quiet = args.filter.tells.quiet;
+    let quiet = match &args.command {
+        Some(args::Command::Sql(sql)) => sql.verbosity.quiet,
+        Some(args::Command::Score(score)) => score.verbosity.quiet,
+        _ => args.filter.tells.verbosity.quiet,
+    };
     let result = match args.command {
         Some(args::Command::Setup(setup)) => loading::setup(&setup),
+        Some(args::Command::Score(args)) => score::run(&args),
+        Some(args::Command::Sql(sql)) => sql::run(&sql),
         None => filter::run(args.filter),
     };
-    match result {
-        Ok(code) => code,
-        Err(error) => {
-            say(&format!("error: {}", error.report()));
-            if error.kind() == ErrorKind::Internal && !quiet {
-                say("this is a defect of clip-filter; please report it with the command line");
-            }
-            exit_code(&error)
-        }
+    result.unwrap_or_else(|error| {
+        say_error(&error, quiet);
+        exit_code(&error)
+    })
+}
+
+fn say_error(error: &Error, quiet: bool) {
+    say(&format!("error: {}", error.report()));
+    if error.kind() == ErrorKind::Internal && !quiet {
+        say("this is a defect of clip-filter; please report it with the command line");
     }
 }
 

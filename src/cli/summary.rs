@@ -1,46 +1,84 @@
-use crate::{config::ByteSize, pipeline::RunOptions, report::RunReport};
+use crate::{
+    config::ByteSize,
+    pipeline::{RunOptions, ScoreOptions},
+    report::RunReport,
+};
 
 /// The one-screen summary of a run.
 pub(super) fn text(report: &RunReport, options: &RunOptions) -> String {
-    let mut lines = vec![String::new()];
-    let mut line = |name: &str, value: String| lines.push(format!("  {name:<10} {value}"));
-    line("rows in", count(report.rows_in));
-    line(
+    let mut lines = Lines::default();
+    lines.add("rows in", count(report.rows_in));
+    lines.add(
         "kept",
         format!("{}{}", count(report.rows_kept), lowest(report)),
     );
-    line("cut", count(report.rows_cut));
-    line(
-        "bad",
-        format!("{}{}", count(report.rows_bad), reasons(report)),
+    lines.add("cut", count(report.rows_cut));
+    lines.add_bad(report);
+    lines.add("selection", report.selection.clone());
+    lines.add("model", model(report));
+    lines.add_effort(report, options.scoring.memory_limit);
+    lines.add("output", outputs(report, options));
+    lines.end(report)
+}
+
+/// The one-screen summary of `clip-filter score`.
+pub(super) fn scores(report: &RunReport, options: &ScoreOptions) -> String {
+    let mut lines = Lines::default();
+    let rows_stored = report.rows_in - report.rows_scored.min(report.rows_in);
+    lines.add("rows in", count(report.rows_in));
+    lines.add("scored", count(report.rows_scored));
+    lines.add(
+        "had",
+        format!("{}   (stored by earlier runs)", count(rows_stored)),
     );
-    line("selection", report.selection.clone());
-    line("model", model(report));
-    line(
-        "speed",
-        format!(
-            "{:.1} pairs/s, limited by {}; {:.1} s in all",
-            report.pairs_per_sec, report.limiting_stage, report.seconds
-        ),
-    );
-    if let Some(bytes) = report.peak_rss_bytes {
-        line(
-            "memory",
-            format!(
-                "{} at peak, limit {}",
-                ByteSize(bytes),
-                options.memory_limit
-            ),
-        );
+    lines.add_bad(report);
+    lines.add("model", model(report));
+    lines.add_effort(report, options.memory_limit);
+    lines.add("store", report.outputs.join(", "));
+    lines.end(report)
+}
+
+struct Lines(Vec<String>);
+
+impl Default for Lines {
+    fn default() -> Self {
+        Self(vec![String::new()])
     }
-    line("output", outputs(report, options));
-    lines.extend(
-        report
-            .warnings
-            .iter()
-            .map(|warning| format!("  note: {warning}")),
-    );
-    lines.join("\n")
+}
+
+impl Lines {
+    fn add(&mut self, name: &str, value: impl std::fmt::Display) {
+        self.0.push(format!("  {name:<10} {value}"));
+    }
+
+    fn add_bad(&mut self, report: &RunReport) {
+        let rows = count(report.rows_bad);
+        self.add("bad", format!("{rows}{}", reasons(report)));
+    }
+
+    fn add_effort(&mut self, report: &RunReport, limit: ByteSize) {
+        let seconds = report.seconds;
+        let speed = if report.rows_scored == 0 {
+            format!("nothing had to be encoded; {seconds:.1} s in all")
+        } else {
+            format!(
+                "{:.1} pairs/s, limited by {}; {seconds:.1} s in all",
+                report.pairs_per_sec, report.limiting_stage
+            )
+        };
+        self.add("speed", speed);
+        if let Some(bytes) = report.peak_rss_bytes {
+            let peak = ByteSize(bytes);
+            self.add("memory", format!("{peak} at peak, limit {limit}"));
+        }
+    }
+
+    fn end(mut self, report: &RunReport) -> String {
+        let notes = report.warnings.iter();
+        self.0
+            .extend(notes.map(|warning| format!("  note: {warning}")));
+        self.0.join("\n")
+    }
 }
 
 fn lowest(report: &RunReport) -> String {
@@ -81,7 +119,7 @@ fn outputs(report: &RunReport, options: &RunOptions) -> String {
 }
 
 /// Thousands set apart.
-fn count(rows: u64) -> String {
+pub(super) fn count(rows: u64) -> String {
     let digits = rows.to_string();
     let mut text = String::new();
     for (position, digit) in digits.chars().enumerate() {

@@ -20,12 +20,16 @@ pub(super) fn forbid_runtime_telemetry() {
     }
 }
 
-/// Resolves caches, environments and library directories.
-pub(super) fn resolve(offline: bool, onnxruntime: Option<PathBuf>) -> Surroundings {
-    let cache = path("CLIP_FILTER_CACHE")
+/// The user's cache directory of this program.
+pub(super) fn cache() -> PathBuf {
+    path("CLIP_FILTER_CACHE")
         .or_else(|| path("XDG_CACHE_HOME").map(|cache| cache.join("clip-filter")))
         .or_else(|| home().map(|home| home.join(".cache/clip-filter")))
-        .unwrap_or_else(|| env::temp_dir().join("clip-filter-cache"));
+        .unwrap_or_else(|| env::temp_dir().join("clip-filter-cache"))
+}
+
+/// Resolves caches, environments and library directories.
+pub(super) fn resolve(offline: bool, onnxruntime: Option<PathBuf>) -> Surroundings {
     let hub_cache = path("HF_HUB_CACHE")
         .or_else(|| path("HF_HOME").map(|home| home.join("hub")))
         .or_else(|| home().map(|home| home.join(".cache/huggingface/hub")));
@@ -37,7 +41,7 @@ pub(super) fn resolve(offline: bool, onnxruntime: Option<PathBuf>) -> Surroundin
         .collect();
     library_dirs.extend(standard_library_dirs());
     Surroundings {
-        cache,
+        cache: cache(),
         offline,
         explicit: onnxruntime.or_else(|| path("ORT_DYLIB_PATH")),
         executable_dir: env::current_exe()

@@ -4,6 +4,9 @@
 //! vectors whatever the batch, on every machine.
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use clip_filter_pixels::{Alpha, Corner, Filter, PixelSpec, Resize};
@@ -27,6 +30,7 @@ const CONTEXT: usize = 64;
 pub struct MockFactory {
     card: ModelCard,
     preprocessing: Arc<Preprocessing>,
+    log: Option<PathBuf>,
 }
 
 impl MockFactory {
@@ -70,7 +74,16 @@ impl MockFactory {
         Ok(Self {
             card,
             preprocessing: Arc::new(Preprocessing { pixels, tokens }),
+            log: None,
         })
+    }
+
+    /// Its encoders append one byte to the file `path` for every image they encode, so that a test can count
+    /// what a process did before it was killed.
+    #[must_use]
+    pub fn logging_to(mut self, path: impl Into<PathBuf>) -> Self {
+        self.log = Some(path.into());
+        self
     }
 }
 
@@ -102,13 +115,21 @@ impl EncoderFactory for MockFactory {
     }
 
     fn make(&self, _intra_threads: usize) -> Result<Box<dyn Encoder>> {
-        Ok(Box::new(MockEncoder))
+        let log = self.log.as_ref().map(|path| {
+            let opened = File::options().create(true).append(true).open(path);
+            opened.map_err(|error| Error::output("open the mock's log").source(error))
+        });
+        Ok(Box::new(MockEncoder {
+            log: log.transpose()?,
+        }))
     }
 }
 
 /// See the module.
 #[derive(Debug)]
-struct MockEncoder;
+struct MockEncoder {
+    log: Option<File>,
+}
 
 impl Encoder for MockEncoder {
     fn encode_images(&mut self, pixels: &[f32], rows: usize) -> Result<Vec<f32>> {
@@ -120,6 +141,10 @@ impl Encoder for MockEncoder {
         }
         let mut vectors: Vec<f32> = pixels.chunks_exact(image).flat_map(quarter_means).collect();
         normalise_rows(&mut vectors, DIM)?;
+        if let Some(log) = &mut self.log {
+            log.write_all(&vec![b'.'; rows])
+                .map_err(|error| Error::output("write the mock's log").source(error))?;
+        }
         Ok(vectors)
     }
 

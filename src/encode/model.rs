@@ -22,9 +22,11 @@ use clip_filter_pixels::PixelSpec;
 pub(crate) use self::files::Files;
 use self::layout::Layout;
 use self::texts::{TextFiles, TextSide};
+use super::describe_pixels;
 use super::ports::{ImagePorts, TextPorts, image_ports, text_ports};
 use crate::error::{Error, Result};
 use crate::preprocess::{Padding, Preprocessing, Tokenize, TokenizeOptions};
+use crate::report::ModelCard;
 
 /// The file without which no caption becomes tokens.
 const TOKENIZER: &str = "tokenizer.json";
@@ -202,6 +204,19 @@ impl ModelSpec {
             tokenizer_json: tokenizer_json.into(),
             files,
         })
+    }
+
+    /// What is known of the model before it is loaded; device and runtime are empty.
+    pub fn card(&self) -> ModelCard {
+        ModelCard {
+            name: self.name.clone(),
+            fingerprint: self.fingerprint.clone(),
+            precision: self.precision.clone(),
+            dim: self.dim.unwrap_or_default(),
+            preprocessing: describe_pixels(&self.pixels),
+            batch_dependent: self.batch_dependent,
+            ..ModelCard::default()
+        }
     }
 
     /// The same model under the name that people know it by, such as `hf:org/name@revision`.

@@ -15,7 +15,7 @@ use ort::ep::{self, ExecutionProvider};
 
 use self::encoder::{Loaded, OnnxEncoder};
 pub use self::runtime::load_runtime;
-use super::{Encoder, EncoderFactory, ModelCard, ModelSpec, describe_pixels};
+use super::{Encoder, EncoderFactory, ModelCard, ModelSpec};
 use crate::config::Device;
 use crate::error::{Error, Result};
 use crate::preprocess::{Padding, Preprocessing};
@@ -80,16 +80,11 @@ impl OnnxFactory {
         let preprocessing = Arc::new(setup.spec.preprocessing(padding)?);
         setup.spec.tokens.padding = padding;
         encoder.trims &= padding == Padding::Longest;
-        let spec = &setup.spec;
         let card = ModelCard {
-            name: spec.name.clone(),
-            fingerprint: spec.fingerprint.clone(),
-            precision: spec.precision.clone(),
             dim,
-            preprocessing: describe_pixels(&spec.pixels),
-            batch_dependent: spec.batch_dependent,
             device: setup.device.to_string(),
             runtime: version,
+            ..setup.spec.card()
         };
         let first = Mutex::new(Some((setup.options.intra_threads, encoder)));
         Ok(Self {

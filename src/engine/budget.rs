@@ -47,6 +47,20 @@ pub struct MemoryNeeds {
 }
 
 impl MemoryPlan {
+    /// For a run that encodes nothing.
+    pub fn without_model(limit: ByteSize) -> Self {
+        let rest = limit.0.saturating_sub(PROCESS_BYTES).max(32 << 20);
+        Self {
+            encoders: 1,
+            intra_threads: 1,
+            decode_bytes: 0,
+            encoder_bytes: 0,
+            batch_bytes: (rest / 3 / BATCHES_ALIVE).clamp(1 << 20, 64 << 20),
+            batch_rows: MAX_BATCH_ROWS,
+            row_group_bytes: (limit.0 / 4).clamp(8 << 20, 100 << 20),
+        }
+    }
+
     /// Divides `needs.limit`.
     ///
     /// As many encoders run as threads, each with one thread, while they take no more than half of the

@@ -5,23 +5,46 @@
 //! divides the memory limit; `plan` builds the query of the wide pass; `udf` has the SQL functions.
 
 mod budget;
+mod condition;
 mod encode_columns;
 mod encode_exec;
 mod encode_node;
+mod pairs;
 mod plan;
 mod planner;
+mod predicate;
 mod runtime;
 mod scan;
+mod scored_scan;
+mod session;
 mod udf;
 
 pub use budget::{MemoryNeeds, MemoryPlan};
+pub use condition::{RowCondition, check_condition};
 pub use encode_exec::ClipEncodeExec;
 pub use encode_node::{Added, AddedColumn, ClipEncodeNode};
-pub use plan::{PASSES, WidePlan, wide_pass};
+pub use pairs::{BatchSize, PairsTable, ScoreSource};
+pub use plan::{NarrowPlan, PASSES, WidePlan, narrow_pass, wide_pass};
 pub use runtime::{EncodeOptions, EncodeRuntime};
 pub use scan::{ShardScanExec, ShardTable};
+pub use scored_scan::ScoredScanExec;
 
-use crate::error::{Error, ErrorKind};
+use crate::{
+    error::{Error, ErrorKind},
+    source::Shard,
+    store::ShardIdentity,
+};
+
+/// What a score store knows a shard by.
+pub fn shard_identity(shard: &Shard) -> ShardIdentity {
+    let path = std::path::absolute(&shard.path).unwrap_or_else(|_| shard.path.clone());
+    ShardIdentity {
+        path: path.display().to_string(),
+        fingerprint: shard.fingerprint.clone(),
+        size_bytes: shard.size_bytes,
+        rows: shard.rows,
+    }
+}
 
 /// Brings an error of this crate through DataFusion; [`from_datafusion`] gets it back unchanged.
 pub(crate) fn into_datafusion(error: Error) -> datafusion::error::DataFusionError {

@@ -1,46 +1,50 @@
-//! The query of the wide pass.
+//! The two queries of a run.
+//!
+//! The wide pass encodes, with the conditions that need no score below the model:
 //!
 //! ```text
-//! Projection: row reference, added columns, (late conditions) AS __passes
+//! Projection: row reference, added columns
 //!   ClipEncode
 //!     Filter: early conditions            (these reach the scan)
 //!       TableScan: shards
 //! ```
 //!
-//! Late conditions are a column, not a filter: a filter would drop bad rows, whose score is null, before
-//! they are counted.
+//! The narrow pass decides the whole condition over stored scores. Late conditions are a column, not a filter:
+//! a filter would drop bad rows, whose score is null, before they are counted.
+//!
+//! ```text
+//! Projection: row reference, (late conditions) AS __passes
+//!   Filter: early conditions
+//!     TableScan: shards and scores
+//! ```
 
-use std::{collections::HashSet, num::NonZeroUsize, sync::Arc};
+use std::sync::Arc;
 
 use datafusion::{
-    common::{Column, DFSchema, DFSchemaRef, tree_node::TreeNode},
+    common::Column,
     datasource::provider_as_source,
-    execution::{
-        SendableRecordBatchStream,
-        memory_pool::{GreedyMemoryPool, TrackConsumersPool},
-        runtime_env::RuntimeEnvBuilder,
-        session_state::SessionStateBuilder,
-    },
-    logical_expr::{
-        Expr, Extension, LogicalPlan, LogicalPlanBuilder, col, lit, utils::split_conjunction_owned,
-    },
-    prelude::{SessionConfig, SessionContext},
+    execution::SendableRecordBatchStream,
+    logical_expr::{Expr, Extension, LogicalPlan, LogicalPlanBuilder, col, lit},
+    prelude::SessionContext,
 };
 
 use super::{
-    AddedColumn, ClipEncodeNode, EncodeRuntime, ShardTable, from_datafusion, planner, udf,
+    AddedColumn, ClipEncodeNode, EncodeRuntime, PairsTable, RowCondition, ShardTable,
+    from_datafusion, session::session,
 };
 use crate::{
     config::ByteSize,
-    error::{Error, Result},
+    error::Result,
     schema::{ROW, SHARD},
     source::ColumnBinding,
 };
 
 /// Boolean column: true where the late conditions hold; null or false where they do not.
 pub const PASSES: &str = "__passes";
+/// Rows of a batch of the narrow pass.
+const NARROW_BATCH_ROWS: usize = 8192;
 
-/// What the wide pass reads, adds and asks.
+/// What the wide pass reads and adds.
 #[derive(Debug)]
 pub struct WidePlan {
     /// The shards.
@@ -51,8 +55,8 @@ pub struct WidePlan {
     pub carried: Vec<String>,
     /// What the encode operator adds.
     pub added: Vec<AddedColumn>,
-    /// `--where`, over input columns and added ones.
-    pub condition: Option<String>,
+    /// Rows that fail its early parts are not encoded.
+    pub condition: Option<RowCondition>,
     /// The model.
     pub runtime: Arc<EncodeRuntime>,
     /// Bytes that DataFusion's memory pool holds.
@@ -65,177 +69,96 @@ pub struct WidePlan {
 /// When the condition cannot be read, the plan cannot be made, or an encoder cannot be started.
 pub async fn wide_pass(plan: WidePlan) -> Result<(SendableRecordBatchStream, String)> {
     let context = session(plan.memory_limit, plan.table.batch_rows())?;
+    let early = match &plan.condition {
+        None => None,
+        Some(condition) => condition.split(&context, plan.table.shard_schema())?.early,
+    };
     let runtime = Arc::clone(&plan.runtime);
-    let logical = logical_plan(&context, plan)?;
-    let failed = |error| from_datafusion(error, "plan the scoring pass");
+    let logical = encode_shards(plan, early)
+        .map_err(|error| from_datafusion(error, "plan the scoring pass"))?;
+    // A plan that is wrong is refused before weights are loaded once more per encoder.
+    let starting = async {
+        let started = runtime.pool(&context.task_ctx()).await;
+        started.map_err(|error| from_datafusion(error, "start the encoders"))
+    };
+    let (stream, text) = run(&context, &logical, "plan the scoring pass", starting).await?;
+    Ok((stream, text))
+}
+
+fn encode_shards(plan: WidePlan, early: Option<Expr>) -> datafusion::common::Result<LogicalPlan> {
+    let source = provider_as_source(Arc::new(plan.table));
+    let mut builder = LogicalPlanBuilder::scan("pairs", source, None)?;
+    if let Some(early) = early {
+        builder = builder.filter(early)?;
+    }
+    let pair = (
+        Column::from_name(&plan.binding.image),
+        Column::from_name(&plan.binding.text),
+    );
+    let node = ClipEncodeNode::try_new(builder.build()?, pair, plan.added.clone(), plan.runtime)?;
+    let encoded = LogicalPlan::Extension(Extension {
+        node: Arc::new(node),
+    });
+    let carried = plan.carried.iter();
+    let added = plan.added.iter().map(|column| &column.name);
+    let columns = [col(SHARD), col(ROW)].into_iter().chain(
+        carried
+            .chain(added)
+            .map(|name| Expr::Column(Column::from_name(name))),
+    );
+    LogicalPlanBuilder::from(encoded).project(columns)?.build()
+}
+
+/// What the narrow pass reads.
+#[derive(Debug)]
+pub struct NarrowPlan {
+    /// Shards with stored scores and row references.
+    pub table: PairsTable,
+    /// Columns of the shards.
+    pub shards: arrow::datatypes::SchemaRef,
+    /// What is decided of each row.
+    pub condition: RowCondition,
+    /// Bytes that DataFusion's memory pool holds.
+    pub memory_limit: ByteSize,
+}
+
+/// Row reference and [`PASSES`] of every row that fulfils the early conditions, in row order; and the plan.
+///
+/// # Errors
+/// When the condition cannot be read or the plan cannot be made.
+pub async fn narrow_pass(plan: NarrowPlan) -> Result<(SendableRecordBatchStream, String)> {
+    let context = session(plan.memory_limit, NARROW_BATCH_ROWS)?;
+    let parts = plan.condition.split(&context, &plan.shards)?;
+    let build = || -> datafusion::common::Result<LogicalPlan> {
+        let source = provider_as_source(Arc::new(plan.table));
+        let mut builder = LogicalPlanBuilder::scan("pairs", source, None)?;
+        if let Some(early) = parts.early {
+            builder = builder.filter(early)?;
+        }
+        let passes = parts.late.unwrap_or_else(|| lit(true)).alias(PASSES);
+        builder.project([col(SHARD), col(ROW), passes])?.build()
+    };
+    let logical = build().map_err(|error| from_datafusion(error, "plan the selection"))?;
+    run(&context, &logical, "plan the selection", async { Ok(()) }).await
+}
+
+async fn run<T>(
+    context: &SessionContext,
+    logical: &LogicalPlan,
+    doing: &str,
+    before: impl Future<Output = Result<T>>,
+) -> Result<(SendableRecordBatchStream, String)> {
+    let failed = |error| from_datafusion(error, doing);
     let physical = context
         .state()
-        .create_physical_plan(&logical)
+        .create_physical_plan(logical)
         .await
         .map_err(failed)?;
     let text = datafusion::physical_plan::displayable(physical.as_ref())
         .indent(false)
         .to_string();
-    // A plan that is wrong is refused before weights are loaded once more per encoder.
-    runtime
-        .pool(&context.task_ctx())
-        .await
-        .map_err(|error| from_datafusion(error, "start the encoders"))?;
+    before.await?;
     let stream =
         datafusion::physical_plan::execute_stream(physical, context.task_ctx()).map_err(failed)?;
     Ok((stream, text))
-}
-
-fn session(memory_limit: ByteSize, batch_rows: usize) -> Result<SessionContext> {
-    // One partition keeps rows in order; the encode operator brings its own threads.
-    let mut config = SessionConfig::new()
-        .with_target_partitions(1)
-        .with_batch_size(batch_rows);
-    // Column names such as TEXT and SAMPLE_ID are written as they are.
-    config.options_mut().sql_parser.enable_ident_normalization = false;
-    let bytes = usize::try_from(memory_limit.0).unwrap_or(usize::MAX);
-    let pool = TrackConsumersPool::new(
-        GreedyMemoryPool::new(bytes),
-        NonZeroUsize::MIN.saturating_add(4),
-    );
-    let runtime = RuntimeEnvBuilder::new()
-        .with_memory_pool(Arc::new(pool))
-        .build_arc()
-        .map_err(|error| from_datafusion(error, "make the memory pool"))?;
-    let builder = SessionStateBuilder::new()
-        .with_config(config)
-        .with_runtime_env(runtime)
-        .with_default_features();
-    let context = SessionContext::new_with_state(planner::with_clip_planner(builder).build());
-    for function in udf::cheap_functions() {
-        context.register_udf(function);
-    }
-    Ok(context)
-}
-
-fn logical_plan(context: &SessionContext, plan: WidePlan) -> Result<LogicalPlan> {
-    let failed = |error| from_datafusion(error, "plan the scoring pass");
-    let source = provider_as_source(Arc::new(plan.table));
-    let scan = LogicalPlanBuilder::scan("pairs", source, None)
-        .map_err(failed)?
-        .build()
-        .map_err(failed)?;
-    let node = |input: LogicalPlan| {
-        let columns = (
-            Column::from_name(&plan.binding.image),
-            Column::from_name(&plan.binding.text),
-        );
-        ClipEncodeNode::try_new(
-            input,
-            columns,
-            plan.added.clone(),
-            Arc::clone(&plan.runtime),
-        )
-        .map_err(failed)
-    };
-    // Names of added columns must be known to read the condition.
-    let described = extension(node(scan.clone())?);
-    let input_names: HashSet<String> = scan
-        .schema()
-        .fields()
-        .iter()
-        .map(|field| field.name().clone())
-        .collect();
-    let (early, late) = match &plan.condition {
-        None => (None, None),
-        Some(text) => split_condition(context, text, described.schema(), &input_names)?,
-    };
-    let mut builder = LogicalPlanBuilder::from(scan);
-    if let Some(early) = early {
-        builder = builder.filter(early).map_err(failed)?;
-    }
-    let encoded = extension(node(builder.build().map_err(failed)?)?);
-    let mut columns = vec![col(SHARD), col(ROW)];
-    columns.extend(
-        plan.carried
-            .iter()
-            .map(|name| Expr::Column(Column::from_name(name))),
-    );
-    columns.extend(
-        plan.added
-            .iter()
-            .map(|column| Expr::Column(Column::from_name(&column.name))),
-    );
-    columns.push(late.unwrap_or_else(|| lit(true)).alias(PASSES));
-    LogicalPlanBuilder::from(encoded)
-        .project(columns)
-        .map_err(failed)?
-        .build()
-        .map_err(failed)
-}
-
-fn extension(node: ClipEncodeNode) -> LogicalPlan {
-    LogicalPlan::Extension(Extension {
-        node: Arc::new(node),
-    })
-}
-
-type Parts = (Option<Expr>, Option<Expr>);
-
-/// The parts of a condition that need only input columns, and the rest.
-fn split_condition(
-    context: &SessionContext,
-    text: &str,
-    schema: &DFSchemaRef,
-    input_names: &HashSet<String>,
-) -> Result<Parts> {
-    let failed =
-        |error| from_datafusion(error, "read the --where condition").with("condition", text);
-    // Without the table's name, which nobody typed.
-    let schema: &DFSchema = &schema.as_ref().clone().strip_qualifiers();
-    let expr = context
-        .state()
-        .create_logical_expr(text, schema)
-        .map_err(failed)?;
-    check_row_by_row(&expr, text)?;
-    use datafusion::logical_expr::ExprSchemable;
-    let data_type = expr.get_type(schema).map_err(failed)?;
-    if !matches!(data_type, arrow::datatypes::DataType::Boolean) {
-        return Err(
-            Error::usage("use the --where condition: it is not true or false")
-                .with("condition", text)
-                .with("its type", data_type)
-                .hint("compare it with something, as in clip_score > 0.25"),
-        );
-    }
-    let (early, late): (Vec<Expr>, Vec<Expr>) =
-        split_conjunction_owned(expr).into_iter().partition(|part| {
-            part.column_refs()
-                .iter()
-                .all(|column| input_names.contains(&column.name))
-                && !part.is_volatile()
-        });
-    let all = |parts: Vec<Expr>| parts.into_iter().reduce(Expr::and);
-    Ok((all(early), all(late)))
-}
-
-/// Refuses what does not look at one row alone: a join or a sort would lose the order of rows.
-fn check_row_by_row(expr: &Expr, text: &str) -> Result<()> {
-    let several = |expr: &Expr| {
-        matches!(
-            expr,
-            Expr::Exists(_)
-                | Expr::InSubquery(_)
-                | Expr::ScalarSubquery(_)
-                | Expr::SetComparison(_)
-                | Expr::AggregateFunction(_)
-                | Expr::WindowFunction(_)
-                | Expr::Unnest(_)
-        )
-    };
-    match expr.exists(|part| Ok(several(part))) {
-        Ok(false) => Ok(()),
-        _ => Err(
-            Error::usage("use the --where condition: it needs more than one row to decide")
-                .with("condition", text)
-                .hint(
-                    "no subquery, aggregate or window function; --keep and --keep-rows rank rows",
-                ),
-        ),
-    }
 }

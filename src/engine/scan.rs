@@ -6,19 +6,19 @@
 
 use std::{
     fmt,
+    ops::Range,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Instant,
 };
 
 use arrow::{
-    array::{BooleanArray, RecordBatch},
+    array::RecordBatch,
     datatypes::{DataType, Field, Schema, SchemaRef},
-    error::ArrowError,
 };
 use async_trait::async_trait;
 use datafusion::{
     catalog::{Session, TableProvider},
-    common::{DFSchema, Result, ScalarValue, cast::as_boolean_array, tree_node::TreeNodeRecursion},
+    common::{Result, ScalarValue, tree_node::TreeNodeRecursion},
     datasource::TableType,
     execution::{SendableRecordBatchStream, TaskContext},
     logical_expr::{Expr, TableProviderFilterPushDown},
@@ -32,12 +32,11 @@ use datafusion::{
     },
 };
 
-use super::into_datafusion;
+use super::{into_datafusion, predicate::shard_predicate};
 use crate::{
-    error::Error,
     report::{Counters, Stage},
     schema::{ROW, SHARD},
-    source::{ReadPlan, RowPredicate, ShardReader, ShardSet, conform, view_schema},
+    source::{ReadPlan, ShardReader, ShardSet, conform, view_schema},
 };
 
 /// The shards of a run as a table: their columns, then [`SHARD`] and [`ROW`].
@@ -45,6 +44,8 @@ use crate::{
 pub struct ShardTable {
     set: Arc<ShardSet>,
     image: String,
+    /// For each shard the first row that is read.
+    starts: Vec<u64>,
     schema: SchemaRef,
     batch_rows: usize,
     batch_bytes: u64,
@@ -64,6 +65,7 @@ impl ShardTable {
         fields.push(Arc::new(Field::new(ROW, DataType::Int64, false)));
         let schema = Arc::new(Schema::new(fields));
         Self {
+            starts: vec![0; set.shards.len()],
             set,
             image: image.to_owned(),
             schema,
@@ -71,6 +73,18 @@ impl ShardTable {
             batch_bytes,
             counters,
         }
+    }
+
+    /// The table without the rows of each shard before the given one.
+    #[must_use]
+    pub fn starting_at(mut self, starts: Vec<u64>) -> Self {
+        self.starts = starts;
+        self
+    }
+
+    /// Columns of the shards.
+    pub(super) fn shard_schema(&self) -> &SchemaRef {
+        &self.set.schema
     }
 
     /// Most rows of a batch.
@@ -86,62 +100,6 @@ impl ShardTable {
                 self.set.schema.index_of(&column.name).is_ok() && column.name != self.image
             })
     }
-
-    fn predicate(&self, state: &dyn Session, filter: &Expr) -> Result<RowPredicate> {
-        let mut columns = filter
-            .column_refs()
-            .iter()
-            .map(|column| Ok(self.schema.index_of(&column.name)?))
-            .collect::<Result<Vec<usize>>>()?;
-        columns.sort_unstable();
-        let schema = Arc::new(self.schema.project(&columns)?);
-        // The table's qualifier is not known here.
-        let unqualified = unqualify(filter)?;
-        let expr =
-            state.create_physical_expr(unqualified, &DFSchema::try_from(Arc::clone(&schema))?)?;
-        let evaluate = move |batch: &RecordBatch| evaluate_condition(&expr, &schema, batch);
-        Ok(RowPredicate {
-            columns,
-            evaluate: Arc::new(evaluate),
-        })
-    }
-}
-
-fn unqualify(filter: &Expr) -> Result<Expr> {
-    use datafusion::common::tree_node::{Transformed, TreeNode};
-    let transformed = filter.clone().transform(|expr| {
-        Ok(match expr {
-            Expr::Column(column) => Transformed::yes(Expr::Column(
-                datafusion::common::Column::new_unqualified(column.name),
-            )),
-            other => Transformed::no(other),
-        })
-    })?;
-    Ok(transformed.data)
-}
-
-fn evaluate_condition(
-    expr: &Arc<dyn PhysicalExpr>,
-    schema: &SchemaRef,
-    batch: &RecordBatch,
-) -> Result<BooleanArray, ArrowError> {
-    let columns = batch
-        .columns()
-        .iter()
-        .zip(schema.fields())
-        .map(|(column, field)| conform(column, field.data_type()));
-    let batch = RecordBatch::try_new(Arc::clone(schema), columns.collect::<Result<_, _>>()?)?;
-    let value = expr
-        .evaluate(&batch)
-        .and_then(|value| value.into_array(batch.num_rows()));
-    // An error of our own, so that the reader does not blame the shard.
-    let failed = |error| {
-        let error = Error::input("evaluate the --where condition").source(error);
-        ArrowError::ExternalError(Box::new(error))
-    };
-    Ok(as_boolean_array(&value.map_err(failed)?)
-        .map_err(failed)?
-        .clone())
 }
 
 #[async_trait]
@@ -186,7 +144,7 @@ impl TableProvider for ShardTable {
             row_numbers: true,
             predicates: filters
                 .iter()
-                .map(|filter| self.predicate(state, filter))
+                .map(|filter| shard_predicate(state, &self.schema, filter))
                 .collect::<Result<_>>()?,
             batch_rows: self.batch_rows,
             batch_bytes: self.batch_bytes,
@@ -201,6 +159,7 @@ impl TableProvider for ShardTable {
                 Boundedness::Bounded,
             )),
             set: Arc::clone(&self.set),
+            starts: self.starts.clone(),
             plan,
             schema,
             filters: shown.join(" AND "),
@@ -215,6 +174,7 @@ impl TableProvider for ShardTable {
 #[derive(Debug)]
 pub struct ShardScanExec {
     set: Arc<ShardSet>,
+    starts: Vec<u64>,
     plan: ReadPlan,
     schema: SchemaRef,
     filters: String,
@@ -286,6 +246,7 @@ impl ExecutionPlan for ShardScanExec {
         let sender = builder.tx();
         let scan = Scan {
             set: Arc::clone(&self.set),
+            starts: self.starts.clone(),
             plan: self.plan.clone(),
             schema: Arc::clone(&self.schema),
             counters: Arc::clone(&self.counters),
@@ -312,6 +273,7 @@ impl ExecutionPlan for ShardScanExec {
 
 struct Scan {
     set: Arc<ShardSet>,
+    starts: Vec<u64>,
     plan: ReadPlan,
     schema: SchemaRef,
     counters: Arc<Counters>,
@@ -321,28 +283,53 @@ impl Scan {
     /// Gives every batch to `take`, until it answers false.
     fn read_all(&self, take: &mut dyn FnMut(RecordBatch) -> bool) -> Result<()> {
         for (number, shard) in self.set.shards.iter().enumerate() {
+            let start = self.starts.get(number).copied().unwrap_or(0);
+            if start >= shard.rows {
+                continue;
+            }
             let reader = ShardReader::open(shard, self.plan.clone()).map_err(into_datafusion)?;
+            let mut first = 0;
             for (group, &rows) in shard.row_groups.iter().enumerate() {
-                let mut passed = 0;
-                let start = Instant::now();
-                let mut batches = reader.row_group(group, None).map_err(into_datafusion)?;
-                self.counters.add_busy(Stage::Read, start.elapsed());
-                loop {
-                    let start = Instant::now();
-                    let next = batches.next();
-                    self.counters.add_busy(Stage::Read, start.elapsed());
-                    let Some(batch) = next else { break };
-                    let batch = self.arrange(number, batch.map_err(into_datafusion)?)?;
-                    passed += batch.num_rows() as u64;
-                    if !take(batch) {
-                        return Ok(());
-                    }
+                let wanted = start.clamp(first, first + rows) - first;
+                first += rows;
+                if wanted < rows
+                    && !self.read_group(number, &reader, (group, wanted, rows), take)?
+                {
+                    return Ok(());
                 }
-                let skipped = &self.counters.rows_skipped;
-                skipped.fetch_add(rows.saturating_sub(passed), Relaxed);
             }
         }
         Ok(())
+    }
+
+    /// One row group from row `from` of its `rows` on.
+    fn read_group(
+        &self,
+        shard: usize,
+        reader: &ShardReader,
+        (group, from, rows): (usize, u64, u64),
+        take: &mut dyn FnMut(RecordBatch) -> bool,
+    ) -> Result<bool> {
+        let mut passed = 0;
+        let start = Instant::now();
+        let mut batches = reader
+            .row_group(group, rows_from(from, rows))
+            .map_err(into_datafusion)?;
+        self.counters.add_busy(Stage::Read, start.elapsed());
+        loop {
+            let start = Instant::now();
+            let next = batches.next();
+            self.counters.add_busy(Stage::Read, start.elapsed());
+            let Some(batch) = next else { break };
+            let batch = self.arrange(shard, batch.map_err(into_datafusion)?)?;
+            passed += batch.num_rows() as u64;
+            if !take(batch) {
+                return Ok(false);
+            }
+        }
+        let skipped = &self.counters.rows_skipped;
+        skipped.fetch_add((rows - from).saturating_sub(passed), Relaxed);
+        Ok(true)
     }
 
     /// The columns of the table's schema, in its order.
@@ -366,4 +353,10 @@ impl Scan {
             &options,
         )?)
     }
+}
+
+/// The rows of a row group from `from` on; `None` for all of them.
+fn rows_from(from: u64, rows: u64) -> Option<Vec<Range<usize>>> {
+    let position = |row: u64| usize::try_from(row).unwrap_or(usize::MAX);
+    (from > 0).then(|| std::iter::once(position(from)..position(rows)).collect())
 }

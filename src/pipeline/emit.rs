@@ -11,66 +11,107 @@ use std::{
 };
 
 use arrow::{
-    array::{ArrayRef, AsArray, BooleanArray, RecordBatch},
-    compute::{concat_batches, filter_record_batch},
-    datatypes::{Int64Type, Schema, SchemaRef, UInt32Type},
+    array::{ArrayRef, AsArray, RecordBatch},
+    compute::cast,
+    datatypes::{Int64Type, Schema, SchemaRef},
 };
-use parquet::arrow::arrow_reader::RowSelection;
 
-use super::{Cancel, interrupted, score_pass::SCORE};
+use super::{
+    Cancel, Prepared, RunContext, RunOptions, interrupted, rejecting, scoring::Scored,
+    selecting::Chosen,
+};
 use crate::{
     engine::MemoryPlan,
     error::{Error, Result},
     report::{Counters, Stage},
-    schema::{ROW, SHARD},
+    schema::ROW,
     select::Selection,
-    sink::{DatasetWriter, Staged, WriterPolicy},
+    sink::{DatasetWriter, Destination, Provenance, RejectsWriter, Staged, WriterPolicy},
     source::{ReadPlan, ShardReader, ShardSet, conform, view_schema},
-    store::SpoolRows,
+    store::{ScoreCursor, ScoreStore, ShardIdentity},
 };
 
-pub(super) struct Emit {
-    pub(super) set: Arc<ShardSet>,
-    pub(super) policy: WriterPolicy,
-    pub(super) staged: Staged,
-    pub(super) memory: MemoryPlan,
-    pub(super) counters: Arc<Counters>,
+/// Most rows of a batch, where rows are small.
+const BATCH_ROWS: usize = 8192;
+
+/// What was written and synced, and the renames that make it visible.
+#[derive(Debug, Default)]
+pub(super) struct Emitted {
+    /// Final names of the output's files.
+    pub(super) outputs: Vec<String>,
+    pub(super) moves: Vec<(PathBuf, PathBuf)>,
+}
+
+/// Writes the selected rows in row order, and the rejects; nothing of it is visible yet.
+pub(super) async fn emit(
+    options: &RunOptions,
+    prepared: &Prepared,
+    (scored, chosen): (Scored, Chosen),
+    provenance: &Provenance,
+    context: &RunContext<'_>,
+) -> Result<Emitted> {
+    let (Some(work), Some(destination)) = (&prepared.work, &prepared.destination) else {
+        return Ok(Emitted::default());
+    };
+    let mut moves = Vec::new();
+    if let Some(path) = &options.rejects {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let temporary = path.with_file_name(format!(".{name}.clip-filter.tmp"));
+        let writer = RejectsWriter::create(path.clone(), temporary)?;
+        moves.push(rejecting::write(writer, prepared, &scored, &chosen)?);
+    }
+    let emit = Emit {
+        set: Arc::clone(&prepared.shards.set),
+        identities: prepared.shards.identities.clone(),
+        stored: prepared
+            .written(options)
+            .map(|column| column.added.name())
+            .collect(),
+        policy: prepared.writer_policy(options, provenance, &scored.memory),
+        store: Arc::clone(&scored.store),
+        memory: scored.memory.clone(),
+        counters: Arc::clone(&context.counters),
+        cancel: context.cancel.clone(),
+    };
+    let staged = Destination::stage_at(destination, work.output())?;
+    let written = tokio::task::spawn_blocking(move || emit.run(staged, &chosen.written))
+        .await
+        .map_err(|error| Error::internal("write the output").source(error))??;
+    let outputs = written
+        .outputs()
+        .map_err(|error| Error::output("list the output").source(error))?;
+    moves.push(written.into_move());
+    Ok(Emitted {
+        outputs: outputs
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect(),
+        moves,
+    })
+}
+
+struct Emit {
+    set: Arc<ShardSet>,
+    identities: Vec<ShardIdentity>,
+    /// Stored names of the added columns.
+    stored: Vec<&'static str>,
+    policy: WriterPolicy,
+    store: Arc<ScoreStore>,
+    memory: MemoryPlan,
+    counters: Arc<Counters>,
+    cancel: Cancel,
 }
 
 impl Emit {
-    /// Writes the selected rows in row order and commits; reading and writing overlap.
-    pub(super) fn run(
-        self,
-        rows: &SpoolRows,
-        selection: &Selection,
-        cancel: &Cancel,
-    ) -> Result<Vec<PathBuf>> {
-        let Self {
-            set,
-            policy,
-            staged,
-            memory,
-            counters,
-        } = self;
-        let schema = written_schema(&policy);
-        let mut added = AddedRows::open(rows, selection, &policy)?;
-        let mut writer = DatasetWriter::create(staged, policy, Arc::clone(&schema))?;
-        let plan = ReadPlan {
-            columns: (0..set.schema.fields().len()).collect(),
-            batch_rows: memory.batch_rows,
-            batch_bytes: memory.batch_bytes,
-            ..ReadPlan::default()
-        };
+    /// Reading and writing overlap.
+    fn run(self, staged: Staged, selection: &Selection) -> Result<Staged> {
+        let schema = written_schema(&self.policy);
+        let mut writer = DatasetWriter::create(staged, self.policy.clone(), Arc::clone(&schema))?;
         std::thread::scope(|scope| {
             // One batch waits while the next is read.
             let (sender, batches) = sync_channel(1);
-            let reader = scope.spawn(|| read_selected(&set, &plan, selection, sender));
-            let written = write_all(
-                &batches,
-                &mut writer,
-                &mut added,
-                (&schema, &counters, cancel),
-            );
+            let reader = scope.spawn(|| self.read_selected(selection, &schema, sender));
+            let written = self.write_all(&batches, &mut writer);
             // Without a receiver the reader stops at its next batch.
             drop(batches);
             let read = reader
@@ -78,7 +119,72 @@ impl Emit {
                 .map_err(|_| Error::internal("read the selected rows"))?;
             written.and(read)
         })?;
-        writer.commit()
+        writer.finish()
+    }
+
+    fn read_selected(
+        &self,
+        selection: &Selection,
+        schema: &SchemaRef,
+        sender: SyncSender<Result<RecordBatch>>,
+    ) -> Result<()> {
+        let plan = ReadPlan {
+            columns: (0..self.set.schema.fields().len()).collect(),
+            row_numbers: true,
+            batch_rows: BATCH_ROWS,
+            batch_bytes: self.memory.batch_bytes,
+            ..ReadPlan::default()
+        };
+        for (number, shard) in self.set.shards.iter().enumerate() {
+            let mut open = None;
+            let mut first = 0;
+            for (group, &rows) in shard.row_groups.iter().enumerate() {
+                let rows = usize::try_from(rows).unwrap_or(usize::MAX);
+                let runs = selection.runs(number, first..first + rows);
+                first += rows;
+                if runs.is_empty() {
+                    continue;
+                }
+                let (reader, cursor) = match &mut open {
+                    Some(open) => open,
+                    none => {
+                        let scores = self.store.scores(&self.identities[number])?;
+                        let cursor = scores.cursor(&self.stored, 0)?;
+                        none.insert((ShardReader::open(shard, plan.clone())?, cursor))
+                    }
+                };
+                let wanted = runs
+                    .into_iter()
+                    .map(|(start, length)| start..start + length);
+                for batch in reader.row_group(group, Some(wanted.collect()))? {
+                    let whole = batch.and_then(|batch| join(&batch, cursor, schema));
+                    if sender.send(whole).is_err() {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn write_all(
+        &self,
+        batches: &Receiver<Result<RecordBatch>>,
+        writer: &mut DatasetWriter,
+    ) -> Result<()> {
+        for batch in batches {
+            if *self.cancel.borrow() {
+                return Err(interrupted());
+            }
+            let batch = batch?;
+            let start = Instant::now();
+            writer.write(&batch)?;
+            self.counters.add_busy(Stage::Write, start.elapsed());
+            self.counters
+                .rows_written
+                .fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
+        }
+        Ok(())
     }
 }
 
@@ -96,148 +202,20 @@ fn written_schema(policy: &WriterPolicy) -> SchemaRef {
     ))
 }
 
-fn read_selected(
-    set: &ShardSet,
-    plan: &ReadPlan,
-    selection: &Selection,
-    sender: SyncSender<Result<RecordBatch>>,
-) -> Result<()> {
-    for (number, shard) in set.shards.iter().enumerate() {
-        let mut reader = None;
-        let mut first = 0;
-        for (group, &rows) in shard.row_groups.iter().enumerate() {
-            let rows = usize::try_from(rows).unwrap_or(usize::MAX);
-            let runs = selection.runs(number, first..first + rows);
-            first += rows;
-            if runs.is_empty() {
-                continue;
-            }
-            let reader = match &mut reader {
-                Some(reader) => reader,
-                none => none.insert(ShardReader::open(shard, plan.clone())?),
-            };
-            let ranges = runs
-                .into_iter()
-                .map(|(start, length)| start..start + length);
-            let selected = RowSelection::from_consecutive_ranges(ranges, rows);
-            for batch in reader.row_group(group, Some(selected))? {
-                if sender.send(batch).is_err() {
-                    return Ok(());
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-fn write_all(
-    batches: &Receiver<Result<RecordBatch>>,
-    writer: &mut DatasetWriter,
-    added: &mut AddedRows<'_>,
-    (schema, counters, cancel): (&SchemaRef, &Counters, &Cancel),
-) -> Result<()> {
-    for batch in batches {
-        if *cancel.borrow() {
-            return Err(interrupted());
-        }
-        let batch = batch?;
-        let start = Instant::now();
-        let failed = |error| Error::internal("join scores to the selected rows").source(error);
-        let read = batch
-            .columns()
-            .iter()
-            .zip(schema.fields())
-            .map(|(column, field)| conform(column, field.data_type()));
-        let mut columns = read
-            .collect::<std::result::Result<Vec<_>, _>>()
-            .map_err(failed)?;
-        columns.extend(added.next(batch.num_rows())?);
-        let whole = RecordBatch::try_new(Arc::clone(schema), columns).map_err(failed)?;
-        writer.write(&whole)?;
-        counters.add_busy(Stage::Write, start.elapsed());
-        counters
-            .rows_written
-            .fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
-    }
-    Ok(())
-}
-
-/// The added columns of the selected rows, in row order.
-struct AddedRows<'a> {
-    batches: Box<dyn Iterator<Item = Result<RecordBatch>> + 'a>,
-    /// Filtered rows that were not asked for yet.
-    rest: RecordBatch,
-    columns: Vec<String>,
-}
-
-impl<'a> AddedRows<'a> {
-    fn open(rows: &SpoolRows, selection: &'a Selection, policy: &WriterPolicy) -> Result<Self> {
-        let columns: Vec<String> = policy
-            .added
-            .iter()
-            .enumerate()
-            // The score comes first and is spooled under one name.
-            .map(|(position, field)| {
-                if position == 0 {
-                    SCORE.to_owned()
-                } else {
-                    field.name().clone()
-                }
-            })
-            .collect();
-        let batches = rows
-            .read(&[])?
-            .map(move |batch| only_selected(&batch?, selection));
-        Ok(Self {
-            batches: Box::new(batches),
-            rest: RecordBatch::new_empty(Arc::new(Schema::empty())),
-            columns,
-        })
-    }
-
-    fn next(&mut self, rows: usize) -> Result<Vec<ArrayRef>> {
-        while self.rest.num_rows() < rows {
-            let more = self
-                .batches
-                .next()
-                .ok_or_else(|| Error::internal("find the scores of selected rows"))??;
-            self.rest = if self.rest.num_rows() == 0 {
-                more
-            } else {
-                concat_batches(&more.schema(), [&self.rest, &more])
-                    .map_err(|error| Error::internal("join portions of scores").source(error))?
-            };
-        }
-        let taken = self.rest.slice(0, rows);
-        self.rest = self.rest.slice(rows, self.rest.num_rows() - rows);
-        let column = |name: &String| {
-            taken
-                .column_by_name(name)
-                .cloned()
-                .ok_or_else(|| Error::internal(format!("find the spooled column {name}")))
-        };
-        self.columns.iter().map(column).collect()
-    }
-}
-
-fn only_selected(batch: &RecordBatch, selection: &Selection) -> Result<RecordBatch> {
-    let failed = || Error::internal("find row references in the spool");
-    let shards = batch
-        .column_by_name(SHARD)
-        .ok_or_else(failed)?
-        .as_primitive::<UInt32Type>();
-    let rows = batch
+/// The rows of `batch`, whose last column is their number, with their scores.
+fn join(batch: &RecordBatch, cursor: &mut ScoreCursor, schema: &SchemaRef) -> Result<RecordBatch> {
+    let failed = |error| Error::internal("join scores to the selected rows").source(error);
+    let numbers = batch
         .column_by_name(ROW)
-        .ok_or_else(failed)?
-        .as_primitive::<Int64Type>();
-    let mask: BooleanArray = shards
-        .values()
-        .iter()
-        .zip(rows.values())
-        .map(|(&shard, &row)| {
-            Some(usize::try_from(row).is_ok_and(|row| selection.contains(shard as usize, row)))
-        })
-        .collect();
-    filter_record_batch(batch, &mask)
-        .map_err(|error| Error::internal("pick scores of selected rows").source(error))
+        .ok_or_else(|| Error::internal("find the row numbers"))?;
+    let stored = cursor.take(numbers.as_primitive::<Int64Type>().values())?;
+    let read = &batch.columns()[..batch.num_columns() - 1];
+    let mut columns: Vec<ArrayRef> = Vec::with_capacity(schema.fields().len());
+    for (column, field) in read.iter().zip(schema.fields()) {
+        columns.push(conform(column, field.data_type()).map_err(failed)?);
+    }
+    for (column, field) in stored.iter().zip(&schema.fields()[read.len()..]) {
+        columns.push(cast(column, field.data_type()).map_err(failed)?);
+    }
+    RecordBatch::try_new(Arc::clone(schema), columns).map_err(failed)
 }

@@ -1,10 +1,17 @@
 //! Names every room once, in order: shards, scores, selection, output.
+//!
+//! [`prepare`] refuses what can be refused before a model is loaded. [`run`] then fills the score store with what
+//! it lacks (`scoring`, `filling`), decides over it which rows stay (`selecting`), and reads those again to write
+//! them (`emit`). [`score`] stops after the first step. `work` is what a killed run leaves to the next.
 
 mod emit;
+mod filling;
 mod options;
 mod prepared;
-mod score_pass;
+mod rejecting;
+mod scoring;
 mod selecting;
+mod work;
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -17,16 +24,45 @@ use crate::{
     encode::EncoderFactory,
     engine::{MemoryNeeds, MemoryPlan},
     error::{Error, ErrorKind, Result},
-    report::{Counters, RunReport, Stage},
+    report::{Counters, ModelCard, RunReport, Stage},
     sink::Provenance,
-    source::ShardSet,
 };
 
-pub use options::{ADDABLE, RunOptions};
-pub use prepared::Prepared;
+pub use options::{ADDABLE, RunOptions, ScoreOptions};
+pub use prepared::{Prepared, Shards};
+pub use scoring::score;
 
 /// Tells a run to stop; the other end is held by whoever may want that.
 pub type Cancel = watch::Receiver<bool>;
+
+/// Where encoders come from, asked only when something must be encoded.
+pub trait Model: Send + Sync {
+    /// Name, fingerprint and precision, without loading the model; `None` if a store may say which it was.
+    ///
+    /// # Errors
+    /// When its files cannot be read.
+    fn identity(&self) -> Result<Option<ModelCard>>;
+
+    /// Loads the model; `stored` is the one that an existing store was made with.
+    ///
+    /// # Errors
+    /// When it, or ONNX Runtime, cannot be loaded.
+    fn load(&self, stored: Option<&ModelCard>) -> Result<Arc<dyn EncoderFactory>>;
+}
+
+/// What a run works with besides its options.
+pub struct RunContext<'a> {
+    /// The model.
+    pub model: &'a dyn Model,
+    /// Progress, for whoever looks at it while the run goes on.
+    pub counters: Arc<Counters>,
+    /// Tells the run to stop.
+    pub cancel: Cancel,
+    /// Gets the physical plans of the queries.
+    pub explain: &'a (dyn Fn(&str) + Sync),
+    /// Gets what the user should know at once.
+    pub say: &'a (dyn Fn(&str) + Sync),
+}
 
 /// Opens the shards and finds out what can be refused before a model is loaded.
 ///
@@ -36,118 +72,97 @@ pub fn prepare(options: &RunOptions) -> Result<Prepared> {
     Prepared::check(options)
 }
 
-/// What a run works with besides its options.
-pub struct RunContext<'a> {
-    /// The model.
-    pub factory: Arc<dyn EncoderFactory>,
-    /// Progress, for whoever looks at it while the run goes on.
-    pub counters: Arc<Counters>,
-    /// Tells the run to stop.
-    pub cancel: Cancel,
-    /// Gets the physical plan of the scoring query.
-    pub explain: &'a (dyn Fn(&str) + Sync),
-}
-
-/// Scores, selects and writes. Needs a runtime of tokio; dropping the future does not stop a write that has
-/// begun, [`RunContext::cancel`] does.
+/// Scores what is not scored yet, selects and writes. Needs a runtime of tokio; dropping the future does not stop
+/// a write that has begun, [`RunContext::cancel`] does.
 ///
 /// # Errors
-/// When an input, the model, or the output fails. What was at the output before is then still there.
+/// When an input, the model, or the output fails. What was at the output before is then still there, and scores
+/// that were committed are used by the next run.
 pub async fn run(
     options: &RunOptions,
     prepared: Prepared,
     context: RunContext<'_>,
 ) -> Result<RunReport> {
     let start = Instant::now();
-    let RunContext {
-        factory,
-        counters,
-        cancel,
-        explain,
-    } = context;
-    counters
-        .rows_total
-        .store(prepared.set.rows(), Ordering::Relaxed);
-    let memory = memory_plan(options, factory.as_ref())?;
-    let runtime = prepared.runtime(options, Arc::clone(&factory), &memory, &counters);
-    let wide = prepared.wide_plan(options, runtime, &memory, &counters);
-    let scored = score_pass::run(options, &prepared, wide, cancel.clone(), explain).await?;
-    let chosen = selecting::select(&scored, &prepared.set, options)?;
+    let mut prepared = prepared;
+    if let Some(unfinished) = prepared.take_unfinished() {
+        return finish(prepared, unfinished);
+    }
+    prepared.check_condition(options).await?;
+    let scored = scoring::scores_of(options, &prepared, &context).await?;
+    let chosen = selecting::select(options, &prepared, &scored, &context).await?;
     let provenance = Provenance {
-        model: factory.card().clone(),
+        model: scored.store.spec().model.clone(),
         command: options.command.clone(),
         selection: options.describe_selection(),
     };
-    let mut report = count_rows(&prepared.set, &scored, &chosen);
-    if let Some(staged) = prepared.stage(options)? {
-        let emit = emit::Emit {
-            set: Arc::clone(&prepared.set),
-            policy: prepared.writer_policy(options, &provenance, &memory),
-            staged,
-            memory: memory.clone(),
-            counters: Arc::clone(&counters),
-        };
+    let mut report = RunReport {
+        rows_in: prepared.shards.set.rows(),
+        rows_kept: chosen.kept,
+        rows_cut: prepared.shards.set.rows() - chosen.kept - chosen.rows_bad(),
+        rows_bad: chosen.rows_bad(),
+        bad: chosen.bad.clone(),
+        rows_scored: scored.rows_scored,
+        pairs_per_sec: scored.pairs_per_sec(),
+        lowest_kept_score: chosen.lowest_score,
+        selection: provenance.selection.clone(),
+        model: provenance.model.clone(),
+        ..RunReport::default()
+    };
+    let memory = scored.memory.clone();
+    if options.writes() {
         report.rows_written = chosen.written.rows();
-        let (rows, selection) = (scored.rows, chosen.written);
-        let written = tokio::task::spawn_blocking(move || emit.run(&rows, &selection, &cancel))
-            .await
-            .map_err(|error| Error::internal("write the output").source(error))??;
-        let shown = written.iter().map(|path| path.display().to_string());
-        report.outputs = shown.collect();
-        if let Some(rejects) = scored.rejects {
-            rejects.commit()?;
-        }
     }
+    let staged = emit::emit(options, &prepared, (scored, chosen), &provenance, &context).await?;
+    report.outputs = staged.outputs;
+    let counters = &context.counters;
+    report.limiting_stage = limiting_stage(counters, options.scoring.threads, &memory);
+    report.stage_busy_secs = RunReport::busy_by_stage(counters);
+    report.seconds = start.elapsed().as_secs_f64();
+    prepared.commit(&report, staged.moves)?;
+    Ok(report)
+}
+
+/// A run that was killed between its last renames: they are made now.
+fn finish(prepared: Prepared, unfinished: work::Commit) -> Result<RunReport> {
+    let work::Commit { report, moves, .. } = unfinished;
+    prepared.commit(&report, moves)?;
+    Ok(report)
+}
+
+fn limiting_stage(counters: &Counters, threads: usize, memory: &MemoryPlan) -> String {
     let threads = |stage: Stage| match stage {
         Stage::Read | Stage::Write => 1,
-        Stage::Decode => options.threads,
+        Stage::Decode => threads,
         Stage::Encode => memory.encoders,
     };
-    let limiting_stage = counters.limiting_stage(threads).as_str();
-    Ok(RunReport {
-        limiting_stage,
-        stage_busy_secs: RunReport::busy_by_stage(&counters),
-        seconds: start.elapsed().as_secs_f64(),
-        selection: provenance.selection,
-        model: provenance.model,
-        ..report
-    })
+    counters.limiting_stage(threads).as_str().to_owned()
 }
 
-/// The part of the report that counts rows.
-fn count_rows(
-    set: &ShardSet,
-    scored: &score_pass::Scored,
-    chosen: &selecting::Chosen,
-) -> RunReport {
-    #[expect(clippy::cast_precision_loss, reason = "a rate for a person")]
-    let pairs_per_sec = scored.rows_scored as f64 / scored.seconds.max(1e-9);
-    RunReport {
-        rows_in: set.rows(),
-        rows_kept: chosen.kept,
-        rows_cut: set.rows() - chosen.kept - scored.rows_bad(),
-        rows_bad: scored.rows_bad(),
-        bad: scored.bad.clone(),
-        pairs_per_sec,
-        lowest_kept_score: chosen.lowest_score,
-        ..RunReport::default()
-    }
-}
-
-fn memory_plan(options: &RunOptions, factory: &dyn EncoderFactory) -> Result<MemoryPlan> {
+fn memory_plan(
+    options: &ScoreOptions,
+    factory: &dyn EncoderFactory,
+    (model_batch_rows, max_encoders): (usize, usize),
+) -> Result<MemoryPlan> {
     let (height, width) = factory.preprocessing().pixels.output_size();
     MemoryPlan::divide(&MemoryNeeds {
         limit: options.memory_limit,
         threads: options.threads,
-        max_encoders: options.max_encoders,
+        max_encoders,
         encoder_bytes: factory.encoder_bytes(),
-        model_batch_rows: options.model_batch_rows,
+        model_batch_rows,
         pixel_bytes: 3 * 4 * u64::from(height) * u64::from(width),
     })
+}
+
+/// Rows that are settled before a run starts, so that its progress begins where the last one ended.
+fn count_settled(counters: &Counters, rows_total: u64, settled: u64) {
+    counters.rows_total.store(rows_total, Ordering::Relaxed);
+    counters.rows_skipped.fetch_add(settled, Ordering::Relaxed);
 }
 
 /// The error of a run that was told to stop.
 fn interrupted() -> Error {
     Error::new(ErrorKind::Interrupted, "finish: it was interrupted")
-        .hint("the input is untouched; run it again")
+        .hint("run the same command again: it goes on from the last committed scores")
 }

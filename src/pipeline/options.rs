@@ -6,21 +6,45 @@ use crate::{
     schema::{CLIP_SCORE, HEIGHT, IMAGE_EMBEDDING, STATUS, TEXT_EMBEDDING, WIDTH},
     select::Keep,
     source::ColumnChoice,
+    store::EmbeddingType,
 };
 
-/// Everything that decides what a run does. No field is read from the environment.
+/// What is scored, how, and where the scores are kept. No field is read from the environment.
 #[derive(Debug, Clone)]
-pub struct RunOptions {
+pub struct ScoreOptions {
     /// Files, directories, globs, brace ranges.
     pub inputs: Vec<String>,
+    /// Columns the caller named.
+    pub columns: ColumnChoice,
+    /// Where scores are kept; `None` for a private store that goes with the run.
+    pub scores: Option<PathBuf>,
+    /// Shards that have changed since they were scored are scored again.
+    pub only_new: bool,
+    /// How a new store keeps embeddings; an existing one goes on as it was made.
+    pub embeddings: Option<EmbeddingType>,
+    /// Most rows of a model batch; as suits the device if `None`.
+    pub model_batch_rows: Option<usize>,
+    /// Threads.
+    pub threads: usize,
+    /// Memory that the run may use.
+    pub memory_limit: ByteSize,
+    /// Images of more pixels are bad rows.
+    pub max_pixels: u64,
+    /// Follow image paths out of the shard's directory.
+    pub allow_external_paths: bool,
+}
+
+/// Everything that decides what a run does.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    /// What is scored.
+    pub scoring: ScoreOptions,
     /// Where the result goes; `None` only for a dry run.
     pub output: Option<PathBuf>,
     /// Decide and report, write nothing.
     pub dry_run: bool,
     /// Replace what is at `output`.
     pub overwrite: bool,
-    /// Columns the caller named.
-    pub columns: ColumnChoice,
     /// How many of the candidates stay.
     pub keep: Keep,
     /// Candidates have at least this `clip_score`.
@@ -35,18 +59,6 @@ pub struct RunOptions {
     pub add: Vec<Added>,
     /// Put before the name of every added column.
     pub prefix: String,
-    /// Most rows of a model batch.
-    pub model_batch_rows: usize,
-    /// Threads.
-    pub threads: usize,
-    /// Most encoders; 1 where a device is shared.
-    pub max_encoders: usize,
-    /// Memory that the run may use.
-    pub memory_limit: ByteSize,
-    /// Images of more pixels are bad rows.
-    pub max_pixels: u64,
-    /// Follow image paths out of the shard's directory.
-    pub allow_external_paths: bool,
     /// The command line, for the output's metadata.
     pub command: String,
 }
@@ -69,6 +81,18 @@ impl RunOptions {
         } else {
             steps.join(", then ")
         }
+    }
+
+    /// True if an output is written.
+    pub(super) fn writes(&self) -> bool {
+        self.output.is_some() && !self.dry_run
+    }
+
+    /// True if an embedding is among the columns to add.
+    pub(super) fn adds_embeddings(&self) -> bool {
+        let embedding =
+            |added: &Added| matches!(added, Added::ImageEmbedding | Added::TextEmbedding);
+        self.add.iter().any(embedding)
     }
 }
 

@@ -1,111 +1,150 @@
 //! What can be known, and refused, before a model is loaded.
 
 use std::{
+    fmt::Write,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use arrow::datatypes::Field;
+use sha2::{Digest, Sha256};
 
-use super::RunOptions;
+use super::{
+    RunOptions, ScoreOptions,
+    work::{Commit, WorkDir},
+};
 use crate::{
-    encode::EncoderFactory,
-    engine::{Added, AddedColumn, EncodeOptions, EncodeRuntime, MemoryPlan, ShardTable, WidePlan},
+    engine::{
+        Added, AddedColumn, BatchSize, MemoryPlan, PairsTable, RowCondition, ScoreSource,
+        check_condition, shard_identity,
+    },
     error::{Error, Result},
-    preprocess::PathPolicy,
-    report::Counters,
-    sink::{Destination, Provenance, Staged, WriterPolicy, output_metadata},
+    report::{Counters, RunReport},
+    sink::{Destination, Provenance, WriterPolicy, output_metadata},
     source::{ColumnBinding, ShardSet, expand},
+    store::{ScoreStore, ShardIdentity},
 };
 
-/// Shards, columns and destination of a run that nothing was found wrong with; see [`prepare`].
+/// Most rows of a batch of a narrow pass.
+const BATCH_ROWS: usize = 8192;
+
+/// The shards of a run, and which of their columns are a pair.
+#[derive(Debug, Clone)]
+pub struct Shards {
+    /// The shards.
+    pub set: Arc<ShardSet>,
+    /// Their image, caption and key.
+    pub binding: ColumnBinding,
+    /// What a score store knows them by, in the same order.
+    pub identities: Vec<ShardIdentity>,
+}
+
+impl Shards {
+    /// Opens every shard that the options name.
+    ///
+    /// # Errors
+    /// When one cannot be read, or its columns cannot be told.
+    pub fn open(options: &ScoreOptions) -> Result<Self> {
+        let set = ShardSet::open(&expand(&options.inputs)?)?;
+        let binding = ColumnBinding::detect(&set.schema, &options.columns)?;
+        let identities = set.shards.iter().map(shard_identity).collect();
+        Ok(Self {
+            set: Arc::new(set),
+            binding,
+            identities,
+        })
+    }
+}
+
+/// Shards, columns and destination of a run that nothing was found wrong with; see [`super::prepare`].
 pub struct Prepared {
-    pub(super) set: Arc<ShardSet>,
-    pub(super) binding: ColumnBinding,
-    destination: Option<Destination>,
-    /// What the encode operator adds, and under which internal or final name.
-    added: Vec<AddedColumn>,
+    pub(super) shards: Shards,
+    pub(super) destination: Option<Destination>,
+    /// Score columns that conditions may name and outputs get, under their names there.
+    scored: Vec<AddedColumn>,
+    pub(super) work: Option<WorkDir>,
+    identity: String,
+    unfinished: Option<Commit>,
 }
 
 impl Prepared {
     pub(super) fn check(options: &RunOptions) -> Result<Self> {
-        let set = ShardSet::open(&expand(&options.inputs)?)?;
-        let binding = ColumnBinding::detect(&set.schema, &options.columns)?;
-        let destination = options.output.as_deref().map(Destination::of);
-        if let (Some(destination), false) = (&destination, options.dry_run) {
-            destination.check(options.overwrite, &set.paths())?;
+        let shards = Shards::open(&options.scoring)?;
+        let scored = scored_columns(options, &shards.set)?;
+        let mut prepared = Self {
+            destination: options.output.as_deref().map(Destination::of),
+            identity: identity(options, &shards),
+            shards,
+            scored,
+            work: None,
+            unfinished: None,
+        };
+        if options.writes() {
+            prepared.check_destination(options)?;
         }
-        if let (Some(rejects), false) = (&options.rejects, options.dry_run) {
-            check_rejects(rejects, options, &set)?;
+        Ok(prepared)
+    }
+
+    fn check_destination(&mut self, options: &RunOptions) -> Result<()> {
+        let Some(destination) = &self.destination else {
+            return Ok(());
+        };
+        let paths = self.shards.set.paths();
+        // A path that cannot be written to is named before a directory is made beside it.
+        destination.check(true, &paths)?;
+        let work = WorkDir::beside(destination.path())?;
+        self.unfinished = work.unfinished(&self.identity);
+        if self.unfinished.is_none() {
+            work.start_over();
+            destination.check(options.overwrite, &paths)?;
+            if let Some(rejects) = &options.rejects {
+                check_rejects(rejects, options, &self.shards.set)?;
+            }
         }
-        let added = added_columns(options, &set)?;
-        Ok(Self {
-            set: Arc::new(set),
-            binding,
-            destination,
-            added,
+        self.work = Some(work);
+        Ok(())
+    }
+
+    pub(super) fn take_unfinished(&mut self) -> Option<Commit> {
+        self.unfinished.take()
+    }
+
+    /// Refuses a condition that cannot be read before anything is scored.
+    pub(super) async fn check_condition(&self, options: &RunOptions) -> Result<()> {
+        match self.condition(options) {
+            None => Ok(()),
+            Some(condition) => check_condition(&condition, &self.shards.set.schema),
+        }
+    }
+
+    pub(super) fn condition(&self, options: &RunOptions) -> Option<RowCondition> {
+        options.condition.as_ref().map(|text| RowCondition {
+            text: text.clone(),
+            scored: self.scored.clone(),
         })
     }
 
-    pub(super) fn runtime(
-        &self,
-        options: &RunOptions,
-        factory: Arc<dyn EncoderFactory>,
-        memory: &MemoryPlan,
-        counters: &Arc<Counters>,
-    ) -> Arc<EncodeRuntime> {
-        let encode = EncodeOptions {
-            threads: options.threads,
-            model_batch_rows: options.model_batch_rows,
-            max_pixels: options.max_pixels,
-            paths: PathPolicy {
-                directories: self
-                    .set
-                    .shards
-                    .iter()
-                    .map(|shard| shard.directory().to_path_buf())
-                    .collect(),
-                allow_external: options.allow_external_paths,
-                max_bytes: memory.decode_bytes,
-            },
+    /// The shards with what `store` has of them.
+    pub(super) fn table(&self, store: &Arc<ScoreStore>, memory: &MemoryPlan) -> PairsTable {
+        let batch = BatchSize {
+            rows: BATCH_ROWS,
+            bytes: memory.batch_bytes,
         };
-        Arc::new(EncodeRuntime::new(
-            factory,
-            encode,
-            memory.clone(),
-            Arc::clone(counters),
-        ))
-    }
-
-    pub(super) fn wide_plan(
-        &self,
-        options: &RunOptions,
-        runtime: Arc<EncodeRuntime>,
-        memory: &MemoryPlan,
-        counters: &Arc<Counters>,
-    ) -> WidePlan {
-        let batch = (memory.batch_rows, memory.batch_bytes);
-        WidePlan {
-            table: ShardTable::new(
-                Arc::clone(&self.set),
-                &self.binding.image,
-                batch,
-                Arc::clone(counters),
+        let scored = self
+            .scored
+            .iter()
+            .filter(|column| store.schema().index_of(column.added.name()).is_ok());
+        PairsTable::new(
+            Arc::clone(&self.shards.set),
+            self.shards.binding.clone(),
+            (
+                ScoreSource::Stored(Arc::clone(store)),
+                scored.cloned().collect(),
             ),
-            binding: self.binding.clone(),
-            carried: self.binding.key.iter().cloned().collect(),
-            added: self.added.clone(),
-            condition: options.condition.clone(),
-            runtime,
-            memory_limit: options.memory_limit,
-        }
-    }
-
-    pub(super) fn stage(&self, options: &RunOptions) -> Result<Option<Staged>> {
-        match &self.destination {
-            Some(destination) if !options.dry_run => destination.stage().map(Some),
-            _ => Ok(None),
-        }
+            batch,
+            Arc::new(Counters::default()),
+        )
+        .with_row_references()
     }
 
     pub(super) fn writer_policy(
@@ -114,6 +153,7 @@ impl Prepared {
         provenance: &Provenance,
         memory: &MemoryPlan,
     ) -> WriterPolicy {
+        let set = &self.shards.set;
         let added: Vec<Field> = self
             .written(options)
             .map(|column| {
@@ -123,32 +163,47 @@ impl Prepared {
             .collect();
         let added_schema = arrow::datatypes::Schema::new(added.clone());
         WriterPolicy {
-            input: Arc::clone(&self.set.schema),
+            input: Arc::clone(&set.schema),
             added,
-            image: self.binding.image.clone(),
-            compression: self.set.compression,
+            image: self.shards.binding.image.clone(),
+            compression: set.compression,
             row_group_bytes: memory.row_group_bytes,
-            metadata: output_metadata(&self.set.metadata, &added_schema, provenance),
+            metadata: output_metadata(&set.metadata, &added_schema, provenance),
         }
     }
 
-    /// The added columns that the output gets, in their order there.
+    /// The score columns that the output gets, in their order there.
     pub(super) fn written(&self, options: &RunOptions) -> impl Iterator<Item = &AddedColumn> {
-        let wanted: Vec<Added> = std::iter::once(Added::Score)
-            .chain(options.add.iter().copied())
-            .collect();
-        self.added
+        self.scored
             .iter()
-            .filter(move |column| wanted.contains(&column.added))
+            .filter(|column| is_written(options, column.added))
     }
 
-    /// The name of an added column within the wide pass.
-    pub(super) fn name_of(&self, added: Added) -> Result<&str> {
-        let found = self.added.iter().find(|column| column.added == added);
-        found
-            .map(|column| column.name.as_str())
-            .ok_or_else(|| Error::internal("name an added column"))
+    /// Makes everything visible that was written, and forgets what was kept for a next run.
+    pub(super) fn commit(self, report: &RunReport, moves: Vec<(PathBuf, PathBuf)>) -> Result<()> {
+        match self.work {
+            None => Ok(()),
+            Some(work) => work.commit(&Commit {
+                identity: self.identity,
+                report: report.clone(),
+                moves,
+            }),
+        }
     }
+}
+
+/// A hash of the options and the shards.
+fn identity(options: &RunOptions, shards: &Shards) -> String {
+    let mut hash = Sha256::new();
+    hash.update(format!("{options:?}"));
+    for shard in &shards.identities {
+        hash.update(&shard.fingerprint);
+    }
+    hash.finalize().iter().fold(String::new(), |mut hex, byte| {
+        // Writing to a string does not fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
 }
 
 /// Refuses a rejects file that is an input, is the output or lies within it, or exists already.
@@ -165,25 +220,20 @@ fn check_rejects(rejects: &Path, options: &RunOptions, set: &ShardSet) -> Result
     Destination::File(rejects.to_path_buf()).check(options.overwrite, &set.paths())
 }
 
-/// The score, the facts every run needs, and the embeddings that were asked for.
-fn added_columns(options: &RunOptions, set: &ShardSet) -> Result<Vec<AddedColumn>> {
-    let written = |added: Added| added == Added::Score || options.add.contains(&added);
-    let mut columns = Vec::new();
-    for added in [
+fn is_written(options: &RunOptions, added: Added) -> bool {
+    added == Added::Score || options.add.contains(&added)
+}
+
+/// What a condition may name, and what was asked for.
+fn scored_columns(options: &RunOptions, set: &ShardSet) -> Result<Vec<AddedColumn>> {
+    let mut columns = vec![
         Added::Score,
         Added::Status,
         Added::Reason,
         Added::Width,
         Added::Height,
-    ] {
-        columns.push(added);
-    }
-    columns.extend(
-        options
-            .add
-            .iter()
-            .filter(|added| matches!(added, Added::ImageEmbedding | Added::TextEmbedding)),
-    );
+    ];
+    columns.extend(&options.add);
     columns.sort_unstable();
     columns.dedup();
     columns
@@ -191,7 +241,7 @@ fn added_columns(options: &RunOptions, set: &ShardSet) -> Result<Vec<AddedColumn
         .map(|added| {
             let name = format!("{}{}", options.prefix, added.name());
             let taken = set.schema.index_of(&name).is_ok();
-            match (taken, written(added)) {
+            match (taken, is_written(options, added)) {
                 (false, _) => Ok(AddedColumn { added, name }),
                 // The input's own column keeps its name; this one is only used within the run.
                 (true, false) => Ok(AddedColumn {

@@ -1,5 +1,6 @@
 use std::{
     fs::File,
+    io::Write,
     path::{Path, PathBuf},
 };
 
@@ -41,7 +42,7 @@ impl Destination {
     ///
     /// # Errors
     /// When something is there and `overwrite` is not set, when a directory there holds other files than
-    /// a result's, when one of `inputs` would be replaced, or when the parent directory is missing or read-only.
+    /// a result's, or when one of `inputs` would be replaced.
     pub fn check(&self, overwrite: bool, inputs: &[&Path]) -> Result<()> {
         let path = self.path();
         let file_with_slash = matches!(self, Destination::File(_))
@@ -75,36 +76,37 @@ impl Destination {
                 check_replaceable(directory)?;
             }
         }
-        // The staging name is tried now, not after hours of encoding.
-        self.stage().map(drop)
+        Ok(())
     }
 
-    /// Makes the temporary file or directory beside the destination.
+    /// Makes a temporary file or directory beside the destination.
     ///
     /// # Errors
     /// When the parent directory is missing, read-only or full.
     pub fn stage(&self) -> Result<Staged> {
         let path = self.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let temporary = format!(".{name}.clip-filter-{}.tmp", std::process::id());
+        self.stage_at(parent(path).join(temporary))
+    }
+
+    /// Makes the file or directory `temporary`, on the destination's file system; a leftover there is removed.
+    ///
+    /// # Errors
+    /// When its parent directory is missing, read-only or full.
+    pub fn stage_at(&self, temporary: PathBuf) -> Result<Staged> {
         let failed = |error| {
             Error::output("write beside the output")
-                .with("directory", parent(path).display())
+                .with("directory", parent(self.path()).display())
                 .source(error)
                 .hint("make the directory, or choose one you may write to")
         };
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let temporary =
-            parent(path).join(format!(".{name}.clip-filter-{}.tmp", std::process::id()));
-        // A leftover of a process that had this number.
         remove(&temporary);
         match self {
             Destination::File(_) => File::create_new(&temporary).map(drop).map_err(failed)?,
             Destination::Directory(_) => std::fs::create_dir(&temporary).map_err(failed)?,
         }
-        Ok(Staged {
-            destination: self.clone(),
-            temporary,
-            committed: false,
-        })
+        Ok(Staged::at(self.clone(), temporary))
     }
 }
 
@@ -117,6 +119,24 @@ pub struct Staged {
 }
 
 impl Staged {
+    /// What lies finished at `temporary`.
+    pub fn at(destination: Destination, temporary: PathBuf) -> Self {
+        Self {
+            destination,
+            temporary,
+            committed: false,
+        }
+    }
+
+    /// Leaves the result where it is: its temporary and its final name.
+    pub fn into_move(mut self) -> (PathBuf, PathBuf) {
+        self.committed = true;
+        (
+            self.temporary.clone(),
+            self.destination.path().to_path_buf(),
+        )
+    }
+
     /// The file to write, or for a directory its part of this number.
     pub fn part(&self, number: usize) -> PathBuf {
         match self.destination {
@@ -134,31 +154,47 @@ impl Staged {
     ///
     /// # Errors
     /// When renaming fails; what was there before is then still there.
-    pub fn commit(mut self, parts: usize) -> Result<Vec<PathBuf>> {
+    pub fn commit(mut self) -> Result<Vec<PathBuf>> {
         let path = self.destination.path().to_path_buf();
         let failed = |error| {
             Error::output("rename the finished output")
                 .with("output", path.display())
                 .source(error)
         };
-        let outputs = match &self.destination {
-            Destination::File(_) => {
-                std::fs::rename(&self.temporary, &path).map_err(failed)?;
-                vec![path.clone()]
-            }
+        let outputs = self.outputs().map_err(failed)?;
+        match &self.destination {
+            Destination::File(_) => std::fs::rename(&self.temporary, &path).map_err(failed)?,
             Destination::Directory(_) => {
                 File::create(self.temporary.join(SUCCESS))
                     .and_then(|file| file.sync_all())
                     .map_err(failed)?;
                 sync_directory(&self.temporary);
                 replace_directory(&self.temporary, &path).map_err(failed)?;
-                (0..parts)
-                    .map(|number| path.join(part_name(number)))
-                    .collect()
             }
-        };
+        }
         self.committed = true;
         sync_directory(parent(&path));
+        Ok(outputs)
+    }
+
+    /// The final names of the files written so far.
+    ///
+    /// # Errors
+    /// When the directory cannot be listed.
+    pub fn outputs(&self) -> std::io::Result<Vec<PathBuf>> {
+        let path = self.destination.path();
+        if matches!(self.destination, Destination::File(_)) {
+            return Ok(vec![path.to_path_buf()]);
+        }
+        let mut outputs = Vec::new();
+        for entry in std::fs::read_dir(&self.temporary)? {
+            outputs.push(path.join(entry?.file_name()));
+        }
+        outputs.retain(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "parquet")
+        });
+        outputs.sort();
         Ok(outputs)
     }
 }
@@ -207,6 +243,26 @@ fn check_replaceable(directory: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Writes `bytes` to `path` and waits until they are safe.
+///
+/// # Errors
+/// When the disk is full.
+pub fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
+    let write = || -> std::io::Result<()> {
+        let mut file = File::create(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().map_err(|error| {
+        Error::output("write a file")
+            .with("file", path.display())
+            .source(error)
+            .hint("free space there")
+    })?;
+    sync_directory(parent(path));
+    Ok(())
+}
+
 /// Renames `temporary` to `path`; an old directory there is moved aside first and removed last.
 fn replace_directory(temporary: &Path, path: &Path) -> std::io::Result<()> {
     if !path.exists() {
@@ -251,7 +307,7 @@ mod tests {
         let staged = destination.stage().unwrap();
         std::fs::write(staged.part(0), b"x").unwrap();
         assert!(!path.exists());
-        assert_eq!(staged.commit(1).unwrap(), std::slice::from_ref(&path));
+        assert_eq!(staged.commit().unwrap(), std::slice::from_ref(&path));
         assert_eq!(std::fs::read(&path).unwrap(), b"x");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
@@ -266,7 +322,7 @@ mod tests {
             for number in 0..parts {
                 std::fs::write(staged.part(number), b"x").unwrap();
             }
-            staged.commit(parts).unwrap();
+            staged.commit().unwrap();
         }
         let mut names: Vec<_> = std::fs::read_dir(dir.path().join("out"))
             .unwrap()
@@ -293,6 +349,7 @@ mod tests {
         std::fs::write(&file, b"x").unwrap();
         assert!(check(&file, false).is_err());
         assert!(check(&file, true).is_ok());
-        assert!(check(&dir.path().join("no/such/out.parquet"), true).is_err());
+        let nowhere = Destination::of(&dir.path().join("no/such/out.parquet"));
+        assert!(nowhere.stage().is_err());
     }
 }

@@ -1,11 +1,17 @@
-//! Parquet out: writer policy, metadata, rejects, and the atomic commit.
+//! Files out: writer policy, metadata, rejects, and the atomic commit.
 
 mod commit;
+mod file;
 mod metadata;
+mod plain;
 mod rejects;
+mod stream;
 mod writer;
 
-pub use commit::{Destination, Staged};
+pub use commit::{Destination, Staged, write_synced};
+pub use file::StagedFile;
 pub use metadata::{Provenance, output_metadata};
+pub use plain::{plain_batches, plain_schema};
 pub use rejects::{Reject, RejectsWriter};
+pub use stream::ParquetStream;
 pub use writer::{AddedField, DatasetWriter, WriterPolicy};

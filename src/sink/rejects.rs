@@ -38,12 +38,12 @@ pub struct RejectsWriter {
 }
 
 impl RejectsWriter {
-    /// Starts the file beside its final name.
+    /// Starts the file that will be `path` under the name `temporary`.
     ///
     /// # Errors
     /// When it cannot be made there.
-    pub fn create(path: PathBuf) -> Result<Self> {
-        let staged = Destination::File(path).stage()?;
+    pub fn create(path: PathBuf, temporary: PathBuf) -> Result<Self> {
+        let staged = Destination::File(path).stage_at(temporary)?;
         let file = File::create(staged.part(0)).map_err(|error| failed(&staged, error))?;
         let writer =
             ArrowWriter::try_new(file, schema(), None).map_err(|error| failed(&staged, error))?;
@@ -67,21 +67,20 @@ impl RejectsWriter {
         }
     }
 
-    /// Syncs the file and gives it its final name.
+    /// Syncs the file; it keeps its temporary name.
     ///
     /// # Errors
-    /// When the disk is full or renaming fails.
-    pub fn commit(mut self) -> Result<()> {
+    /// When the disk is full.
+    pub fn finish(mut self) -> Result<Staged> {
         self.write_waiting()?;
-        let Self {
-            staged, mut writer, ..
-        } = self;
-        writer.finish().map_err(|error| failed(&staged, error))?;
-        writer
+        self.writer
+            .finish()
+            .map_err(|error| failed(&self.staged, error))?;
+        self.writer
             .inner()
             .sync_all()
-            .map_err(|error| failed(&staged, error))?;
-        staged.commit(1).map(drop)
+            .map_err(|error| failed(&self.staged, error))?;
+        Ok(self.staged)
     }
 
     fn write_waiting(&mut self) -> Result<()> {

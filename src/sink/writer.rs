@@ -1,4 +1,4 @@
-use std::{fs::File, path::PathBuf, sync::Arc};
+use std::{fs::File, sync::Arc};
 
 use arrow::{
     array::RecordBatch,
@@ -16,7 +16,7 @@ use parquet::{
     schema::types::ColumnPath,
 };
 
-use super::Staged;
+use super::{Staged, plain_schema};
 use crate::error::{Error, Result};
 
 /// Values written between two looks at the page size. With the usual 1,024 a page of 100 kB images would
@@ -24,6 +24,8 @@ use crate::error::{Error, Result};
 const VALUES_PER_PAGE_CHECK: usize = 32;
 /// A directory's file is closed at this size.
 const PART_BYTES: usize = 1 << 30;
+/// A row group of a query's result is closed at this size: it is held in memory until then.
+const RESULT_ROW_GROUP_BYTES: u64 = 64 << 20;
 
 /// A column that is written after the input's own.
 pub type AddedField = Field;
@@ -46,6 +48,26 @@ pub struct WriterPolicy {
 }
 
 impl WriterPolicy {
+    /// The layout of a query's result; its first column that can hold images is taken to do so.
+    pub fn of_result(schema: &Schema) -> Self {
+        let input = plain_schema(schema);
+        let fields = input.fields();
+        let image = fields
+            .iter()
+            .find(|field| is_image_struct(field.data_type()))
+            .or_else(|| fields.iter().find(|field| is_binary(field.data_type())));
+        let mut metadata: Vec<(String, String)> = input.metadata().clone().into_iter().collect();
+        metadata.sort();
+        Self {
+            image: image.map_or_else(String::new, |field| field.name().clone()),
+            added: Vec::new(),
+            compression: Compression::ZSTD(ZstdLevel::default()),
+            row_group_bytes: RESULT_ROW_GROUP_BYTES,
+            metadata,
+            input: Arc::new(input),
+        }
+    }
+
     /// What readers are told the columns are: the input's declared types, then the added ones.
     fn declared_schema(&self) -> Schema {
         let fields: Vec<_> = self
@@ -59,7 +81,7 @@ impl WriterPolicy {
         Schema::new_with_metadata(fields, self.metadata.iter().cloned().collect())
     }
 
-    fn properties(&self) -> WriterProperties {
+    pub(super) fn properties(&self) -> WriterProperties {
         let mut metadata: Vec<KeyValue> = self
             .metadata
             .iter()
@@ -118,6 +140,19 @@ impl WriterPolicy {
     }
 }
 
+fn is_binary(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Binary | DataType::LargeBinary)
+}
+
+fn is_image_struct(data_type: &DataType) -> bool {
+    let DataType::Struct(fields) = data_type else {
+        return false;
+    };
+    fields
+        .find("bytes")
+        .is_some_and(|(_, bytes)| is_binary(bytes.data_type()))
+}
+
 /// Writes batches into the files of a [`Staged`] output.
 pub struct DatasetWriter {
     staged: Staged,
@@ -164,15 +199,15 @@ impl DatasetWriter {
         Ok(())
     }
 
-    /// Syncs all files and puts them under their final names.
+    /// Syncs all files; they keep their temporary names.
     ///
     /// # Errors
-    /// When the disk is full or renaming fails.
-    pub fn commit(mut self) -> Result<Vec<PathBuf>> {
+    /// When the disk is full.
+    pub fn finish(mut self) -> Result<Staged> {
         if let Some(writer) = self.open.take() {
             self.end_part(writer)?;
         }
-        self.staged.commit(self.parts)
+        Ok(self.staged)
     }
 
     fn start_part(&mut self) -> Result<ArrowWriter<File>> {

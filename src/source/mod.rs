@@ -2,6 +2,7 @@
 
 mod columns;
 mod expand;
+mod fingerprint;
 mod read;
 mod shard;
 

@@ -1,4 +1,4 @@
-use std::{fs::File, sync::Arc};
+use std::{fs::File, ops::Range, sync::Arc};
 
 use arrow::{
     array::{ArrayRef, BooleanArray, RecordBatch},
@@ -92,14 +92,14 @@ impl ShardReader {
         })
     }
 
-    /// Batches of one row group, only the rows of `selection` if there is one.
+    /// Batches of one row group; only the rows of `wanted`, ascending from its start, if that is given.
     ///
     /// # Errors
     /// When a page that must be read at once is damaged.
     pub fn row_group(
         &self,
         group: usize,
-        selection: Option<RowSelection>,
+        wanted: Option<Vec<Range<usize>>>,
     ) -> Result<RowGroupReader> {
         let failed = |error: std::io::Error| self.error(group, error);
         let file = self.file.try_clone().map_err(failed)?;
@@ -114,8 +114,11 @@ impl ShardReader {
                 // Selectors skip whole pages; a mask would decompress them all.
                 .with_row_selection_policy(RowSelectionPolicy::Selectors)
                 .with_batch_size(self.batch_rows(group));
-        if let Some(selection) = selection {
-            builder = builder.with_row_selection(selection);
+        if let Some(wanted) = wanted {
+            let rows = self.footer.metadata().row_group(group).num_rows();
+            let rows = usize::try_from(rows).unwrap_or(0);
+            let wanted = RowSelection::from_consecutive_ranges(wanted.into_iter(), rows);
+            builder = builder.with_row_selection(wanted);
         }
         if !self.plan.predicates.is_empty() {
             builder = builder.with_row_filter(self.row_filter());

@@ -11,7 +11,7 @@ use parquet::{
     basic::Compression,
 };
 
-use super::view_schema;
+use super::{fingerprint::fingerprint, view_schema};
 use crate::error::{Error, Result};
 
 /// One input Parquet file.
@@ -25,6 +25,8 @@ pub struct Shard {
     pub row_groups: Vec<u64>,
     /// Its size.
     pub size_bytes: u64,
+    /// Tells whether the file is still the one that was scored; hex.
+    pub fingerprint: String,
 }
 
 impl Shard {
@@ -227,6 +229,11 @@ fn open_shard(path: &Path) -> Result<(Shard, ArrowReaderMetadata)> {
         rows: row_groups.iter().sum(),
         row_groups,
         size_bytes,
+        fingerprint: fingerprint(&file, size_bytes).map_err(|error| {
+            Error::input("read the shard")
+                .with("shard", path.display())
+                .source(error)
+        })?,
     };
     Ok((shard, footer))
 }

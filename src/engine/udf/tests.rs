@@ -10,10 +10,10 @@ use arrow::{
 use datafusion::{
     common::{Result, config::ConfigOptions},
     logical_expr::{ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF},
-    prelude::SessionContext,
 };
 
 use super::cheap_functions;
+use crate::{config::ByteSize, engine::session::session};
 
 /// The function named `name`.
 pub(super) fn function(name: &str) -> ScalarUDF {
@@ -114,10 +114,7 @@ pub(super) fn image_structs(images: Vec<(Option<&[u8]>, Option<&str>)>) -> Struc
 }
 
 async fn query(sql: &str) -> Result<Vec<RecordBatch>> {
-    let context = SessionContext::new();
-    for function in cheap_functions() {
-        context.register_udf(function);
-    }
+    let context = session(ByteSize(1 << 26), 1024).unwrap();
     context.sql(sql).await?.collect().await
 }
 

@@ -1,0 +1,137 @@
+//! What the commands that encode have in common.
+
+use std::{path::PathBuf, process::ExitCode, sync::Arc};
+
+use tokio::sync::watch;
+
+use super::{
+    TOO_MANY_BAD_ROWS,
+    args::{ColumnNameArgs, ImageArgs, ModelArgs, ResourceArgs, StoreArgs, VerbosityArgs},
+    loading::NamedModel,
+    machine, print,
+    progress::Progress,
+    say,
+};
+use crate::{
+    error::{Error, Result},
+    pipeline::{RunContext, ScoreOptions},
+    report::{Counters, RunReport},
+    source::ColumnChoice,
+};
+
+/// Arguments that say what is scored.
+pub(super) struct Scoring<'a> {
+    pub(super) inputs: Vec<String>,
+    pub(super) scores: Option<PathBuf>,
+    pub(super) store: &'a StoreArgs,
+    pub(super) columns: &'a ColumnNameArgs,
+    pub(super) model: &'a ModelArgs,
+    pub(super) images: &'a ImageArgs,
+    pub(super) resources: &'a ResourceArgs,
+}
+
+pub(super) fn score_options(args: Scoring<'_>) -> ScoreOptions {
+    ScoreOptions {
+        inputs: args.inputs,
+        columns: ColumnChoice {
+            image: args.columns.image_column.clone(),
+            text: args.columns.text_column.clone(),
+        },
+        scores: args.scores,
+        only_new: args.store.only_new,
+        embeddings: args.store.embeddings,
+        model_batch_rows: args.model.batch_size.map(|rows| rows as usize),
+        threads: args
+            .resources
+            .threads
+            .map_or_else(machine::threads, usize::from),
+        memory_limit: args
+            .resources
+            .memory_limit
+            .unwrap_or_else(machine::default_memory_limit),
+        max_pixels: args.images.max_pixels,
+        allow_external_paths: args.images.allow_external_paths,
+    }
+}
+
+/// A run with its progress shown, that Ctrl-C stops.
+pub(super) struct Running<'a> {
+    pub(super) model: &'a NamedModel,
+    pub(super) verbosity: &'a VerbosityArgs,
+}
+
+impl<'a> Running<'a> {
+    pub(super) fn run<F>(&self, job: impl FnOnce(RunContext<'a>) -> F) -> Result<RunReport>
+    where
+        F: Future<Output = Result<RunReport>>,
+    {
+        let counters = Arc::new(Counters::default());
+        let progress = Progress::start(&counters, self.verbosity.quiet);
+        // Encoders bring their own threads; these only move batches.
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .map_err(|error| Error::resources("start the runtime").source(error))?;
+        let result = runtime.block_on(async {
+            let (stop, cancel) = watch::channel(false);
+            let listener = tokio::spawn(async move {
+                if tokio::signal::ctrl_c().await.is_ok() {
+                    // The receiver is gone once the run has ended.
+                    let _ = stop.send(true);
+                }
+                // Holds the sender for as long as the run may look at it.
+                std::future::pending::<()>().await;
+            });
+            let report = job(RunContext {
+                model: self.model,
+                counters,
+                cancel,
+                explain: match self.verbosity.verbose {
+                    0 | 1 => &|_| {},
+                    _ => &|plan| say(plan.trim_end()),
+                },
+                say: match self.verbosity.quiet {
+                    true => &|_| {},
+                    false => &|line| say(line),
+                },
+            })
+            .await;
+            listener.abort();
+            report
+        });
+        progress.stop();
+        result
+    }
+}
+
+/// What a reader should know of the model that scored.
+pub(super) fn model_warnings(report: &RunReport, args: &ModelArgs) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if report.model.name == "bundled" {
+        warnings.push(
+            "scored with the small bundled model, not CLIP: for production pass --model".to_owned(),
+        );
+    }
+    if report.model.batch_dependent && !args.reproducible {
+        warnings.push(
+            "this model quantises activations per batch, so a score depends on the rows beside it: --reproducible scores row by row"
+                .to_owned(),
+        );
+    }
+    warnings
+}
+
+pub(super) fn print_json(report: &RunReport) -> Result<()> {
+    let json = serde_json::to_string(report)
+        .map_err(|error| Error::internal("write the summary as JSON").source(error))?;
+    print(&format!("{json}\n"));
+    Ok(())
+}
+
+pub(super) fn exit_code(report: &RunReport, max_bad_rows: Option<u64>) -> ExitCode {
+    match max_bad_rows {
+        Some(most) if report.rows_bad > most => ExitCode::from(TOO_MANY_BAD_ROWS),
+        _ => ExitCode::SUCCESS,
+    }
+}

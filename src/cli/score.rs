@@ -1,0 +1,41 @@
+//! `clip-filter score`.
+
+use std::{process::ExitCode, time::Instant};
+
+use super::{
+    args::ScoreArgs,
+    loading::NamedModel,
+    machine,
+    running::{Running, Scoring, exit_code, model_warnings, print_json, score_options},
+    say, summary,
+};
+use crate::{error::Result, pipeline};
+
+pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
+    let start = Instant::now();
+    let options = score_options(Scoring {
+        inputs: args.inputs.clone(),
+        scores: args.scores.clone(),
+        store: &args.store,
+        columns: &args.columns,
+        model: &args.model,
+        images: &args.images,
+        resources: &args.resources,
+    });
+    let model = NamedModel::new(&args.model, args.verbosity.quiet);
+    let running = Running {
+        model: &model,
+        verbosity: &args.verbosity,
+    };
+    let mut report = running.run(|context| pipeline::score(&options, context))?;
+    report.peak_rss_bytes = machine::peak_rss_bytes();
+    report.seconds = start.elapsed().as_secs_f64();
+    report.warnings = model_warnings(&report, &args.model);
+    if args.json {
+        print_json(&report)?;
+    }
+    if !args.verbosity.quiet {
+        say(&summary::scores(&report, &options));
+    }
+    Ok(exit_code(&report, args.max_bad_rows))
+}

@@ -1,0 +1,241 @@
+//! Where rows go: a pipe or terminal, or an output that appears when it is complete.
+
+use std::{
+    io::{self, BufWriter, ErrorKind, Write},
+    path::{Path, PathBuf},
+};
+
+use futures::StreamExt;
+
+use super::{
+    Rows,
+    args::ResultArgs,
+    format::{Format, RowWriter, failed},
+};
+use crate::{
+    error::{Error, Result},
+    sink::{DatasetWriter, Destination, StagedFile, WriterPolicy},
+};
+
+/// Bytes gathered before a write.
+const BUFFER_BYTES: usize = 1 << 16;
+
+/// Standard output, which may be closed by the program that reads it.
+pub(super) struct Pipe {
+    out: BufWriter<Box<dyn Write + Send>>,
+    closed: bool,
+}
+
+impl Pipe {
+    pub(super) fn new(out: Box<dyn Write + Send>) -> Self {
+        Self {
+            out: BufWriter::with_capacity(BUFFER_BYTES, out),
+            closed: false,
+        }
+    }
+
+    fn noticing<T>(&mut self, result: io::Result<T>) -> io::Result<T> {
+        self.closed |= matches!(&result, Err(error) if error.kind() == ErrorKind::BrokenPipe);
+        result
+    }
+}
+
+impl Write for Pipe {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let result = self.out.write(bytes);
+        self.noticing(result)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let result = self.out.flush();
+        self.noticing(result)
+    }
+}
+
+/// An output that was found to be free.
+#[derive(Debug)]
+pub(super) struct Output {
+    path: PathBuf,
+}
+
+impl Output {
+    /// Checks, before any work is done, that `format` may be written to `path`.
+    ///
+    /// # Errors
+    /// As [`Destination::check`], and when something other than a file is there.
+    pub(super) fn check(
+        path: &Path,
+        format: Format,
+        overwrite: bool,
+        inputs: &[&Path],
+    ) -> Result<Self> {
+        let refused = |what: &str, hint: &str| {
+            Err(Error::usage(format!("write the output: {what}"))
+                .with("output", path.display())
+                .hint(hint))
+        };
+        if format != Format::Parquet && path.is_dir() {
+            return refused("it is a directory", "name a file, or use --format parquet");
+        }
+        // Renaming a file over a device would destroy the device.
+        if path.exists() && !path.is_dir() && !path.is_file() {
+            return refused(
+                "it is no regular file",
+                "leave --output out and send standard output there",
+            );
+        }
+        let destination = match format {
+            Format::Parquet => Destination::of(path),
+            _ => Destination::File(path.to_path_buf()),
+        };
+        destination.check(overwrite, inputs)?;
+        Ok(Self {
+            path: path.to_path_buf(),
+        })
+    }
+
+    async fn save(&self, rows: Rows, format: Format) -> Result<u64> {
+        if format == Format::Parquet {
+            let staged = Destination::of(&self.path).stage()?;
+            let policy = WriterPolicy::of_result(&rows.schema);
+            let schema = std::sync::Arc::clone(&rows.schema);
+            let mut writer = DatasetWriter::create(staged, policy, schema)?;
+            let count = pump(rows, &mut writer).await?;
+            writer.finish()?.commit()?;
+            return Ok(count);
+        }
+        let mut file = StagedFile::create(self.path.clone())?;
+        let mut writer = format.writer(&mut file, &rows.schema)?;
+        let count = pump(rows, writer.as_mut()).await?;
+        drop(writer);
+        file.commit()?;
+        Ok(count)
+    }
+}
+
+/// Where the results of a call go, and how.
+pub(super) struct Results {
+    place: Place,
+    format: Format,
+    /// Whether a result with columns has been written.
+    delivered: bool,
+}
+
+enum Place {
+    Pipe(Pipe),
+    Output(Output),
+}
+
+/// What became of the rows of a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Delivered {
+    /// So many were written.
+    Rows(u64),
+    /// The statement has no columns, as one that makes a view.
+    Nothing,
+    /// Nobody reads any longer.
+    Closed,
+}
+
+impl Results {
+    /// Results as the options ask for.
+    ///
+    /// # Errors
+    /// When the output is not free, or bytes would go to a terminal.
+    pub(super) fn try_new(
+        args: &ResultArgs,
+        stdout: Pipe,
+        is_terminal: bool,
+        inputs: &[&Path],
+    ) -> Result<Self> {
+        let format = args.format();
+        let place = match &args.output {
+            Some(path) => Place::Output(Output::check(path, format, args.overwrite, inputs)?),
+            None if format.is_binary() && is_terminal => {
+                return Err(Error::usage("write binary data to a terminal")
+                    .hint("--output FILE, or send standard output to a file or a program"));
+            }
+            None => Place::Pipe(stdout),
+        };
+        Ok(Self {
+            place,
+            format,
+            delivered: false,
+        })
+    }
+
+    /// Writes the rows of one statement.
+    ///
+    /// # Errors
+    /// When they cannot be computed or written, or an output has taken a result already.
+    pub(super) async fn take(&mut self, rows: Rows) -> Result<Delivered> {
+        if rows.schema.fields().is_empty() {
+            drain(rows).await?;
+            return Ok(Delivered::Nothing);
+        }
+        let holds_one = matches!(self.place, Place::Output(_)) || self.format.is_binary();
+        if holds_one && self.delivered {
+            return Err(Error::usage("write a second result to one output")
+                .hint("leave one SELECT, or run them one by one"));
+        }
+        self.delivered = true;
+        match &mut self.place {
+            Place::Pipe(pipe) => deliver(rows, self.format, pipe).await,
+            Place::Output(output) => output.save(rows, self.format).await.map(Delivered::Rows),
+        }
+    }
+
+    /// The output, if there is one and nothing was written to it.
+    pub(super) fn missing_output(&self) -> Option<&Path> {
+        match &self.place {
+            Place::Output(output) if !self.delivered => Some(&output.path),
+            _ => None,
+        }
+    }
+}
+
+/// Writes rows to `pipe`; a pipe that is closed is no error.
+pub(super) async fn deliver(rows: Rows, format: Format, pipe: &mut Pipe) -> Result<Delivered> {
+    match write_all(rows, format, pipe).await {
+        Err(_) if pipe.closed => Ok(Delivered::Closed),
+        result => result.map(Delivered::Rows),
+    }
+}
+
+async fn write_all(rows: Rows, format: Format, pipe: &mut Pipe) -> Result<u64> {
+    let mut writer = format.writer(&mut *pipe, &rows.schema)?;
+    let count = pump(rows, writer.as_mut()).await?;
+    drop(writer);
+    pipe.flush().map_err(failed)?;
+    Ok(count)
+}
+
+/// Writes one batch after the other; no more than one is held.
+async fn pump(mut rows: Rows, writer: &mut dyn RowWriter) -> Result<u64> {
+    let mut count = 0;
+    while let Some(batch) = rows.batches.next().await {
+        let batch = batch?;
+        count += batch.num_rows() as u64;
+        writer.write(&batch)?;
+    }
+    writer.finish()?;
+    Ok(count)
+}
+
+pub(super) async fn drain(mut rows: Rows) -> Result<()> {
+    while let Some(batch) = rows.batches.next().await {
+        batch?;
+    }
+    Ok(())
+}
+
+impl RowWriter for DatasetWriter {
+    fn write(&mut self, batch: &arrow::array::RecordBatch) -> Result<()> {
+        DatasetWriter::write(self, batch)
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        // Its commit does.
+        Ok(())
+    }
+}

@@ -1,0 +1,107 @@
+//! `--where`: which parts need no score, and which do.
+
+use arrow::datatypes::{DataType, Field, Schema};
+use datafusion::{
+    common::{DFSchema, tree_node::TreeNode},
+    logical_expr::{Expr, ExprSchemable, utils::split_conjunction_owned},
+    prelude::SessionContext,
+};
+
+use super::{AddedColumn, from_datafusion, session::session};
+use crate::{
+    config::ByteSize,
+    error::{Error, Result},
+    source::view_schema,
+};
+
+/// A SQL condition on the columns of a shard and on score columns.
+#[derive(Debug, Clone)]
+pub struct RowCondition {
+    /// As it was written.
+    pub text: String,
+    /// The score columns it may name.
+    pub scored: Vec<AddedColumn>,
+}
+
+/// A condition in two parts; a row passes if both hold.
+pub(super) struct Parts {
+    /// Needs columns of the shard only, and can be decided before any image is decoded.
+    pub(super) early: Option<Expr>,
+    /// The rest.
+    pub(super) late: Option<Expr>,
+}
+
+impl RowCondition {
+    /// Reads the condition and takes it apart.
+    pub(super) fn split(&self, context: &SessionContext, shards: &Schema) -> Result<Parts> {
+        let shards = view_schema(shards);
+        let failed = |error| {
+            from_datafusion(error, "read the --where condition").with("condition", &self.text)
+        };
+        let scored = self
+            .scored
+            .iter()
+            .map(|column| Field::new(&column.name, column.added.data_type(), true).into());
+        let fields: Vec<_> = shards.fields().iter().cloned().chain(scored).collect();
+        let described = DFSchema::try_from(Schema::new(fields)).map_err(failed)?;
+        let expr = context
+            .state()
+            .create_logical_expr(&self.text, &described)
+            .map_err(failed)?;
+        check_row_by_row(&expr, &self.text)?;
+        let data_type = expr.get_type(&described).map_err(failed)?;
+        if data_type != DataType::Boolean {
+            return Err(
+                Error::usage("use the --where condition: it is not true or false")
+                    .with("condition", &self.text)
+                    .with("its type", data_type)
+                    .hint("compare it with something, as in clip_score > 0.25"),
+            );
+        }
+        let (early, late): (Vec<Expr>, Vec<Expr>) =
+            split_conjunction_owned(expr).into_iter().partition(|part| {
+                let mut columns = part.column_refs().into_iter();
+                columns.all(|column| shards.index_of(&column.name).is_ok()) && !part.is_volatile()
+            });
+        let all = |parts: Vec<Expr>| parts.into_iter().reduce(Expr::and);
+        Ok(Parts {
+            early: all(early),
+            late: all(late),
+        })
+    }
+}
+
+/// Reads `condition` and forgets it: to refuse one that cannot be read before anything is scored.
+///
+/// # Errors
+/// When it is no condition on a row of `shards`.
+pub fn check_condition(condition: &RowCondition, shards: &Schema) -> Result<()> {
+    let context = session(ByteSize(1 << 20), 1)?;
+    condition.split(&context, shards).map(drop)
+}
+
+/// Refuses what does not look at one row alone: a join or a sort would lose the order of rows.
+fn check_row_by_row(expr: &Expr, text: &str) -> Result<()> {
+    let several = |expr: &Expr| {
+        matches!(
+            expr,
+            Expr::Exists(_)
+                | Expr::InSubquery(_)
+                | Expr::ScalarSubquery(_)
+                | Expr::SetComparison(_)
+                | Expr::AggregateFunction(_)
+                | Expr::WindowFunction(_)
+                | Expr::Unnest(_)
+        )
+    };
+    match expr.exists(|part| Ok(several(part))) {
+        Ok(false) => Ok(()),
+        _ => Err(
+            Error::usage("use the --where condition: it needs more than one row to decide")
+                .with("condition", text)
+                .hint(
+                    "no subquery, aggregate or window function; --keep and --keep-rows rank rows, and `clip-filter sql` takes any query",
+                ),
+        ),
+    }
+}

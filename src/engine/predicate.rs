@@ -1,0 +1,104 @@
+//! Conditions that a scan evaluates itself.
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{BooleanArray, RecordBatch},
+    datatypes::SchemaRef,
+    error::ArrowError,
+};
+use datafusion::{
+    catalog::Session,
+    common::{
+        Column, DFSchema, Result,
+        cast::as_boolean_array,
+        tree_node::{Transformed, TreeNode},
+    },
+    logical_expr::Expr,
+    physical_expr::PhysicalExpr,
+};
+
+use crate::{
+    error::Error,
+    source::{RowPredicate, conform},
+};
+
+/// A condition over columns of one batch.
+#[derive(Debug, Clone)]
+pub(super) struct Condition {
+    /// Its columns, by position in the table's schema, ascending.
+    pub(super) columns: Vec<usize>,
+    schema: SchemaRef,
+    expr: Arc<dyn PhysicalExpr>,
+}
+
+impl Condition {
+    /// `filter` over the columns of a table of `schema`.
+    pub(super) fn of(state: &dyn Session, schema: &SchemaRef, filter: &Expr) -> Result<Self> {
+        let mut columns = filter
+            .column_refs()
+            .iter()
+            .map(|column| Ok(schema.index_of(&column.name)?))
+            .collect::<Result<Vec<usize>>>()?;
+        columns.sort_unstable();
+        columns.dedup();
+        let schema = Arc::new(schema.project(&columns)?);
+        // The table's qualifier is not known here.
+        let unqualified = unqualify(filter)?;
+        let described = DFSchema::try_from(Arc::clone(&schema))?;
+        let expr = state.create_physical_expr(unqualified, &described)?;
+        Ok(Self {
+            columns,
+            schema,
+            expr,
+        })
+    }
+
+    /// Says of each row of `batch`, which holds [`Condition::columns`] in order, whether it passes.
+    pub(super) fn evaluate(&self, batch: &RecordBatch) -> Result<BooleanArray, ArrowError> {
+        let columns = batch
+            .columns()
+            .iter()
+            .zip(self.schema.fields())
+            .map(|(column, field)| conform(column, field.data_type()));
+        let columns = columns.collect::<Result<_, _>>()?;
+        let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns)?;
+        let value = self
+            .expr
+            .evaluate(&batch)
+            .and_then(|value| value.into_array(batch.num_rows()));
+        // An error of our own, so that the reader does not blame the shard.
+        let failed = |error| {
+            let error = Error::input("evaluate a condition").source(error);
+            ArrowError::ExternalError(Box::new(error))
+        };
+        Ok(as_boolean_array(&value.map_err(failed)?)
+            .map_err(failed)?
+            .clone())
+    }
+}
+
+/// A condition on shard columns, which come first in `schema`.
+pub(super) fn shard_predicate(
+    state: &dyn Session,
+    schema: &SchemaRef,
+    filter: &Expr,
+) -> Result<RowPredicate> {
+    let condition = Condition::of(state, schema, filter)?;
+    Ok(RowPredicate {
+        columns: condition.columns.clone(),
+        evaluate: Arc::new(move |batch: &RecordBatch| condition.evaluate(batch)),
+    })
+}
+
+fn unqualify(filter: &Expr) -> Result<Expr> {
+    let transformed = filter.clone().transform(|expr| {
+        Ok(match expr {
+            Expr::Column(column) => {
+                Transformed::yes(Expr::Column(Column::new_unqualified(column.name)))
+            }
+            other => Transformed::no(other),
+        })
+    })?;
+    Ok(transformed.data)
+}

@@ -1,0 +1,51 @@
+use std::{num::NonZeroUsize, sync::Arc};
+
+use datafusion::{
+    execution::{
+        memory_pool::{GreedyMemoryPool, TrackConsumersPool},
+        runtime_env::RuntimeEnvBuilder,
+        session_state::SessionStateBuilder,
+    },
+    prelude::{SessionConfig, SessionContext},
+};
+
+use super::{from_datafusion, planner, udf};
+use crate::{config::ByteSize, error::Result};
+
+/// A session for one plan of this program: one partition keeps rows in order, and the encode operator brings
+/// its own threads.
+pub(super) fn session(memory_limit: ByteSize, batch_rows: usize) -> Result<SessionContext> {
+    let builder = session_builder(memory_limit, batch_rows)?;
+    Ok(SessionContext::new_with_state(
+        planner::with_clip_planner(builder).build(),
+    ))
+}
+
+/// What every session has in common.
+pub(super) fn session_builder(
+    memory_limit: ByteSize,
+    batch_rows: usize,
+) -> Result<SessionStateBuilder> {
+    let mut config = SessionConfig::new()
+        .with_target_partitions(1)
+        .with_batch_size(batch_rows);
+    // Column names such as TEXT and SAMPLE_ID are written as they are.
+    config.options_mut().sql_parser.enable_ident_normalization = false;
+    let bytes = usize::try_from(memory_limit.0).unwrap_or(usize::MAX);
+    let pool = TrackConsumersPool::new(
+        GreedyMemoryPool::new(bytes),
+        NonZeroUsize::MIN.saturating_add(4),
+    );
+    let runtime = RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(pool))
+        .build_arc()
+        .map_err(|error| from_datafusion(error, "make the memory pool"))?;
+    let mut builder = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(runtime)
+        .with_default_features();
+    // After DataFusion's own, so that of two functions of one name ours stays.
+    let functions = builder.scalar_functions().get_or_insert_default();
+    functions.extend(udf::cheap_functions().into_iter().map(Arc::new));
+    Ok(builder)
+}

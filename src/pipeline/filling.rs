@@ -1,0 +1,335 @@
+//! The wide pass: every pair that the store lacks is encoded once and committed.
+//!
+//! Encoding never waits for a disk: a thread of its own commits, and takes with one sync whatever has come since
+//! the last. What a kill costs is the batches that are under way, a few of at most 256 rows.
+
+use std::{collections::HashSet, sync::Arc, time::Instant};
+
+use arrow::{
+    array::{Array, ArrayRef, AsArray, RecordBatch},
+    compute::cast,
+    datatypes::{DataType, Int64Type, UInt32Type},
+};
+use futures::StreamExt;
+use tokio::sync::mpsc;
+
+use super::{RunContext, Shards, interrupted};
+use crate::{
+    config::ByteSize,
+    engine::{
+        Added, AddedColumn, EncodeRuntime, MemoryPlan, RowCondition, ShardTable, WidePlan,
+        from_datafusion, wide_pass,
+    },
+    error::{Error, Result},
+    schema::{ROW, SHARD, Status},
+    store::{ScoreStore, ShardIdentity},
+};
+
+/// Batches that wait while others are committed.
+const BATCHES_WAITING: usize = 1;
+
+pub(super) struct Fill<'a> {
+    pub(super) shards: &'a Shards,
+    pub(super) runtime: Arc<EncodeRuntime>,
+    pub(super) memory: &'a MemoryPlan,
+    pub(super) memory_limit: ByteSize,
+    pub(super) condition: Option<RowCondition>,
+    /// The first bad row is an error.
+    pub(super) fail_on_bad: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Filled {
+    /// Rows that were encoded.
+    pub(super) rows: u64,
+    pub(super) seconds: f64,
+}
+
+/// Encodes what `store` lacks; when it returns without an error the store lacks nothing.
+pub(super) async fn fill(
+    fill: Fill<'_>,
+    store: &Arc<ScoreStore>,
+    context: &RunContext<'_>,
+) -> Result<Filled> {
+    let mut committer = Committer::new(store, &fill.shards.identities)?;
+    let starts = committer.decided.clone();
+    let rows_of = |shard: &ShardIdentity| shard.rows;
+    let nothing_to_read = starts
+        .iter()
+        .zip(fill.shards.identities.iter().map(rows_of))
+        .all(|(&start, rows)| start >= rows);
+    if nothing_to_read {
+        committer.finish()?;
+        return Ok(Filled::default());
+    }
+    let names = Names::of(&fill, store);
+    let (mut stream, plan) = wide_pass(wide_plan(&fill, &names, starts, context)).await?;
+    (context.explain)(&plan);
+    let start = Instant::now();
+    let (sender, batches) = mpsc::channel(BATCHES_WAITING);
+    let committing = tokio::task::spawn_blocking(move || committer.run(batches));
+    let mut cancel = context.cancel.clone();
+    let mut filled = Filled::default();
+    let streamed = loop {
+        let next = tokio::select! {
+            next = stream.next() => next,
+            _ = cancel.wait_for(|stop| *stop) => break Err(interrupted()),
+        };
+        let Some(batch) = next else { break Ok(()) };
+        let narrow = batch
+            .map_err(|error| from_datafusion(error, "score a batch"))
+            .and_then(|batch| names.narrow(&batch, &fill));
+        match narrow {
+            Err(error) => break Err(error),
+            Ok(narrow) => {
+                filled.rows += narrow.rows.num_rows() as u64;
+                // A closed channel means that committing has failed; it says why below.
+                if sender.send(narrow).await.is_err() {
+                    break Ok(());
+                }
+            }
+        }
+    };
+    let ended = streamed.is_ok();
+    drop(sender);
+    let committer = committing
+        .await
+        .map_err(|error| Error::internal("commit scores").source(error))?;
+    // A row that was scored is committed even where the run then fails.
+    let mut committer = committer.and_then(|committer| streamed.map(|()| committer))?;
+    if ended {
+        let finished = tokio::task::spawn_blocking(move || committer.finish()).await;
+        finished.map_err(|error| Error::internal("commit scores").source(error))??;
+    }
+    filled.seconds = start.elapsed().as_secs_f64();
+    Ok(filled)
+}
+
+fn wide_plan(
+    fill: &Fill<'_>,
+    names: &Names,
+    starts: Vec<u64>,
+    context: &RunContext<'_>,
+) -> WidePlan {
+    let table = ShardTable::new(
+        Arc::clone(&fill.shards.set),
+        &fill.shards.binding.image,
+        (fill.memory.batch_rows, fill.memory.batch_bytes),
+        Arc::clone(&context.counters),
+    );
+    WidePlan {
+        table: table.starting_at(starts),
+        binding: fill.shards.binding.clone(),
+        carried: names.key.iter().cloned().collect(),
+        added: names.added.clone(),
+        condition: fill.condition.clone(),
+        runtime: Arc::clone(&fill.runtime),
+        memory_limit: fill.memory_limit,
+    }
+}
+
+/// Columns of the wide pass.
+struct Names {
+    /// In the order of the store's columns behind the row.
+    added: Vec<AddedColumn>,
+    key: Option<String>,
+}
+
+/// Stored rows of one batch.
+struct Narrow {
+    shard: usize,
+    rows: RecordBatch,
+}
+
+impl Names {
+    fn of(fill: &Fill<'_>, store: &ScoreStore) -> Self {
+        let all = [
+            Added::Status,
+            Added::Reason,
+            Added::Width,
+            Added::Height,
+            Added::Score,
+            Added::ImageEmbedding,
+            Added::TextEmbedding,
+        ];
+        let stored = |added: &Added| store.schema().index_of(added.name()).is_ok();
+        let named = |added: Added| AddedColumn {
+            added,
+            // No input has it, or has it on purpose.
+            name: format!("__scored_{}", added.name()),
+        };
+        let key = fill.shards.binding.key.clone();
+        Self {
+            added: all.into_iter().filter(stored).map(named).collect(),
+            key: key.filter(|_| fill.fail_on_bad),
+        }
+    }
+
+    fn narrow(&self, batch: &RecordBatch, fill: &Fill<'_>) -> Result<Narrow> {
+        let shard = column(batch, SHARD)?.as_primitive::<UInt32Type>();
+        let shard = if shard.is_empty() {
+            0
+        } else {
+            shard.value(0) as usize
+        };
+        if fill.fail_on_bad {
+            self.refuse_bad(batch, fill, shard)?;
+        }
+        let mut columns: Vec<(&str, ArrayRef, bool)> = vec![(
+            crate::schema::STORED_ROW,
+            Arc::clone(column(batch, ROW)?),
+            false,
+        )];
+        for added in &self.added {
+            let values = Arc::clone(column(batch, &added.name)?);
+            columns.push((added.added.name(), values, true));
+        }
+        let rows = RecordBatch::try_from_iter_with_nullable(columns)
+            .map_err(|error| Error::internal("narrow a scored batch").source(error))?;
+        Ok(Narrow { shard, rows })
+    }
+
+    fn refuse_bad(&self, batch: &RecordBatch, fill: &Fill<'_>, shard: usize) -> Result<()> {
+        let text = |added: Added| {
+            let name = format!("__scored_{}", added.name());
+            Ok::<_, Error>(column(batch, &name)?.as_string::<i32>().clone())
+        };
+        let statuses = text(Added::Status)?;
+        let bad = |row: &usize| statuses.value(*row) != Status::Ok.as_str();
+        let Some(row) = (0..batch.num_rows()).find(bad) else {
+            return Ok(());
+        };
+        let key = match &self.key {
+            None => String::new(),
+            Some(name) => key_of(column(batch, name)?, row),
+        };
+        Err(bad_row(BadRow {
+            shard: &fill.shards.identities[shard].path,
+            row: column(batch, ROW)?.as_primitive::<Int64Type>().value(row),
+            key: &key,
+            status: statuses.value(row),
+            reason: text(Added::Reason)?.value(row),
+        }))
+    }
+}
+
+/// A key as text; empty where it is null or no text can be made of it.
+fn key_of(keys: &ArrayRef, row: usize) -> String {
+    let keys = cast(&keys.slice(row, 1), &DataType::Utf8);
+    keys.map_or(String::new(), |keys| {
+        keys.as_string::<i32>().value(0).to_owned()
+    })
+}
+
+/// A row that `--on-error fail` stops at.
+pub(super) struct BadRow<'a> {
+    pub(super) shard: &'a str,
+    pub(super) row: i64,
+    pub(super) key: &'a str,
+    pub(super) status: &'a str,
+    pub(super) reason: &'a str,
+}
+
+pub(super) fn bad_row(bad: BadRow<'_>) -> Error {
+    Error::input("score a row")
+        .with("shard", bad.shard)
+        .with("row", bad.row)
+        .with("key", bad.key)
+        .with("status", bad.status)
+        .with("reason", bad.reason)
+        .hint("--on-error drop leaves bad rows out and counts them")
+}
+
+/// Puts rows into the store, in row order.
+struct Committer {
+    store: Arc<ScoreStore>,
+    shards: Vec<ShardIdentity>,
+    /// For each shard the rows that are decided.
+    decided: Vec<u64>,
+    /// For each shard whether its file is to be made.
+    open: Vec<bool>,
+    /// The shard whose rows come now.
+    current: usize,
+}
+
+impl Committer {
+    fn new(store: &Arc<ScoreStore>, shards: &[ShardIdentity]) -> Result<Self> {
+        let mut seen = HashSet::new();
+        let (mut decided, mut open) = (Vec::new(), Vec::new());
+        for shard in shards {
+            let coverage = store.coverage(shard)?;
+            // Two copies of a file have the same scores.
+            let first = seen.insert(&shard.fingerprint);
+            decided.push(if first {
+                coverage.decided_rows
+            } else {
+                shard.rows
+            });
+            open.push(first && !coverage.complete);
+        }
+        Ok(Self {
+            store: Arc::clone(store),
+            shards: shards.to_vec(),
+            decided,
+            open,
+            current: 0,
+        })
+    }
+
+    fn run(mut self, mut batches: mpsc::Receiver<Narrow>) -> Result<Self> {
+        while let Some(first) = batches.blocking_recv() {
+            let mut waiting = vec![first];
+            while let Ok(next) = batches.try_recv() {
+                waiting.push(next);
+            }
+            let mut rest = waiting.as_slice();
+            while let Some(first) = rest.first() {
+                let same = rest.iter().take_while(|next| next.shard == first.shard);
+                let (now, later) = rest.split_at(same.count());
+                self.complete_before(first.shard)?;
+                let rows: Vec<RecordBatch> = now.iter().map(|next| next.rows.clone()).collect();
+                self.commit(first.shard, &rows)?;
+                rest = later;
+            }
+        }
+        Ok(self)
+    }
+
+    fn commit(&mut self, shard: usize, batches: &[RecordBatch]) -> Result<()> {
+        let last = batches.iter().rev().find(|batch| batch.num_rows() > 0);
+        let Some(last) = last else { return Ok(()) };
+        let rows = last.column(0).as_primitive::<Int64Type>();
+        let end = u64::try_from(rows.value(rows.len() - 1))
+            .map_err(|error| Error::internal("number a scored row").source(error))?
+            + 1;
+        let identity = &self.shards[shard];
+        let range = self.decided[shard]..end;
+        self.store.commit_part(identity, range, batches)?;
+        self.decided[shard] = end;
+        if end == identity.rows {
+            self.complete_before(shard + 1)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the files of all shards before `shard`: rows come in order, so theirs have all come.
+    fn complete_before(&mut self, shard: usize) -> Result<()> {
+        while self.current < shard {
+            if std::mem::take(&mut self.open[self.current]) {
+                self.store.complete(&self.shards[self.current])?;
+            }
+            self.current += 1;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.complete_before(self.shards.len())
+    }
+}
+
+fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef> {
+    batch
+        .column_by_name(name)
+        .ok_or_else(|| Error::internal(format!("find the column {name} of a scored batch")))
+}

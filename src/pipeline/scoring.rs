@@ -1,0 +1,323 @@
+//! Which store a run uses, what it lacks, and how that is filled.
+
+use std::{path::Path, sync::Arc, time::Instant};
+
+use super::{
+    Prepared, RunContext, RunOptions, ScoreOptions, Shards, count_settled,
+    filling::{self, Fill},
+    limiting_stage, memory_plan,
+};
+use crate::{
+    config::{Device, OnError},
+    encode::EncoderFactory,
+    engine::{EncodeOptions, EncodeRuntime, MemoryPlan, RowCondition},
+    error::{Error, Result},
+    preprocess::PathPolicy,
+    report::{BadRows, Counters, ModelCard, RunReport},
+    schema::{CLIP_SCORE, STATUS},
+    store::{EmbeddingType, ScoreStore, StoreSpec},
+};
+
+/// Pairs per model call on a CPU, where more only leaves the caches, and on a GPU.
+const CPU_BATCH: usize = 8;
+const GPU_BATCH: usize = 128;
+
+/// A store that has every row that is wanted of the shards.
+pub(super) struct Scored {
+    pub(super) store: Arc<ScoreStore>,
+    pub(super) memory: MemoryPlan,
+    /// Rows that this run encoded.
+    pub(super) rows_scored: u64,
+    /// From the first row asked for to the last; loading the model is not in it.
+    seconds: f64,
+    /// Holds a store that is needed no longer than the run.
+    _temporary: Option<tempfile::TempDir>,
+}
+
+impl Scored {
+    #[expect(clippy::cast_precision_loss, reason = "a rate for a person")]
+    pub(super) fn pairs_per_sec(&self) -> f64 {
+        self.rows_scored as f64 / self.seconds.max(1e-9)
+    }
+}
+
+/// What is to be filled, and how.
+struct Wanted<'a> {
+    options: &'a ScoreOptions,
+    shards: &'a Shards,
+    /// Rows that fail it are left out of a private store.
+    condition: Option<RowCondition>,
+    /// The first bad row is an error.
+    fail_on_bad: bool,
+}
+
+/// The scores of a run, from the store it names or from one of its own.
+pub(super) async fn scores_of(
+    options: &RunOptions,
+    prepared: &Prepared,
+    context: &RunContext<'_>,
+) -> Result<Scored> {
+    let scoring = &options.scoring;
+    if let Some(directory) = &scoring.scores {
+        let wanted = Wanted {
+            options: scoring,
+            shards: &prepared.shards,
+            condition: None,
+            fail_on_bad: false,
+        };
+        return wanted.scores_in(directory, context).await;
+    }
+    let embeddings = match options.adds_embeddings() {
+        true => EmbeddingType::F32,
+        false => EmbeddingType::None,
+    };
+    let private = ScoreOptions {
+        only_new: true,
+        embeddings: Some(embeddings),
+        ..scoring.clone()
+    };
+    let wanted = Wanted {
+        options: &private,
+        shards: &prepared.shards,
+        condition: prepared.condition(options),
+        fail_on_bad: options.on_error == OnError::Fail,
+    };
+    match &prepared.work {
+        Some(work) => wanted.private_scores(&work.scores(), context).await,
+        None => {
+            let temporary = tempfile::tempdir()
+                .map_err(|error| Error::output("make a temporary directory").source(error))?;
+            let scored = wanted.private_scores(temporary.path(), context).await?;
+            Ok(Scored {
+                _temporary: Some(temporary),
+                ..scored
+            })
+        }
+    }
+}
+
+/// Fills a score store and reports what it holds of the shards.
+///
+/// # Errors
+/// When an input, the model or the store fails; what was committed is kept.
+pub async fn score(options: &ScoreOptions, context: RunContext<'_>) -> Result<RunReport> {
+    let start = Instant::now();
+    let directory = options
+        .scores
+        .as_deref()
+        .ok_or_else(|| Error::usage("find the score store: no directory was given"))?;
+    let shards = Shards::open(options)?;
+    let wanted = Wanted {
+        options,
+        shards: &shards,
+        condition: None,
+        fail_on_bad: false,
+    };
+    let scored = wanted.scores_in(directory, &context).await?;
+    let bad = bad_rows(&scored.store, &shards)?;
+    let counters = &context.counters;
+    Ok(RunReport {
+        rows_in: shards.set.rows(),
+        rows_kept: shards.set.rows() - bad.values().sum::<u64>(),
+        rows_bad: bad.values().sum(),
+        bad,
+        rows_scored: scored.rows_scored,
+        pairs_per_sec: scored.pairs_per_sec(),
+        limiting_stage: limiting_stage(counters, options.threads, &scored.memory),
+        stage_busy_secs: RunReport::busy_by_stage(counters),
+        selection: "every row".to_owned(),
+        model: scored.store.spec().model.clone(),
+        outputs: vec![directory.display().to_string()],
+        seconds: start.elapsed().as_secs_f64(),
+        ..RunReport::default()
+    })
+}
+
+fn bad_rows(store: &ScoreStore, shards: &Shards) -> Result<BadRows> {
+    use arrow::array::{Array, AsArray};
+    let mut bad = BadRows::new();
+    for shard in &shards.identities {
+        let mut cursor = store.scores(shard)?.cursor(&[CLIP_SCORE, STATUS], 0)?;
+        while let Some(rows) = cursor.advance()? {
+            if rows.columns[0].null_count() == 0 {
+                continue;
+            }
+            for status in rows.columns[1].as_string::<i32>().iter().flatten() {
+                if status != crate::schema::Status::Ok.as_str() {
+                    *bad.entry(status.to_owned()).or_default() += 1;
+                }
+            }
+        }
+    }
+    Ok(bad)
+}
+
+impl Wanted<'_> {
+    /// A store of the user's: what was made otherwise, or has changed, is refused.
+    async fn scores_in(&self, directory: &Path, context: &RunContext<'_>) -> Result<Scored> {
+        let identity = context.model.identity()?;
+        let Some(spec) = ScoreStore::spec_at(directory)? else {
+            return self.fill(directory, None, context).await;
+        };
+        let wanted = self.spec(identity.unwrap_or_else(|| spec.model.clone()), Some(&spec));
+        let store = ScoreStore::open(directory)?;
+        store.check(&wanted)?;
+        if !self.options.only_new {
+            store.check_shards(&self.shards.identities)?;
+        }
+        if self.missing_rows(&store)? > 0 {
+            // Another process must not come between looking and writing; the lock is taken anew.
+            drop(store);
+            return self.fill(directory, Some(&spec), context).await;
+        }
+        count_settled(
+            &context.counters,
+            self.shards.set.rows(),
+            self.shards.set.rows(),
+        );
+        Ok(Scored {
+            store: Arc::new(store),
+            memory: MemoryPlan::without_model(self.options.memory_limit),
+            rows_scored: 0,
+            seconds: 0.0,
+            _temporary: None,
+        })
+    }
+
+    /// A store of this run: one that an earlier run left is used if it fits, and made anew if not.
+    async fn private_scores(&self, directory: &Path, context: &RunContext<'_>) -> Result<Scored> {
+        let stored = ScoreStore::spec_at(directory).unwrap_or_default();
+        if let Some(spec) = stored {
+            let factory_card = context.model.identity()?;
+            let wanted = self.spec(
+                factory_card.unwrap_or_else(|| spec.model.clone()),
+                Some(&spec),
+            );
+            let fits = wanted.embeddings == spec.embeddings
+                && ScoreStore::open(directory).is_ok_and(|store| store.check(&wanted).is_ok());
+            if fits {
+                (context.say)("going on from the scores of a run that did not finish");
+            } else {
+                (context.say)(
+                    "a run that did not finish had other options: its scores are not used",
+                );
+                std::fs::remove_dir_all(directory).map_err(|error| {
+                    Error::output("remove the scores of an earlier run")
+                        .with("directory", directory.display())
+                        .source(error)
+                })?;
+            }
+        }
+        self.fill(directory, None, context).await
+    }
+
+    /// Loads the model and encodes every row that the store lacks.
+    async fn fill(
+        &self,
+        directory: &Path,
+        stored: Option<&StoreSpec>,
+        context: &RunContext<'_>,
+    ) -> Result<Scored> {
+        let factory = context.model.load(stored.map(|spec| &spec.model))?;
+        let on_cpu = ["mock", &Device::Cpu.to_string()].contains(&factory.card().device.as_str());
+        let (batch, encoders) = if on_cpu {
+            (CPU_BATCH, usize::MAX)
+        } else {
+            (GPU_BATCH, 1)
+        };
+        let batch = self.options.model_batch_rows.unwrap_or(batch);
+        let memory = memory_plan(self.options, factory.as_ref(), (batch, encoders))?;
+        let spec = self.spec(factory.card().clone(), stored);
+        let mut store = ScoreStore::open_or_create(directory, &spec)?;
+        if !self.options.only_new {
+            store.check_shards(&self.shards.identities)?;
+        }
+        store.record(&self.shards.identities)?;
+        let missing = self.missing_rows(&store)?;
+        let rows = self.shards.set.rows();
+        count_settled(&context.counters, rows, rows - missing);
+        let fill = Fill {
+            shards: self.shards,
+            runtime: self.runtime(&factory, batch, &memory, &context.counters),
+            memory: &memory,
+            memory_limit: self.options.memory_limit,
+            condition: self.condition.clone(),
+            fail_on_bad: self.fail_on_bad,
+        };
+        let store = Arc::new(store);
+        let filled = filling::fill(fill, &store, context).await?;
+        Ok(Scored {
+            store,
+            memory,
+            rows_scored: filled.rows,
+            seconds: filled.seconds,
+            _temporary: None,
+        })
+    }
+
+    fn missing_rows(&self, store: &ScoreStore) -> Result<u64> {
+        let mut missing = 0;
+        for shard in &self.shards.identities {
+            let coverage = store.coverage(shard)?;
+            // An empty tail of a shard still has to be closed.
+            let open = u64::from(!coverage.complete && shard.rows == coverage.decided_rows);
+            missing += shard.rows - coverage.decided_rows.min(shard.rows) + open;
+        }
+        Ok(missing)
+    }
+
+    fn spec(&self, model: ModelCard, stored: Option<&StoreSpec>) -> StoreSpec {
+        let kept = stored.map(|spec| spec.embeddings);
+        // An identity that was made without loading does not know how pixels are made.
+        let model = match stored {
+            Some(stored) if model.preprocessing.is_empty() => ModelCard {
+                preprocessing: stored.model.preprocessing.clone(),
+                ..model
+            },
+            _ => model,
+        };
+        StoreSpec {
+            model,
+            image_column: self.shards.binding.image.clone(),
+            text_column: self.shards.binding.text.clone(),
+            max_pixels: self.options.max_pixels,
+            allow_external_paths: self.options.allow_external_paths,
+            condition: self
+                .condition
+                .as_ref()
+                .map(|condition| condition.text.clone()),
+            embeddings: self.options.embeddings.or(kept).unwrap_or_default(),
+        }
+    }
+
+    fn runtime(
+        &self,
+        factory: &Arc<dyn EncoderFactory>,
+        model_batch_rows: usize,
+        memory: &MemoryPlan,
+        counters: &Arc<Counters>,
+    ) -> Arc<EncodeRuntime> {
+        let encode = EncodeOptions {
+            threads: self.options.threads,
+            model_batch_rows,
+            max_pixels: self.options.max_pixels,
+            paths: PathPolicy {
+                directories: self
+                    .shards
+                    .set
+                    .shards
+                    .iter()
+                    .map(|shard| shard.directory().to_path_buf())
+                    .collect(),
+                allow_external: self.options.allow_external_paths,
+                max_bytes: memory.decode_bytes,
+            },
+        };
+        Arc::new(EncodeRuntime::new(
+            Arc::clone(factory),
+            encode,
+            memory.clone(),
+            Arc::clone(counters),
+        ))
+    }
+}

@@ -1,0 +1,123 @@
+//! What a run keeps beside its output until it has succeeded.
+//!
+//! ```text
+//! .NAME.clip-filter/lock          no second run writes the same output
+//! .NAME.clip-filter/scores/       the private score store, where no other was named
+//! .NAME.clip-filter/output        the output under its temporary name
+//! .NAME.clip-filter/commit.json   the renames that make all of it visible, written when all of it is synced
+//! ```
+//!
+//! A run that was killed leaves the directory; the next one goes on from its scores. One that was killed
+//! between its renames finds the list of them and finishes it.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::{Error, Result},
+    report::RunReport,
+    sink::{Destination, Staged},
+    store::DirLock,
+};
+
+const COMMIT: &str = "commit.json";
+
+/// The directory, locked.
+#[derive(Debug)]
+pub(super) struct WorkDir {
+    path: PathBuf,
+    /// Nothing in it is needed any more.
+    done: bool,
+    _lock: DirLock,
+}
+
+/// The last step of a run: what it did, and the renames that are left.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Commit {
+    /// Tells this run from one of other options or other shards.
+    pub(super) identity: String,
+    pub(super) report: RunReport,
+    pub(super) moves: Vec<(PathBuf, PathBuf)>,
+}
+
+impl WorkDir {
+    /// Makes or finds the directory that belongs to `output`.
+    pub(super) fn beside(output: &Path) -> Result<Self> {
+        let parent = match output.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let name = output.file_name().unwrap_or_default().to_string_lossy();
+        let path = parent.join(format!(".{name}.clip-filter"));
+        if let Err(error) = std::fs::create_dir(&path)
+            && error.kind() != std::io::ErrorKind::AlreadyExists
+        {
+            return Err(Error::output("write beside the output")
+                .with("directory", parent.display())
+                .source(error)
+                .hint("make the directory, or choose one you may write to"));
+        }
+        let lock = DirLock::exclusive(&path)?;
+        Ok(Self {
+            path,
+            done: false,
+            _lock: lock,
+        })
+    }
+
+    pub(super) fn scores(&self) -> PathBuf {
+        self.path.join("scores")
+    }
+
+    pub(super) fn output(&self) -> PathBuf {
+        self.path.join("output")
+    }
+
+    /// The last step of an earlier run of this identity that did not get to its end.
+    pub(super) fn unfinished(&self, identity: &str) -> Option<Commit> {
+        let text = std::fs::read(self.path.join(COMMIT)).ok()?;
+        let commit: Commit = serde_json::from_slice(&text).ok()?;
+        let ours = commit.identity == identity;
+        let there = |(from, to): &(PathBuf, PathBuf)| from.exists() || to.exists();
+        (ours && commit.moves.iter().all(there)).then_some(commit)
+    }
+
+    /// Forgets the last step of an earlier run.
+    pub(super) fn start_over(&self) {
+        // What cannot be removed is overwritten before it could be read again.
+        let _ = std::fs::remove_file(self.path.join(COMMIT));
+    }
+
+    /// True if an earlier or this run has committed scores.
+    fn has_scores(&self) -> bool {
+        let filled = |name: &str| {
+            std::fs::read_dir(self.scores().join(name))
+                .is_ok_and(|mut files| files.next().is_some())
+        };
+        filled("parts") || filled("shards")
+    }
+
+    /// Makes everything visible that was staged and synced, and removes the directory.
+    pub(super) fn commit(mut self, commit: &Commit) -> Result<()> {
+        let text = serde_json::to_vec(commit)
+            .map_err(|error| Error::internal("write the list of renames").source(error))?;
+        crate::sink::write_synced(&self.path.join(COMMIT), &text)?;
+        for (from, to) in &commit.moves {
+            if from.exists() {
+                Staged::at(Destination::of(to), from.clone()).commit()?;
+            }
+        }
+        self.done = true;
+        Ok(())
+    }
+}
+
+impl Drop for WorkDir {
+    fn drop(&mut self) {
+        if self.done || !self.has_scores() {
+            // A leftover is found and used, or removed, by the next run.
+            let _ = std::fs::remove_dir_all(&self.path);
+        }
+    }
+}

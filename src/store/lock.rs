@@ -1,0 +1,83 @@
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    path::Path,
+};
+
+use crate::error::{Error, Result};
+
+const LOCK: &str = "lock";
+
+/// A lock on a directory that the system takes back when its owner dies, however that happens.
+#[derive(Debug)]
+pub struct DirLock {
+    /// Unlocked when it is closed.
+    _file: Option<File>,
+}
+
+impl DirLock {
+    /// For a writer: nobody else may read or write meanwhile.
+    ///
+    /// # Errors
+    /// When another process holds it, or the directory cannot be written to.
+    pub fn exclusive(directory: &Path) -> Result<Self> {
+        let path = directory.join(LOCK);
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(|error| {
+                Error::output("lock the directory")
+                    .with("directory", directory.display())
+                    .source(error)
+                    .hint("choose a directory you may write to")
+            })?;
+        Self::held(file.try_lock(), file, directory)
+    }
+
+    /// For a reader: others may read too. A directory that never was locked needs no lock.
+    ///
+    /// # Errors
+    /// When another process writes there.
+    pub fn shared(directory: &Path) -> Result<Self> {
+        match File::open(directory.join(LOCK)) {
+            Ok(file) => Self::held(file.try_lock_shared(), file, directory),
+            Err(_) => Ok(Self { _file: None }),
+        }
+    }
+
+    fn held(locked: Result<(), TryLockError>, file: File, directory: &Path) -> Result<Self> {
+        match locked {
+            Ok(()) => Ok(Self { _file: Some(file) }),
+            Err(TryLockError::WouldBlock) => {
+                Err(Error::output("lock the directory: another process uses it")
+                    .with("directory", directory.display())
+                    .hint("wait until it has ended, or use another directory"))
+            }
+            // Some network file systems cannot; then nothing watches over two processes.
+            Err(TryLockError::Error(_)) => Ok(Self { _file: None }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_writer_or_many_readers() {
+        let dir = tempfile::tempdir().unwrap();
+        let writer = DirLock::exclusive(dir.path()).unwrap();
+        assert!(DirLock::exclusive(dir.path()).is_err());
+        assert!(DirLock::shared(dir.path()).is_err());
+        drop(writer);
+        let readers = (
+            DirLock::shared(dir.path()).unwrap(),
+            DirLock::shared(dir.path()).unwrap(),
+        );
+        let error = DirLock::exclusive(dir.path()).unwrap_err().report();
+        assert!(error.contains("another process uses it"), "{error}");
+        drop(readers);
+        DirLock::exclusive(dir.path()).unwrap();
+    }
+}

@@ -1,0 +1,334 @@
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use arrow::{
+    array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array, new_null_array},
+    compute::{concat, take},
+    datatypes::{Int64Type, Schema, SchemaRef},
+};
+use parquet::arrow::{
+    ProjectionMask,
+    arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder},
+};
+
+use crate::{
+    error::{Error, Result},
+    schema::STORED_ROW,
+};
+
+/// Rows read at one time.
+const BATCH_ROWS: usize = 8192;
+
+/// The stored rows of one shard.
+#[derive(Debug, Clone)]
+pub struct ShardScores {
+    files: Vec<PathBuf>,
+    /// Every row of the shard is there, so that a row's position is its number.
+    dense: bool,
+}
+
+impl ShardScores {
+    pub(super) fn complete(file: PathBuf, shard_rows: u64) -> Result<Self> {
+        let stored = footer(&file)?.metadata().file_metadata().num_rows();
+        Ok(Self {
+            files: vec![file],
+            dense: u64::try_from(stored) == Ok(shard_rows),
+        })
+    }
+
+    pub(super) fn parts(files: Vec<PathBuf>) -> Self {
+        Self {
+            files,
+            dense: false,
+        }
+    }
+
+    /// Reads the named columns from row `first` on.
+    ///
+    /// # Errors
+    /// When a file cannot be opened or lacks a column.
+    pub fn cursor(&self, columns: &[&str], first: u64) -> Result<ScoreCursor> {
+        let mut cursor = ScoreCursor {
+            waiting: self.files.clone(),
+            dense: self.dense,
+            columns: columns.iter().map(|&name| name.to_owned()).collect(),
+            types: None,
+            next_row: first,
+            batches: None,
+            current: None,
+        };
+        cursor.waiting.reverse();
+        cursor.open_next()?;
+        Ok(cursor)
+    }
+}
+
+/// A stretch of stored rows.
+#[derive(Debug, Clone)]
+pub struct ScoreRows {
+    first: i64,
+    /// Row numbers, ascending; `None` where they follow each other from `first` on.
+    numbers: Option<Int64Array>,
+    /// The columns that were asked for, in that order.
+    pub columns: Vec<ArrayRef>,
+    len: usize,
+}
+
+impl ScoreRows {
+    /// Rows in it.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// True if there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The number of a row within its shard.
+    #[expect(clippy::cast_possible_wrap, reason = "a batch has few rows")]
+    pub fn row(&self, position: usize) -> i64 {
+        match &self.numbers {
+            Some(numbers) => numbers.value(position),
+            None => self.first + position as i64,
+        }
+    }
+
+    fn last(&self) -> i64 {
+        self.row(self.len - 1)
+    }
+
+    /// Positions of `rows`, null where a row is not in it.
+    fn positions(&self, rows: &[i64]) -> UInt32Array {
+        let position = |row: &i64| match &self.numbers {
+            Some(numbers) => numbers.values().binary_search(row).ok(),
+            None => usize::try_from(row - self.first).ok(),
+        };
+        rows.iter()
+            .map(|row| position(row).and_then(|position| u32::try_from(position).ok()))
+            .collect()
+    }
+}
+
+/// Reads the scores of a shard once, from front to back.
+pub struct ScoreCursor {
+    /// Files to read, the next one last.
+    waiting: Vec<PathBuf>,
+    dense: bool,
+    columns: Vec<String>,
+    types: Option<SchemaRef>,
+    next_row: u64,
+    batches: Option<Box<dyn Iterator<Item = Result<RecordBatch>> + Send>>,
+    current: Option<ScoreRows>,
+}
+
+impl ScoreCursor {
+    /// The stored rows that follow, whichever they are; `None` behind the last.
+    ///
+    /// # Errors
+    /// When a page is damaged.
+    pub fn advance(&mut self) -> Result<Option<&ScoreRows>> {
+        self.current = None;
+        loop {
+            let Some(batches) = &mut self.batches else {
+                return Ok(None);
+            };
+            match batches.next() {
+                Some(batch) => {
+                    let rows = self.arrange(&batch?)?;
+                    if rows.is_empty() {
+                        continue;
+                    }
+                    return Ok(Some(self.current.insert(rows)));
+                }
+                None => self.open_next()?,
+            }
+        }
+    }
+
+    /// The columns of `rows`, which ascend over all calls; null where the store does not have a row.
+    ///
+    /// # Errors
+    /// When a page is damaged.
+    pub fn take(&mut self, rows: &[i64]) -> Result<Vec<ArrayRef>> {
+        let mut pieces: Vec<Vec<ArrayRef>> = Vec::new();
+        let mut from = 0;
+        while from < rows.len() {
+            if !self.reach(rows[from])? {
+                pieces.push(self.nulls(rows.len() - from)?);
+                break;
+            }
+            let Some(current) = &self.current else { break };
+            let last = current.last();
+            let here = rows[from..].partition_point(|&row| row <= last);
+            pieces.push(pick(current, &rows[from..from + here])?);
+            from += here;
+        }
+        match pieces.as_slice() {
+            [] => self.nulls(0),
+            [one] => Ok(one.clone()),
+            several => (0..self.columns.len())
+                .map(|column| {
+                    let parts: Vec<&dyn Array> =
+                        several.iter().map(|piece| piece[column].as_ref()).collect();
+                    concat(&parts)
+                        .map_err(|error| Error::internal("join stretches of scores").source(error))
+                })
+                .collect(),
+        }
+    }
+
+    /// Reads on until the current stretch ends at or behind `row`; false if none does.
+    fn reach(&mut self, row: i64) -> Result<bool> {
+        loop {
+            if self.current.as_ref().is_some_and(|rows| rows.last() >= row) {
+                return Ok(true);
+            }
+            if self.advance()?.is_none() {
+                return Ok(false);
+            }
+        }
+    }
+
+    fn nulls(&self, rows: usize) -> Result<Vec<ArrayRef>> {
+        let Some(types) = &self.types else {
+            // No file, no types: the caller's own schema says what a null is.
+            return Ok(self
+                .columns
+                .iter()
+                .map(|_| new_null_array(&arrow::datatypes::DataType::Null, rows))
+                .collect());
+        };
+        self.columns
+            .iter()
+            .map(|name| {
+                let field = types
+                    .field_with_name(name)
+                    .map_err(|error| Error::internal("find a stored column").source(error))?;
+                Ok(new_null_array(field.data_type(), rows))
+            })
+            .collect()
+    }
+
+    fn open_next(&mut self) -> Result<()> {
+        self.batches = None;
+        let Some(file) = self.waiting.pop() else {
+            return Ok(());
+        };
+        let mut wanted: Vec<&str> = self.columns.iter().map(String::as_str).collect();
+        if !self.dense {
+            wanted.push(STORED_ROW);
+        }
+        let skipped = if self.dense { self.next_row } else { 0 };
+        let schema = Arc::clone(footer(&file)?.schema());
+        self.types = Some(schema);
+        self.batches = Some(Box::new(read_file(&file, Some(&wanted), skipped)?));
+        Ok(())
+    }
+
+    fn arrange(&mut self, batch: &RecordBatch) -> Result<ScoreRows> {
+        let find = |name: &str| {
+            batch
+                .column_by_name(name)
+                .cloned()
+                .ok_or_else(|| Error::internal(format!("find the stored column {name}")))
+        };
+        let columns = self.columns.iter().map(|name| find(name));
+        let columns = columns.collect::<Result<Vec<_>>>()?;
+        let first = i64::try_from(self.next_row)
+            .map_err(|error| Error::internal("number a stored row").source(error))?;
+        self.next_row += batch.num_rows() as u64;
+        let numbers = if self.dense {
+            None
+        } else {
+            Some(find(STORED_ROW)?.as_primitive::<Int64Type>().clone())
+        };
+        Ok(ScoreRows {
+            first,
+            numbers,
+            columns,
+            len: batch.num_rows(),
+        })
+    }
+}
+
+/// The columns of `rows`, all within `stretch`.
+fn pick(stretch: &ScoreRows, rows: &[i64]) -> Result<Vec<ArrayRef>> {
+    let failed = |error| Error::internal("pick stored rows").source(error);
+    let (Some(&first), Some(&last)) = (rows.first(), rows.last()) else {
+        return Ok(stretch.columns.clone());
+    };
+    let gapless = usize::try_from(last - first).is_ok_and(|span| span + 1 == rows.len());
+    let start = usize::try_from(first - stretch.first);
+    if let (None, true, Ok(start)) = (&stretch.numbers, gapless, start) {
+        let slice = |column: &ArrayRef| column.slice(start, rows.len());
+        return Ok(stretch.columns.iter().map(slice).collect());
+    }
+    let positions = stretch.positions(rows);
+    let picked = stretch
+        .columns
+        .iter()
+        .map(|column| take(column, &positions, None));
+    picked
+        .collect::<std::result::Result<_, _>>()
+        .map_err(failed)
+}
+
+fn open(path: &Path) -> Result<File> {
+    File::open(path).map_err(|error| damaged(path, error))
+}
+
+fn footer(path: &Path) -> Result<ArrowReaderMetadata> {
+    ArrowReaderMetadata::load(&open(path)?, ArrowReaderOptions::new())
+        .map_err(|error| damaged(path, error))
+}
+
+/// Batches of a store's file from row `first` on; all columns if none is named.
+pub(super) fn read_file(
+    path: &Path,
+    columns: Option<&[&str]>,
+    first: u64,
+) -> Result<impl Iterator<Item = Result<RecordBatch>> + Send + use<>> {
+    let footer = footer(path)?;
+    let mut first = usize::try_from(first).unwrap_or(usize::MAX);
+    let mut groups = Vec::new();
+    for (number, group) in footer.metadata().row_groups().iter().enumerate() {
+        let rows = usize::try_from(group.num_rows()).unwrap_or(0);
+        if groups.is_empty() && first >= rows {
+            first -= rows;
+        } else {
+            groups.push(number);
+        }
+    }
+    let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(open(path)?, footer)
+        .with_batch_size(BATCH_ROWS)
+        .with_row_groups(groups)
+        .with_offset(first);
+    if let Some(names) = columns {
+        check_columns(builder.schema(), names, path)?;
+        let mask = ProjectionMask::columns(builder.parquet_schema(), names.iter().copied());
+        builder = builder.with_projection(mask);
+    }
+    let reader = builder.build().map_err(|error| damaged(path, error))?;
+    let path = path.to_path_buf();
+    Ok(reader.map(move |batch| batch.map_err(|error| damaged(&path, error))))
+}
+
+fn check_columns(schema: &Schema, names: &[&str], path: &Path) -> Result<()> {
+    match names.iter().find(|name| schema.index_of(name).is_err()) {
+        None => Ok(()),
+        Some(name) => Err(Error::input(format!("find the column {name} in the score store"))
+            .with("file", path.display())
+            .hint("the store keeps no embeddings; score into another directory with --embeddings f16")),
+    }
+}
+
+fn damaged(path: &Path, error: impl Into<super::files::BoxedError>) -> Error {
+    Error::input("read the score store")
+        .with("file", path.display())
+        .source(error)
+        .hint("the file is damaged: remove it and run `clip-filter score` again, which encodes only its rows")
+}
