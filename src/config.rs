@@ -2,6 +2,9 @@
 
 use std::{fmt, str::FromStr};
 
+/// Images that declare more pixels than this are bad rows, unless another limit is asked for.
+pub const DEFAULT_MAX_PIXELS: u64 = 178_956_970;
+
 /// Where the encoders run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Device {

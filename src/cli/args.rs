@@ -4,7 +4,7 @@ use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use super::sql::SqlArgs;
 use crate::{
-    config::{ByteSize, Device, OnError},
+    config::{ByteSize, DEFAULT_MAX_PIXELS, Device, OnError},
     engine::Added,
     pipeline::ADDABLE,
     select::Keep,
@@ -224,7 +224,7 @@ pub(super) struct ImageArgs {
         long,
         value_name = "N",
         env = "CLIP_FILTER_MAX_PIXELS",
-        default_value_t = 178_956_970
+        default_value_t = DEFAULT_MAX_PIXELS
     )]
     pub(super) max_pixels: u64,
     /// Read image paths that are absolute or lead out of the shard's directory (URLs are never fetched)

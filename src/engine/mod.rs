@@ -2,7 +2,7 @@
 //!
 //! `scan` reads shards page by page; `encode_node` and `encode_exec` are the encode operator, `encode_columns`
 //! its columns; `planner` turns the node into the operator; `runtime` is what its executions share; `budget`
-//! divides the memory limit; `plan` builds the query of the wide pass.
+//! divides the memory limit; `plan` builds the query of the wide pass; `udf` has the SQL functions.
 
 mod budget;
 mod condition;
@@ -17,6 +17,7 @@ mod runtime;
 mod scan;
 mod scored_scan;
 mod session;
+mod udf;
 
 pub use budget::{MemoryNeeds, MemoryPlan};
 pub use condition::{RowCondition, condition_needs_scores};

@@ -9,7 +9,7 @@ use datafusion::{
     prelude::{SessionConfig, SessionContext},
 };
 
-use super::{from_datafusion, planner};
+use super::{from_datafusion, planner, udf};
 use crate::{config::ByteSize, error::Result};
 
 /// A session for one plan of this program: one partition keeps rows in order, and the encode operator brings
@@ -40,8 +40,12 @@ pub(super) fn session_builder(
         .with_memory_pool(Arc::new(pool))
         .build_arc()
         .map_err(|error| from_datafusion(error, "make the memory pool"))?;
-    Ok(SessionStateBuilder::new()
+    let mut builder = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime)
-        .with_default_features())
+        .with_default_features();
+    // After DataFusion's own, so that of two functions of one name ours stays.
+    let functions = builder.scalar_functions().get_or_insert_default();
+    functions.extend(udf::cheap_functions().into_iter().map(Arc::new));
+    Ok(builder)
 }

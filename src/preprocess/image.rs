@@ -3,6 +3,23 @@ use clip_filter_pixels::{Fault, FaultKind, ImageFacts, Kernel, PixelSpec};
 use super::RowFault;
 use crate::schema::Status;
 
+/// Size and format from the header alone.
+///
+/// # Errors
+/// When the bytes are empty, of no supported format, damaged in the header, or declare more than `max_pixels`.
+pub fn probe(bytes: &[u8], max_pixels: u64) -> Result<ImageFacts, RowFault> {
+    let facts = clip_filter_pixels::probe(bytes).map_err(row_fault)?;
+    let declared = facts.pixels();
+    if declared > max_pixels {
+        let reason = format!(
+            "{}x{} is {declared} pixels, over the limit of {max_pixels} (--max-pixels)",
+            facts.width, facts.height
+        );
+        return Err(RowFault::new(Status::TooManyPixels, reason));
+    }
+    Ok(facts)
+}
+
 /// Image bytes to pixels; one per thread, its buffers are reused.
 pub struct ImageKernel {
     kernel: Kernel,
@@ -27,21 +44,12 @@ impl ImageKernel {
         self.output_len
     }
 
-    /// Size and format from the header alone.
+    /// [`probe`] with this kernel's limit.
     ///
     /// # Errors
-    /// When the bytes are empty, of no supported format, damaged, or declare too many pixels.
+    /// As [`probe`].
     pub fn probe(&self, bytes: &[u8]) -> Result<ImageFacts, RowFault> {
-        let facts = clip_filter_pixels::probe(bytes).map_err(row_fault)?;
-        let declared = u64::from(facts.width) * u64::from(facts.height);
-        if declared > self.max_pixels {
-            let reason = format!(
-                "{}x{} is {declared} pixels, over the limit of {} (--max-pixels)",
-                facts.width, facts.height, self.max_pixels
-            );
-            return Err(RowFault::new(Status::TooManyPixels, reason));
-        }
-        Ok(facts)
+        probe(bytes, self.max_pixels)
     }
 
     /// Decodes, resizes, crops and normalises.

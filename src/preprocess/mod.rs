@@ -4,8 +4,8 @@ mod image;
 mod load;
 mod tokenize;
 
-pub use clip_filter_pixels::PixelSpec;
-pub use image::ImageKernel;
+pub use clip_filter_pixels::{ImageFacts, PixelSpec};
+pub use image::{ImageKernel, probe};
 pub use load::{PathPolicy, RowFault};
 pub use tokenize::{Padding, TokenBatch, Tokenize, TokenizeOptions};
 

@@ -9,6 +9,14 @@ const LANES: usize = 16;
 /// # Units
 /// In [-1, 1], whatever rounding does.
 pub fn cosine(a: &[f32], b: &[f32]) -> f32 {
+    dot(a, b).clamp(-1.0, 1.0)
+}
+
+/// Sum of the products.
+///
+/// # Shape
+/// Both of one length; the longer one is cut.
+pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut lanes = [0.0f32; LANES];
     let (a_chunks, b_chunks) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
     let tail: f32 = a_chunks
@@ -22,7 +30,7 @@ pub fn cosine(a: &[f32], b: &[f32]) -> f32 {
             lanes[lane] += x[lane] * y[lane];
         }
     }
-    (lanes.iter().sum::<f32>() + tail).clamp(-1.0, 1.0)
+    lanes.iter().sum::<f32>() + tail
 }
 
 #[cfg(test)]

@@ -2,4 +2,4 @@
 
 mod alignment;
 
-pub use alignment::cosine;
+pub use alignment::{cosine, dot};

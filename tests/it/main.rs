@@ -21,3 +21,4 @@ mod rooms;
 mod runtime;
 mod sample;
 mod shards;
+mod slt;

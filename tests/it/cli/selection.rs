@@ -203,6 +203,35 @@ fn rows_cut_by_a_condition_on_input_columns_are_never_decoded() {
 }
 
 #[test]
+fn conditions_may_call_the_functions_of_this_program() {
+    let (place, _) = scored(14);
+    for (condition, rows, bad) in [
+        (
+            "image_width(image) = 16 AND text_length(text) > 20",
+            vec![11, 12, 13],
+            0,
+        ),
+        ("cosine_similarity([rank, 4], [3, 4]) > 0.98", vec![2, 4], 1),
+        ("image_status(image) = 'empty_image'", vec![], 1),
+        (
+            "clip_score > -2 AND word_count(text) = 5 AND rank < 3",
+            vec![0, 1, 2],
+            0,
+        ),
+    ] {
+        let ran = place
+            .mock_with(
+                "in.parquet out.parquet --overwrite --json",
+                &["--where", condition],
+            )
+            .exits(0);
+        let kept = shards::row_numbers(&shards::read(&place.path("out.parquet")));
+        assert_eq!(kept, rows, "{condition}");
+        assert_eq!(ran.json()["rows_bad"], bad, "{condition}");
+    }
+}
+
+#[test]
 fn equal_scores_stay_in_row_order() {
     let place = Place::new();
     let mut pairs: Vec<Pair> = (0..40)
@@ -322,6 +351,7 @@ fn a_selection_that_makes_no_sense_is_a_usage_error() {
     refused("", Some("rank + 1"), &["not true or false", "rank + 1"]);
     refused("", Some("rank >"), &["--where", "rank >"]);
     refused("", Some("nosuch(rank)"), &["nosuch"]);
+    refused("", Some("word_count(rank) > 1"), &["word_count(Int64)"]);
     refused("", Some("rank > 3; DROP TABLE pairs"), &["--where"]);
     refused("", Some("rank IN (SELECT 1)"), &["more than one row"]);
     refused(
