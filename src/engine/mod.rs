@@ -15,9 +15,9 @@ mod scan;
 
 pub use budget::{MemoryNeeds, MemoryPlan};
 pub use encode_exec::ClipEncodeExec;
-pub use encode_node::{Added, AddedColumn, ClipEncodeNode};
+pub use encode_node::{Added, AddedColumn, ClipEncodeNode, PairColumns};
 pub use plan::{PASSES, WidePlan, wide_pass};
-pub use runtime::{EncodeOptions, EncodeRuntime};
+pub use runtime::{EncodeOptions, EncodeRuntime, LoadModel, Loaded};
 pub use scan::{ShardScanExec, ShardTable};
 
 use crate::error::{Error, ErrorKind};

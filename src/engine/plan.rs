@@ -27,7 +27,9 @@ use datafusion::{
     prelude::{SessionConfig, SessionContext},
 };
 
-use super::{AddedColumn, ClipEncodeNode, EncodeRuntime, ShardTable, from_datafusion, planner};
+use super::{
+    AddedColumn, ClipEncodeNode, EncodeRuntime, PairColumns, ShardTable, from_datafusion, planner,
+};
 use crate::{
     config::ByteSize,
     error::{Error, Result},
@@ -117,7 +119,7 @@ fn logical_plan(context: &SessionContext, plan: WidePlan) -> Result<LogicalPlan>
         .build()
         .map_err(failed)?;
     let node = |input: LogicalPlan| {
-        let columns = (
+        let columns = PairColumns::pair(
             Column::from_name(&plan.binding.image),
             Column::from_name(&plan.binding.text),
         );

@@ -48,9 +48,11 @@ impl ExtensionPlanner for ClipEncodePlanner {
         let (Some(node), [input]) = (node.as_any().downcast_ref::<ClipEncodeNode>(), inputs) else {
             return Ok(None);
         };
+        // The plan shows the model's name and device.
+        node.runtime.load().await?;
         let exec = ClipEncodeExec::try_new(
             Arc::clone(input),
-            (&node.image.name, &node.text.name),
+            node.positions()?,
             node.added.clone(),
             Arc::clone(&node.runtime),
         )?;
