@@ -1,5 +1,7 @@
 //! Everything that implements a DataFusion trait.
 //!
+//! `hoist` makes the functions of `udf` columns of the operator.
+//!
 //! `scan` reads shards page by page; `encode_node` and `encode_exec` are the encode operator, `encode_columns`
 //! its columns; `planner` turns the node into the operator; `runtime` is what its executions share; `budget`
 //! divides the memory limit; `plan` builds the query of the wide pass.
@@ -8,10 +10,12 @@ mod budget;
 mod encode_columns;
 mod encode_exec;
 mod encode_node;
+mod hoist;
 mod plan;
 mod planner;
 mod runtime;
 mod scan;
+mod udf;
 
 pub use budget::{MemoryNeeds, MemoryPlan};
 pub use encode_exec::ClipEncodeExec;

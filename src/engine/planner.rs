@@ -12,7 +12,7 @@ use datafusion::{
     physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner},
 };
 
-use super::{ClipEncodeExec, ClipEncodeNode};
+use super::{ClipEncodeExec, ClipEncodeNode, EncodeRuntime, hoist::HoistClipCalls, udf};
 
 /// DataFusion's planner with the encode operator added.
 #[derive(Debug)]
@@ -69,4 +69,21 @@ impl fmt::Debug for ClipEncodePlanner {
 /// `builder` with a planner that knows the encode operator.
 pub(super) fn with_clip_planner(builder: SessionStateBuilder) -> SessionStateBuilder {
     builder.with_query_planner(Arc::new(ClipQueryPlanner))
+}
+
+/// `builder` with the CLIP functions, which run on `runtime`, and all that plans them.
+///
+/// To be called after `with_default_features`: the rule has to come after type coercion.
+#[cfg_attr(not(test), expect(dead_code, reason = "no command runs a query yet"))]
+pub(super) fn with_clip_functions(
+    mut builder: SessionStateBuilder,
+    runtime: &Arc<EncodeRuntime>,
+) -> SessionStateBuilder {
+    let functions = udf::clip_functions(runtime).into_iter().map(Arc::new);
+    builder
+        .scalar_functions()
+        .get_or_insert_default()
+        .extend(functions);
+    let rule = HoistClipCalls::new(Arc::clone(runtime));
+    with_clip_planner(builder).with_analyzer_rule(Arc::new(rule))
 }
