@@ -50,7 +50,7 @@ pub(super) struct Call {
 
 /// What stands where a call might.
 enum Found {
-    Call(Call),
+    Call(Box<Call>),
     /// A call whose answer is known without a model.
     Null(CallKind),
 }
@@ -137,7 +137,7 @@ fn find(expr: &Expr) -> Result<Option<Found>> {
     for argument in call.arguments() {
         check_argument(kind.name(), argument)?;
     }
-    Ok(Some(Found::Call(call)))
+    Ok(Some(Found::Call(Box::new(call))))
 }
 
 fn is_null(expr: &Expr) -> bool {
@@ -208,7 +208,7 @@ impl Calls {
             expr.apply(|part| {
                 Ok(match find(part)? {
                     Some(Found::Call(call)) => {
-                        calls.extend([&call]);
+                        calls.extend([call.as_ref()]);
                         TreeNodeRecursion::Jump
                     }
                     Some(Found::Null(_)) => TreeNodeRecursion::Jump,

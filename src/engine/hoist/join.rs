@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use datafusion::{
-    common::{JoinType, Result, plan_err},
+    common::{Column, JoinType, Result, plan_err},
     logical_expr::{
         Expr, Join, LogicalPlan,
         utils::{conjunction, split_conjunction_owned},
@@ -10,7 +10,7 @@ use datafusion::{
 
 use super::{
     Answered, Hoist,
-    call::{Call, CallKind, Calls},
+    call::{Answers, Call, CallKind, Calls},
     filtered,
     place::Answer,
 };
@@ -25,9 +25,9 @@ enum Side {
 /// Where a call over a join's columns is answered.
 enum Route {
     /// Below, by one input.
-    Below(Side, Call),
+    Below(Side),
     /// An embedding from each input; the score above.
-    Parts((Side, Call), (Side, Call)),
+    Parts(Box<[(Side, Call); 2]>),
     /// Above the join.
     Above,
 }
@@ -42,29 +42,7 @@ impl Hoist<'_> {
             return self.filter(filter, needed);
         }
         let routes: Vec<Route> = needed.iter().map(|call| route(&join, call)).collect();
-        let on = join.on.iter().flat_map(|(left, right)| [left, right]);
-        let own = Calls::in_all(on.chain(&join.filter))?;
-        let (mut left, mut right) = (Calls::default(), Calls::default());
-        let mut send = |side: Side, call: &Call| match side {
-            Side::Left => left.extend([call]),
-            Side::Right => right.extend([call]),
-        };
-        for call in own.iter() {
-            match side_of(&join, call) {
-                Some(side) => send(side, call),
-                None => return Err(over_both_error(call)),
-            }
-        }
-        for route in &routes {
-            match route {
-                Route::Below(side, call) => send(*side, call),
-                Route::Parts(image, text) => {
-                    send(image.0, &image.1);
-                    send(text.0, &text.1);
-                }
-                Route::Above => {}
-            }
-        }
+        let (left, right) = sent_below(&join, needed, &routes)?;
         let (left_plan, mut columns) = self.rewrite(Arc::unwrap_or_clone(join.left), &left)?;
         let (right_plan, more) = self.rewrite(Arc::unwrap_or_clone(join.right), &right)?;
         columns.extend(more);
@@ -73,32 +51,42 @@ impl Hoist<'_> {
         let answers = calls.answers(columns);
         let on = join.on.into_iter();
         let on = on.map(|(left, right)| Ok((answers.replace(left)?, answers.replace(right)?)));
+        let filter = join.filter.map(|filter| answers.replace(filter));
         let plan = LogicalPlan::Join(Join::try_new(
             Arc::new(left_plan),
             Arc::new(right_plan),
             on.collect::<Result<_>>()?,
-            join.filter
-                .map(|filter| answers.replace(filter))
-                .transpose()?,
+            filter.transpose()?,
             join.join_type,
             join.join_constraint,
             join.null_equality,
             join.null_aware,
         )?);
+        self.answer_above(plan, needed, &routes, &answers)
+    }
+
+    fn answer_above(
+        &mut self,
+        plan: LogicalPlan,
+        needed: &[Call],
+        routes: &[Route],
+        answers: &Answers,
+    ) -> Result<Answered> {
         let mut known = Vec::new();
-        for route in &routes {
+        for (route, call) in routes.iter().zip(needed) {
             match route {
-                Route::Below(_, call) => known.push(Answer::Column(answers.column(call)?)),
-                Route::Parts((_, image), (_, text)) => known.push(Answer::Cosine(
-                    answers.column(image)?,
-                    Expr::Column(answers.column(text)?),
-                )),
+                Route::Below(_) => known.push(Answer::Column(answers.column(call)?)),
+                Route::Parts(parts) => {
+                    let [(_, image), (_, text)] = parts.as_ref();
+                    let text = Expr::Column(answers.column(text)?);
+                    known.push(Answer::Cosine(answers.column(image)?, text));
+                }
                 Route::Above => {}
             }
         }
         let (plan, columns) = self.with_cosines(plan, known)?;
         let mut columns = columns.into_iter();
-        let found: Vec<_> = routes
+        let found: Vec<Option<Column>> = routes
             .iter()
             .map(|route| match route {
                 Route::Above => None,
@@ -107,6 +95,31 @@ impl Hoist<'_> {
             .collect();
         self.place_rest(plan, needed, |position| found[position].clone().map(Ok))
     }
+}
+
+/// What the inputs have to answer, for the join's own conditions and for the plan above.
+fn sent_below(join: &Join, needed: &[Call], routes: &[Route]) -> Result<(Calls, Calls)> {
+    let on = join.on.iter().flat_map(|(left, right)| [left, right]);
+    let own = Calls::in_all(on.chain(&join.filter))?;
+    let (mut left, mut right) = (Calls::default(), Calls::default());
+    let mut send = |side: Side, call: &Call| match side {
+        Side::Left => left.extend([call]),
+        Side::Right => right.extend([call]),
+    };
+    for call in own.iter() {
+        match side_of(join, call) {
+            Some(side) => send(side, call),
+            None => return Err(over_both_error(call)),
+        }
+    }
+    for (route, call) in routes.iter().zip(needed) {
+        match route {
+            Route::Below(side) => send(*side, call),
+            Route::Parts(parts) => parts.iter().for_each(|(side, call)| send(*side, call)),
+            Route::Above => {}
+        }
+    }
+    Ok((left, right))
 }
 
 /// Removes from an inner join what calls a function on columns of both inputs, to be asked above it.
@@ -156,7 +169,7 @@ fn route(join: &Join, call: &Call) -> Route {
     };
     if let Some(side) = side_of(join, call) {
         return match call.is_plain() || !made_up(side) {
-            true => Route::Below(side, call.clone()),
+            true => Route::Below(side),
             false => Route::Above,
         };
     }
@@ -167,7 +180,9 @@ fn route(join: &Join, call: &Call) -> Route {
     };
     let (image, text) = (Call::image(image.clone()), Call::text(text.clone()));
     match (side_of(join, &image), side_of(join, &text)) {
-        (Some(image_side), Some(text_side)) => Route::Parts((image_side, image), (text_side, text)),
+        (Some(image_side), Some(text_side)) => {
+            Route::Parts(Box::new([(image_side, image), (text_side, text)]))
+        }
         _ => Route::Above,
     }
 }

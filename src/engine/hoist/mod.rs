@@ -19,6 +19,7 @@ mod join;
 mod lineage;
 mod place;
 mod provided;
+mod schema;
 #[cfg(test)]
 mod tests;
 
@@ -26,7 +27,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use datafusion::{
     common::{
-        Column, DFSchema, DFSchemaRef, Result,
+        Column, Result,
         config::ConfigOptions,
         plan_err,
         tree_node::{Transformed, TreeNode, TreeNodeRecursion},
@@ -42,6 +43,7 @@ use datafusion::{
 use super::EncodeRuntime;
 pub(super) use call::CallKind;
 use call::{Call, Calls};
+use schema::{renamed, with_schema};
 
 /// See the module.
 #[derive(Debug)]
@@ -373,43 +375,4 @@ fn limit_exprs(plan: &Limit) -> impl Iterator<Item = &Expr> {
 
 fn filtered(predicate: Expr, input: LogicalPlan) -> Result<LogicalPlan> {
     Filter::try_new(predicate, Arc::new(input)).map(LogicalPlan::Filter)
-}
-
-/// `plan` cut to the columns of `schema`.
-fn with_schema(plan: LogicalPlan, schema: &DFSchema) -> Result<LogicalPlan> {
-    let columns = schema.columns();
-    if plan.schema().columns() == columns {
-        return Ok(plan);
-    }
-    let exprs = columns.into_iter().map(Expr::Column).collect();
-    Projection::try_new(exprs, Arc::new(plan)).map(LogicalPlan::Projection)
-}
-
-/// The columns of `plan` at `positions` under the names of `schema`, and `more`.
-fn renamed(
-    plan: LogicalPlan,
-    positions: &[usize],
-    schema: &DFSchemaRef,
-    more: &[Column],
-) -> Result<LogicalPlan> {
-    let (old, new) = (schema.columns(), plan.schema().columns());
-    let in_place = positions.iter().copied().eq(0..new.len());
-    if in_place && old == new {
-        return Ok(plan);
-    }
-    let pick = |(&position, old): (&usize, Column)| {
-        let new = &new[position];
-        match *new == old {
-            true => Expr::Column(old),
-            false => Expr::Column(new.clone()).alias_qualified(old.relation, old.name),
-        }
-    };
-    let mut exprs: Vec<Expr> = positions.iter().zip(old).map(pick).collect();
-    for column in more {
-        let column = Expr::Column(column.clone());
-        if !exprs.contains(&column) {
-            exprs.push(column);
-        }
-    }
-    Projection::try_new(exprs, Arc::new(plan)).map(LogicalPlan::Projection)
 }

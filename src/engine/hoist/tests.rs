@@ -27,7 +27,7 @@ use datafusion::{
 
 use super::CallKind;
 use crate::{
-    encode::{EncoderFactory, MockFactory},
+    encode::MockFactory,
     engine::{EncodeOptions, EncodeRuntime, Loaded, MemoryPlan, ShardTable, planner},
     preprocess::PathPolicy,
     report::Counters,
@@ -220,7 +220,15 @@ async fn calls_of_one_query_share_one_operator_above_cheap_conditions() {
              WHERE id > 3 AND clip_score(image, text) > -2 ORDER BY clip_score(image, text) DESC",
         )
         .await;
-    insta::assert_snapshot!(plan, @"");
+    insta::assert_snapshot!(plan, @r"
+    SortExec: expr=[clip_score(pairs.image,pairs.text)@1 DESC], preserve_partitioning=[false]
+      ProjectionExec: expr=[id@0 as id, __clip_1_score@1 as clip_score(pairs.image,pairs.text), __clip_1_score@1 * 2 as twice]
+        FilterExec: __clip_1_score@1 > -2
+          ProjectionExec: expr=[id@0 as id, __clip_1_score@4 as __clip_1_score]
+            ClipEncodeExec: model=mock, device=mock, batch=4, added=[__clip_1_score]
+              CooperativeExec
+                ShardScanExec: shards=1, columns=[id, image, text, __shard], filter=id > Int64(3)
+    ");
 }
 
 #[tokio::test]
@@ -232,7 +240,12 @@ async fn embeddings_and_score_are_one_operator() {
              FROM pairs",
         )
         .await;
-    insta::assert_snapshot!(plan, @"");
+    insta::assert_snapshot!(plan, @r"
+    ProjectionExec: expr=[__clip_2_image@4 as clip_image_embedding(pairs.image), __clip_3_text@5 as clip_text_embedding(pairs.text), __clip_1_score@3 as clip_score(pairs.image,pairs.text)]
+      ClipEncodeExec: model=mock, device=mock, batch=4, added=[__clip_1_score, __clip_2_image, __clip_3_text]
+        CooperativeExec
+          ShardScanExec: shards=1, columns=[image, text, __shard]
+    ");
 }
 
 #[tokio::test]
@@ -240,8 +253,23 @@ async fn an_image_that_meets_several_texts_is_encoded_once() {
     let engine = Engine::new();
     let sql = "SELECT id, clip_score(image, 'a dog') AS dog, clip_score(image, 'a cat') AS cat, \
                clip_score(image, text) AS own FROM pairs WHERE id < 3 OR id = 6 ORDER BY id";
-    insta::assert_snapshot!(engine.plan(sql).await, @"");
-    insta::assert_snapshot!(engine.table(sql).await, @"");
+    insta::assert_snapshot!(engine.plan(sql).await, @r"
+    SortExec: expr=[id@0 ASC NULLS LAST], preserve_partitioning=[false]
+      ProjectionExec: expr=[id@0 as id, clip_cosine(__clip_2_image@5, a dog) as dog, clip_cosine(__clip_2_image@5, a cat) as cat, __clip_1_score@4 as own]
+        ClipEncodeExec: model=mock, device=mock, batch=4, added=[__clip_1_score, __clip_2_image]
+          CooperativeExec
+            ShardScanExec: shards=1, columns=[id, image, text, __shard], filter=id < Int64(3) OR id = Int64(6)
+    ");
+    insta::assert_snapshot!(engine.table(sql).await, @r"
+    +----+---------------+--------------+-------------+
+    | id | dog           | cat          | own         |
+    +----+---------------+--------------+-------------+
+    | 0  | -0.66405743   | -0.34466976  | -0.25597557 |
+    | 1  | -0.44494194   | -0.15630135  | 0.6586726   |
+    | 2  | -0.0041341186 | -0.4832064   | -0.22253782 |
+    | 6  | 0.14718378    | -0.062487364 |             |
+    +----+---------------+--------------+-------------+
+    ");
     assert_eq!(engine.encoded(), 4);
     assert_eq!(engine.counters.images_decoded.load(Relaxed), 4);
 }
@@ -255,7 +283,15 @@ async fn a_group_by_and_a_having_clause_share_with_the_select_list() {
              GROUP BY clip_score(image, text) > 0 HAVING max(clip_score(image, text)) > -1",
         )
         .await;
-    insta::assert_snapshot!(plan, @"");
+    insta::assert_snapshot!(plan, @r"
+    ProjectionExec: expr=[__clip_1_score > Int64(0)@0 as good, count(Int64(1))@1 as count(*), avg(__clip_1_score)@2 as avg(clip_score(pairs.image,pairs.text))]
+      FilterExec: max(__clip_1_score)@3 > -1, projection=[__clip_1_score > Int64(0)@0, count(Int64(1))@1, avg(__clip_1_score)@2]
+        AggregateExec: mode=Single, gby=[__clip_1_score@0 > 0 as __clip_1_score > Int64(0)], aggr=[count(Int64(1)), avg(__clip_1_score), max(__clip_1_score)]
+          ProjectionExec: expr=[__clip_1_score@3 as __clip_1_score]
+            ClipEncodeExec: model=mock, device=mock, batch=4, added=[__clip_1_score]
+              CooperativeExec
+                ShardScanExec: shards=1, columns=[image, text, __shard]
+    ");
 }
 
 #[tokio::test]
@@ -265,7 +301,15 @@ async fn a_subquery_shares_with_the_query_around_it() {
                SELECT t.id, t.s, clip_score(t.image, t.text) - t.s AS zero \
                FROM (SELECT * FROM scored WHERE s > -2) AS t WHERE clip_score(t.image, t.text) > -2 \
                ORDER BY t.id";
-    insta::assert_snapshot!(engine.plan(sql).await, @"");
+    insta::assert_snapshot!(engine.plan(sql).await, @r"
+    SortExec: expr=[id@0 ASC NULLS LAST], preserve_partitioning=[false]
+      ProjectionExec: expr=[id@0 as id, __clip_1_score@1 as s, __clip_1_score@1 - __clip_1_score@1 as zero]
+        FilterExec: __clip_1_score@1 > -2
+          ProjectionExec: expr=[id@0 as id, __clip_1_score@4 as __clip_1_score]
+            ClipEncodeExec: model=mock, device=mock, batch=4, added=[__clip_1_score]
+              CooperativeExec
+                ShardScanExec: shards=1, columns=[id, image, text, __shard], filter=id < Int64(10)
+    ");
     let rows = engine.rows(sql).await;
     assert_eq!(rows.num_rows(), 5);
     assert!(
@@ -285,7 +329,15 @@ async fn a_window_function_shares_too() {
              FROM pairs",
         )
         .await;
-    insta::assert_snapshot!(plan, @"");
+    insta::assert_snapshot!(plan, @r#"
+    ProjectionExec: expr=[id@0 as id, __clip_1_score@1 as clip_score(pairs.image,pairs.text), rank() ORDER BY [__clip_1_score ASC NULLS LAST] RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW@2 as place]
+      BoundedWindowAggExec: wdw=[rank() ORDER BY [__clip_1_score ASC NULLS LAST] RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW: Field { "rank() ORDER BY [__clip_1_score ASC NULLS LAST] RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW": UInt64 }, frame: RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW], mode=[Sorted]
+        SortExec: expr=[__clip_1_score@1 ASC NULLS LAST], preserve_partitioning=[false]
+          ProjectionExec: expr=[id@0 as id, __clip_1_score@4 as __clip_1_score]
+            ClipEncodeExec: model=mock, device=mock, batch=4, added=[__clip_1_score]
+              CooperativeExec
+                ShardScanExec: shards=1, columns=[id, image, text, __shard]
+    "#);
 }
 
 #[tokio::test]
@@ -295,7 +347,19 @@ async fn a_join_encodes_the_side_that_holds_the_columns() {
     let sql = "SELECT p.id, clip_score(p.image, p.text) AS own, clip_score(p.image, n.text) AS other \
                FROM pairs p JOIN names n ON p.id = n.id AND clip_score(p.image, p.text) > -2 \
                WHERE clip_score(p.image, n.text) > -2 ORDER BY p.id";
-    insta::assert_snapshot!(engine.plan(sql).await, @"");
+    insta::assert_snapshot!(engine.plan(sql).await, @r"
+    SortExec: expr=[id@0 ASC NULLS LAST], preserve_partitioning=[false]
+      ProjectionExec: expr=[id@0 as id, __clip_1_score@1 as own, clip_cosine(__clip_2_image@2, __clip_3_text@3) as other]
+        HashJoinExec: mode=CollectLeft, join_type=Inner, on=[(id@0, id@0)], filter=clip_cosine(__clip_2_image@0, __clip_3_text@1) > -2, projection=[id@0, __clip_1_score@1, __clip_2_image@2, __clip_3_text@4]
+          FilterExec: __clip_1_score@1 > -2
+            ProjectionExec: expr=[id@0 as id, __clip_1_score@4 as __clip_1_score, __clip_2_image@5 as __clip_2_image]
+              ClipEncodeExec: model=mock, device=mock, batch=4, added=[__clip_1_score, __clip_2_image]
+                CooperativeExec
+                  ShardScanExec: shards=1, columns=[id, image, text, __shard]
+          ProjectionExec: expr=[id@0 as id, __clip_3_text@2 as __clip_3_text]
+            ClipEncodeExec: model=mock, device=mock, batch=4, added=[__clip_3_text]
+              DataSourceExec: partitions=1, partition_sizes=[1]
+    ");
     let rows = engine.rows(sql).await;
     assert_eq!(rows.num_rows(), 35);
     assert_eq!(rows.column(1), rows.column(2));
@@ -320,7 +384,11 @@ async fn a_condition_over_both_inputs_is_asked_above_an_inner_join() {
     let error = engine
         .error("SELECT p.id FROM pairs p LEFT JOIN words w ON clip_score(p.image, w.text) > 2")
         .await;
-    insta::assert_snapshot!(error, @"");
+    insta::assert_snapshot!(error, @r"
+    hoist_clip_calls
+    caused by
+    Error during planning: clip_score cannot compare both inputs of this join in its condition: join first, in a subquery, and call clip_score on its columns
+    ");
 }
 
 #[tokio::test]
@@ -329,7 +397,14 @@ async fn an_outer_join_makes_up_null_scores() {
     let sql = "SELECT a.id, clip_score(b.image, b.text) IS NULL AS missing, \
                clip_text_embedding(coalesce(b.text, 'none')) IS NULL AS coalesced \
                FROM pairs a LEFT JOIN pairs b ON a.id = b.id + 1 WHERE a.id < 2 ORDER BY a.id";
-    insta::assert_snapshot!(engine.table(sql).await, @"");
+    insta::assert_snapshot!(engine.table(sql).await, @r"
+    +----+---------+-----------+
+    | id | missing | coalesced |
+    +----+---------+-----------+
+    | 0  | true    | false     |
+    | 1  | false   | false     |
+    +----+---------+-----------+
+    ");
 }
 
 #[tokio::test]
@@ -342,7 +417,13 @@ async fn a_subquery_in_a_condition_is_rewritten_inside() {
     assert_eq!(engine.rows(sql).await.num_rows(), 1);
     let correlated = "SELECT count(*) FROM pairs a WHERE EXISTS (SELECT 1 FROM pairs b \
                       WHERE b.id = a.id AND clip_score(b.image, b.text) > -2)";
-    insta::assert_snapshot!(engine.table(correlated).await, @"");
+    insta::assert_snapshot!(engine.table(correlated).await, @r"
+    +----------+
+    | count(*) |
+    +----------+
+    | 35       |
+    +----------+
+    ");
 }
 
 #[tokio::test]
@@ -350,10 +431,26 @@ async fn union_inputs_and_distinct_rows_keep_their_columns() {
     let engine = Engine::new();
     let sql = "SELECT DISTINCT id, clip_score(image, text) > -2 AS good FROM pairs WHERE id < 3 \
                UNION ALL SELECT id, clip_score(image, text) > -2 FROM pairs WHERE id = 7 ORDER BY id";
-    insta::assert_snapshot!(engine.table(sql).await, @"");
+    insta::assert_snapshot!(engine.table(sql).await, @r"
+    +----+------+
+    | id | good |
+    +----+------+
+    | 0  | true |
+    | 1  | true |
+    | 2  | true |
+    | 7  |      |
+    +----+------+
+    ");
     let sql = "SELECT DISTINCT ON (id < 20) id < 20 AS low, clip_score(image, text) IS NOT NULL FROM pairs \
                ORDER BY id < 20, clip_score(image, text) DESC NULLS LAST";
-    insta::assert_snapshot!(engine.table(sql).await, @"");
+    insta::assert_snapshot!(engine.table(sql).await, @r"
+    +-------+------------------------------------------------+
+    | low   | clip_score(pairs.image,pairs.text) IS NOT NULL |
+    +-------+------------------------------------------------+
+    | false | true                                           |
+    | true  | true                                           |
+    +-------+------------------------------------------------+
+    ");
 }
 
 #[tokio::test]
@@ -361,15 +458,36 @@ async fn computed_arguments_are_projected_first() {
     let engine = Engine::new();
     let sql = "SELECT clip_score(image, upper(text)) AS loud, clip_score(image, text) AS plain FROM pairs \
                WHERE id < 2";
-    insta::assert_snapshot!(engine.plan(sql).await, @"");
-    insta::assert_snapshot!(engine.table(sql).await, @"");
+    insta::assert_snapshot!(engine.plan(sql).await, @r"
+    ProjectionExec: expr=[__clip_2_score@4 as loud, clip_cosine(__clip_3_image@5, __clip_4_text@6) as plain]
+      ClipEncodeExec: model=mock, device=mock, batch=4, added=[__clip_4_text]
+        ClipEncodeExec: model=mock, device=mock, batch=4, added=[__clip_2_score, __clip_3_image]
+          ProjectionExec: expr=[image@0 as image, text@1 as text, __shard@2 as __shard, upper(text@1) as __clip_1_arg]
+            CooperativeExec
+              ShardScanExec: shards=1, columns=[image, text, __shard], filter=id < Int64(2)
+    ");
+    insta::assert_snapshot!(engine.table(sql).await, @r"
+    +------------+-------------+
+    | loud       | plain       |
+    +------------+-------------+
+    | 0.30389068 | -0.25597557 |
+    | 0.27647892 | 0.6586726   |
+    +------------+-------------+
+    ");
 }
 
 #[tokio::test]
 async fn a_limit_stops_early() {
     let engine = Engine::new();
     let sql = "SELECT clip_score(image, text) FROM pairs LIMIT 3";
-    insta::assert_snapshot!(engine.plan(sql).await, @"");
+    insta::assert_snapshot!(engine.plan(sql).await, @r"
+    ProjectionExec: expr=[__clip_1_score@3 as clip_score(pairs.image,pairs.text)]
+      GlobalLimitExec: skip=0, fetch=3
+        ClipEncodeExec: model=mock, device=mock, batch=4, added=[__clip_1_score]
+          GlobalLimitExec: skip=0, fetch=3
+            CooperativeExec
+              ShardScanExec: shards=1, columns=[image, text, __shard]
+    ");
     assert_eq!(engine.rows(sql).await.num_rows(), 3);
     assert_eq!(engine.encoded(), 3);
     let engine = Engine::new();
@@ -397,13 +515,37 @@ async fn each_function_is_null_only_where_its_own_arguments_are_bad() {
     let sql = "SELECT id, clip_score(image, text) IS NULL AS score, \
                clip_image_embedding(image) IS NULL AS image, clip_text_embedding(text) IS NULL AS text \
                FROM pairs WHERE id BETWEEN 2 AND 8 ORDER BY id";
-    insta::assert_snapshot!(engine.table(sql).await, @"");
+    insta::assert_snapshot!(engine.table(sql).await, @r"
+    +----+-------+-------+-------+
+    | id | score | image | text  |
+    +----+-------+-------+-------+
+    | 2  | false | false | false |
+    | 3  | true  | true  | false |
+    | 4  | true  | true  | false |
+    | 5  | true  | true  | true  |
+    | 6  | true  | false | true  |
+    | 7  | true  | false | true  |
+    | 8  | false | false | false |
+    +----+-------+-------+-------+
+    ");
     let engine = Engine::new();
     let sql = "SELECT count(clip_image_embedding(image)) FROM pairs";
-    insta::assert_snapshot!(engine.table(sql).await, @"");
+    insta::assert_snapshot!(engine.table(sql).await, @r"
+    +------------------------------------------+
+    | count(clip_image_embedding(pairs.image)) |
+    +------------------------------------------+
+    | 37                                       |
+    +------------------------------------------+
+    ");
     assert_eq!(engine.counters.captions_encoded.load(Relaxed), 0);
     let sql = "SELECT count(clip_text_embedding(text)) FROM pairs";
-    insta::assert_snapshot!(engine.table(sql).await, @"");
+    insta::assert_snapshot!(engine.table(sql).await, @r"
+    +----------------------------------------+
+    | count(clip_text_embedding(pairs.text)) |
+    +----------------------------------------+
+    | 37                                     |
+    +----------------------------------------+
+    ");
     assert_eq!(engine.counters.images_decoded.load(Relaxed), 38);
 }
 
@@ -449,7 +591,13 @@ async fn a_constant_text_is_encoded_once() {
     assert_eq!(engine.counters.captions_encoded.load(Relaxed), 2);
     let nulls = "SELECT clip_text_embedding(NULL) IS NULL, clip_text_embedding(' ') IS NULL, \
                  clip_score(image, NULL) IS NULL FROM pairs LIMIT 1";
-    insta::assert_snapshot!(engine.table(nulls).await, @"");
+    insta::assert_snapshot!(engine.table(nulls).await, @r#"
+    +-----------------------------------+----------------------------------------+--------------------------------------+
+    | clip_text_embedding(NULL) IS NULL | clip_text_embedding(Utf8(" ")) IS NULL | clip_score(pairs.image,NULL) IS NULL |
+    +-----------------------------------+----------------------------------------+--------------------------------------+
+    | true                              | true                                   | true                                 |
+    +-----------------------------------+----------------------------------------+--------------------------------------+
+    "#);
 }
 
 #[tokio::test]
@@ -480,7 +628,11 @@ async fn a_table_that_holds_the_answer_needs_no_operator() {
     engine.context.register_table("store", table).unwrap();
     let sql = "SELECT clip_image_embedding(s.image), clip_score(s.image, 'a dog') AS dog \
                FROM (SELECT * FROM store LIMIT 5) AS s WHERE clip_score(s.image, 'a cat') > 0.2";
-    insta::assert_snapshot!(engine.plan(sql).await, @"");
+    insta::assert_snapshot!(engine.plan(sql).await, @r"
+    ProjectionExec: expr=[stored@0 as clip_image_embedding(s.image), clip_cosine(stored@0, a dog) as dog]
+      FilterExec: CAST(clip_cosine(stored@0, a cat) AS Float64) > 0.2
+        DataSourceExec: partitions=1, partition_sizes=[0], fetch=5
+    ");
     assert_eq!(engine.loads.load(Relaxed), 0);
 }
 
@@ -510,7 +662,13 @@ async fn structs_and_other_text_types_are_taken() {
     let sql = "SELECT count(*), count(clip_score(s.image, s.text)), count(clip_score(s.image, s.large)) \
                FROM structs s JOIN pairs p ON s.id = p.id \
                WHERE clip_score(s.image, s.text) = clip_score(p.image, p.text)";
-    insta::assert_snapshot!(engine.table(sql).await, @"");
+    insta::assert_snapshot!(engine.table(sql).await, @r"
+    +----------+-----------------------------------+------------------------------------+
+    | count(*) | count(clip_score(s.image,s.text)) | count(clip_score(s.image,s.large)) |
+    +----------+-----------------------------------+------------------------------------+
+    | 35       | 35                                | 35                                 |
+    +----------+-----------------------------------+------------------------------------+
+    ");
 }
 
 #[tokio::test]
@@ -530,5 +688,22 @@ async fn errors_name_the_function_and_what_to_write() {
     for query in queries {
         errors.push_str(&format!("{}\n", engine.error(query).await));
     }
-    insta::assert_snapshot!(errors, @"");
+    insta::assert_snapshot!(errors, @r"
+    Error during planning: clip_score(image, text) takes 2 argument(s), found 1
+    Error during planning: clip_score(image, text) expects Binary, LargeBinary, BinaryView or Struct(bytes: binary, path: text) for image, found Utf8View
+    Error during planning: clip_image_embedding(image) expects Binary, LargeBinary, BinaryView or Struct(bytes: binary, path: text) for image, found Int64
+    Error during planning: clip_text_embedding(text) expects Utf8, LargeUtf8, Utf8View or a dictionary of them for text, found BinaryView
+    Error during planning: 'clip_text_embedding' does not support zero arguments. No function matches the given name and argument types 'clip_text_embedding()'. You might need to add explicit type casts.
+    	Candidate functions:
+    	clip_text_embedding(Any, .., Any)
+    hoist_clip_calls
+    caused by
+    Error during planning: clip_score is called on a column of the outer query: call it there, in a subquery of its FROM clause, and refer to that column
+    hoist_clip_calls
+    caused by
+    Error during planning: clip_text_embedding is called on what another CLIP function gives: name the inner call in a subquery of the FROM clause and use its column
+    hoist_clip_calls
+    caused by
+    Error during planning: clip_score is called on a value that no row holds: it takes columns, constants and what is computed from them
+    ");
 }
