@@ -48,6 +48,16 @@ impl Added {
         }
     }
 
+    /// Whether it says something of the image.
+    pub(super) fn reads_image(self) -> bool {
+        self != Added::TextEmbedding
+    }
+
+    /// Whether it says something of the caption.
+    pub(super) fn reads_text(self) -> bool {
+        !matches!(self, Added::Width | Added::Height | Added::ImageEmbedding)
+    }
+
     /// The Arrow type of its values.
     pub fn data_type(self) -> DataType {
         match self {
@@ -106,12 +116,10 @@ impl<C> PairColumns<C> {
 
     /// Whether a column can be added: what says something of a side needs that side.
     fn allows(&self, added: Added) -> bool {
-        match added {
-            Added::Score => self.image.is_some() && self.text.is_some(),
-            Added::Status | Added::Reason => true,
-            Added::Width | Added::Height | Added::ImageEmbedding => self.image.is_some(),
-            Added::TextEmbedding => self.text.is_some(),
-        }
+        let of_what_there_is = matches!(added, Added::Status | Added::Reason);
+        of_what_there_is
+            || (self.image.is_some() || !added.reads_image())
+                && (self.text.is_some() || !added.reads_text())
     }
 }
 

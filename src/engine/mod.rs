@@ -13,6 +13,7 @@ mod encode_node;
 mod hoist;
 mod plan;
 mod planner;
+mod prune;
 mod runtime;
 mod scan;
 mod udf;

@@ -12,7 +12,10 @@ use datafusion::{
     physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner},
 };
 
-use super::{ClipEncodeExec, ClipEncodeNode, EncodeRuntime, hoist::HoistClipCalls, udf};
+use super::{
+    ClipEncodeExec, ClipEncodeNode, EncodeRuntime, hoist::HoistClipCalls, prune::PruneClipColumns,
+    udf,
+};
 
 /// DataFusion's planner with the encode operator added.
 #[derive(Debug)]
@@ -85,5 +88,7 @@ pub(super) fn with_clip_functions(
         .get_or_insert_default()
         .extend(functions);
     let rule = HoistClipCalls::new(Arc::clone(runtime));
-    with_clip_planner(builder).with_analyzer_rule(Arc::new(rule))
+    with_clip_planner(builder)
+        .with_analyzer_rule(Arc::new(rule))
+        .with_optimizer_rule(Arc::new(PruneClipColumns))
 }

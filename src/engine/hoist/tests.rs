@@ -188,6 +188,16 @@ impl Engine {
         arrow::compute::concat_batches(&batches[0].schema(), &batches).unwrap()
     }
 
+    async fn rows_of_statement(&self, sql: &str) {
+        self.context
+            .sql(sql)
+            .await
+            .unwrap()
+            .collect()
+            .await
+            .unwrap();
+    }
+
     async fn table(&self, sql: &str) -> String {
         pretty_format_batches(&[self.rows(sql).await])
             .unwrap()
@@ -705,5 +715,35 @@ async fn errors_name_the_function_and_what_to_write() {
     hoist_clip_calls
     caused by
     Error during planning: clip_score is called on a value that no row holds: it takes columns, constants and what is computed from them
+    ");
+}
+
+#[tokio::test]
+async fn a_view_encodes_only_what_is_asked_of_it() {
+    let engine = Engine::new();
+    let view = "CREATE VIEW scored AS SELECT id, clip_score(image, text) AS s, \
+                clip_image_embedding(image) AS i, clip_text_embedding(text) AS t FROM pairs";
+    engine.rows_of_statement(view).await;
+    let count = "SELECT count(*) FROM scored";
+    assert_eq!(operators(&engine.plan(count).await), 0);
+    insta::assert_snapshot!(engine.plan("SELECT id FROM scored WHERE id > 5 LIMIT 3").await, @r"
+    GlobalLimitExec: skip=0, fetch=3
+      CooperativeExec
+        ShardScanExec: shards=1, columns=[id], filter=id > Int64(5)
+    ");
+    insta::assert_snapshot!(engine.plan("SELECT id, t FROM scored LIMIT 3").await, @r"
+    ProjectionExec: expr=[id@0 as id, __clip_3_text@2 as t]
+      GlobalLimitExec: skip=0, fetch=3
+        ClipEncodeExec: model=mock, device=mock, batch=4, added=[__clip_3_text]
+          GlobalLimitExec: skip=0, fetch=3
+            CooperativeExec
+              ShardScanExec: shards=1, columns=[id, text]
+    ");
+    insta::assert_snapshot!(engine.plan("SELECT id FROM scored WHERE s > 0").await, @r"
+    FilterExec: __clip_1_score@1 > 0, projection=[id@0]
+      ProjectionExec: expr=[id@0 as id, __clip_1_score@4 as __clip_1_score]
+        ClipEncodeExec: model=mock, device=mock, batch=4, added=[__clip_1_score]
+          CooperativeExec
+            ShardScanExec: shards=1, columns=[id, image, text, __shard]
     ");
 }
