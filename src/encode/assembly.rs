@@ -5,9 +5,11 @@ use std::sync::{
 
 use futures::channel::oneshot;
 
+use super::pool::{Bond, PairBatch};
 use crate::{
     error::{Error, Result},
     preprocess::RowFault,
+    schema::Status,
 };
 
 /// What became of a [`super::PairBatch`], row by row.
@@ -21,8 +23,10 @@ pub struct EncodedBatch {
     pub texts: Vec<f32>,
     /// Width and height of the stored image, 0 x 0 where its header cannot be read.
     pub sizes: Vec<(u32, u32)>,
-    /// Why a row is bad; `None` on a good one.
-    pub faults: Vec<Option<RowFault>>,
+    /// Why a row has no image embedding; `None` where it has one or none was asked for.
+    pub image_faults: Vec<Option<RowFault>>,
+    /// Why a row has no text embedding; `None` where it has one or none was asked for.
+    pub text_faults: Vec<Option<RowFault>>,
 }
 
 impl EncodedBatch {
@@ -37,9 +41,37 @@ impl EncodedBatch {
             images: vec![0.0; rows * dim],
             texts: vec![0.0; rows * dim],
             sizes: vec![(0, 0); rows],
-            faults: vec![None; rows],
+            image_faults: vec![None; rows],
+            text_faults: vec![None; rows],
         }
     }
+
+    /// Rows in the batch.
+    pub fn rows(&self) -> usize {
+        self.image_faults.len()
+    }
+
+    /// Why the pair is bad: of two faults the one whose status comes first; `None` on a good pair.
+    pub fn fault(&self, row: usize) -> Option<&RowFault> {
+        let (image, text) = (&self.image_faults[row], &self.text_faults[row]);
+        match (image, text) {
+            (Some(image), Some(text)) if rank(text) < rank(image) => Some(text),
+            (None, text) => text.as_ref(),
+            (image, _) => image.as_ref(),
+        }
+    }
+}
+
+/// The order in which one of several faults of a row is chosen, whichever thread is first.
+fn rank(fault: &RowFault) -> (Status, &str) {
+    (fault.status, fault.reason.as_str())
+}
+
+/// One side of a pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    Image,
+    Text,
 }
 
 /// Collects the parts of one batch and answers when the last has come.
@@ -50,18 +82,20 @@ pub(super) struct Assembly {
 
 struct Parts {
     batch: EncodedBatch,
+    bond: Bond,
     answer: Option<oneshot::Sender<Result<EncodedBatch>>>,
 }
 
 impl Assembly {
     pub(super) fn start(
-        rows: usize,
+        batch: &PairBatch,
         dim: usize,
         jobs: usize,
     ) -> (Arc<Self>, oneshot::Receiver<Result<EncodedBatch>>) {
         let (answer, receiver) = oneshot::channel();
         let parts = Parts {
-            batch: EncodedBatch::with_rows(rows, dim),
+            batch: EncodedBatch::with_rows(batch.rows(), dim),
+            bond: batch.bond,
             answer: Some(answer),
         };
         (
@@ -85,10 +119,13 @@ impl Assembly {
         self.parts().batch.sizes[row] = size;
     }
 
-    /// Of several faults of a row one stays, whichever thread is first.
-    pub(super) fn set_fault(&self, row: usize, fault: RowFault) {
-        let kept = &mut self.parts().batch.faults[row];
-        let rank = |fault: &RowFault| (fault.status, fault.reason.clone());
+    /// Of several faults of one side one stays, whichever thread is first.
+    pub(super) fn set_fault(&self, side: Side, row: usize, fault: RowFault) {
+        let mut parts = self.parts();
+        let kept = match side {
+            Side::Image => &mut parts.batch.image_faults[row],
+            Side::Text => &mut parts.batch.text_faults[row],
+        };
         if kept.as_ref().is_none_or(|kept| rank(&fault) < rank(kept)) {
             *kept = Some(fault);
         }
@@ -117,6 +154,9 @@ impl Assembly {
         }
         let mut parts = self.parts();
         let mut batch = std::mem::replace(&mut parts.batch, EncodedBatch::empty(0));
+        if parts.bond == Bond::Pair {
+            spread_faults(&mut batch);
+        }
         clear_bad_rows(&mut batch);
         if let Some(answer) = parts.answer.take() {
             // Nobody may be waiting any more.
@@ -144,11 +184,26 @@ fn scatter(into: &mut [f32], targets: &[Vec<usize>], vectors: &[f32], dim: usize
     }
 }
 
-/// A bad row's caption may have been encoded; it must not look as if the row were good.
-fn clear_bad_rows(batch: &mut EncodedBatch) {
-    let dim = batch.dim;
-    for row in (0..batch.faults.len()).filter(|&row| batch.faults[row].is_some()) {
-        batch.images[row * dim..(row + 1) * dim].fill(0.0);
-        batch.texts[row * dim..(row + 1) * dim].fill(0.0);
+/// A pair is bad as a whole.
+fn spread_faults(batch: &mut EncodedBatch) {
+    for row in 0..batch.rows() {
+        let fault = batch.fault(row).cloned();
+        batch.image_faults[row].clone_from(&fault);
+        batch.text_faults[row] = fault;
     }
+}
+
+/// A bad pair's caption may have been encoded; it must not look as if the row were good.
+fn clear_bad_rows(batch: &mut EncodedBatch) {
+    fn clear(vectors: &mut [f32], faults: &[Option<RowFault>], dim: usize) {
+        for (row, _) in faults
+            .iter()
+            .enumerate()
+            .filter(|(_, fault)| fault.is_some())
+        {
+            vectors[row * dim..(row + 1) * dim].fill(0.0);
+        }
+    }
+    clear(&mut batch.images, &batch.image_faults, batch.dim);
+    clear(&mut batch.texts, &batch.text_faults, batch.dim);
 }

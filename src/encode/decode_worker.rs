@@ -9,8 +9,8 @@ use arrow::array::{Array, StringViewArray};
 use async_channel::{Receiver, Sender};
 
 use super::{
-    assembly::Assembly,
-    pool::{DecodeJob, DecodeWork, EncodeJob, EncodeWork, PairBatch, Shared, stopped},
+    assembly::{Assembly, Side},
+    pool::{Bond, DecodeJob, DecodeWork, EncodeJob, EncodeWork, PairBatch, Shared, stopped},
 };
 use crate::{
     error::Result,
@@ -84,7 +84,7 @@ impl DecodeWorker {
                 }
                 Err((fault, size)) => {
                     job.assembly.set_size(row, size.unwrap_or((0, 0)));
-                    job.assembly.set_fault(row, fault);
+                    job.assembly.set_fault(Side::Image, row, fault);
                 }
             }
         }
@@ -104,8 +104,9 @@ impl DecodeWorker {
         slot: &mut [f32],
     ) -> Result<Size, (RowFault, Option<Size>)> {
         let loaded;
-        let bytes = if batch.images.is_valid(row) {
-            batch.images.value(row)
+        let stored = batch.images.as_ref().filter(|images| images.is_valid(row));
+        let bytes = if let Some(images) = stored {
+            images.value(row)
         } else {
             loaded =
                 load_path(batch, row, &self.shared.options.paths).map_err(|fault| (fault, None))?;
@@ -113,7 +114,9 @@ impl DecodeWorker {
         };
         let facts = self.kernel.probe(bytes).map_err(|fault| (fault, None))?;
         let size = (facts.width, facts.height);
-        if let Some(fault) = caption_fault(&batch.captions, row) {
+        let captions = batch.captions.as_ref();
+        let bound = captions.filter(|_| batch.bond == Bond::Pair);
+        if let Some(fault) = bound.and_then(|captions| caption_fault(captions, row)) {
             return Err((fault, Some(size)));
         }
         let needed = facts.working_bytes();
@@ -135,7 +138,15 @@ impl DecodeWorker {
     }
 
     fn tokenize(&self, job: &DecodeJob) -> Result<Vec<(Vec<Vec<usize>>, EncodeWork)>> {
-        let (captions, rows) = distinct_captions(&job.batch.captions);
+        let Some(captions) = &job.batch.captions else {
+            return Ok(Vec::new());
+        };
+        for row in 0..captions.len() {
+            if let Some(fault) = caption_fault(captions, row) {
+                job.assembly.set_fault(Side::Text, row, fault);
+            }
+        }
+        let (captions, rows) = distinct_captions(captions);
         let tokens = &self.shared.preprocessing.tokens;
         let ids = tokens.encode(&captions)?;
         let mut order: Vec<usize> = (0..ids.len()).collect();

@@ -52,8 +52,8 @@ fn encode(encoder: &mut dyn Encoder, job: &EncodeJob) {
             Err(error) if error.kind() != ErrorKind::Model => job.assembly.fail(error),
             Err(error) => {
                 for &target in &job.targets[row] {
-                    job.assembly
-                        .set_fault(target, RowFault::new(Status::NotEncoded, error.to_string()));
+                    let fault = RowFault::new(Status::NotEncoded, error.to_string());
+                    job.assembly.set_fault(job.side(), target, fault);
                 }
             }
         }),

@@ -31,7 +31,7 @@ pub use mock::MockFactory;
 pub use model::{ModelLayout, ModelSource, ModelSpec, Precision};
 #[cfg(feature = "onnx")]
 pub use onnx::{OnnxFactory, OnnxOptions, load_runtime};
-pub use pool::{EncodePool, PairBatch, PoolOptions};
+pub use pool::{Bond, EncodePool, PairBatch, PoolOptions};
 
 use crate::error::{Error, Result};
 

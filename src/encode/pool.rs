@@ -22,7 +22,7 @@ use async_channel::Sender;
 
 use super::{
     EncoderFactory, TokenBatch,
-    assembly::{Assembly, EncodedBatch},
+    assembly::{Assembly, EncodedBatch, Side},
     decode_worker::DecodeWorker,
     encode_worker::encode_loop,
     gate::{ByteGate, lock},
@@ -33,23 +33,38 @@ use crate::{
     report::Counters,
 };
 
-/// Pairs to encode, as columns of one length.
+/// What a fault on one side of a pair means for the other side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Bond {
+    /// The pair is bad as a whole; the image of a bad caption is not decoded.
+    Pair,
+    /// Nothing: each side is encoded for itself.
+    Apart,
+}
+
+/// Pairs to encode, as columns of one length; a side that is absent is not encoded.
 #[derive(Debug, Clone)]
 pub struct PairBatch {
     /// Encoded image bytes; null where there are none.
-    pub images: BinaryViewArray,
+    pub images: Option<BinaryViewArray>,
     /// Where an image lies when its bytes are null.
     pub paths: Option<StringViewArray>,
     /// Captions.
-    pub captions: StringViewArray,
+    pub captions: Option<StringViewArray>,
     /// Shard of each row, for `paths`; 0 where absent.
     pub shards: Option<UInt32Array>,
+    /// What a fault on one side means for the other.
+    pub bond: Bond,
 }
 
 impl PairBatch {
     /// Rows in the batch.
     pub fn rows(&self) -> usize {
-        self.images.len()
+        match (&self.images, &self.captions) {
+            (Some(images), _) => images.len(),
+            (None, Some(captions)) => captions.len(),
+            (None, None) => 0,
+        }
     }
 }
 
@@ -137,19 +152,22 @@ impl EncodePool {
     /// Encodes one batch; several may be under way, results keep their own order.
     ///
     /// # Errors
-    /// When an encoder fails. A bad row is no error: it is in [`EncodedBatch::faults`].
+    /// When an encoder fails. A bad row is no error: it is in [`EncodedBatch::fault`].
     pub async fn encode(&self, batch: PairBatch) -> Result<EncodedBatch> {
         let rows = batch.rows();
         if rows == 0 {
             return Ok(EncodedBatch::empty(self.dim));
         }
         let queue = self.queue.as_ref().ok_or_else(stopped)?;
-        let chunks = chunks(rows, self.batch_rows);
-        // One more job for the captions.
-        let (assembly, done) = Assembly::start(rows, self.dim, chunks.len() + 1);
+        let mut work = Vec::new();
+        if batch.captions.is_some() {
+            work.push(DecodeWork::Captions);
+        }
+        if batch.images.is_some() {
+            work.extend(chunks(rows, self.batch_rows).map(DecodeWork::Images));
+        }
+        let (assembly, done) = Assembly::start(&batch, self.dim, work.len());
         let batch = Arc::new(batch);
-        let work =
-            std::iter::once(DecodeWork::Captions).chain(chunks.into_iter().map(DecodeWork::Images));
         for work in work {
             let job = DecodeJob {
                 batch: Arc::clone(&batch),
@@ -179,11 +197,10 @@ pub(super) fn stopped() -> Error {
 }
 
 /// `rows` cut into model batches of equal size, the last one shorter.
-fn chunks(rows: usize, batch_rows: usize) -> Vec<Range<usize>> {
+fn chunks(rows: usize, batch_rows: usize) -> impl Iterator<Item = Range<usize>> {
     (0..rows)
         .step_by(batch_rows.max(1))
-        .map(|start| start..(start + batch_rows.max(1)).min(rows))
-        .collect()
+        .map(move |start| start..(start + batch_rows.max(1)).min(rows))
 }
 
 /// Rows for a decode thread.
@@ -215,12 +232,19 @@ pub(super) enum EncodeWork {
 }
 
 impl EncodeJob {
+    pub(super) fn side(&self) -> Side {
+        match self.work {
+            EncodeWork::Images { .. } => Side::Image,
+            EncodeWork::Texts(_) => Side::Text,
+        }
+    }
+
     /// Stores the vectors of `rows` rows of the model batch, from `first` on.
     pub(super) fn put(&self, first: usize, rows: usize, vectors: &[f32]) {
         let targets = &self.targets[first..first + rows];
-        match self.work {
-            EncodeWork::Images { .. } => self.assembly.put_images(targets, vectors),
-            EncodeWork::Texts(_) => self.assembly.put_texts(targets, vectors),
+        match self.side() {
+            Side::Image => self.assembly.put_images(targets, vectors),
+            Side::Text => self.assembly.put_texts(targets, vectors),
         }
     }
 }

@@ -14,7 +14,7 @@ use arrow::{
 use datafusion::common::{Result, internal_err};
 
 use super::Added;
-use crate::{encode::EncodedBatch, schema::Status, score::cosine};
+use crate::{encode::EncodedBatch, preprocess::RowFault, schema::Status, score::cosine};
 
 /// Bytes that a batch keeps alive: what its views point to, not the whole pages behind them.
 pub(super) fn batch_bytes(batch: &RecordBatch) -> usize {
@@ -81,35 +81,29 @@ pub(super) fn image_parts(column: &ArrayRef) -> Result<(BinaryViewArray, Option<
 
 /// One added column of a batch.
 pub(super) fn added_column(added: Added, encoded: &EncodedBatch) -> Result<ArrayRef> {
-    let rows = encoded.faults.len();
     let dim = encoded.dim;
-    let vector = |all: &'_ [f32], row: usize| all[row * dim..(row + 1) * dim].to_vec();
+    let rows = 0..encoded.rows();
     Ok(match added {
-        Added::Score => Arc::new(Float32Array::from_iter((0..rows).map(|row| {
-            let good = encoded.faults[row].is_none();
+        Added::Score => Arc::new(Float32Array::from_iter(rows.map(|row| {
+            let good = encoded.fault(row).is_none();
             good.then(|| {
                 let range = row * dim..(row + 1) * dim;
                 cosine(&encoded.images[range.clone()], &encoded.texts[range])
             })
         }))),
-        Added::Status => Arc::new(StringArray::from_iter_values(encoded.faults.iter().map(
-            |fault| {
-                fault
-                    .as_ref()
-                    .map_or(Status::Ok, |fault| fault.status)
-                    .as_str()
-            },
-        ))),
-        Added::Reason => Arc::new(StringArray::from_iter(
-            encoded
-                .faults
-                .iter()
-                .map(|fault| fault.as_ref().map(|fault| fault.reason.as_str())),
-        )),
+        Added::Status => Arc::new(StringArray::from_iter_values(rows.map(|row| {
+            let fault = encoded.fault(row);
+            fault.map_or(Status::Ok, |fault| fault.status).as_str()
+        }))),
+        Added::Reason => {
+            Arc::new(StringArray::from_iter(rows.map(|row| {
+                encoded.fault(row).map(|fault| fault.reason.as_str())
+            })))
+        }
         Added::Width => Arc::new(known_sizes(encoded, |size| size.0)),
         Added::Height => Arc::new(known_sizes(encoded, |size| size.1)),
-        Added::ImageEmbedding => embeddings(encoded, |row| vector(&encoded.images, row))?,
-        Added::TextEmbedding => embeddings(encoded, |row| vector(&encoded.texts, row))?,
+        Added::ImageEmbedding => embeddings(&encoded.images, &encoded.image_faults, dim)?,
+        Added::TextEmbedding => embeddings(&encoded.texts, &encoded.text_faults, dim)?,
     })
 }
 
@@ -121,13 +115,16 @@ fn known_sizes(encoded: &EncodedBatch, side: impl Fn((u32, u32)) -> u32) -> UInt
         .collect()
 }
 
-fn embeddings(encoded: &EncodedBatch, vector: impl Fn(usize) -> Vec<f32>) -> Result<ArrayRef> {
-    let good: Vec<bool> = encoded.faults.iter().map(Option::is_none).collect();
-    let lengths = good.iter().map(|&good| if good { encoded.dim } else { 0 });
+fn embeddings(vectors: &[f32], faults: &[Option<RowFault>], dim: usize) -> Result<ArrayRef> {
+    let good: Vec<bool> = faults.iter().map(Option::is_none).collect();
+    let lengths = good.iter().map(|&good| if good { dim } else { 0 });
     let offsets = OffsetBuffer::from_lengths(lengths);
-    let values: Float32Array = (0..good.len())
-        .filter(|&row| good[row])
-        .flat_map(vector)
+    let values: Float32Array = vectors
+        .chunks_exact(dim.max(1))
+        .zip(&good)
+        .filter(|(_, good)| **good)
+        .flat_map(|(vector, _)| vector)
+        .copied()
         .collect::<Vec<f32>>()
         .into();
     let DataType::List(field) = Added::ImageEmbedding.data_type() else {

@@ -30,7 +30,7 @@ use futures::StreamExt;
 use tokio::sync::Notify;
 
 use super::{
-    AddedColumn, EncodeRuntime,
+    AddedColumn, EncodeRuntime, PairColumns,
     encode_columns::{added_column, batch_bytes, image_parts},
     into_datafusion,
     runtime::BATCHES_IN_FLIGHT,
@@ -38,45 +38,41 @@ use super::{
 use crate::{
     encode::{EncodePool, PairBatch},
     report::Stage,
-    schema::SHARD,
 };
 
 /// Runs both towers over its input's pairs and adds columns; rows and their order stay.
 #[derive(Debug)]
 pub struct ClipEncodeExec {
     input: Arc<dyn ExecutionPlan>,
-    columns: PairColumns,
+    columns: PairColumns<usize>,
+    shard: Option<usize>,
     added: Vec<AddedColumn>,
     runtime: Arc<EncodeRuntime>,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
 }
 
-/// Positions in the input.
-#[derive(Debug, Clone, Copy)]
-struct PairColumns {
-    image: usize,
-    text: usize,
-    shard: Option<usize>,
-}
-
 impl ClipEncodeExec {
-    /// Encodes the columns named `image` and `text` of `input`.
+    /// Encodes the columns of `input` at these positions; the other one holds the shard of each row.
     ///
     /// # Errors
-    /// When the input lacks one of them.
+    /// When the input has no such columns.
     pub fn try_new(
         input: Arc<dyn ExecutionPlan>,
-        (image, text): (&str, &str),
+        (columns, shard): (PairColumns<usize>, Option<usize>),
         added: Vec<AddedColumn>,
         runtime: Arc<EncodeRuntime>,
     ) -> Result<Self> {
         let schema = input.schema();
-        let columns = PairColumns {
-            image: schema.index_of(image)?,
-            text: schema.index_of(text)?,
-            shard: schema.index_of(SHARD).ok(),
-        };
+        let read = columns.image.iter().chain(&columns.text).chain(&shard);
+        if read
+            .max()
+            .is_some_and(|&last| last >= schema.fields().len())
+        {
+            return internal_err!("ClipEncodeExec has no such input column");
+        }
+        // A user's column may have the name; only ours has the type.
+        let shard = shard.filter(|&shard| schema.field(shard).data_type() == &DataType::UInt32);
         let mut fields: Vec<_> = schema.fields().iter().cloned().collect();
         fields.extend(
             added
@@ -93,6 +89,7 @@ impl ClipEncodeExec {
         Ok(Self {
             input,
             columns,
+            shard,
             added,
             runtime,
             properties: Arc::new(properties),
@@ -103,20 +100,22 @@ impl ClipEncodeExec {
 
 impl DisplayAs for ClipEncodeExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
-        let card = self.runtime.factory().card();
+        f.write_str("ClipEncodeExec: ")?;
+        if let Some(loaded) = self.runtime.loaded() {
+            let card = loaded.factory.card();
+            let batch = loaded.options.model_batch_rows;
+            write!(
+                f,
+                "model={}, device={}, batch={batch}, ",
+                card.name, card.device
+            )?;
+        }
         let added: Vec<&str> = self
             .added
             .iter()
             .map(|column| column.name.as_str())
             .collect();
-        write!(
-            f,
-            "ClipEncodeExec: model={}, device={}, batch={}, added=[{}]",
-            card.name,
-            card.device,
-            self.runtime.model_batch_rows(),
-            added.join(", ")
-        )
+        write!(f, "added=[{}]", added.join(", "))
     }
 }
 
@@ -157,14 +156,19 @@ impl ExecutionPlan for ClipEncodeExec {
         let (Some(input), true) = (children.pop(), children.is_empty()) else {
             return internal_err!("ClipEncodeExec takes one input");
         };
-        let schema = self.input.schema();
-        let names = (
-            schema.field(self.columns.image).name().as_str(),
-            schema.field(self.columns.text).name().as_str(),
-        );
+        let (old, new) = (self.input.schema(), input.schema());
+        let moved = |&position: &usize| -> Result<usize> {
+            let name = old.field(position).name();
+            match new.fields().get(position) {
+                Some(field) if field.name() == name => Ok(position),
+                _ => Ok(new.index_of(name)?),
+            }
+        };
+        let columns = self.columns.try_map(moved)?;
+        let shard = self.shard.and_then(|shard| moved(&shard).ok());
         Ok(Arc::new(Self::try_new(
             input,
-            names,
+            (columns, shard),
             self.added.clone(),
             Arc::clone(&self.runtime),
         )?))
@@ -191,7 +195,8 @@ impl ExecutionPlan for ClipEncodeExec {
         let mut builder = RecordBatchReceiverStreamBuilder::new(self.schema(), 1);
         let sender = builder.tx();
         let encoding = Encoding {
-            columns: self.columns,
+            columns: self.columns.clone(),
+            shard: self.shard,
             added: self.added.clone(),
             schema: self.schema(),
             runtime: Arc::clone(&self.runtime),
@@ -249,7 +254,8 @@ impl EncodeMetrics {
 }
 
 struct Encoding {
-    columns: PairColumns,
+    columns: PairColumns<usize>,
+    shard: Option<usize>,
     added: Vec<AddedColumn>,
     schema: SchemaRef,
     runtime: Arc<EncodeRuntime>,
@@ -292,7 +298,8 @@ impl Encoding {
     async fn encode(&self, pool: &EncodePool, batch: RecordBatch) -> Result<RecordBatch> {
         let pairs = self.pairs(&batch)?;
         let encoded = pool.encode(pairs).await.map_err(into_datafusion)?;
-        let bad = encoded.faults.iter().flatten().count();
+        let faults = (0..encoded.rows()).map(|row| encoded.fault(row));
+        let bad = faults.flatten().count();
         self.metrics.output_rows.add(batch.num_rows());
         self.metrics.rows_bad.add(bad);
         let counters = self.runtime.counters();
@@ -308,17 +315,29 @@ impl Encoding {
     }
 
     fn pairs(&self, batch: &RecordBatch) -> Result<PairBatch> {
-        let (images, paths) = image_parts(batch.column(self.columns.image))?;
-        let captions = cast(batch.column(self.columns.text), &DataType::Utf8View)?;
+        let (images, paths) = match self.columns.image {
+            None => (None, None),
+            Some(image) => {
+                let (images, paths) = image_parts(batch.column(image))?;
+                (Some(images), paths)
+            }
+        };
+        let captions = match self.columns.text {
+            None => None,
+            Some(text) => {
+                let captions = cast(batch.column(text), &DataType::Utf8View)?;
+                Some(captions.as_string_view().clone())
+            }
+        };
         let shards = self
-            .columns
             .shard
             .map(|shard| batch.column(shard).as_primitive::<UInt32Type>().clone());
         Ok(PairBatch {
             images,
             paths,
-            captions: captions.as_string_view().clone(),
+            captions,
             shards,
+            bond: self.columns.bond,
         })
     }
 }

@@ -13,7 +13,7 @@ use datafusion::{
 };
 
 use super::EncodeRuntime;
-use crate::schema;
+use crate::{encode::Bond, schema};
 
 /// A column that the encode operator can add.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,6 +48,16 @@ impl Added {
         }
     }
 
+    /// Whether it says something of the image.
+    pub(super) fn reads_image(self) -> bool {
+        self != Added::TextEmbedding
+    }
+
+    /// Whether it says something of the caption.
+    pub(super) fn reads_text(self) -> bool {
+        !matches!(self, Added::Width | Added::Height | Added::ImageEmbedding)
+    }
+
     /// The Arrow type of its values.
     pub fn data_type(self) -> DataType {
         match self {
@@ -71,28 +81,72 @@ pub struct AddedColumn {
     pub name: String,
 }
 
+/// The columns that the encode operator reads; one of a pair may be absent.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PairColumns<C> {
+    /// Images.
+    pub image: Option<C>,
+    /// Captions.
+    pub text: Option<C>,
+    /// What a fault on one side means for the other.
+    pub bond: Bond,
+}
+
+impl<C> PairColumns<C> {
+    /// Image and caption of a pair that is bad as a whole.
+    pub fn pair(image: C, text: C) -> Self {
+        Self {
+            image: Some(image),
+            text: Some(text),
+            bond: Bond::Pair,
+        }
+    }
+
+    /// The same with other names for the columns.
+    pub(super) fn try_map<'a, D>(
+        &'a self,
+        rename: impl Fn(&'a C) -> Result<D>,
+    ) -> Result<PairColumns<D>> {
+        Ok(PairColumns {
+            image: self.image.as_ref().map(&rename).transpose()?,
+            text: self.text.as_ref().map(&rename).transpose()?,
+            bond: self.bond,
+        })
+    }
+
+    /// Whether a column can be added: what says something of a side needs that side.
+    fn allows(&self, added: Added) -> bool {
+        let of_what_there_is = matches!(added, Added::Status | Added::Reason);
+        of_what_there_is
+            || (self.image.is_some() || !added.reads_image())
+                && (self.text.is_some() || !added.reads_text())
+    }
+}
+
 /// Adds what a model says of each pair to its input's columns.
 #[derive(Clone)]
 pub struct ClipEncodeNode {
     pub(super) input: LogicalPlan,
-    pub(super) image: Column,
-    pub(super) text: Column,
+    pub(super) columns: PairColumns<Column>,
     pub(super) added: Vec<AddedColumn>,
     pub(super) runtime: Arc<EncodeRuntime>,
     schema: DFSchemaRef,
 }
 
 impl ClipEncodeNode {
-    /// Encodes the columns `image` and `text` of `input`.
+    /// Encodes `columns` of `input`.
     ///
     /// # Errors
-    /// When an added name is one of the input's.
+    /// When an added name is one of the input's, or the column it is made from is absent.
     pub fn try_new(
         input: LogicalPlan,
-        (image, text): (Column, Column),
+        columns: PairColumns<Column>,
         added: Vec<AddedColumn>,
         runtime: Arc<EncodeRuntime>,
     ) -> Result<Self> {
+        if let Some(column) = added.iter().find(|column| !columns.allows(column.added)) {
+            return internal_err!("ClipEncode has no column to make {} from", column.name);
+        }
         let mut fields: Vec<_> = input
             .schema()
             .iter()
@@ -107,17 +161,29 @@ impl ClipEncodeNode {
         let schema = DFSchema::new_with_metadata(fields, input.schema().metadata().clone())?;
         Ok(Self {
             input,
-            image,
-            text,
+            columns,
             added,
             runtime,
             schema: Arc::new(schema),
         })
     }
 
-    fn identity(&self) -> (&LogicalPlan, &Column, &Column, &[AddedColumn], usize) {
+    /// Positions in the input of what is read, and of the shard column that belongs to the image.
+    pub(super) fn positions(&self) -> Result<(PairColumns<usize>, Option<usize>)> {
+        let input = self.input.schema();
+        let columns = self
+            .columns
+            .try_map(|column| input.index_of_column(column))?;
+        let shard = columns.image.and_then(|image| {
+            let (qualifier, _) = input.qualified_field(image);
+            input.index_of_column_by_name(qualifier, schema::SHARD)
+        });
+        Ok((columns, shard))
+    }
+
+    fn identity(&self) -> (&LogicalPlan, &PairColumns<Column>, &[AddedColumn], usize) {
         let runtime = Arc::as_ptr(&self.runtime).cast::<()>() as usize;
-        (&self.input, &self.image, &self.text, &self.added, runtime)
+        (&self.input, &self.columns, &self.added, runtime)
     }
 }
 
@@ -135,10 +201,13 @@ impl UserDefinedLogicalNodeCore for ClipEncodeNode {
     }
 
     fn expressions(&self) -> Vec<Expr> {
-        vec![
-            Expr::Column(self.image.clone()),
-            Expr::Column(self.text.clone()),
-        ]
+        let columns = self.columns.image.iter().chain(&self.columns.text);
+        columns.cloned().map(Expr::Column).collect()
+    }
+
+    /// Every row of the input is one of the output.
+    fn supports_limit_pushdown(&self) -> bool {
+        true
     }
 
     /// Only the added columns: conditions on the others reach the scan, before the model.
@@ -155,13 +224,14 @@ impl UserDefinedLogicalNodeCore for ClipEncodeNode {
             .iter()
             .map(|column| column.name.as_str())
             .collect();
-        write!(
-            f,
-            "ClipEncode: image={}, text={}, added=[{}]",
-            self.image,
-            self.text,
-            added.join(", ")
-        )
+        f.write_str("ClipEncode: ")?;
+        if let Some(image) = &self.columns.image {
+            write!(f, "image={image}, ")?;
+        }
+        if let Some(text) = &self.columns.text {
+            write!(f, "text={text}, ")?;
+        }
+        write!(f, "added=[{}]", added.join(", "))
     }
 
     fn with_exprs_and_inputs(
@@ -169,14 +239,23 @@ impl UserDefinedLogicalNodeCore for ClipEncodeNode {
         exprs: Vec<Expr>,
         mut inputs: Vec<LogicalPlan>,
     ) -> Result<Self> {
-        let (Some(input), [Expr::Column(image), Expr::Column(text)]) =
-            (inputs.pop(), exprs.as_slice())
-        else {
-            return internal_err!("ClipEncode takes one input and two columns");
+        let Some(input) = inputs.pop() else {
+            return internal_err!("ClipEncode takes one input");
+        };
+        let mut exprs = exprs.into_iter();
+        let mut next = |column: &Option<Column>| match column.as_ref().map(|_| exprs.next()) {
+            None => Ok(None),
+            Some(Some(Expr::Column(column))) => Ok(Some(column)),
+            Some(_) => internal_err!("ClipEncode reads plain columns"),
+        };
+        let columns = PairColumns {
+            image: next(&self.columns.image)?,
+            text: next(&self.columns.text)?,
+            bond: self.columns.bond,
         };
         Self::try_new(
             input,
-            (image.clone(), text.clone()),
+            columns,
             self.added.clone(),
             Arc::clone(&self.runtime),
         )
@@ -190,13 +269,8 @@ impl UserDefinedLogicalNodeCore for ClipEncodeNode {
             .copied()
             .filter(|&column| column < input.fields().len())
             .collect();
-        for name in [
-            self.image.name.as_str(),
-            self.text.name.as_str(),
-            schema::SHARD,
-        ] {
-            needed.extend(input.fields().iter().position(|field| field.name() == name));
-        }
+        let (columns, shard) = self.positions().ok()?;
+        needed.extend(columns.image.iter().chain(&columns.text).chain(&shard));
         needed.sort_unstable();
         needed.dedup();
         Some(vec![needed])

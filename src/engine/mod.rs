@@ -2,17 +2,22 @@
 //!
 //! `scan` reads shards page by page; `encode_node` and `encode_exec` are the encode operator, `encode_columns`
 //! its columns; `planner` turns the node into the operator; `runtime` is what its executions share; `budget`
-//! divides the memory limit; `plan` builds the query of the wide pass; `udf` has the SQL functions.
+//! divides the memory limit; `plan` builds the query of the wide pass; `udf` has the SQL functions,
+//! and `hoist` makes those that need the model columns of the operator. `pairs` is shards with their scores as one
+//! table, `scored_scan` reads it from a score store; `condition` takes `--where` apart, `predicate` evaluates it
+//! within a scan.
 
 mod budget;
 mod condition;
 mod encode_columns;
 mod encode_exec;
 mod encode_node;
+mod hoist;
 mod pairs;
 mod plan;
 mod planner;
 mod predicate;
+mod prune;
 mod runtime;
 mod scan;
 mod scored_scan;
@@ -22,10 +27,10 @@ mod udf;
 pub use budget::{MemoryNeeds, MemoryPlan};
 pub use condition::{RowCondition, condition_needs_scores};
 pub use encode_exec::ClipEncodeExec;
-pub use encode_node::{Added, AddedColumn, ClipEncodeNode};
-pub use pairs::{BatchSize, PairsTable, ScoreSource};
+pub use encode_node::{Added, AddedColumn, ClipEncodeNode, PairColumns};
+pub use pairs::{BatchSize, PairsTable};
 pub use plan::{NarrowPlan, PASSES, WidePlan, narrow_pass, wide_pass};
-pub use runtime::{EncodeOptions, EncodeRuntime};
+pub use runtime::{EncodeOptions, EncodeRuntime, LoadModel, Loaded};
 pub use scan::{ShardScanExec, ShardTable};
 pub use scored_scan::ScoredScanExec;
 

@@ -9,29 +9,19 @@ use datafusion::{
     common::{Result, plan_err},
     datasource::TableType,
     logical_expr::{Expr, TableProviderFilterPushDown},
-    physical_expr::expressions::Column,
-    physical_plan::{ExecutionPlan, projection::ProjectionExec},
+    physical_plan::ExecutionPlan,
 };
 
 use super::{
-    Added, AddedColumn, ClipEncodeExec, EncodeRuntime, ScoredScanExec, ShardTable,
+    Added, AddedColumn, ScoredScanExec,
     predicate::{Condition, shard_predicate},
+    scored_scan::StoredScan,
 };
 use crate::{
-    report::Counters,
     schema::{ROW, SHARD},
     source::{ColumnBinding, ShardSet, view_schema},
     store::ScoreStore,
 };
-
-/// Where a table's scores come from.
-#[derive(Debug, Clone)]
-pub enum ScoreSource {
-    /// A store; rows that are not in it have null scores.
-    Stored(Arc<ScoreStore>),
-    /// The model, asked for the rows that a query needs.
-    Encoded(Arc<EncodeRuntime>),
-}
 
 /// How large the batches of a scan are.
 #[derive(Debug, Clone, Copy)]
@@ -44,17 +34,16 @@ pub struct BatchSize {
 
 /// The columns of the shards, then the score columns, then [`SHARD`] and [`ROW`] if asked for.
 ///
-/// A query that names no score column reads the shards only; one that names only stored scores does not open
-/// the shards. Conditions on stored scores are decided first, so that only pages with rows that pass are read.
+/// Rows that are not in the store have null scores. A query that names only stored columns does not open the
+/// shards. Conditions on stored columns are decided first, so that only pages with rows that pass are read.
 #[derive(Debug)]
 pub struct PairsTable {
     set: Arc<ShardSet>,
     binding: ColumnBinding,
-    source: ScoreSource,
+    store: Arc<ScoreStore>,
     scored: Vec<AddedColumn>,
     schema: SchemaRef,
     batch: BatchSize,
-    counters: Arc<Counters>,
 }
 
 impl PairsTable {
@@ -62,9 +51,8 @@ impl PairsTable {
     pub fn new(
         set: Arc<ShardSet>,
         binding: ColumnBinding,
-        (source, scored): (ScoreSource, Vec<AddedColumn>),
+        (store, scored): (Arc<ScoreStore>, Vec<AddedColumn>),
         batch: BatchSize,
-        counters: Arc<Counters>,
     ) -> Self {
         let mut fields: Vec<_> = view_schema(&set.schema).fields().iter().cloned().collect();
         let added = |column: &AddedColumn| Field::new(&column.name, column.added.data_type(), true);
@@ -73,11 +61,10 @@ impl PairsTable {
         Self {
             set,
             binding,
-            source,
+            store,
             scored,
             schema: Arc::new(schema),
             batch,
-            counters,
         }
     }
 
@@ -108,10 +95,7 @@ impl PairsTable {
     /// Where a column is read: which side decides conditions on it.
     fn side(&self, name: &str) -> Side {
         if self.scored.iter().any(|column| column.name == name) {
-            match self.source {
-                ScoreSource::Stored(_) => Side::Store,
-                ScoreSource::Encoded(_) => Side::Nowhere,
-            }
+            Side::Store
         } else if name == self.binding.image || self.set.schema.index_of(name).is_err() {
             Side::Nowhere
         } else {
@@ -128,85 +112,6 @@ impl PairsTable {
             _ => Side::Nowhere,
         }
     }
-
-    /// Shards only, or with the encode operator above them.
-    async fn encoding_scan(
-        &self,
-        state: &dyn Session,
-        projection: &[usize],
-        filters: &[Expr],
-        limit: Option<usize>,
-        runtime: &Arc<EncodeRuntime>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let shard_columns = self.set.schema.fields().len();
-        let table = ShardTable::new(
-            Arc::clone(&self.set),
-            &self.binding.image,
-            (self.batch.rows, self.batch.bytes),
-            Arc::clone(&self.counters),
-        );
-        let added: Vec<AddedColumn> = projection
-            .iter()
-            .filter_map(|&column| self.scored.get(column.checked_sub(shard_columns)?))
-            .cloned()
-            .collect();
-        let mut columns = Vec::new();
-        for &column in projection {
-            let name = self.schema.field(column).name();
-            columns.extend(table.schema().index_of(name).ok());
-        }
-        if !added.is_empty() {
-            for name in [self.binding.image.as_str(), &self.binding.text, SHARD] {
-                columns.push(table.schema().index_of(name)?);
-            }
-        }
-        columns.sort_unstable();
-        columns.dedup();
-        let mut plan = table.scan(state, Some(&columns), filters, limit).await?;
-        if !added.is_empty() {
-            let pair = (self.binding.image.as_str(), self.binding.text.as_str());
-            plan = Arc::new(ClipEncodeExec::try_new(
-                plan,
-                pair,
-                added,
-                Arc::clone(runtime),
-            )?);
-        }
-        project(plan, &self.schema, projection)
-    }
-
-    fn stored_scan(
-        &self,
-        state: &dyn Session,
-        projection: &[usize],
-        filters: &[Expr],
-        limit: Option<usize>,
-        store: &Arc<ScoreStore>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let (mut shard_conditions, mut stored_conditions) = (Vec::new(), Vec::new());
-        for filter in filters {
-            match self.side_of(filter) {
-                Side::Shard => shard_conditions.push(shard_predicate(state, &self.schema, filter)?),
-                Side::Store => stored_conditions.push(Condition::of(state, &self.schema, filter)?),
-                Side::Nowhere => return plan_err!("a condition reached the wrong scan: {filter}"),
-            }
-        }
-        let shown: Vec<String> = filters.iter().map(ToString::to_string).collect();
-        Ok(Arc::new(ScoredScanExec::try_new(
-            super::scored_scan::StoredScan {
-                set: Arc::clone(&self.set),
-                store: Arc::clone(store),
-                scored: self.scored.clone(),
-                table_schema: Arc::clone(&self.schema),
-                projection: projection.to_vec(),
-                shard_conditions,
-                stored_conditions,
-                batch: self.batch,
-                shown: shown.join(" AND "),
-                limit,
-            },
-        )?))
-    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -214,30 +119,6 @@ enum Side {
     Shard,
     Store,
     Nowhere,
-}
-
-/// The columns of `schema` at `positions`, found by name in what `plan` gives.
-fn project(
-    plan: Arc<dyn ExecutionPlan>,
-    schema: &SchemaRef,
-    positions: &[usize],
-) -> Result<Arc<dyn ExecutionPlan>> {
-    let found = plan.schema();
-    let columns = positions.iter().map(|&position| {
-        let name = schema.field(position).name();
-        let column = Column::new(name, found.index_of(name)?);
-        Ok((Arc::new(column) as _, name.clone()))
-    });
-    let columns: Vec<(_, String)> = columns.collect::<Result<_>>()?;
-    let same = columns.len() == found.fields().len()
-        && columns
-            .iter()
-            .zip(found.fields())
-            .all(|((_, name), field)| name == field.name());
-    if same {
-        return Ok(plan);
-    }
-    Ok(Arc::new(ProjectionExec::try_new(columns, plan)?))
 }
 
 #[async_trait]
@@ -270,14 +151,26 @@ impl TableProvider for PairsTable {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let all: Vec<usize> = (0..self.schema.fields().len()).collect();
         let projection = projection.unwrap_or(&all);
-        match &self.source {
-            ScoreSource::Stored(store) => {
-                self.stored_scan(state, projection, filters, limit, store)
-            }
-            ScoreSource::Encoded(runtime) => {
-                self.encoding_scan(state, projection, filters, limit, runtime)
-                    .await
+        let (mut shard_conditions, mut stored_conditions) = (Vec::new(), Vec::new());
+        for filter in filters {
+            match self.side_of(filter) {
+                Side::Shard => shard_conditions.push(shard_predicate(state, &self.schema, filter)?),
+                Side::Store => stored_conditions.push(Condition::of(state, &self.schema, filter)?),
+                Side::Nowhere => return plan_err!("a condition reached the wrong scan: {filter}"),
             }
         }
+        let shown: Vec<String> = filters.iter().map(ToString::to_string).collect();
+        Ok(Arc::new(ScoredScanExec::try_new(StoredScan {
+            set: Arc::clone(&self.set),
+            store: Arc::clone(&self.store),
+            scored: self.scored.clone(),
+            table_schema: Arc::clone(&self.schema),
+            projection: projection.clone(),
+            shard_conditions,
+            stored_conditions,
+            batch: self.batch,
+            shown: shown.join(" AND "),
+            limit,
+        })?))
     }
 }

@@ -29,7 +29,7 @@ use datafusion::{
 };
 
 use super::{
-    AddedColumn, ClipEncodeNode, EncodeRuntime, PairsTable, RowCondition, ShardTable,
+    AddedColumn, ClipEncodeNode, EncodeRuntime, PairColumns, PairsTable, RowCondition, ShardTable,
     from_datafusion, session::session,
 };
 use crate::{
@@ -91,7 +91,7 @@ fn encode_shards(plan: WidePlan, early: Option<Expr>) -> datafusion::common::Res
     if let Some(early) = early {
         builder = builder.filter(early)?;
     }
-    let pair = (
+    let pair = PairColumns::pair(
         Column::from_name(&plan.binding.image),
         Column::from_name(&plan.binding.text),
     );

@@ -12,7 +12,10 @@ use datafusion::{
     physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner},
 };
 
-use super::{ClipEncodeExec, ClipEncodeNode};
+use super::{
+    ClipEncodeExec, ClipEncodeNode, EncodeRuntime, hoist::HoistClipCalls, prune::PruneClipColumns,
+    udf,
+};
 
 /// DataFusion's planner with the encode operator added.
 #[derive(Debug)]
@@ -48,9 +51,11 @@ impl ExtensionPlanner for ClipEncodePlanner {
         let (Some(node), [input]) = (node.as_any().downcast_ref::<ClipEncodeNode>(), inputs) else {
             return Ok(None);
         };
+        // The plan shows the model's name and device.
+        node.runtime.load().await?;
         let exec = ClipEncodeExec::try_new(
             Arc::clone(input),
-            (&node.image.name, &node.text.name),
+            node.positions()?,
             node.added.clone(),
             Arc::clone(&node.runtime),
         )?;
@@ -67,4 +72,23 @@ impl fmt::Debug for ClipEncodePlanner {
 /// `builder` with a planner that knows the encode operator.
 pub(super) fn with_clip_planner(builder: SessionStateBuilder) -> SessionStateBuilder {
     builder.with_query_planner(Arc::new(ClipQueryPlanner))
+}
+
+/// `builder` with the CLIP functions, which run on `runtime`, and all that plans them.
+///
+/// To be called after `with_default_features`: the rule has to come after type coercion.
+#[cfg_attr(not(test), expect(dead_code, reason = "no command runs a query yet"))]
+pub(super) fn with_clip_functions(
+    mut builder: SessionStateBuilder,
+    runtime: &Arc<EncodeRuntime>,
+) -> SessionStateBuilder {
+    let functions = udf::clip_functions(runtime).into_iter().map(Arc::new);
+    builder
+        .scalar_functions()
+        .get_or_insert_default()
+        .extend(functions);
+    let rule = HoistClipCalls::new(Arc::clone(runtime));
+    with_clip_planner(builder)
+        .with_analyzer_rule(Arc::new(rule))
+        .with_optimizer_rule(Arc::new(PruneClipColumns))
 }

@@ -1,5 +1,10 @@
-use std::{fmt, sync::Arc};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+};
 
+use arrow::array::StringViewArray;
 use datafusion::{
     common::Result,
     execution::{
@@ -7,11 +12,10 @@ use datafusion::{
         memory_pool::{MemoryConsumer, MemoryReservation},
     },
 };
-use tokio::sync::OnceCell;
 
 use super::{MemoryPlan, into_datafusion};
 use crate::{
-    encode::{EncodePool, EncoderFactory, PoolOptions},
+    encode::{Bond, EncodePool, EncoderFactory, PairBatch, PoolOptions},
     error::Error,
     preprocess::PathPolicy,
     report::Counters,
@@ -33,19 +37,29 @@ pub struct EncodeOptions {
     pub paths: PathPolicy,
 }
 
-/// What every execution of the encode operator in one query shares: the model and its worker threads.
-pub struct EncodeRuntime {
-    factory: Arc<dyn EncoderFactory>,
-    options: EncodeOptions,
-    memory: MemoryPlan,
-    counters: Arc<Counters>,
-    started: OnceCell<Started>,
+/// A model that is ready to make encoders, and how they run.
+pub struct Loaded {
+    /// The model.
+    pub factory: Arc<dyn EncoderFactory>,
+    /// How it runs.
+    pub options: EncodeOptions,
+    /// What it may hold.
+    pub memory: MemoryPlan,
 }
 
-struct Started {
-    pool: Arc<EncodePool>,
+/// Loads a model; called at most once with success.
+pub type LoadModel = Arc<dyn Fn() -> crate::error::Result<Loaded> + Send + Sync>;
+
+/// An embedding of one text; none for a text without words.
+type TextEmbedding = Option<Arc<[f32]>>;
+
+/// What every execution of the encode operator in one query shares: the model and its worker threads.
+pub struct EncodeRuntime {
+    model: Arc<Model>,
     /// Given back when the runtime is dropped.
-    _reservation: MemoryReservation,
+    reservation: Mutex<Option<MemoryReservation>>,
+    /// Texts that a query names; there are as many as somebody typed.
+    texts: Mutex<HashMap<String, TextEmbedding>>,
 }
 
 impl EncodeRuntime {
@@ -56,67 +70,175 @@ impl EncodeRuntime {
         memory: MemoryPlan,
         counters: Arc<Counters>,
     ) -> Self {
-        Self {
+        let loaded = Loaded {
             factory,
             options,
             memory,
-            counters,
-            started: OnceCell::new(),
+        };
+        let never = || Err(Error::internal("load a model that is loaded"));
+        let runtime = Self::lazy(Arc::new(never), counters);
+        // The cell was made empty a line above.
+        let _ = runtime.model.loaded.set(loaded);
+        runtime
+    }
+
+    /// A runtime that calls `load` when a query is planned that encodes something, and not before.
+    pub fn lazy(load: LoadModel, counters: Arc<Counters>) -> Self {
+        Self {
+            model: Arc::new(Model {
+                load,
+                loaded: OnceLock::new(),
+                pool: OnceLock::new(),
+                starting: Mutex::new(()),
+                counters,
+            }),
+            reservation: Mutex::new(None),
+            texts: Mutex::new(HashMap::new()),
         }
     }
 
-    /// The model, for plans and metadata.
-    pub fn factory(&self) -> &dyn EncoderFactory {
-        self.factory.as_ref()
+    /// The model, if it is loaded.
+    pub fn loaded(&self) -> Option<&Loaded> {
+        self.model.loaded.get()
     }
 
-    /// Rows of a model batch, for plans.
-    pub(super) fn model_batch_rows(&self) -> usize {
-        self.options.model_batch_rows
+    /// Loads the model unless it is loaded, on a thread that may block.
+    pub(super) async fn load(&self) -> Result<()> {
+        if self.loaded().is_some() {
+            return Ok(());
+        }
+        self.on_blocking_thread(|model| model.load().map(|_| ()))
+            .await
     }
 
     pub(super) fn counters(&self) -> &Counters {
-        &self.counters
+        &self.model.counters
     }
 
     /// The running threads, charged to the query's memory pool.
     pub(super) async fn pool(&self, context: &TaskContext) -> Result<Arc<EncodePool>> {
-        let started = self.started.get_or_try_init(|| self.start(context)).await?;
-        Ok(Arc::clone(&started.pool))
+        self.load().await?;
+        self.charge(context)?;
+        if let Some(pool) = self.model.pool.get() {
+            return Ok(Arc::clone(pool));
+        }
+        self.on_blocking_thread(Model::pool).await
     }
 
-    async fn start(&self, context: &TaskContext) -> Result<Started> {
-        let reservation = MemoryConsumer::new("ClipEncodeExec").register(context.memory_pool());
-        let bytes = self.memory.encoder_bytes + self.memory.decode_bytes;
-        reservation.try_grow(usize::try_from(bytes).unwrap_or(usize::MAX))?;
-        let options = PoolOptions {
-            decode_threads: self.options.threads,
-            encoders: self.memory.encoders,
-            intra_threads: self.memory.intra_threads,
-            batch_rows: self.options.model_batch_rows,
-            max_pixels: self.options.max_pixels,
-            decode_bytes: self.memory.decode_bytes,
-            paths: self.options.paths.clone(),
+    /// The embedding of `text`, from the model the first time and then from memory; blocks.
+    ///
+    /// The threads start without a charge if no execution has started them; the first execution pays.
+    pub(super) fn text_embedding(&self, text: &str) -> Result<TextEmbedding> {
+        // Held while the model works, so that two partitions do not encode one text twice.
+        let mut texts = lock(&self.texts);
+        if let Some(known) = texts.get(text) {
+            return Ok(known.clone());
+        }
+        let embedding = encode_text(&self.model, text).map_err(into_datafusion)?;
+        texts.insert(text.to_owned(), embedding.clone());
+        Ok(embedding)
+    }
+
+    fn charge(&self, context: &TaskContext) -> Result<()> {
+        let mut reservation = lock(&self.reservation);
+        let (None, Some(loaded)) = (reservation.as_ref(), self.loaded()) else {
+            return Ok(());
         };
-        let (factory, counters) = (Arc::clone(&self.factory), Arc::clone(&self.counters));
-        let started = tokio::task::spawn_blocking(move || {
-            EncodePool::start(factory.as_ref(), &options, &counters)
-        });
-        let pool = started
+        let bytes = loaded.memory.encoder_bytes + loaded.memory.decode_bytes;
+        let charged = MemoryConsumer::new("ClipEncodeExec").register(context.memory_pool());
+        charged.try_grow(usize::try_from(bytes).unwrap_or(usize::MAX))?;
+        *reservation = Some(charged);
+        Ok(())
+    }
+
+    async fn on_blocking_thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Model) -> crate::error::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let model = Arc::clone(&self.model);
+        tokio::task::spawn_blocking(move || work(&model))
             .await
             .map_err(|error| into_datafusion(Error::internal("start the encoders").source(error)))?
-            .map_err(into_datafusion)?;
-        Ok(Started {
-            pool: Arc::new(pool),
-            _reservation: reservation,
-        })
+            .map_err(into_datafusion)
     }
 }
 
 impl fmt::Debug for EncodeRuntime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.loaded().map(|loaded| &loaded.factory.card().name);
         f.debug_struct("EncodeRuntime")
-            .field("model", &self.factory.card().name)
+            .field("model", &name)
             .finish_non_exhaustive()
     }
+}
+
+/// The model and its threads; everything here blocks.
+struct Model {
+    load: LoadModel,
+    loaded: OnceLock<Loaded>,
+    pool: OnceLock<Arc<EncodePool>>,
+    /// Held while one thread loads or starts, so that no other does.
+    starting: Mutex<()>,
+    counters: Arc<Counters>,
+}
+
+impl Model {
+    fn load(&self) -> crate::error::Result<&Loaded> {
+        let _starting = lock(&self.starting);
+        self.load_locked()
+    }
+
+    fn load_locked(&self) -> crate::error::Result<&Loaded> {
+        if let Some(loaded) = self.loaded.get() {
+            return Ok(loaded);
+        }
+        let loaded = (self.load)()?;
+        Ok(self.loaded.get_or_init(|| loaded))
+    }
+
+    fn pool(&self) -> crate::error::Result<Arc<EncodePool>> {
+        let _starting = lock(&self.starting);
+        if let Some(pool) = self.pool.get() {
+            return Ok(Arc::clone(pool));
+        }
+        let Loaded {
+            factory,
+            options,
+            memory,
+        } = self.load_locked()?;
+        let options = PoolOptions {
+            decode_threads: options.threads,
+            encoders: memory.encoders,
+            intra_threads: memory.intra_threads,
+            batch_rows: options.model_batch_rows,
+            max_pixels: options.max_pixels,
+            decode_bytes: memory.decode_bytes,
+            paths: options.paths.clone(),
+        };
+        let pool = EncodePool::start(factory.as_ref(), &options, &self.counters)?;
+        Ok(Arc::clone(self.pool.get_or_init(|| Arc::new(pool))))
+    }
+}
+
+fn encode_text(model: &Model, text: &str) -> crate::error::Result<TextEmbedding> {
+    let pool = model.pool()?;
+    let batch = PairBatch {
+        images: None,
+        paths: None,
+        captions: Some(StringViewArray::from_iter_values([text])),
+        shards: None,
+        bond: Bond::Apart,
+    };
+    // A thread of its own, since an executor refuses to run inside another.
+    let encoded = std::thread::scope(|scope| {
+        let encode = || futures::executor::block_on(pool.encode(batch));
+        scope.spawn(encode).join()
+    });
+    let encoded =
+        encoded.map_err(|_| Error::internal("encode a text: its thread has stopped"))??;
+    Ok(encoded.fault(0).is_none().then(|| encoded.texts.into()))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

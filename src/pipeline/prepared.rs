@@ -15,11 +15,11 @@ use super::{
 };
 use crate::{
     engine::{
-        Added, AddedColumn, BatchSize, MemoryPlan, PairsTable, RowCondition, ScoreSource,
+        Added, AddedColumn, BatchSize, MemoryPlan, PairsTable, RowCondition,
         condition_needs_scores, shard_identity,
     },
     error::{Error, Result},
-    report::{Counters, RunReport},
+    report::RunReport,
     sink::{Destination, Provenance, WriterPolicy, output_metadata},
     source::{ColumnBinding, ShardSet, expand},
     store::{ScoreStore, ShardIdentity},
@@ -144,12 +144,8 @@ impl Prepared {
         PairsTable::new(
             Arc::clone(&self.shards.set),
             self.shards.binding.clone(),
-            (
-                ScoreSource::Stored(Arc::clone(store)),
-                scored.cloned().collect(),
-            ),
+            (Arc::clone(store), scored.cloned().collect()),
             batch,
-            Arc::new(Counters::default()),
         )
         .with_row_references()
     }

@@ -92,8 +92,8 @@ impl WorkDir {
     /// True if an earlier or this run has committed scores.
     fn has_scores(&self) -> bool {
         let entries = |path: PathBuf| std::fs::read_dir(path).into_iter().flatten().flatten();
-        let mut parts = entries(self.scores().join("parts"))
-            .flat_map(|shard| entries(shard.path()));
+        let mut parts =
+            entries(self.scores().join("parts")).flat_map(|shard| entries(shard.path()));
         parts.next().is_some() || entries(self.scores().join("shards")).next().is_some()
     }
 

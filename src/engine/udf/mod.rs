@@ -3,7 +3,15 @@
 //! A function's arithmetic is a kernel over arrays or slices; [`column_function`] is what the functions of one
 //! column share with DataFusion, [`takes`] the errors about arguments, [`vectors`] the lists that hold embeddings.
 
+mod arguments;
+mod clip_image_embedding;
+mod clip_pair;
+mod clip_reason;
+mod clip_score;
+mod clip_status;
+mod clip_text_embedding;
 mod column_function;
+mod cosine_of;
 mod cosine_similarity;
 mod image_format;
 mod image_header;
@@ -17,7 +25,15 @@ mod text_length;
 mod vectors;
 mod word_count;
 
-use datafusion::logical_expr::ScalarUDF;
+use std::sync::Arc;
+
+use datafusion::logical_expr::{Expr, ScalarUDF};
+
+use super::{EncodeRuntime, hoist::CallKind};
+use clip_image_embedding::ClipImageEmbedding;
+use clip_pair::ClipPair;
+use clip_text_embedding::ClipTextEmbedding;
+pub(super) use cosine_of::cosine_of;
 
 /// The functions that need no model.
 pub(super) fn cheap_functions() -> Vec<ScalarUDF> {
@@ -31,6 +47,51 @@ pub(super) fn cheap_functions() -> Vec<ScalarUDF> {
         word_count::word_count(),
         text_length::text_length(),
     ]
+}
+
+/// The functions that name a model's answer.
+pub(super) fn clip_functions(runtime: &Arc<EncodeRuntime>) -> Vec<ScalarUDF> {
+    vec![
+        clip_score::clip_score(),
+        clip_status::clip_status(),
+        clip_reason::clip_reason(),
+        ScalarUDF::from(ClipImageEmbedding::new()),
+        ScalarUDF::from(ClipTextEmbedding::new(Arc::clone(runtime))),
+    ]
+}
+
+/// What a call asks the encode operator for, if `function` is one of [`clip_functions`].
+pub(super) fn asked_by(function: &ScalarUDF) -> Option<CallKind> {
+    let function: &dyn std::any::Any = function.inner().as_ref();
+    if let Some(pair) = function.downcast_ref::<ClipPair>() {
+        Some(pair.kind)
+    } else if function.is::<ClipImageEmbedding>() {
+        Some(CallKind::ImageEmbedding)
+    } else if function.is::<ClipTextEmbedding>() {
+        Some(CallKind::TextEmbedding)
+    } else {
+        None
+    }
+}
+
+/// Whether `expr` has one value for the whole query.
+pub(super) fn is_constant(expr: &Expr) -> bool {
+    use datafusion::common::tree_node::TreeNode;
+    let varies = |part: &Expr| {
+        Ok(matches!(
+            part,
+            Expr::Column(_)
+                | Expr::OuterReferenceColumn(..)
+                | Expr::ScalarSubquery(_)
+                | Expr::Exists(_)
+                | Expr::InSubquery(_)
+                | Expr::SetComparison(_)
+                | Expr::LambdaVariable(_)
+                | Expr::AggregateFunction(_)
+                | Expr::WindowFunction(_)
+        ))
+    };
+    !expr.is_volatile() && !expr.exists(varies).unwrap_or(true)
 }
 
 #[cfg(test)]

@@ -1,0 +1,53 @@
+use arrow::datatypes::DataType;
+use arrow::datatypes::{Field, FieldRef};
+use datafusion::{
+    common::Result,
+    logical_expr::{
+        ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
+    },
+};
+use std::sync::Arc;
+
+use super::arguments::{Argument, check, not_hoisted};
+use crate::engine::Added;
+
+/// The name in SQL.
+const NAME: &str = "clip_image_embedding";
+
+/// `clip_image_embedding(image)`: a list of length one as a vector; null where the image is bad.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct ClipImageEmbedding {
+    signature: Signature,
+}
+
+impl ClipImageEmbedding {
+    pub(super) fn new() -> Self {
+        Self {
+            signature: Signature::variadic_any(Volatility::Immutable),
+        }
+    }
+}
+
+impl ScalarUDFImpl for ClipImageEmbedding {
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(Added::ImageEmbedding.data_type())
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
+        check(NAME, &[Argument::Image], args.arg_fields)?;
+        let data_type = Added::ImageEmbedding.data_type();
+        Ok(Arc::new(Field::new(NAME, data_type, true)))
+    }
+
+    fn invoke_with_args(&self, _: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        not_hoisted(NAME)
+    }
+}
