@@ -16,6 +16,8 @@ mod planner;
 mod prune;
 mod runtime;
 mod scan;
+mod share;
+mod shared_rows_exec;
 mod udf;
 
 pub use budget::{MemoryNeeds, MemoryPlan};
