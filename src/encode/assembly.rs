@@ -207,3 +207,51 @@ fn clear_bad_rows(batch: &mut EncodedBatch) {
     clear(&mut batch.images, &batch.image_faults, batch.dim);
     clear(&mut batch.texts, &batch.text_faults, batch.dim);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finished(bond: Bond) -> EncodedBatch {
+        let batch = PairBatch {
+            images: Some(arrow::array::BinaryViewArray::new_null(3)),
+            paths: None,
+            captions: Some(arrow::array::StringViewArray::new_null(3)),
+            shards: None,
+            bond,
+        };
+        let (assembly, answer) = Assembly::start(&batch, 1, 1);
+        let fault = |status: Status| RowFault::new(status, "");
+        assembly.put_images(&[vec![0], vec![1], vec![2]], &[1.0, 1.0, 1.0]);
+        assembly.put_texts(&[vec![0], vec![1], vec![2]], &[1.0, 1.0, 1.0]);
+        assembly.set_fault(Side::Text, 0, fault(Status::NullCaption));
+        assembly.set_fault(Side::Image, 1, fault(Status::CorruptImage));
+        assembly.set_fault(Side::Text, 1, fault(Status::EmptyCaption));
+        assembly.finish_job();
+        futures::executor::block_on(answer).unwrap().unwrap()
+    }
+
+    #[test]
+    fn a_pair_is_bad_as_a_whole_and_its_image_is_blamed_first() {
+        let batch = finished(Bond::Pair);
+        let status = |row| batch.fault(row).map(|fault| fault.status);
+        assert_eq!(status(0), Some(Status::NullCaption));
+        assert_eq!(status(1), Some(Status::CorruptImage));
+        assert_eq!(status(2), None);
+        assert_eq!(batch.image_faults, batch.text_faults);
+        assert_eq!(
+            (batch.images, batch.texts),
+            (vec![0.0, 0.0, 1.0], vec![0.0, 0.0, 1.0])
+        );
+    }
+
+    #[test]
+    fn sides_apart_are_bad_for_themselves() {
+        let batch = finished(Bond::Apart);
+        assert_eq!(
+            (batch.images, batch.texts),
+            (vec![1.0, 0.0, 1.0], vec![0.0, 0.0, 1.0])
+        );
+        assert_eq!(batch.image_faults[0], None);
+    }
+}

@@ -98,6 +98,24 @@ impl ClipEncodeExec {
     }
 }
 
+impl ClipEncodeExec {
+    pub(super) fn input(&self) -> &Arc<dyn ExecutionPlan> {
+        &self.input
+    }
+
+    pub(super) fn columns(&self) -> &PairColumns<usize> {
+        &self.columns
+    }
+
+    pub(super) fn added(&self) -> &[AddedColumn] {
+        &self.added
+    }
+
+    pub(super) fn runtime(&self) -> &Arc<EncodeRuntime> {
+        &self.runtime
+    }
+}
+
 impl DisplayAs for ClipEncodeExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str("ClipEncodeExec: ")?;

@@ -22,6 +22,8 @@ mod runtime;
 mod scan;
 mod scored_scan;
 mod session;
+mod share;
+mod shared_rows_exec;
 mod udf;
 
 pub use budget::{MemoryNeeds, MemoryPlan};

@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc};
+use std::{fmt, path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use datafusion::{
@@ -14,7 +14,7 @@ use datafusion::{
 
 use super::{
     ClipEncodeExec, ClipEncodeNode, EncodeRuntime, hoist::HoistClipCalls, prune::PruneClipColumns,
-    udf,
+    share::ShareEncodedRows, udf,
 };
 
 /// DataFusion's planner with the encode operator added.
@@ -76,11 +76,14 @@ pub(super) fn with_clip_planner(builder: SessionStateBuilder) -> SessionStateBui
 
 /// `builder` with the CLIP functions, which run on `runtime`, and all that plans them.
 ///
+/// Rows that a query reads twice lie in `temporary_files` between the two.
+///
 /// To be called after `with_default_features`: the rule has to come after type coercion.
 #[cfg_attr(not(test), expect(dead_code, reason = "no command runs a query yet"))]
 pub(super) fn with_clip_functions(
     mut builder: SessionStateBuilder,
     runtime: &Arc<EncodeRuntime>,
+    temporary_files: &Path,
 ) -> SessionStateBuilder {
     let functions = udf::clip_functions(runtime).into_iter().map(Arc::new);
     builder
@@ -91,4 +94,5 @@ pub(super) fn with_clip_functions(
     with_clip_planner(builder)
         .with_analyzer_rule(Arc::new(rule))
         .with_optimizer_rule(Arc::new(PruneClipColumns))
+        .with_physical_optimizer_rule(Arc::new(ShareEncodedRows::new(temporary_files.into())))
 }

@@ -184,6 +184,43 @@ pub struct ShardScanExec {
     metrics: ExecutionPlanMetricsSet,
 }
 
+impl ShardScanExec {
+    /// Whether both give the same rows, whatever their columns; a limit makes that uncertain.
+    pub(super) fn gives_rows_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.set, &other.set)
+            && self.filters == other.filters
+            && self.limit.is_none()
+            && other.limit.is_none()
+    }
+
+    /// The same rows with the columns of `other` too.
+    pub(super) fn with_columns_of(&self, other: Option<&Self>) -> Result<Self> {
+        let mut fields: Vec<_> = self.schema.fields().iter().cloned().collect();
+        let mut plan = self.plan.clone();
+        if let Some(other) = other {
+            let new = other.schema.fields().iter();
+            let new = new.filter(|field| self.schema.index_of(field.name()).is_err());
+            fields.extend(new.cloned());
+            plan.columns.extend(&other.plan.columns);
+        }
+        plan.columns.sort_unstable();
+        plan.columns.dedup();
+        let schema = Arc::new(Schema::new(fields));
+        let properties = PlanProperties::clone(&self.properties)
+            .with_eq_properties(EquivalenceProperties::new(Arc::clone(&schema)));
+        Ok(Self {
+            set: Arc::clone(&self.set),
+            plan,
+            schema,
+            filters: self.filters.clone(),
+            limit: None,
+            counters: Arc::clone(&self.counters),
+            properties: Arc::new(properties),
+            metrics: ExecutionPlanMetricsSet::new(),
+        })
+    }
+}
+
 impl DisplayAs for ShardScanExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
         let columns: Vec<&str> = self

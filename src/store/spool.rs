@@ -1,4 +1,7 @@
-use std::fs::File;
+use std::{
+    fs::File,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use parquet::{
@@ -75,7 +78,11 @@ impl Spool {
         writer
             .close()
             .map_err(|error| failed(&place, "write scores to a temporary file", error.into()))?;
-        Ok(SpoolRows { file, place })
+        Ok(SpoolRows {
+            file,
+            place,
+            position: Arc::default(),
+        })
     }
 }
 
@@ -83,10 +90,13 @@ impl Spool {
 pub struct SpoolRows {
     file: File,
     place: String,
+    /// Handles of one file have one position in it: held while a reader seeks and reads.
+    position: Arc<Mutex<()>>,
 }
 
 impl SpoolRows {
-    /// The rows in the order they were appended, only the named columns, all if none is named.
+    /// The rows in the order they were appended, only the named columns, all if none is named; several may
+    /// read at one time.
     ///
     /// # Errors
     /// When the file cannot be read back.
@@ -96,6 +106,8 @@ impl SpoolRows {
     ) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
         let place = self.place.clone();
         let failed = move |error| failed(&place, "read scores back", error);
+        let position = Arc::clone(&self.position);
+        let held = position.lock().unwrap_or_else(PoisonError::into_inner);
         let file = self
             .file
             .try_clone()
@@ -106,11 +118,16 @@ impl SpoolRows {
             [] => ProjectionMask::all(),
             _ => ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied()),
         };
-        let reader: ParquetRecordBatchReader = builder
+        let mut reader: ParquetRecordBatchReader = builder
             .with_projection(mask)
             .build()
             .map_err(|error| failed(error.into()))?;
-        Ok(reader.map(move |batch| batch.map_err(|error| failed(error.into()))))
+        drop(held);
+        Ok(std::iter::from_fn(move || {
+            let _held = position.lock().unwrap_or_else(PoisonError::into_inner);
+            let batch = reader.next()?;
+            Some(batch.map_err(|error| failed(error.into())))
+        }))
     }
 }
 
@@ -119,4 +136,35 @@ fn failed(place: &str, doing: &str, error: Box<dyn std::error::Error + Send + Sy
         .with("directory", place)
         .source(error)
         .hint("free space there, or write elsewhere")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{ArrayRef, AsArray, Int64Array};
+    use arrow::datatypes::Int64Type;
+
+    #[test]
+    fn several_readers_do_not_disturb_each_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let column: ArrayRef = Arc::new(Int64Array::from_iter_values(0..50_000));
+        let batch = RecordBatch::try_from_iter([("n", column)]).unwrap();
+        let mut spool = Spool::create(directory.path(), batch.schema()).unwrap();
+        spool.append(&batch).unwrap();
+        let rows = spool.finish().unwrap();
+        let sum = || -> i64 {
+            let batches = rows.read(&[]).unwrap().map(Result::unwrap);
+            let sum = |batch: RecordBatch| {
+                let column = batch.column(0).as_primitive::<Int64Type>();
+                column.values().iter().sum::<i64>()
+            };
+            batches.map(sum).sum()
+        };
+        std::thread::scope(|scope| {
+            let readers: Vec<_> = (0..8).map(|_| scope.spawn(sum)).collect();
+            for reader in readers {
+                assert_eq!(reader.join().unwrap(), 49_999 * 25_000);
+            }
+        });
+    }
 }

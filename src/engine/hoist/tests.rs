@@ -140,6 +140,10 @@ fn loaded() -> Loaded {
 
 impl Engine {
     fn new() -> Self {
+        Self::with_partitions(1)
+    }
+
+    fn with_partitions(partitions: usize) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("pairs.parquet");
         write(&path, &pairs());
@@ -154,12 +158,13 @@ impl Engine {
         let builder = SessionStateBuilder::new()
             .with_config(
                 SessionConfig::new()
-                    .with_target_partitions(1)
+                    .with_target_partitions(partitions)
                     .with_batch_size(4),
             )
             .with_default_features();
-        let context =
-            SessionContext::new_with_state(planner::with_clip_functions(builder, &runtime).build());
+        let context = SessionContext::new_with_state(
+            planner::with_clip_functions(builder, &runtime, directory.path()).build(),
+        );
         let set = Arc::new(ShardSet::open(&[path]).unwrap());
         let table = ShardTable::new(set, "image", (4, 1 << 20), Arc::clone(&counters));
         context.register_table("pairs", Arc::new(table)).unwrap();
@@ -423,7 +428,8 @@ async fn a_subquery_in_a_condition_is_rewritten_inside() {
     let sql = "SELECT id FROM pairs WHERE id IN (SELECT id FROM pairs WHERE clip_score(image, text) > -2) \
                AND clip_score(image, text) >= (SELECT max(clip_score(image, text)) FROM pairs)";
     let plan = engine.plan(sql).await;
-    assert_eq!(operators(&plan), 3, "{plan}");
+    // Two share; the third encodes only what the semi-join leaves.
+    assert_eq!(operators(&plan), 2, "{plan}");
     assert_eq!(engine.rows(sql).await.num_rows(), 1);
     let correlated = "SELECT count(*) FROM pairs a WHERE EXISTS (SELECT 1 FROM pairs b \
                       WHERE b.id = a.id AND clip_score(b.image, b.text) > -2)";
@@ -746,4 +752,115 @@ async fn a_view_encodes_only_what_is_asked_of_it() {
           CooperativeExec
             ShardScanExec: shards=1, columns=[id, image, text, __shard]
     ");
+}
+
+#[tokio::test]
+async fn rows_that_a_query_reads_twice_are_encoded_once() {
+    let engine = Engine::new();
+    let sql = "WITH scored AS (SELECT id, text, clip_score(image, text) AS s FROM pairs) \
+               SELECT a.id, a.s, clip_image_embedding(p.image) IS NULL AS missing \
+               FROM scored a JOIN scored b ON a.id = b.id + 1 JOIN pairs p ON p.id = a.id \
+               WHERE a.s >= (SELECT max(s) FROM scored) ORDER BY a.id";
+    insta::assert_snapshot!(engine.plan(sql).await, @r"
+    ScalarSubqueryExec: subqueries=1
+      SortExec: expr=[id@0 ASC NULLS LAST], preserve_partitioning=[false]
+        ProjectionExec: expr=[id@0 as id, s@1 as s, __clip_4_image@2 IS NULL as missing]
+          HashJoinExec: mode=CollectLeft, join_type=Inner, on=[(id@0, id@0)], projection=[id@0, s@1, __clip_4_image@3]
+            HashJoinExec: mode=CollectLeft, join_type=Inner, on=[(id@0, b.id + Int64(1)@1)], projection=[id@0, s@1]
+              ProjectionExec: expr=[id@0 as id, __clip_2_score@1 as s]
+                FilterExec: __clip_2_score@1 >= scalar_subquery(<pending>)
+                  ProjectionExec: expr=[id@0 as id, __clip_2_score@1 as __clip_2_score]
+                    SharedRowsExec: id=1
+                      ProjectionExec: expr=[id@3 as id, __clip_2_score@4 as __clip_2_score, __clip_4_image@5 as __clip_4_image]
+                        ClipEncodeExec: model=mock, device=mock, batch=4, added=[__clip_2_score, __clip_4_image]
+                          CooperativeExec
+                            ShardScanExec: shards=1, columns=[image, text, __shard, id]
+              ProjectionExec: expr=[id@0 as id, id@0 + 1 as b.id + Int64(1)]
+                CooperativeExec
+                  ShardScanExec: shards=1, columns=[id]
+            ProjectionExec: expr=[id@0 as id, __clip_4_image@2 as __clip_4_image]
+              SharedRowsExec: id=1, shown above
+      AggregateExec: mode=Single, gby=[], aggr=[max(scored.s)]
+        ProjectionExec: expr=[__clip_2_score@1 as s]
+          SharedRowsExec: id=1, shown above
+    ");
+    insta::assert_snapshot!(engine.table(sql).await, @r"
+    +----+------------+---------+
+    | id | s          | missing |
+    +----+------------+---------+
+    | 16 | 0.72138125 | false   |
+    +----+------------+---------+
+    ");
+    assert_eq!(engine.encoded(), u64::from(ROWS));
+}
+
+#[tokio::test]
+async fn rows_are_not_shared_where_that_costs_more() {
+    let engine = Engine::new();
+    // Different rows.
+    let sql = "SELECT clip_score(image, text) FROM pairs WHERE id < 3 UNION ALL \
+               SELECT clip_score(image, text) FROM pairs WHERE id < 4";
+    assert_eq!(operators(&engine.plan(sql).await), 2);
+    // A limit that stops one of them early.
+    let sql = "(SELECT id FROM pairs WHERE clip_score(image, text) > 0 LIMIT 1) UNION ALL \
+               (SELECT id FROM pairs WHERE clip_score(image, text) > 0 LIMIT 1)";
+    assert_eq!(operators(&engine.plan(sql).await), 2);
+    // Images would be written to a file.
+    let sql = "SELECT image, clip_score(image, text) FROM pairs UNION ALL \
+               SELECT image, clip_score(image, text) FROM pairs";
+    assert_eq!(operators(&engine.plan(sql).await), 2);
+    let sql = "SELECT clip_score(image, text) FROM pairs UNION ALL \
+               SELECT clip_score(image, text) FROM pairs";
+    assert_eq!(operators(&engine.plan(sql).await), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_do_not_change_the_result() {
+    let sql = "WITH scored AS (SELECT *, clip_score(image, text) AS s FROM pairs) \
+               SELECT a.id, count(*), max(b.s), max(clip_score(a.image, 'a dog')) \
+               FROM scored a JOIN scored b ON a.id % 7 = b.id % 7 AND a.s > b.s \
+               WHERE b.s < (SELECT avg(s) FROM scored) GROUP BY a.id ORDER BY a.id";
+    let one = Engine::with_partitions(1).table(sql).await;
+    assert_eq!(Engine::with_partitions(4).table(sql).await, one);
+    assert!(one.lines().count() > 10, "{one}");
+}
+
+#[tokio::test]
+async fn a_pair_with_a_bad_caption_is_not_decoded() {
+    let engine = Engine::new();
+    engine
+        .rows("SELECT count(clip_score(image, text)) FROM pairs")
+        .await;
+    // All but two bad captions, a null image and one that is none.
+    assert_eq!(engine.counters.images_decoded.load(Relaxed), 36);
+    assert_eq!(engine.counters.rows_bad.load(Relaxed), 5);
+}
+
+#[tokio::test]
+async fn statements_around_a_query_are_rewritten_inside() {
+    let engine = Engine::new();
+    for statement in [
+        "CREATE TABLE kept AS SELECT id, clip_score(image, text) AS s FROM pairs",
+        "INSERT INTO kept SELECT id, clip_score(image, text) FROM pairs",
+        "PREPARE scores AS SELECT max(clip_score(image, $1)) FROM pairs",
+    ] {
+        engine.rows_of_statement(statement).await;
+    }
+    let counted = engine.table("SELECT count(*), count(s) FROM kept").await;
+    insta::assert_snapshot!(counted, @r"
+    +----------+---------------+
+    | count(*) | count(kept.s) |
+    +----------+---------------+
+    | 80       | 70            |
+    +----------+---------------+
+    ");
+    let executed = engine.rows("EXECUTE scores('a dog')").await;
+    let direct = engine
+        .rows("SELECT max(clip_score(image, 'a dog')) FROM pairs")
+        .await;
+    assert_eq!(executed.column(0), direct.column(0));
+    let analyzed = engine
+        .table("EXPLAIN ANALYZE SELECT clip_score(image, text) FROM pairs")
+        .await;
+    assert!(analyzed.contains("rows_bad=5"), "{analyzed}");
 }
