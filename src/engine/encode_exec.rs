@@ -43,11 +43,11 @@ use crate::{
 /// Runs both towers over its input's pairs and adds columns; rows and their order stay.
 #[derive(Debug)]
 pub struct ClipEncodeExec {
-    input: Arc<dyn ExecutionPlan>,
-    columns: PairColumns<usize>,
+    pub(super) input: Arc<dyn ExecutionPlan>,
+    pub(super) columns: PairColumns<usize>,
     shard: Option<usize>,
-    added: Vec<AddedColumn>,
-    runtime: Arc<EncodeRuntime>,
+    pub(super) added: Vec<AddedColumn>,
+    pub(super) runtime: Arc<EncodeRuntime>,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
 }
@@ -95,24 +95,6 @@ impl ClipEncodeExec {
             properties: Arc::new(properties),
             metrics: ExecutionPlanMetricsSet::new(),
         })
-    }
-}
-
-impl ClipEncodeExec {
-    pub(super) fn input(&self) -> &Arc<dyn ExecutionPlan> {
-        &self.input
-    }
-
-    pub(super) fn columns(&self) -> &PairColumns<usize> {
-        &self.columns
-    }
-
-    pub(super) fn added(&self) -> &[AddedColumn] {
-        &self.added
-    }
-
-    pub(super) fn runtime(&self) -> &Arc<EncodeRuntime> {
-        &self.runtime
     }
 }
 

@@ -105,7 +105,7 @@ impl Place {
         let projection = plan.downcast_ref::<ProjectionExec>()?;
         let encode = projection.input();
         let operator = encode.downcast_ref::<ClipEncodeExec>()?;
-        let input = operator.input();
+        let input = &operator.input;
         let scan = match input.downcast_ref::<CooperativeExec>() {
             Some(wrapper) => wrapper.input(),
             None => input,
@@ -118,7 +118,7 @@ impl Place {
                 read.iter().any(|column| column.index() == image)
             })
         };
-        let columns = operator.columns();
+        let columns = &operator.columns;
         let of_a_function = |column: &AddedColumn| {
             matches!(
                 column.added,
@@ -128,11 +128,11 @@ impl Place {
         let one_answer = match columns.bond {
             Bond::Apart => true,
             Bond::Pair => operator
-                .added()
+                .added
                 .iter()
                 .all(|column| column.added == Added::Score),
         };
-        let shared = operator.added().iter().all(of_a_function)
+        let shared = operator.added.iter().all(of_a_function)
             && one_answer
             && !columns.image.is_some_and(reads_image);
         shared.then(|| Self {
@@ -182,7 +182,7 @@ fn grouped(places: Vec<Place>) -> Result<Vec<Group>> {
         let name = |position: Option<usize>| {
             position.map(|position| schema.field(position).name().clone())
         };
-        let (image, text) = (name(encode.columns().image), name(encode.columns().text));
+        let (image, text) = (name(encode.columns.image), name(encode.columns.text));
         let mut home = None;
         for group in &mut groups {
             let Some(first) = group.places.first() else {
@@ -192,7 +192,7 @@ fn grouped(places: Vec<Place>) -> Result<Vec<Group>> {
             let fits = |known: &Option<String>, new: &Option<String>| {
                 known.is_none() || new.is_none() || known == new
             };
-            if Arc::ptr_eq(encode.runtime(), other.runtime())
+            if Arc::ptr_eq(&encode.runtime, &other.runtime)
                 && scan.gives_rows_of(other_scan)
                 && fits(&group.image, &image)
                 && fits(&group.text, &text)
@@ -252,8 +252,8 @@ impl Group {
         for place in &self.places {
             let (_, encode, one) = place.parts()?;
             scan = Some(one.with_columns_of(scan.as_ref())?);
-            runtime = Some(Arc::clone(encode.runtime()));
-            for column in encode.added() {
+            runtime = Some(Arc::clone(&encode.runtime));
+            for column in &encode.added {
                 if !added.iter().any(|known| known.added == column.added) {
                     added.push(column.clone());
                 }
@@ -315,9 +315,9 @@ impl Group {
 
 /// What the shared operator calls a column of `encode`.
 fn shared_name(column: &Column, encode: &ClipEncodeExec, added: &[AddedColumn]) -> String {
-    let first = encode.schema().fields().len() - encode.added().len();
+    let first = encode.schema().fields().len() - encode.added.len();
     let own = column.index().checked_sub(first);
-    let own = own.and_then(|position| encode.added().get(position));
+    let own = own.and_then(|position| encode.added.get(position));
     let shared = own.and_then(|own| added.iter().find(|known| known.added == own.added));
     shared.map_or_else(|| column.name().to_owned(), |shared| shared.name.clone())
 }
