@@ -18,12 +18,14 @@ mod plan;
 mod planner;
 mod predicate;
 mod prune;
+mod recipe;
 mod runtime;
 mod scan;
 mod scored_scan;
 mod session;
 mod share;
 mod shared_rows_exec;
+mod sql;
 mod udf;
 
 pub use budget::{MemoryNeeds, MemoryPlan};
@@ -32,9 +34,11 @@ pub use encode_exec::ClipEncodeExec;
 pub use encode_node::{Added, AddedColumn, ClipEncodeNode, PairColumns};
 pub use pairs::{BatchSize, PairsTable};
 pub use plan::{NarrowPlan, PASSES, WidePlan, narrow_pass, wide_pass};
+pub use recipe::{PairNames, Recipe, RecipeParam};
 pub use runtime::{EncodeOptions, EncodeRuntime, LoadModel, Loaded};
 pub use scan::{ShardScanExec, ShardTable};
 pub use scored_scan::ScoredScanExec;
+pub use sql::{Described, Rows, SqlLimits, SqlSession};
 
 use crate::{
     error::{Error, ErrorKind},

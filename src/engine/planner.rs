@@ -79,7 +79,6 @@ pub(super) fn with_clip_planner(builder: SessionStateBuilder) -> SessionStateBui
 /// Rows that a query reads twice lie in `temporary_files` between the two.
 ///
 /// To be called after `with_default_features`: the rule has to come after type coercion.
-#[cfg_attr(not(test), expect(dead_code, reason = "no command runs a query yet"))]
 pub(super) fn with_clip_functions(
     mut builder: SessionStateBuilder,
     runtime: &Arc<EncodeRuntime>,

@@ -64,17 +64,7 @@ pub struct EncodeRuntime {
 
 impl EncodeRuntime {
     /// A runtime whose threads start with the first execution.
-    pub fn new(
-        factory: Arc<dyn EncoderFactory>,
-        options: EncodeOptions,
-        memory: MemoryPlan,
-        counters: Arc<Counters>,
-    ) -> Self {
-        let loaded = Loaded {
-            factory,
-            options,
-            memory,
-        };
+    pub fn new(loaded: Loaded, counters: Arc<Counters>) -> Self {
         let never = || Err(Error::internal("load a model that is loaded"));
         let runtime = Self::lazy(Arc::new(never), counters);
         // The cell was made empty a line above.

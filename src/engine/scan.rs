@@ -188,6 +188,7 @@ impl ShardScanExec {
     /// Whether both give the same rows, whatever their columns; a limit makes that uncertain.
     pub(super) fn gives_rows_of(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.set, &other.set)
+            && self.starts == other.starts
             && self.filters == other.filters
             && self.limit.is_none()
             && other.limit.is_none()
@@ -210,6 +211,7 @@ impl ShardScanExec {
             .with_eq_properties(EquivalenceProperties::new(Arc::clone(&schema)));
         Ok(Self {
             set: Arc::clone(&self.set),
+            starts: self.starts.clone(),
             plan,
             schema,
             filters: self.filters.clone(),

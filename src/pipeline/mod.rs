@@ -5,12 +5,14 @@
 //! them (`emit`). [`score`] stops after the first step. `work` is what a killed run leaves to the next.
 
 mod emit;
+mod encoding;
 mod filling;
 mod options;
 mod prepared;
 mod rejecting;
 mod scoring;
 mod selecting;
+mod sql;
 mod work;
 
 use std::{
@@ -22,7 +24,7 @@ use tokio::sync::watch;
 
 use crate::{
     encode::EncoderFactory,
-    engine::{MemoryNeeds, MemoryPlan},
+    engine::MemoryPlan,
     error::{Error, ErrorKind, Result},
     report::{Counters, ModelCard, RunReport, Stage},
     sink::Provenance,
@@ -31,6 +33,7 @@ use crate::{
 pub use options::{ADDABLE, RunOptions, ScoreOptions};
 pub use prepared::{Prepared, Shards};
 pub use scoring::score;
+pub use sql::{DEFAULT_TABLE, SqlOptions, open_sql};
 
 /// Tells a run to stop; the other end is held by whoever may want that.
 pub type Cancel = watch::Receiver<bool>;
@@ -137,22 +140,6 @@ fn limiting_stage(counters: &Counters, threads: usize, memory: &MemoryPlan) -> S
         Stage::Encode => memory.encoders,
     };
     counters.limiting_stage(threads).as_str().to_owned()
-}
-
-fn memory_plan(
-    options: &ScoreOptions,
-    factory: &dyn EncoderFactory,
-    (model_batch_rows, max_encoders): (usize, usize),
-) -> Result<MemoryPlan> {
-    let (height, width) = factory.preprocessing().pixels.output_size();
-    MemoryPlan::divide(&MemoryNeeds {
-        limit: options.memory_limit,
-        threads: options.threads,
-        max_encoders,
-        encoder_bytes: factory.encoder_bytes(),
-        model_batch_rows,
-        pixel_bytes: 3 * 4 * u64::from(height) * u64::from(width),
-    })
 }
 
 /// Rows that are settled before a run starts, so that its progress begins where the last one ended.

@@ -4,23 +4,20 @@ use std::{path::Path, sync::Arc, time::Instant};
 
 use super::{
     Prepared, RunContext, RunOptions, ScoreOptions, Shards, count_settled,
+    encoding::Encoding,
     filling::{self, Fill},
-    limiting_stage, memory_plan,
+    limiting_stage,
 };
 use crate::{
-    config::{Device, OnError},
+    config::OnError,
     encode::EncoderFactory,
-    engine::{EncodeOptions, EncodeRuntime, MemoryPlan, RowCondition},
+    engine::{EncodeRuntime, Loaded, MemoryPlan, RowCondition},
     error::{Error, Result},
     preprocess::PathPolicy,
-    report::{BadRows, Counters, ModelCard, RunReport},
+    report::{BadRows, ModelCard, RunReport},
     schema::{CLIP_SCORE, STATUS},
     store::{EmbeddingType, ScoreStore, StoreSpec},
 };
-
-/// Pairs per model call on a CPU, where more only leaves the caches, and on a GPU.
-const CPU_BATCH: usize = 8;
-const GPU_BATCH: usize = 128;
 
 /// A store that has every row that is wanted of the shards.
 pub(super) struct Scored {
@@ -226,15 +223,9 @@ impl Wanted<'_> {
         context: &RunContext<'_>,
     ) -> Result<Scored> {
         let factory = context.model.load(stored.map(|spec| &spec.model))?;
-        let on_cpu = ["mock", &Device::Cpu.to_string()].contains(&factory.card().device.as_str());
-        let (batch, encoders) = if on_cpu {
-            (CPU_BATCH, usize::MAX)
-        } else {
-            (GPU_BATCH, 1)
-        };
-        let batch = self.options.model_batch_rows.unwrap_or(batch);
-        let memory = memory_plan(self.options, factory.as_ref(), (batch, encoders))?;
         let spec = self.spec(factory.card().clone(), stored);
+        let loaded = self.loaded(factory)?;
+        let memory = loaded.memory.clone();
         let mut store = ScoreStore::open_or_create(directory, &spec)?;
         if !self.options.only_new {
             store.check_shards(&self.shards.identities)?;
@@ -245,7 +236,7 @@ impl Wanted<'_> {
         count_settled(&context.counters, rows, rows - missing);
         let fill = Fill {
             shards: self.shards,
-            runtime: self.runtime(&factory, batch, &memory, &context.counters),
+            runtime: Arc::new(EncodeRuntime::new(loaded, Arc::clone(&context.counters))),
             memory: &memory,
             memory_limit: self.options.memory_limit,
             condition: self.condition.clone(),
@@ -307,34 +298,21 @@ impl Wanted<'_> {
         }
     }
 
-    fn runtime(
-        &self,
-        factory: &Arc<dyn EncoderFactory>,
-        model_batch_rows: usize,
-        memory: &MemoryPlan,
-        counters: &Arc<Counters>,
-    ) -> Arc<EncodeRuntime> {
-        let encode = EncodeOptions {
+    fn loaded(&self, factory: Arc<dyn EncoderFactory>) -> Result<Loaded> {
+        let encoding = Encoding {
+            memory_limit: self.options.memory_limit,
             threads: self.options.threads,
-            model_batch_rows,
+            model_batch_rows: self.options.model_batch_rows,
             max_pixels: self.options.max_pixels,
-            paths: PathPolicy {
-                directories: self
-                    .shards
-                    .set
-                    .shards
-                    .iter()
-                    .map(|shard| shard.directory().to_path_buf())
-                    .collect(),
-                allow_external: self.options.allow_external_paths,
-                max_bytes: memory.decode_bytes,
-            },
         };
-        Arc::new(EncodeRuntime::new(
-            Arc::clone(factory),
-            encode,
-            memory.clone(),
-            Arc::clone(counters),
-        ))
+        let shards = &self.shards.set.shards;
+        encoding.loaded(factory, |memory| PathPolicy {
+            directories: shards
+                .iter()
+                .map(|shard| shard.directory().to_path_buf())
+                .collect(),
+            allow_external: self.options.allow_external_paths,
+            max_bytes: memory.decode_bytes,
+        })
     }
 }

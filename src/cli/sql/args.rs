@@ -3,19 +3,24 @@ use std::{path::PathBuf, str::FromStr};
 use clap::Args as ClapArgs;
 
 use super::format::Format;
-use crate::cli::args::{ColumnNameArgs, ModelArgs, ResourceArgs, VerbosityArgs};
-
-/// Name of the table of an `--input` without one.
-const DEFAULT_TABLE: &str = "pairs";
+use crate::{
+    cli::args::{ColumnNameArgs, ModelArgs, ResourceArgs, VerbosityArgs},
+    pipeline::DEFAULT_TABLE,
+};
 
 const AFTER_HELP: &str = "\
 A query that is not given is read from standard input: statements that end in a semicolon, or on a terminal a
 shell. A script stops at the first error.
 
 Examples:
-  clip-filter sql --input in.parquet 'SELECT text FROM pairs LIMIT 10'
+  clip-filter sql --input in.parquet 'SELECT text, clip_score FROM pairs WHERE rank < 100 ORDER BY clip_score'
+  clip-filter sql --scores scores/ 'SELECT status, count(*) FROM pairs GROUP BY status'
+  clip-filter sql --scores scores/ --recipe laion-threshold --param threshold=0.3 -o kept.parquet
   clip-filter sql --input 'a=shards/*.parquet' --input b=other.parquet < report.sql
-  clip-filter sql --input in.parquet 'SELECT * FROM pairs WHERE length(text) > 20' -o long.parquet";
+
+A table of pairs has the columns of its shards, then clip_score, status, reason, width, height, image_embedding,
+text_embedding where they have none of that name, and the row reference __shard, __row. Scores come from --scores;
+without it, a query encodes the rows that are left when it needs them. pairs_shards has the shards alone.";
 
 #[derive(Debug, ClapArgs)]
 #[command(after_help = AFTER_HELP)]

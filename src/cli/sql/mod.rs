@@ -14,15 +14,13 @@ use std::{
     io::{IsTerminal, Read},
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
     time::Instant,
 };
 
-use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use arrow::array::RecordBatch;
 use async_trait::async_trait;
-use futures::{
-    future::BoxFuture,
-    stream::{BoxStream, StreamExt},
-};
+use futures::{future::BoxFuture, stream::StreamExt};
 use tokio::runtime::Runtime;
 
 pub(super) use args::SqlArgs;
@@ -31,37 +29,23 @@ use editor::Editor;
 use results::{Pipe, Results};
 use shell::Shell;
 
-use super::{machine, print, say, say_error, surroundings};
+use super::{loading::NamedModel, machine, print, say, say_error, surroundings};
 use crate::{
+    engine::{Described, Recipe, Rows, SqlSession},
     error::{Error, ErrorKind, Result},
-    source::expand,
+    pipeline::{DEFAULT_TABLE, SqlOptions, open_sql},
+    source::{ColumnChoice, expand},
 };
 
 /// Lists recipes rather than naming one.
 const LIST: &str = "list";
 
-/// Schema and rows of one statement.
-pub(super) struct Rows {
-    pub(super) schema: SchemaRef,
-    pub(super) batches: BoxStream<'static, Result<RecordBatch>>,
-}
-
-impl Rows {
-    /// Rows that are there already.
-    fn of(batch: RecordBatch) -> Self {
-        Self {
-            schema: batch.schema(),
-            batches: futures::stream::iter([Ok(batch)]).boxed(),
-        }
+/// Rows that are there already.
+fn rows_of(batch: RecordBatch) -> Rows {
+    Rows {
+        schema: batch.schema(),
+        batches: futures::stream::iter([Ok(batch)]).boxed(),
     }
-}
-
-/// A column of a table.
-pub(super) struct Described {
-    pub(super) column: String,
-    pub(super) data_type: String,
-    /// Where it comes from.
-    pub(super) origin: String,
 }
 
 /// What answers queries.
@@ -73,6 +57,36 @@ pub(super) trait Queries: Send + Sync {
     fn tables(&self) -> Vec<String>;
     /// Columns of `table`.
     async fn describe(&self, table: &str) -> Result<Vec<Described>>;
+    /// The statement of a recipe with its parameters filled in.
+    fn recipe(&self, name: &str, params: &[Param]) -> Result<String>;
+}
+
+#[async_trait]
+impl Queries for SqlSession {
+    async fn query(&self, sql: &str) -> Result<Rows> {
+        SqlSession::query(self, sql).await
+    }
+
+    fn tables(&self) -> Vec<String> {
+        SqlSession::tables(self)
+    }
+
+    async fn describe(&self, table: &str) -> Result<Vec<Described>> {
+        SqlSession::describe(self, table).await
+    }
+
+    fn recipe(&self, name: &str, params: &[Param]) -> Result<String> {
+        let recipe = Recipe::named(name)?;
+        let values: Vec<_> = params
+            .iter()
+            .map(|param| (param.name.clone(), param.value.clone()))
+            .collect();
+        let pairs = self.pair_names(DEFAULT_TABLE).ok_or_else(|| {
+            Error::usage("run a recipe: there is no table of pairs")
+                .hint("--input FILE, or --scores DIR")
+        })?;
+        recipe.sql(&values, &pairs)
+    }
 }
 
 /// What every way to ask has: someone who answers, a place to run, and a way to be stopped.
@@ -100,8 +114,10 @@ impl Session<'_> {
 
 /// What is to be run.
 enum Work {
-    /// Text of statements on the command line or of a recipe.
+    /// Text of statements on the command line.
     Query(String),
+    /// Name of a recipe.
+    Recipe(String),
     /// Text of statements from standard input.
     Script(String),
     Shell,
@@ -110,8 +126,8 @@ enum Work {
 /// `clip-filter sql`.
 pub(super) fn run(args: &SqlArgs) -> Result<ExitCode> {
     if args.tables.recipe.as_deref() == Some(LIST) {
-        for name in recipe_names() {
-            print(&format!("{name}\n"));
+        for recipe in Recipe::all() {
+            print(&recipe_text(&recipe));
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -124,7 +140,7 @@ pub(super) fn run(args: &SqlArgs) -> Result<ExitCode> {
     let is_terminal = std::io::stdout().is_terminal();
     let results = Results::try_new(&args.result, stdout(), is_terminal, &inputs)?;
     let runtime = runtime(args)?;
-    let queries = open(args, &runtime)?;
+    let queries = open(args)?;
     let session = Session {
         queries: queries.as_ref(),
         runtime: &runtime,
@@ -132,6 +148,11 @@ pub(super) fn run(args: &SqlArgs) -> Result<ExitCode> {
     };
     match work {
         Work::Query(text) => {
+            run_text(&session, &text, results, args)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Work::Recipe(name) => {
+            let text = session.queries.recipe(&name, &args.tables.params)?;
             run_text(&session, &text, results, args)?;
             Ok(ExitCode::SUCCESS)
         }
@@ -152,30 +173,53 @@ pub(super) fn run(args: &SqlArgs) -> Result<ExitCode> {
     }
 }
 
-// WIRE HERE ------------------------------------------------------------------------------------------
-
 /// Opens what answers: the tables of `args.tables`, the model, the limits.
-fn open(_args: &SqlArgs, _runtime: &Runtime) -> Result<Box<dyn Queries>> {
-    Err(Error::internal("open a session: it is not wired"))
+fn open(args: &SqlArgs) -> Result<Box<dyn Queries>> {
+    let mut tables: Vec<(String, Vec<String>)> = Vec::new();
+    for input in &args.tables.inputs {
+        match tables.iter_mut().find(|(name, _)| *name == input.table) {
+            Some((_, paths)) => paths.push(input.path.clone()),
+            None => tables.push((input.table.clone(), vec![input.path.clone()])),
+        }
+    }
+    let threads = args.resources.threads;
+    let options = SqlOptions {
+        tables,
+        scores: args.tables.scores.clone(),
+        columns: ColumnChoice {
+            image: args.columns.image_column.clone(),
+            text: args.columns.text_column.clone(),
+        },
+        model_batch_rows: args.model.batch_size.map(|rows| rows as usize),
+        threads: threads.map_or_else(machine::threads, usize::from),
+        memory_limit: args
+            .resources
+            .memory_limit
+            .unwrap_or_else(machine::default_memory_limit),
+    };
+    let quiet = args.verbosity.quiet;
+    let model = Arc::new(NamedModel::new(&args.model, quiet));
+    let session = open_sql(&options, model, &|line| {
+        if !quiet {
+            say(line);
+        }
+    })?;
+    Ok(Box::new(session))
 }
 
-/// Names for `--recipe list`.
-fn recipe_names() -> Vec<String> {
-    Vec::new()
+fn recipe_text(recipe: &Recipe) -> String {
+    let mut text = format!("{}\n    {}\n", recipe.name, recipe.about);
+    for param in &recipe.params {
+        let (name, default, about) = (&param.name, &param.default, &param.about);
+        text.push_str(&format!("    --param {name}={default}   {about}\n"));
+    }
+    text.push_str(&format!("    source: {}\n", recipe.source));
+    text
 }
-
-/// The statements of a recipe with its parameters filled in.
-fn recipe(name: &str, _params: &[Param]) -> Result<String> {
-    Err(Error::usage("find the recipe")
-        .with("recipe", name)
-        .hint("--recipe list shows their names"))
-}
-
-// ----------------------------------------------------------------------------------------------------
 
 fn work(args: &SqlArgs) -> Result<Work> {
     if let Some(name) = &args.tables.recipe {
-        return recipe(name, &args.tables.params).map(Work::Query);
+        return Ok(Work::Recipe(name.clone()));
     }
     if !args.tables.params.is_empty() {
         return Err(Error::usage("use --param: there is no recipe").hint("--recipe NAME"));

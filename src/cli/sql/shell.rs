@@ -6,9 +6,10 @@ use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use clap::ValueEnum;
 
 use super::{
-    Described, Rows, Session,
+    Described, Session,
     format::Format,
     results::{Delivered, Pipe, deliver},
+    rows_of,
     statements::split,
     table::rows_text,
 };
@@ -211,7 +212,7 @@ impl<'a> Shell<'a> {
         let batch = RecordBatch::try_from_iter(names.iter().copied().zip(columns))
             .map_err(|error| Error::internal("list what there is").source(error))?;
         let stdout = &mut self.stdout;
-        let shown = deliver(Rows::of(batch), Format::Table, stdout);
+        let shown = deliver(rows_of(batch), Format::Table, stdout);
         self.session.run(shown)
     }
 

@@ -38,13 +38,17 @@ fn ids(rows: i64) -> RecordBatch {
 
 #[async_trait]
 impl Queries for Fake {
+    fn recipe(&self, name: &str, _: &[Param]) -> Result<String> {
+        Ok(format!("recipe {name}"))
+    }
+
     async fn query(&self, sql: &str) -> Result<Rows> {
         let late = Err(Error::input("decode").with("row", 1));
         match sql {
-            "view" => Ok(Rows::of(RecordBatch::new_empty(Arc::new(Schema::empty())))),
+            "view" => Ok(rows_of(RecordBatch::new_empty(Arc::new(Schema::empty())))),
             "bytes" => {
                 let bytes: ArrayRef = Arc::new(BinaryArray::from(vec![b"x".as_slice()]));
-                Ok(Rows::of(
+                Ok(rows_of(
                     RecordBatch::try_from_iter([("image", bytes)]).unwrap(),
                 ))
             }
@@ -64,7 +68,7 @@ impl Queries for Fake {
                 })
             }
             _ => match sql.strip_prefix("rows ").and_then(|n| n.parse().ok()) {
-                Some(rows) => Ok(Rows::of(ids(rows))),
+                Some(rows) => Ok(rows_of(ids(rows))),
                 None => Err(Error::usage("plan the query").with("sql", sql)),
             },
         }

@@ -1,0 +1,394 @@
+//! A session that answers SQL over shards and their scores.
+//!
+//! A table of pairs called NAME has the columns of its shards, then `clip_score`, `status`, `reason`, `width`,
+//! `height`, `image_embedding`, `text_embedding` where the shards have no column of that name, then the row
+//! reference. With a score store those are read from it; without one NAME is a view in which they are calls of
+//! the CLIP functions, so that only what a query asks for is encoded, of the rows that are left by then.
+//! NAME_shards has the columns of the shards alone.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use arrow::{
+    array::RecordBatch,
+    datatypes::{DataType, SchemaRef},
+};
+use datafusion::{
+    catalog::TableProvider,
+    common::{Column, Result as PlanResult},
+    datasource::{ViewTable, provider_as_source},
+    execution::{TaskContext, context::SQLOptions},
+    logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ScalarUDF},
+    prelude::SessionContext,
+};
+use futures::stream::{BoxStream, StreamExt};
+
+use super::{
+    Added, AddedColumn, BatchSize, EncodeRuntime, PairNames, PairsTable, ShardTable,
+    from_datafusion, planner, recipe::identifier, session::session_builder, udf,
+};
+use crate::{
+    config::ByteSize,
+    error::{Error, Result},
+    report::Counters,
+    schema::{ROW, SHARD},
+    source::{ColumnBinding, ImageLayout, ShardSet},
+    store::ScoreStore,
+};
+
+/// Rows of a batch where nothing is encoded.
+const BATCH_ROWS: usize = 8192;
+/// Rows of a batch that is encoded: a LIMIT stops that much too late.
+const ENCODED_BATCH_ROWS: usize = 256;
+/// The score columns of a table of pairs, in their order there.
+const SCORED: [Added; 7] = [
+    Added::Score,
+    Added::Status,
+    Added::Reason,
+    Added::Width,
+    Added::Height,
+    Added::ImageEmbedding,
+    Added::TextEmbedding,
+];
+
+/// Limits of a session.
+#[derive(Debug, Clone)]
+pub struct SqlLimits {
+    /// Memory that all queries together may use.
+    pub memory_limit: ByteSize,
+    /// Threads of a query that may reorder rows.
+    pub threads: usize,
+    /// Where what does not fit into memory is written.
+    pub temporary_files: PathBuf,
+    /// Most bytes of a batch.
+    pub batch_bytes: u64,
+}
+
+/// Schema and rows of one statement; dropping the stream stops the query.
+pub struct Rows {
+    /// The columns.
+    pub schema: SchemaRef,
+    /// The rows.
+    pub batches: BoxStream<'static, Result<RecordBatch>>,
+}
+
+/// A column of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Described {
+    /// Its name.
+    pub column: String,
+    /// Its type.
+    pub data_type: String,
+    /// Where it comes from.
+    pub origin: String,
+}
+
+/// See the module.
+pub struct SqlSession {
+    context: SessionContext,
+    runtime: Arc<EncodeRuntime>,
+    limits: SqlLimits,
+    counters: Arc<Counters>,
+    pairs: Mutex<Vec<(String, PairNames)>>,
+}
+
+impl SqlSession {
+    /// A session without tables; `runtime` loads a model when a query needs one.
+    ///
+    /// # Errors
+    /// When the memory pool cannot be made.
+    pub fn try_new(
+        limits: SqlLimits,
+        runtime: Arc<EncodeRuntime>,
+        counters: Arc<Counters>,
+    ) -> Result<Self> {
+        let mut builder = session_builder(limits.memory_limit, BATCH_ROWS)?;
+        if let Some(config) = builder.config() {
+            let options = config.options_mut();
+            // Joins stay as they are written: the last table of a FROM keeps its order.
+            options.optimizer.join_reordering = false;
+            options.catalog.information_schema = true;
+        }
+        let builder = planner::with_clip_functions(builder, &runtime, &limits.temporary_files);
+        Ok(Self {
+            context: SessionContext::new_with_state(builder.build()),
+            runtime,
+            limits,
+            counters,
+            pairs: Mutex::new(Vec::new()),
+        })
+    }
+
+    /// Makes a table of shards that are no pairs.
+    ///
+    /// # Errors
+    /// When the name is taken.
+    pub fn add_shards(&self, name: &str, set: &Arc<ShardSet>) -> Result<()> {
+        let failed = |error| from_datafusion(error, "make a table").with("table", name);
+        let table = self.shard_table(set, "", BATCH_ROWS);
+        let view = self.view(name, table, |columns| columns).map_err(failed)?;
+        self.register(name, view)
+    }
+
+    /// Makes a table of pairs, and one of their shards alone.
+    ///
+    /// # Errors
+    /// When a name is taken.
+    pub fn add_pairs(
+        &self,
+        name: &str,
+        set: &Arc<ShardSet>,
+        binding: &ColumnBinding,
+        store: Option<&Arc<ScoreStore>>,
+    ) -> Result<()> {
+        let failed = |error| from_datafusion(error, "make a table").with("table", name);
+        let free = |added: &Added| set.schema.index_of(added.name()).is_err();
+        let scored = SCORED.into_iter().filter(free);
+        let table: Arc<dyn TableProvider> = match store {
+            Some(store) => {
+                let scored = scored.map(|added| AddedColumn {
+                    added,
+                    name: added.name().to_owned(),
+                });
+                let batch = BatchSize {
+                    rows: BATCH_ROWS,
+                    bytes: self.limits.batch_bytes,
+                };
+                let table = PairsTable::new(
+                    Arc::clone(set),
+                    binding.clone(),
+                    (Arc::clone(store), scored.collect()),
+                    batch,
+                );
+                Arc::new(table.with_row_references())
+            }
+            None => {
+                let calls: Vec<Expr> = scored.map(|added| self.call(added, binding)).collect();
+                let references = [SHARD, ROW].map(|name| Expr::Column(Column::from_name(name)));
+                let table = self.shard_table(set, &binding.image, ENCODED_BATCH_ROWS);
+                let all = |columns: Vec<Expr>| {
+                    columns.into_iter().chain(calls).chain(references).collect()
+                };
+                self.view(name, table, all).map_err(failed)?
+            }
+        };
+        self.register(name, table)?;
+        let image = identifier(&binding.image);
+        let names = PairNames {
+            image: binding.image.clone(),
+            image_bytes: match binding.layout {
+                ImageLayout::Bytes => image,
+                ImageLayout::Struct => format!("{image}['bytes']"),
+            },
+            text: binding.text.clone(),
+        };
+        self.lock().push((name.to_owned(), names));
+        let shards = self.shard_table(set, &binding.image, BATCH_ROWS);
+        let name = format!("{name}_shards");
+        let view = self
+            .view(&name, shards, |columns| columns)
+            .map_err(failed)?;
+        self.register(&name, view)
+    }
+
+    /// What a recipe must know of the table `name`.
+    pub fn pair_names(&self, name: &str) -> Option<PairNames> {
+        let pairs = self.lock();
+        let found = pairs.iter().find(|(known, _)| known == name);
+        found.map(|(_, names)| names.clone())
+    }
+
+    /// The score column as a call on the columns of a shard.
+    fn call(&self, added: Added, binding: &ColumnBinding) -> Expr {
+        let image = || Expr::Column(Column::from_name(&binding.image));
+        let text = || Expr::Column(Column::from_name(&binding.text));
+        let (function, arguments) = match added {
+            Added::Score => ("clip_score", vec![image(), text()]),
+            Added::Status => ("clip_status", vec![image(), text()]),
+            Added::Reason => ("clip_reason", vec![image(), text()]),
+            Added::Width => ("image_width", vec![image()]),
+            Added::Height => ("image_height", vec![image()]),
+            Added::ImageEmbedding => ("clip_image_embedding", vec![image()]),
+            Added::TextEmbedding => ("clip_text_embedding", vec![text()]),
+        };
+        let functions = udf::cheap_functions()
+            .into_iter()
+            .chain(udf::clip_functions(&self.runtime));
+        let mut functions = functions.filter(|known: &ScalarUDF| known.name() == function);
+        match functions.next() {
+            Some(function) => function.call(arguments).alias(added.name()),
+            // Every name above is one of ours.
+            None => Expr::Column(Column::from_name(function)),
+        }
+    }
+
+    fn shard_table(&self, set: &Arc<ShardSet>, image: &str, rows: usize) -> Arc<ShardTable> {
+        Arc::new(ShardTable::new(
+            Arc::clone(set),
+            image,
+            (rows, self.limits.batch_bytes),
+            Arc::clone(&self.counters),
+        ))
+    }
+
+    /// A view that shows what `shown` makes of the columns of `table`, the row reference not among them.
+    fn view(
+        &self,
+        name: &str,
+        table: Arc<ShardTable>,
+        shown: impl FnOnce(Vec<Expr>) -> Vec<Expr>,
+    ) -> PlanResult<Arc<dyn TableProvider>> {
+        let columns = table.shard_schema().fields().iter();
+        let columns = columns.map(|field| Expr::Column(Column::from_name(field.name())));
+        let columns = shown(columns.collect());
+        let plan = LogicalPlanBuilder::scan(name, provider_as_source(table), None)?
+            .project(columns)?
+            .build()?;
+        Ok(Arc::new(ViewTable::new(plan, None)))
+    }
+
+    fn register(&self, name: &str, table: Arc<dyn TableProvider>) -> Result<()> {
+        let failed = |error| from_datafusion(error, "make a table").with("table", name);
+        let old = self
+            .context
+            .register_table(identifier(name), table)
+            .map_err(failed)?;
+        match old {
+            None => Ok(()),
+            Some(_) => Err(Error::usage(format!("make the table {name}: there is one"))
+                .hint("--input OTHERNAME=PATH")),
+        }
+    }
+
+    /// Plans one statement; it runs as its rows are read.
+    ///
+    /// Rows come in the order of the shards unless the statement sorts, groups, joins or unites.
+    ///
+    /// # Errors
+    /// When it cannot be planned, or writes.
+    pub async fn query(&self, sql: &str) -> Result<Rows> {
+        let failed = |error| from_datafusion(error, "run the query");
+        let plan = self
+            .context
+            .state()
+            .create_logical_plan(sql)
+            .await
+            .map_err(failed)?;
+        if let LogicalPlan::Dml(_) | LogicalPlan::Copy(_) = plan {
+            return Err(Error::usage("run a statement that writes")
+                .hint("write a SELECT, and name the file with --output"));
+        }
+        SQLOptions::new().verify_plan(&plan).map_err(failed)?;
+        if let LogicalPlan::Ddl(_) | LogicalPlan::Statement(_) = plan {
+            let frame = self
+                .context
+                .execute_logical_plan(plan)
+                .await
+                .map_err(failed)?;
+            let schema = Arc::clone(frame.schema().inner());
+            let batches = frame.collect().await.map_err(failed)?;
+            return Ok(Rows {
+                schema,
+                batches: futures::stream::iter(batches.into_iter().map(Ok)).boxed(),
+            });
+        }
+        let mut state = self.context.state();
+        if !keeps_order(&plan) && !has_bytes(&plan) {
+            let options = state.config_mut().options_mut();
+            options.execution.target_partitions = self.limits.threads.max(1);
+        }
+        let physical = state.create_physical_plan(&plan).await.map_err(failed)?;
+        let context = Arc::new(TaskContext::from(&state));
+        let stream =
+            datafusion::physical_plan::execute_stream(physical, context).map_err(failed)?;
+        Ok(Rows {
+            schema: stream.schema(),
+            batches: stream
+                .map(|batch| batch.map_err(|error| from_datafusion(error, "run the query")))
+                .boxed(),
+        })
+    }
+
+    /// Names of tables, sorted.
+    pub fn tables(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        for catalog in self.context.catalog_names() {
+            let catalog = self.context.catalog(&catalog);
+            let schema = catalog.and_then(|catalog| catalog.schema("public"));
+            names.extend(schema.into_iter().flat_map(|schema| schema.table_names()));
+        }
+        names.sort();
+        names
+    }
+
+    /// Columns of `table`.
+    ///
+    /// # Errors
+    /// When there is no such table.
+    pub async fn describe(&self, table: &str) -> Result<Vec<Described>> {
+        let provider = self
+            .context
+            .table_provider(identifier(table))
+            .await
+            .map_err(|error| from_datafusion(error, "find the table").with("table", table))?;
+        let stored = (provider.as_ref() as &dyn std::any::Any).is::<PairsTable>();
+        let is_pairs = self.pair_names(table).is_some();
+        let is_scored = |name: &str| SCORED.iter().any(|added| added.name() == name);
+        let schema = provider.schema();
+        // Score columns come after those of the shards, which may have one of the same name.
+        let first_scored = schema.index_of(SHARD).unwrap_or(schema.fields().len());
+        let scored_from = (0..first_scored)
+            .rev()
+            .take_while(|&column| is_scored(schema.field(column).name()))
+            .last()
+            .unwrap_or(first_scored);
+        let described = schema.fields().iter().enumerate().map(|(position, field)| {
+            let origin = match (is_pairs, field.name().as_str()) {
+                (true, SHARD | ROW) => "row reference",
+                (true, _) if position >= scored_from && stored => "score store",
+                (true, _) if position >= scored_from => "encoded when asked for",
+                _ => "shards",
+            };
+            Described {
+                column: field.name().clone(),
+                data_type: field.data_type().to_string(),
+                origin: origin.to_owned(),
+            }
+        });
+        Ok(described.collect())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(String, PairNames)>> {
+        self.pairs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether rows come out of `plan` as its one table gives them.
+fn keeps_order(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Projection(_)
+        | LogicalPlan::Filter(_)
+        | LogicalPlan::Limit(_)
+        | LogicalPlan::SubqueryAlias(_)
+        | LogicalPlan::Explain(_)
+        | LogicalPlan::Analyze(_)
+        | LogicalPlan::Extension(_) => plan.inputs().into_iter().all(keeps_order),
+        LogicalPlan::TableScan(_) | LogicalPlan::EmptyRelation(_) | LogicalPlan::Values(_) => true,
+        _ => false,
+    }
+}
+
+/// Whether rows are wide: several partitions of images would each hold batches of them.
+fn has_bytes(plan: &LogicalPlan) -> bool {
+    fn wide(data_type: &DataType) -> bool {
+        match data_type {
+            DataType::Binary | DataType::LargeBinary | DataType::BinaryView => true,
+            DataType::Struct(fields) => fields.iter().any(|field| wide(field.data_type())),
+            _ => false,
+        }
+    }
+    let columns = plan.schema().fields();
+    columns.iter().any(|field| wide(field.data_type()))
+}

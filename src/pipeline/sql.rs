@@ -1,0 +1,180 @@
+//! Opens a session for SQL: tables from shards, scores from a store, a model if a query needs one.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use super::{Model, encoding::Encoding};
+use crate::{
+    config::{ByteSize, DEFAULT_MAX_PIXELS},
+    engine::{EncodeRuntime, MemoryPlan, SqlLimits, SqlSession, shard_identity},
+    error::{Error, Result},
+    preprocess::PathPolicy,
+    report::Counters,
+    source::{ColumnBinding, ColumnChoice, ShardSet, expand},
+    store::{ScoreStore, ShardIdentity},
+};
+
+/// The table of a store's own shards, and of inputs without a name.
+pub const DEFAULT_TABLE: &str = "pairs";
+
+/// What a session has.
+#[derive(Debug, Clone)]
+pub struct SqlOptions {
+    /// Tables: a name, and files, directories, globs or brace ranges.
+    pub tables: Vec<(String, Vec<String>)>,
+    /// A score store of their shards.
+    pub scores: Option<PathBuf>,
+    /// Columns the caller named.
+    pub columns: ColumnChoice,
+    /// Most rows of a model batch; as suits the device if `None`.
+    pub model_batch_rows: Option<usize>,
+    /// Threads.
+    pub threads: usize,
+    /// Memory that the session may use.
+    pub memory_limit: ByteSize,
+}
+
+/// Opens the tables; `say` gets what the user should know of them.
+///
+/// A table whose shards have no image or no caption column is a plain one. Without tables a store's own shards
+/// are the table `pairs`.
+///
+/// # Errors
+/// When a file cannot be read, a shard has changed since it was scored, or the store cannot be opened.
+pub fn open_sql(
+    options: &SqlOptions,
+    model: Arc<dyn Model>,
+    say: &dyn Fn(&str),
+) -> Result<SqlSession> {
+    let store = match &options.scores {
+        Some(directory) => Some(Arc::new(ScoreStore::open(directory)?)),
+        None => None,
+    };
+    let counters = Arc::new(Counters::default());
+    let directories = Arc::new(Mutex::new(Vec::new()));
+    let runtime = lazy_runtime(options, (model, store.clone()), &directories, &counters);
+    let limits = SqlLimits {
+        memory_limit: options.memory_limit,
+        threads: options.threads,
+        temporary_files: std::env::temp_dir(),
+        batch_bytes: MemoryPlan::without_model(options.memory_limit).batch_bytes,
+    };
+    let session = SqlSession::try_new(limits, runtime, counters)?;
+    let opening = Opening {
+        options,
+        store: store.as_ref(),
+        session: &session,
+        say,
+    };
+    let mut tables = options.tables.clone();
+    if let (true, Some(store)) = (tables.is_empty(), &store) {
+        let shards = store.shards().iter().map(|shard| shard.path.clone());
+        tables.push((DEFAULT_TABLE.to_owned(), shards.collect()));
+    }
+    for (name, inputs) in &tables {
+        let found = opening.add(name, inputs)?;
+        directories
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(found);
+    }
+    Ok(session)
+}
+
+struct Opening<'a> {
+    options: &'a SqlOptions,
+    store: Option<&'a Arc<ScoreStore>>,
+    session: &'a SqlSession,
+    say: &'a dyn Fn(&str),
+}
+
+impl Opening<'_> {
+    /// Makes a table; the directories of its shards, if images are sought there.
+    fn add(&self, name: &str, inputs: &[String]) -> Result<Vec<PathBuf>> {
+        let set = Arc::new(ShardSet::open(&expand(inputs)?)?);
+        let named = self.options.columns.image.is_some() || self.options.columns.text.is_some();
+        let choice = match self.store {
+            Some(store) if !named => ColumnChoice {
+                image: Some(store.spec().image_column.clone()),
+                text: Some(store.spec().text_column.clone()),
+            },
+            _ => self.options.columns.clone(),
+        };
+        let Ok(binding) = ColumnBinding::detect(&set.schema, &choice) else {
+            // Named columns that are not there are an error of the one table they can be meant for.
+            if named && self.options.tables.len() == 1 {
+                ColumnBinding::detect(&set.schema, &choice)?;
+            }
+            self.session.add_shards(name, &set)?;
+            return Ok(Vec::new());
+        };
+        if let Some(store) = self.store {
+            let identities: Vec<ShardIdentity> = set.shards.iter().map(shard_identity).collect();
+            store.check_shards(&identities)?;
+            self.tell_coverage(name, store, &identities)?;
+        }
+        self.session.add_pairs(name, &set, &binding, self.store)?;
+        let directory = |path: &Path| path.to_path_buf();
+        Ok(set
+            .shards
+            .iter()
+            .map(|shard| directory(shard.directory()))
+            .collect())
+    }
+
+    fn tell_coverage(
+        &self,
+        name: &str,
+        store: &ScoreStore,
+        shards: &[ShardIdentity],
+    ) -> Result<()> {
+        let (mut rows, mut decided) = (0, 0);
+        for shard in shards {
+            rows += shard.rows;
+            decided += store.coverage(shard)?.decided_rows;
+        }
+        if decided < rows {
+            (self.say)(&format!(
+                "note: the store has scores of {decided} of the {rows} rows of {name}, the others are null: \
+                 `clip-filter score` adds them"
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn lazy_runtime(
+    options: &SqlOptions,
+    (model, store): (Arc<dyn Model>, Option<Arc<ScoreStore>>),
+    directories: &Arc<Mutex<Vec<PathBuf>>>,
+    counters: &Arc<Counters>,
+) -> Arc<EncodeRuntime> {
+    let (options, directories) = (options.clone(), Arc::clone(directories));
+    let load = move || {
+        let stored = store.as_ref().map(|store| &store.spec().model);
+        let factory = model.load(stored)?;
+        if let Some(stored) = stored.filter(|card| card.fingerprint != factory.card().fingerprint) {
+            return Err(Error::input(
+                "embed a text for this store: it was made with another model",
+            )
+            .with("the store has", &stored.fingerprint)
+            .with("the model has", &factory.card().fingerprint)
+            .hint("leave --model out: the store knows its model"));
+        }
+        let directories = directories.lock().unwrap_or_else(PoisonError::into_inner);
+        let encoding = Encoding {
+            memory_limit: options.memory_limit,
+            threads: options.threads,
+            model_batch_rows: options.model_batch_rows,
+            max_pixels: DEFAULT_MAX_PIXELS,
+        };
+        encoding.loaded(factory, |memory| PathPolicy {
+            directories: directories.clone(),
+            allow_external: false,
+            max_bytes: memory.decode_bytes,
+        })
+    };
+    Arc::new(EncodeRuntime::lazy(Arc::new(load), Arc::clone(counters)))
+}
