@@ -1,6 +1,8 @@
 //! The emit pass: back to the shards for the selected rows only, with the added columns beside them.
 
 use std::{
+    fs::File,
+    ops::Range,
     path::PathBuf,
     sync::{
         Arc,
@@ -24,10 +26,13 @@ use crate::{
     engine::MemoryPlan,
     error::{Error, Result},
     report::{Counters, Stage},
-    schema::ROW,
+    schema::{IMAGE_EMBEDDING, ROW, TEXT_EMBEDDING},
     select::Selection,
-    sink::{DatasetWriter, Destination, Provenance, RejectsWriter, Staged, WriterPolicy},
-    source::{ReadPlan, ShardReader, ShardSet, conform, view_schema},
+    sink::{
+        ColumnLayout, DatasetWriter, Destination, EncodedGroup, Provenance, RejectsWriter, Staged,
+        WriterPolicy,
+    },
+    source::{ReadPlan, ShardReader, ShardSet, conform, open_file, view_schema},
     store::{ScoreCursor, ScoreStore, ShardIdentity},
 };
 
@@ -108,13 +113,22 @@ impl Emit {
     fn run(self, staged: Staged, selection: &Selection) -> Result<Staged> {
         let schema = written_schema(&self.policy);
         let mut writer = DatasetWriter::create(staged, self.policy.clone(), Arc::clone(&schema))?;
+        let layout = writer.layout();
         std::thread::scope(|scope| {
             // One batch waits while the next is read.
-            let (sender, batches) = sync_channel(1);
-            let reader = scope.spawn(|| self.read_selected(selection, &schema, sender));
-            let written = self.write_all(&batches, &mut writer);
+            let (sender, portions) = sync_channel(1);
+            let reader = scope.spawn(|| {
+                let reading = Reading {
+                    emit: &self,
+                    schema: &schema,
+                    layout,
+                    sender,
+                };
+                reading.run(selection)
+            });
+            let written = self.write_all(&portions, &mut writer);
             // Without a receiver the reader stops at its next batch.
-            drop(batches);
+            drop(portions);
             let read = reader
                 .join()
                 .map_err(|_| Error::internal("read the selected rows"))?;
@@ -123,70 +137,174 @@ impl Emit {
         writer.finish()
     }
 
-    fn read_selected(
+    fn write_all(
         &self,
-        selection: &Selection,
-        schema: &SchemaRef,
-        sender: SyncSender<Result<RecordBatch>>,
+        portions: &Receiver<Result<Portion>>,
+        writer: &mut DatasetWriter,
     ) -> Result<()> {
-        let plan = ReadPlan {
-            columns: (0..self.set.schema.fields().len()).collect(),
-            row_numbers: true,
-            batch_rows: BATCH_ROWS,
-            batch_bytes: self.memory.batch_bytes,
-            ..ReadPlan::default()
-        };
-        for (number, shard) in self.set.shards.iter().enumerate() {
+        for portion in portions {
+            if *self.cancel.borrow() {
+                return Err(interrupted());
+            }
+            let portion = portion?;
+            let start = Instant::now();
+            let rows = match portion {
+                Portion::Rows(batch) => writer.write(&batch).map(|()| batch.num_rows())?,
+                Portion::Group(group, added) => {
+                    writer.copy(&group, &added).map(|()| added.num_rows())?
+                }
+            };
+            self.counters.add_busy(Stage::Write, start.elapsed());
+            self.counters
+                .rows_written
+                .fetch_add(rows as u64, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+/// What is written next.
+enum Portion {
+    /// Rows with their added columns.
+    Rows(RecordBatch),
+    /// A row group of which every row is kept, and its added columns.
+    Group(EncodedGroup, RecordBatch),
+}
+
+/// The reading half of the pass.
+struct Reading<'a> {
+    emit: &'a Emit,
+    schema: &'a SchemaRef,
+    layout: Option<ColumnLayout>,
+    sender: SyncSender<Result<Portion>>,
+}
+
+/// One shard under way.
+struct OpenShard {
+    reader: ShardReader,
+    scores: ScoreCursor,
+    /// For whole row groups, if they can be taken as they lie. A handle of its own: the reader seeks in its.
+    whole: Option<Arc<File>>,
+}
+
+impl Reading<'_> {
+    fn run(&self, selection: &Selection) -> Result<()> {
+        for (number, shard) in self.emit.set.shards.iter().enumerate() {
             let mut open = None;
             let mut first = 0;
             for (group, &rows) in shard.row_groups.iter().enumerate() {
                 let rows = usize::try_from(rows).unwrap_or(usize::MAX);
                 let runs = selection.runs(number, first..first + rows);
+                let start = first;
                 first += rows;
                 if runs.is_empty() {
                     continue;
                 }
-                let (reader, cursor) = match &mut open {
+                let open = match &mut open {
                     Some(open) => open,
-                    none => {
-                        let scores = self.store.scores(&self.identities[number])?;
-                        let cursor = scores.cursor(&self.stored, 0)?;
-                        none.insert((ShardReader::open(shard, plan.clone())?, cursor))
-                    }
+                    none => none.insert(self.open(number)?),
                 };
-                let wanted = runs
-                    .into_iter()
-                    .map(|(start, length)| start..start + length);
-                for batch in reader.row_group(group, Some(wanted.collect()))? {
-                    let whole = batch.and_then(|batch| join(&batch, cursor, schema));
-                    if sender.send(whole).is_err() {
-                        return Ok(());
+                let all = runs == [(0, rows)] && rows <= self.most_copied_rows();
+                let go_on = match (all, &open.whole) {
+                    (true, Some(file)) => {
+                        let whole = EncodedGroup {
+                            file: Arc::clone(file),
+                            footer: Arc::clone(open.reader.footer()),
+                            group,
+                        };
+                        self.send_group(whole, start..first, &mut open.scores)
                     }
+                    _ => self.send_rows(open, group, runs)?,
+                };
+                if !go_on {
+                    return Ok(());
                 }
             }
         }
         Ok(())
     }
 
-    fn write_all(
-        &self,
-        batches: &Receiver<Result<RecordBatch>>,
-        writer: &mut DatasetWriter,
-    ) -> Result<()> {
-        for batch in batches {
-            if *self.cancel.borrow() {
-                return Err(interrupted());
-            }
-            let batch = batch?;
-            let start = Instant::now();
-            writer.write(&batch)?;
-            self.counters.add_busy(Stage::Write, start.elapsed());
-            self.counters
-                .rows_written
-                .fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
+    /// Embeddings of a large row group would fill the memory: it is written batch by batch.
+    fn most_copied_rows(&self) -> usize {
+        let embedding = |name: &&str| [IMAGE_EMBEDDING, TEXT_EMBEDDING].contains(name);
+        match self.emit.stored.iter().any(|name| embedding(&name)) {
+            true => BATCH_ROWS,
+            false => usize::MAX,
         }
-        Ok(())
     }
+
+    fn open(&self, number: usize) -> Result<OpenShard> {
+        let shard = &self.emit.set.shards[number];
+        let plan = ReadPlan {
+            columns: (0..self.emit.set.schema.fields().len()).collect(),
+            row_numbers: true,
+            batch_rows: BATCH_ROWS,
+            batch_bytes: self.emit.memory.batch_bytes,
+            ..ReadPlan::default()
+        };
+        let reader = ShardReader::open(shard, plan)?;
+        let scores = self.emit.store.scores(&self.emit.identities[number])?;
+        let takes = |layout: &ColumnLayout| layout.takes(reader.footer());
+        let whole = match self.layout.as_ref().is_some_and(takes) {
+            true => Some(Arc::new(open_file(&shard.path)?)),
+            false => None,
+        };
+        Ok(OpenShard {
+            scores: scores.cursor(&self.emit.stored, 0)?,
+            reader,
+            whole,
+        })
+    }
+
+    /// False when nobody wants more.
+    fn send_group(
+        &self,
+        group: EncodedGroup,
+        rows: Range<usize>,
+        scores: &mut ScoreCursor,
+    ) -> bool {
+        let added = added_of(rows, scores, &self.emit.policy);
+        self.sender
+            .send(added.map(|added| Portion::Group(group, added)))
+            .is_ok()
+    }
+
+    fn send_rows(
+        &self,
+        open: &mut OpenShard,
+        group: usize,
+        runs: Vec<(usize, usize)>,
+    ) -> Result<bool> {
+        let wanted = runs.into_iter().map(|(start, len)| start..start + len);
+        for batch in open.reader.row_group(group, Some(wanted.collect()))? {
+            let whole = batch.and_then(|batch| join(&batch, &mut open.scores, self.schema));
+            if self.sender.send(whole.map(Portion::Rows)).is_err() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// The added columns of consecutive rows.
+fn added_of(
+    rows: Range<usize>,
+    scores: &mut ScoreCursor,
+    policy: &WriterPolicy,
+) -> Result<RecordBatch> {
+    let failed = |error| Error::internal("join scores to a row group").source(error);
+    let number = |row: usize| i64::try_from(row).unwrap_or(i64::MAX);
+    let rows: Vec<i64> = (number(rows.start)..number(rows.end)).collect();
+    let stored = scores.take(&rows)?;
+    let schema = Arc::new(Schema::new(policy.added.clone()));
+    let columns = stored
+        .iter()
+        .zip(schema.fields())
+        .map(|(column, field)| cast(column, field.data_type()));
+    let columns = columns
+        .collect::<std::result::Result<_, _>>()
+        .map_err(failed)?;
+    RecordBatch::try_new(schema, columns).map_err(failed)
 }
 
 /// Input columns as they are read, then the added ones.

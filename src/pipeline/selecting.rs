@@ -161,18 +161,20 @@ impl Selecting {
         let mut written = Selection::builder(self.shards.iter().map(|shard| shard.rows));
         let (mut kept, mut lowest_score) = (0, None::<f32>);
         let keep_bad = self.options.on_error == OnError::Keep;
-        self.for_each_row(&mut |shard, row, score| match score {
-            Some(score) => {
-                if self.is_candidate(shard, row, score)
-                    && cut.as_mut().is_none_or(|cut| cut.admit(score))
-                {
-                    kept += 1;
-                    lowest_score = Some(lowest_score.map_or(score, |lowest| lowest.min(score)));
+        self.for_each_row(&mut |shard, row, score| {
+            let Some(score) = score else {
+                if keep_bad && self.is_considered(shard, row) {
                     written.select(shard, row);
                 }
+                return;
+            };
+            let stays = self.is_candidate(shard, row, score)
+                && cut.as_mut().is_none_or(|cut| cut.admit(score));
+            if stays {
+                kept += 1;
+                lowest_score = Some(lowest_score.map_or(score, |lowest| lowest.min(score)));
+                written.select(shard, row);
             }
-            None if keep_bad && self.is_considered(shard, row) => written.select(shard, row),
-            None => {}
         })?;
         Ok(Chosen {
             written: written.finish(),

@@ -59,6 +59,7 @@ impl WorkDir {
                 .hint("make the directory, or choose one you may write to"));
         }
         let lock = DirLock::exclusive(&path)?;
+        let _ = std::fs::remove_dir_all(gone(&path));
         Ok(Self {
             path,
             done: false,
@@ -115,8 +116,18 @@ impl WorkDir {
 impl Drop for WorkDir {
     fn drop(&mut self) {
         if self.done || !self.has_scores() {
+            // In one step: half a directory would tell the next run less than a whole one or none.
+            let gone = gone(&self.path);
             // A leftover is found and used, or removed, by the next run.
-            let _ = std::fs::remove_dir_all(&self.path);
+            let _ = std::fs::rename(&self.path, &gone);
+            let _ = std::fs::remove_dir_all(&gone);
         }
     }
+}
+
+/// The name of a directory that is no longer needed.
+fn gone(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".done");
+    PathBuf::from(name)
 }

@@ -3,6 +3,7 @@
 mod commit;
 mod file;
 mod metadata;
+mod part;
 mod plain;
 mod rejects;
 mod stream;
@@ -11,6 +12,7 @@ mod writer;
 pub use commit::{Destination, Staged, write_synced};
 pub use file::StagedFile;
 pub use metadata::{Provenance, output_metadata};
+pub use part::{ColumnLayout, EncodedGroup};
 pub use plain::{plain_batches, plain_schema};
 pub use rejects::{Reject, RejectsWriter};
 pub use stream::ParquetStream;

@@ -5,9 +5,7 @@ use arrow::{
     datatypes::{DataType, Field, Schema, SchemaRef},
 };
 use parquet::{
-    arrow::{
-        ARROW_SCHEMA_META_KEY, ArrowWriter, arrow_writer::ArrowWriterOptions, encode_arrow_schema,
-    },
+    arrow::{ARROW_SCHEMA_META_KEY, arrow_writer::ArrowWriterOptions, encode_arrow_schema},
     basic::{Compression, ZstdLevel},
     file::{
         metadata::KeyValue,
@@ -16,7 +14,11 @@ use parquet::{
     schema::types::ColumnPath,
 };
 
-use super::{Staged, plain_schema};
+use super::{
+    EncodedGroup, Staged,
+    part::{ColumnLayout, PartWriter},
+    plain_schema,
+};
 use crate::error::{Error, Result};
 
 /// Values written between two looks at the page size. With the usual 1,024 a page of 100 kB images would
@@ -99,8 +101,7 @@ impl WriterPolicy {
         let mut builder = WriterProperties::builder()
             .set_compression(codec)
             .set_key_value_metadata(Some(metadata))
-            .set_write_batch_size(VALUES_PER_PAGE_CHECK)
-            .set_max_row_group_bytes(usize::try_from(self.row_group_bytes).ok());
+            .set_write_batch_size(VALUES_PER_PAGE_CHECK);
         for path in self.opaque_columns() {
             builder = builder
                 .set_column_compression(path.clone(), Compression::UNCOMPRESSED)
@@ -158,7 +159,7 @@ pub struct DatasetWriter {
     staged: Staged,
     policy: WriterPolicy,
     schema: SchemaRef,
-    open: Option<ArrowWriter<File>>,
+    open: Option<PartWriter>,
     parts: usize,
 }
 
@@ -185,17 +186,40 @@ impl DatasetWriter {
     /// # Errors
     /// When the disk is full.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        let mut writer = match self.open.take() {
-            Some(writer) => writer,
-            None => self.start_part()?,
-        };
-        writer.write(batch).map_err(|error| self.failed(error))?;
-        let size = writer.bytes_written() + writer.in_progress_size();
-        if self.staged.takes_parts() && size >= PART_BYTES {
-            self.end_part(writer)?;
-        } else {
-            self.open = Some(writer);
+        let mut part = self.part()?;
+        part.write(batch).map_err(|error| self.failed(error))?;
+        self.go_on(part)
+    }
+
+    /// Appends a whole row group of an input without decoding it, with the added columns of all its rows; the
+    /// input must be one that [`DatasetWriter::layout`] takes.
+    ///
+    /// # Errors
+    /// When the disk is full.
+    pub fn copy(&mut self, group: &EncodedGroup, added: &RecordBatch) -> Result<()> {
+        let mut part = self.part()?;
+        part.copy(group, added)
+            .map_err(|error| self.failed(error))?;
+        self.go_on(part)
+    }
+
+    /// How the output's columns are stored; `None` between two parts.
+    pub fn layout(&self) -> Option<ColumnLayout> {
+        self.open.as_ref().map(PartWriter::layout)
+    }
+
+    fn part(&mut self) -> Result<PartWriter> {
+        match self.open.take() {
+            Some(part) => Ok(part),
+            None => self.start_part(),
         }
+    }
+
+    fn go_on(&mut self, part: PartWriter) -> Result<()> {
+        if self.staged.takes_parts() && part.size_bytes() >= PART_BYTES {
+            return self.end_part(part);
+        }
+        self.open = Some(part);
         Ok(())
     }
 
@@ -210,26 +234,19 @@ impl DatasetWriter {
         Ok(self.staged)
     }
 
-    fn start_part(&mut self) -> Result<ArrowWriter<File>> {
+    fn start_part(&mut self) -> Result<PartWriter> {
         let path = self.staged.part(self.parts);
         self.parts += 1;
         let file = File::create(&path).map_err(|error| self.failed(error))?;
         let options = ArrowWriterOptions::new()
             .with_properties(self.policy.properties())
             .with_skip_arrow_metadata(true);
-        ArrowWriter::try_new_with_options(file, Arc::clone(&self.schema), options)
-            .map_err(|error| self.failed(error))
+        let bytes = usize::try_from(self.policy.row_group_bytes).unwrap_or(usize::MAX);
+        PartWriter::create(file, &self.schema, (options, bytes)).map_err(|error| self.failed(error))
     }
 
-    fn end_part(&self, writer: ArrowWriter<File>) -> Result<()> {
-        let file = {
-            let mut writer = writer;
-            writer.finish().map_err(|error| self.failed(error))?;
-            writer
-                .inner()
-                .try_clone()
-                .map_err(|error| self.failed(error))?
-        };
+    fn end_part(&self, part: PartWriter) -> Result<()> {
+        let file = part.finish().map_err(|error| self.failed(error))?;
         file.sync_all().map_err(|error| self.failed(error))
     }
 

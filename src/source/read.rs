@@ -14,7 +14,7 @@ use parquet::{
             ParquetRecordBatchReaderBuilder, RowFilter, RowSelection, RowSelectionPolicy,
         },
     },
-    file::metadata::PageIndexPolicy,
+    file::metadata::{PageIndexPolicy, ParquetMetaData},
 };
 
 use super::{Shard, open_file};
@@ -76,7 +76,7 @@ impl ShardReader {
         let plain = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(failed)?;
         let mut options = ArrowReaderOptions::new()
             .with_schema(Arc::new(view_schema(plain.schema())))
-            .with_offset_index_policy(PageIndexPolicy::Optional);
+            .with_page_index_policy(PageIndexPolicy::Optional);
         if plan.row_numbers {
             let number = Field::new(ROW, DataType::Int64, false).with_extension_type(RowNumber);
             options = options
@@ -90,6 +90,11 @@ impl ShardReader {
             plan,
             shard: shard.clone(),
         })
+    }
+
+    /// The footer, with page indexes where the file has them.
+    pub fn footer(&self) -> &Arc<ParquetMetaData> {
+        self.footer.metadata()
     }
 
     /// Batches of one row group; only the rows of `wanted`, ascending from its start, if that is given.

@@ -103,7 +103,8 @@ fn parts_become_one_file_that_holds_the_same_rows() {
     store.record(std::slice::from_ref(&shard)).unwrap();
     assert_eq!(store.coverage(&shard).unwrap().decided_rows, 0);
     for part in [0..7, 7..10_000, 10_000..20_000] {
-        let (start, end) = (part.start as u64, part.end as u64);
+        let (start, end): (i64, i64) = (part.start, part.end);
+        let (start, end) = (start.cast_unsigned(), end.cast_unsigned());
         store
             .commit_part(&shard, start..end, &[rows(&numbers(part))])
             .unwrap();

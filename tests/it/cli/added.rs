@@ -312,7 +312,7 @@ fn image_bytes_are_stored_as_they_are_and_pages_are_small() {
         })
         .collect();
     shards::write_pairs(&place.path("in.parquet"), &pairs, 64);
-    place.mock("in.parquet out.parquet --keep 1").exits(0);
+    place.mock("in.parquet out.parquet --keep-rows 63").exits(0);
     let footer = shards::footer(&place.path("out.parquet"));
     let column = footer
         .row_group(0)
@@ -332,5 +332,69 @@ fn image_bytes_are_stored_as_they_are_and_pages_are_small() {
     assert!(
         column.statistics().is_none(),
         "no image bytes in the footer"
+    );
+}
+
+/// The bytes of a column chunk.
+fn chunk(path: &std::path::Path, group: usize, name: &str) -> Vec<u8> {
+    let footer = shards::footer(path);
+    let columns = footer.row_group(group).columns();
+    let named = |column: &&parquet::file::metadata::ColumnChunkMetaData| {
+        column.column_path().string() == name
+    };
+    let (start, length) = columns.iter().find(named).unwrap().byte_range();
+    let start = usize::try_from(start).unwrap();
+    let bytes = std::fs::read(path).unwrap();
+    bytes[start..start + usize::try_from(length).unwrap()].to_vec()
+}
+
+#[test]
+fn row_groups_that_stay_whole_are_taken_as_they_lie() {
+    let place = Place::new();
+    let (input, output) = (place.path("in.parquet"), place.path("out.parquet"));
+    shards::write_pairs(&input, &shards::good_pairs(64), 16);
+    place
+        .mock_with(
+            "in.parquet out.parquet",
+            &["--where", "rank < 20 OR rank >= 32"],
+        )
+        .exits(0);
+    let groups: Vec<i64> = shards::footer(&output)
+        .row_groups()
+        .iter()
+        .map(|group| group.num_rows())
+        .collect();
+    assert_eq!(groups, [16, 4, 16, 16], "the second one was written anew");
+    for (from, to) in [(0, 0), (2, 2), (3, 3)] {
+        for name in ["uid", "image.bytes", "text", "rank"] {
+            assert_eq!(
+                chunk(&input, from, name),
+                chunk(&output, to, name),
+                "{name}"
+            );
+        }
+    }
+    let (read, written) = (shards::read(&input), shards::read(&output));
+    let kept: Vec<bool> = (0..64).map(|row| !(20..32).contains(&row)).collect();
+    let names = ["uid", "image", "text", "rank"];
+    assert_eq!(
+        shards::project(&written, &names),
+        shards::project(&shards::filter(&read, &kept), &names)
+    );
+    assert!(
+        shards::floats(&written, "clip_score")
+            .iter()
+            .all(Option::is_some)
+    );
+    let footer = shards::footer(&output);
+    let indexed = |group: &parquet::file::metadata::RowGroupMetaData| {
+        group
+            .columns()
+            .iter()
+            .all(|column| column.offset_index_offset().is_some())
+    };
+    assert!(
+        footer.row_groups().iter().all(indexed),
+        "page indexes came along"
     );
 }

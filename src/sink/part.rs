@@ -1,0 +1,188 @@
+use std::{fs::File, sync::Arc};
+
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use parquet::{
+    arrow::{
+        ArrowWriter,
+        arrow_writer::{
+            ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, ArrowWriterOptions,
+            compute_leaves,
+        },
+    },
+    column::writer::ColumnCloseResult,
+    errors::{ParquetError, Result},
+    file::{metadata::ParquetMetaData, writer::SerializedFileWriter},
+    schema::types::SchemaDescriptor,
+};
+
+/// Most rows of a row group, however small they are.
+const ROW_GROUP_ROWS: usize = 1 << 20;
+
+/// A row group as it lies in its file.
+#[derive(Debug, Clone)]
+pub struct EncodedGroup {
+    /// The file.
+    pub file: Arc<File>,
+    /// Its footer, with page indexes where it has them.
+    pub footer: Arc<ParquetMetaData>,
+    /// Which row group.
+    pub group: usize,
+}
+
+impl EncodedGroup {
+    /// The column chunk of a leaf, as if a writer had just made it.
+    fn chunk(&self, leaf: usize) -> ColumnCloseResult {
+        let group = self.footer.row_group(self.group);
+        let metadata = group.column(leaf).clone();
+        let (_, length) = metadata.byte_range();
+        let column_index = self.footer.column_index();
+        let offset_index = self.footer.offset_index();
+        ColumnCloseResult {
+            bytes_written: length,
+            rows_written: u64::try_from(group.num_rows()).unwrap_or(0),
+            column_index: column_index.and_then(|index| index.get(self.group)?.get(leaf).cloned()),
+            offset_index: offset_index.and_then(|index| index.get(self.group)?.get(leaf).cloned()),
+            metadata,
+            bloom_filter: None,
+        }
+    }
+}
+
+/// How an output stores its columns, down to the last level.
+#[derive(Debug, Clone)]
+pub struct ColumnLayout(Arc<SchemaDescriptor>);
+
+impl ColumnLayout {
+    /// True if the columns of a file are stored as the output's first ones are, so that its row groups can be
+    /// taken as they lie.
+    pub fn takes(&self, footer: &ParquetMetaData) -> bool {
+        let theirs = footer.file_metadata().schema_descr().columns();
+        let ours = self.0.columns().get(..theirs.len());
+        ours.is_some_and(|ours| ours == theirs)
+    }
+}
+
+/// One Parquet file under way: rows are encoded into row groups, and whole row groups of other files taken as
+/// they are.
+pub(super) struct PartWriter {
+    file: SerializedFileWriter<File>,
+    factory: ArrowRowGroupWriterFactory,
+    schema: SchemaRef,
+    row_group_bytes: usize,
+    /// The row group that is being filled.
+    columns: Vec<ArrowColumnWriter>,
+    rows: usize,
+    groups: usize,
+}
+
+impl PartWriter {
+    pub(super) fn create(
+        file: File,
+        schema: &SchemaRef,
+        (options, row_group_bytes): (ArrowWriterOptions, usize),
+    ) -> Result<Self> {
+        let writer = ArrowWriter::try_new_with_options(file, Arc::clone(schema), options)?;
+        let (file, factory) = writer.into_serialized_writer()?;
+        Ok(Self {
+            file,
+            factory,
+            schema: Arc::clone(schema),
+            row_group_bytes,
+            columns: Vec::new(),
+            rows: 0,
+            groups: 0,
+        })
+    }
+
+    /// Bytes written or waiting.
+    pub(super) fn size_bytes(&self) -> usize {
+        self.file.bytes_written() + self.waiting_bytes()
+    }
+
+    fn waiting_bytes(&self) -> usize {
+        let bytes = ArrowColumnWriter::get_estimated_total_bytes;
+        self.columns.iter().map(bytes).sum()
+    }
+
+    pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        if self.columns.is_empty() {
+            self.columns = self.factory.create_column_writers(self.groups)?;
+        }
+        write_columns(&mut self.columns, &self.schema, batch)?;
+        self.rows += batch.num_rows();
+        if self.rows >= ROW_GROUP_ROWS || self.waiting_bytes() >= self.row_group_bytes {
+            self.end_group()?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn layout(&self) -> ColumnLayout {
+        ColumnLayout(Arc::new(self.file.schema_descr().clone()))
+    }
+
+    /// Takes a whole row group without decoding it; `added` are the columns behind its own, one row for each
+    /// of its rows.
+    pub(super) fn copy(&mut self, source: &EncodedGroup, added: &RecordBatch) -> Result<()> {
+        self.end_group()?;
+        let leaves = source.footer.row_group(source.group).num_columns();
+        let mut columns = self.factory.create_column_writers(self.groups)?;
+        let mut columns = columns.split_off(leaves);
+        write_columns(&mut columns, &added.schema(), added)?;
+        let chunks = close_columns(columns)?;
+        let mut group = self.file.next_row_group()?;
+        for leaf in 0..leaves {
+            group.append_column(source.file.as_ref(), source.chunk(leaf))?;
+        }
+        for chunk in chunks {
+            chunk.append_to_row_group(&mut group)?;
+        }
+        group.close()?;
+        self.groups += 1;
+        Ok(())
+    }
+
+    /// Writes the footer; the file is not synced.
+    pub(super) fn finish(mut self) -> Result<File> {
+        self.end_group()?;
+        self.file.finish()?;
+        self.file
+            .inner()
+            .try_clone()
+            .map_err(|error| ParquetError::External(Box::new(error)))
+    }
+
+    fn end_group(&mut self) -> Result<()> {
+        if self.rows == 0 {
+            return Ok(());
+        }
+        let chunks = close_columns(std::mem::take(&mut self.columns))?;
+        let mut group = self.file.next_row_group()?;
+        for chunk in chunks {
+            chunk.append_to_row_group(&mut group)?;
+        }
+        group.close()?;
+        self.rows = 0;
+        self.groups += 1;
+        Ok(())
+    }
+}
+
+fn write_columns(
+    writers: &mut [ArrowColumnWriter],
+    schema: &SchemaRef,
+    batch: &RecordBatch,
+) -> Result<()> {
+    let mut writers = writers.iter_mut();
+    for (field, column) in schema.fields().iter().zip(batch.columns()) {
+        for leaf in compute_leaves(field, column)? {
+            let writer = writers.next();
+            let writer = writer.ok_or_else(|| ParquetError::General("too few columns".into()))?;
+            writer.write(&leaf)?;
+        }
+    }
+    Ok(())
+}
+
+fn close_columns(columns: Vec<ArrowColumnWriter>) -> Result<Vec<ArrowColumnChunk>> {
+    columns.into_iter().map(ArrowColumnWriter::close).collect()
+}
