@@ -44,7 +44,7 @@ const BATCH_ROWS: usize = 8192;
 pub(super) struct Emitted {
     /// Final names of the output's files.
     pub(super) outputs: Vec<String>,
-    pub(super) moves: Vec<(PathBuf, PathBuf)>,
+    pub(super) moves: Vec<(PathBuf, Destination)>,
 }
 
 /// Writes the selected rows in row order, and the rejects; nothing of it is visible yet.

@@ -10,7 +10,7 @@ use arrow::{
     compute::cast,
     datatypes::{DataType, Int64Type, UInt32Type},
 };
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use tokio::sync::mpsc;
 
 use super::{RunContext, Shards, interrupted};
@@ -63,46 +63,52 @@ pub(super) async fn fill(
         return Ok(Filled::default());
     }
     let names = Names::of(&fill, store);
-    let (mut stream, plan) = wide_pass(wide_plan(&fill, &names, starts, context)).await?;
+    let (stream, plan) = wide_pass(wide_plan(&fill, &names, starts, context)).await?;
     (context.explain)(&plan);
     let start = Instant::now();
     let (sender, batches) = mpsc::channel(BATCHES_WAITING);
     let committing = tokio::task::spawn_blocking(move || committer.run(batches));
+    let narrowed = stream.map(|batch| {
+        let batch = batch.map_err(|error| from_datafusion(error, "score a batch"))?;
+        names.narrow(&batch, &fill)
+    });
+    let sent = send_all(narrowed, sender, context).await;
+    let failed = |error| Error::internal("commit scores").source(error);
+    // Where committing has failed, that is why no more was sent.
+    let mut committer = committing.await.map_err(failed)??;
+    let rows = sent?;
+    let finished = tokio::task::spawn_blocking(move || committer.finish()).await;
+    finished.map_err(failed)??;
+    Ok(Filled {
+        rows,
+        seconds: start.elapsed().as_secs_f64(),
+    })
+}
+
+/// Gives all portions to the committer, until it takes no more; the rows that it got.
+async fn send_all(
+    portions: impl Stream<Item = Result<Vec<Narrow>>>,
+    committer: mpsc::Sender<Narrow>,
+    context: &RunContext<'_>,
+) -> Result<u64> {
+    let mut portions = std::pin::pin!(portions);
     let mut cancel = context.cancel.clone();
-    let mut filled = Filled::default();
-    let streamed = loop {
+    let mut rows = 0;
+    loop {
         let next = tokio::select! {
-            next = stream.next() => next,
-            _ = cancel.wait_for(|stop| *stop) => break Err(interrupted()),
+            next = portions.next() => next,
+            _ = cancel.wait_for(|stop| *stop) => return Err(interrupted()),
         };
-        let Some(batch) = next else { break Ok(()) };
-        let narrow = batch
-            .map_err(|error| from_datafusion(error, "score a batch"))
-            .and_then(|batch| names.narrow(&batch, &fill));
-        match narrow {
-            Err(error) => break Err(error),
-            Ok(narrow) => {
-                filled.rows += narrow.rows.num_rows() as u64;
-                // A closed channel means that committing has failed; it says why below.
-                if sender.send(narrow).await.is_err() {
-                    break Ok(());
-                }
+        let Some(portions) = next else {
+            return Ok(rows);
+        };
+        for portion in portions? {
+            rows += portion.rows.num_rows() as u64;
+            if committer.send(portion).await.is_err() {
+                return Ok(rows);
             }
         }
-    };
-    let ended = streamed.is_ok();
-    drop(sender);
-    let committer = committing
-        .await
-        .map_err(|error| Error::internal("commit scores").source(error))?;
-    // A row that was scored is committed even where the run then fails.
-    let mut committer = committer.and_then(|committer| streamed.map(|()| committer))?;
-    if ended {
-        let finished = tokio::task::spawn_blocking(move || committer.finish()).await;
-        finished.map_err(|error| Error::internal("commit scores").source(error))??;
     }
-    filled.seconds = start.elapsed().as_secs_f64();
-    Ok(filled)
 }
 
 fn wide_plan(
@@ -165,13 +171,20 @@ impl Names {
         }
     }
 
-    fn narrow(&self, batch: &RecordBatch, fill: &Fill<'_>) -> Result<Narrow> {
-        let shard = column(batch, SHARD)?.as_primitive::<UInt32Type>();
-        let shard = if shard.is_empty() {
-            0
-        } else {
-            shard.value(0) as usize
-        };
+    /// The stored rows of a batch, shard by shard: a filter above the scan may put rows of two into one.
+    fn narrow(&self, batch: &RecordBatch, fill: &Fill<'_>) -> Result<Vec<Narrow>> {
+        let mut portions = Vec::new();
+        let shards = column(batch, SHARD)?.as_primitive::<UInt32Type>().values();
+        let mut first = 0;
+        for same in shards.chunk_by(|a, b| a == b) {
+            let rows = batch.slice(first, same.len());
+            first += same.len();
+            portions.push(self.narrow_shard(&rows, fill, same[0] as usize)?);
+        }
+        Ok(portions)
+    }
+
+    fn narrow_shard(&self, batch: &RecordBatch, fill: &Fill<'_>, shard: usize) -> Result<Narrow> {
         if fill.fail_on_bad {
             self.refuse_bad(batch, fill, shard)?;
         }

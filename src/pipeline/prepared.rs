@@ -183,7 +183,11 @@ impl Prepared {
     }
 
     /// Makes everything visible that was written, and forgets what was kept for a next run.
-    pub(super) fn commit(self, report: &RunReport, moves: Vec<(PathBuf, PathBuf)>) -> Result<()> {
+    pub(super) fn commit(
+        self,
+        report: &RunReport,
+        moves: Vec<(PathBuf, Destination)>,
+    ) -> Result<()> {
         match self.work {
             None => Ok(()),
             Some(work) => work.commit(&Commit {

@@ -38,7 +38,7 @@ pub(super) struct Commit {
     /// Tells this run from one of other options or other shards.
     pub(super) identity: String,
     pub(super) report: RunReport,
-    pub(super) moves: Vec<(PathBuf, PathBuf)>,
+    pub(super) moves: Vec<(PathBuf, Destination)>,
 }
 
 impl WorkDir {
@@ -80,7 +80,7 @@ impl WorkDir {
         let text = std::fs::read(self.path.join(COMMIT)).ok()?;
         let commit: Commit = serde_json::from_slice(&text).ok()?;
         let ours = commit.identity == identity;
-        let there = |(from, to): &(PathBuf, PathBuf)| from.exists() || to.exists();
+        let there = |(from, to): &(PathBuf, Destination)| from.exists() || to.path().exists();
         (ours && commit.moves.iter().all(there)).then_some(commit)
     }
 
@@ -105,7 +105,7 @@ impl WorkDir {
         crate::sink::write_synced(&self.path.join(COMMIT), &text)?;
         for (from, to) in &commit.moves {
             if from.exists() {
-                Staged::at(Destination::of(to), from.clone()).commit()?;
+                Staged::at(to.clone(), from.clone()).commit()?;
             }
         }
         self.done = true;

@@ -4,13 +4,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, Result};
 
 /// Marker that a directory of parts is complete; written last.
 const SUCCESS: &str = "_SUCCESS";
 
 /// Where a result goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Destination {
     /// One Parquet file.
     File(PathBuf),
@@ -128,13 +130,10 @@ impl Staged {
         }
     }
 
-    /// Leaves the result where it is: its temporary and its final name.
-    pub fn into_move(mut self) -> (PathBuf, PathBuf) {
+    /// Leaves the result where it is: its temporary name and its destination.
+    pub fn into_move(mut self) -> (PathBuf, Destination) {
         self.committed = true;
-        (
-            self.temporary.clone(),
-            self.destination.path().to_path_buf(),
-        )
+        (self.temporary.clone(), self.destination.clone())
     }
 
     /// The file to write, or for a directory its part of this number.

@@ -54,8 +54,17 @@ pub struct ColumnLayout(Arc<SchemaDescriptor>);
 
 impl ColumnLayout {
     /// True if the columns of a file are stored as the output's first ones are, so that its row groups can be
-    /// taken as they lie.
+    /// taken as they lie. It must say where its pages are: an output always does, so that late
+    /// materialisation works on it too.
     pub fn takes(&self, footer: &ParquetMetaData) -> bool {
+        let indexed = footer.offset_index().is_some_and(|groups| {
+            let complete =
+                |group: &Vec<_>| group.len() == footer.file_metadata().schema_descr().num_columns();
+            groups.len() == footer.num_row_groups() && groups.iter().all(complete)
+        });
+        if !indexed {
+            return false;
+        }
         let theirs = footer.file_metadata().schema_descr().columns();
         let ours = self.0.columns().get(..theirs.len());
         ours.is_some_and(|ours| ours == theirs)

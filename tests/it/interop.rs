@@ -39,14 +39,16 @@ fn other_tools_write_our_inputs_and_read_our_outputs() {
     };
     assert!(wrote.status.success(), "{}", text(&wrote));
     eprint!("{}", text(&wrote));
-    std::fs::create_dir(place.path("outputs")).unwrap();
+    for folder in ["outputs", "whole", "stores"] {
+        std::fs::create_dir(place.path(folder)).unwrap();
+    }
     let mut names: Vec<String> = std::fs::read_dir(&inputs)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     names.sort();
     assert!(names.len() >= 10, "{names:?}");
-    let mut reads = python("read.py");
+    let (mut reads, mut stores) = (python("read.py"), python("store.py"));
     reads.arg(&inputs);
     for name in &names {
         let args = format!(
@@ -59,8 +61,17 @@ fn other_tools_write_our_inputs_and_read_our_outputs() {
             "{name}"
         );
         reads.arg(place.path("outputs").join(name));
+        // Every row stays, so that row groups are taken as the other tool wrote them.
+        let args = format!(
+            "inputs/{name} whole/{name} --keep 1 --scores stores/{name} --add image_embedding,text_embedding"
+        );
+        place.mock(&args).exits(0);
+        reads.arg(place.path("whole").join(name));
+        stores.arg(place.path("stores").join(name));
     }
-    let read = reads.output().unwrap();
-    eprint!("{}", text(&read));
-    assert!(read.status.success(), "{}", text(&read));
+    for mut script in [reads, stores] {
+        let read = script.output().unwrap();
+        eprint!("{}", text(&read));
+        assert!(read.status.success(), "{}", text(&read));
+    }
 }

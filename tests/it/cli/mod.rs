@@ -7,6 +7,7 @@ mod inputs;
 mod layouts;
 mod outputs;
 mod paths;
+mod scores;
 mod selection;
 mod summary;
 mod texts;
