@@ -227,7 +227,7 @@ impl Reading<'_> {
     /// Embeddings of a large row group would fill the memory: it is written batch by batch.
     fn most_copied_rows(&self) -> usize {
         let embedding = |name: &&str| [IMAGE_EMBEDDING, TEXT_EMBEDDING].contains(name);
-        match self.emit.stored.iter().any(|name| embedding(&name)) {
+        match self.emit.stored.iter().any(embedding) {
             true => BATCH_ROWS,
             false => usize::MAX,
         }
