@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! shards ─► source ─► preprocess ─► encode ─► store ─► select ─► sink ─► pruned dataset
-//!            rows      pixels,       embed-    narrow   Selection  only the selected
-//!                      tokens        dings     rows     (a value)  rows are read again
+//!            rows      pixels,       embed-    score    Selection  only the selected
+//!                      tokens        dings     store    (a value)  rows are read again
 //! ```
 //!
 //! Read [`pipeline`] first: it names every room once, in order. The contract ([`error`], [`schema`],
@@ -15,6 +15,7 @@
 //! - Pixels never become a column: one 224 x 224 image is 602,112 bytes, a batch of rows would be gigabytes.
 //! - A bad row never fails a run unless asked; `kept + cut + bad = rows in`, always.
 //! - Nothing is visible under the output's name before it is complete and synced.
+//! - A row whose score is committed is not encoded again, and a run that was killed ends as one that was not.
 //! - The output does not depend on threads, batch size or shard order, but for a model whose own vectors do
 //!   (see [`report::ModelCard::batch_dependent`]).
 //! - No room reads the environment; `provision` alone reaches the network.
@@ -22,6 +23,13 @@
 //! # Why is encoding an operator and not a function?
 //! A scalar function in SQL runs once per place it is written, on rows that a cheaper condition would drop.
 //! `ClipEncodeExec` runs once per row, after the cheap conditions, and overlaps reading, decoding and encoding.
+//!
+//! In SQL `clip_score(image, text)` is written like a function and hoisted into that operator before any rule can
+//! copy the call.
+//!
+//! # Why is every selection two passes?
+//! Scores go to the store first, always: a run that is killed goes on from there, and the next selection needs
+//! seconds. Without `--scores` the store is private and goes with the run.
 //!
 //! # Why is the scan our own?
 //! DataFusion's Parquet source fetches whole column chunks. Image shards have row groups of a gigabyte; ours
