@@ -50,20 +50,34 @@ impl ScoreStore {
     /// # Errors
     /// When there is none, it is damaged or of another format, or somebody writes to it.
     pub fn open(directory: &Path) -> Result<Self> {
-        let missing = || {
-            Error::input("open the score store: there is none")
-                .with("directory", directory.display())
-                .hint(format!(
-                    "clip-filter score IN... --scores {}",
-                    directory.display()
-                ))
-        };
         if !directory.is_dir() {
-            return Err(missing());
+            return Err(missing(directory));
         }
         let lock = DirLock::shared(directory)?;
-        let manifest = Manifest::read(directory)?.ok_or_else(missing)?;
+        let manifest = Manifest::read(directory)?.ok_or_else(|| missing(directory))?;
         Ok(Self::with(directory, manifest, lock))
+    }
+
+    /// Opens a store to look at it, also while somebody writes to it, and keeps nobody from that.
+    ///
+    /// Parts of a shard may become one file meanwhile: who looks opens the scores of a shard anew when a file is
+    /// gone.
+    ///
+    /// # Errors
+    /// When there is none, or it is damaged or of another format.
+    pub fn look(directory: &Path) -> Result<Self> {
+        let manifest = Manifest::read(directory)?.ok_or_else(|| missing(directory))?;
+        Ok(Self::with(directory, manifest, DirLock::none()))
+    }
+
+    /// True if `directory` is a score store: it has a manifest that names a format.
+    pub fn is_at(directory: &Path) -> bool {
+        Manifest::is_at(directory)
+    }
+
+    /// True if another process writes to it at this moment.
+    pub fn is_in_use(&self) -> bool {
+        DirLock::is_exclusive(&self.directory)
     }
 
     /// What the store in `directory` was made with; `None` if there is no store.
@@ -111,6 +125,16 @@ impl ScoreStore {
     /// What it was made with.
     pub fn spec(&self) -> &StoreSpec {
         &self.manifest.spec
+    }
+
+    /// The format of its files.
+    pub fn format(&self) -> u32 {
+        self.manifest.format
+    }
+
+    /// The program that made it, with its version.
+    pub fn written_by(&self) -> &str {
+        &self.manifest.written_by
     }
 
     /// The shards it knows.
@@ -342,6 +366,15 @@ impl ScoreStore {
         }
         RecordBatch::try_new(SchemaRef::clone(&self.schema), columns).map_err(failed)
     }
+}
+
+fn missing(directory: &Path) -> Error {
+    Error::input("open the score store: there is none")
+        .with("directory", directory.display())
+        .hint(format!(
+            "clip-filter score IN... --scores {}",
+            directory.display()
+        ))
 }
 
 fn name_of(fingerprint: &str) -> &str {
