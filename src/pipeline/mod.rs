@@ -7,6 +7,7 @@
 mod emit;
 mod encoding;
 mod filling;
+pub mod inspect;
 mod options;
 mod prepared;
 mod rejecting;

@@ -110,7 +110,7 @@ mod tests {
                     0 => (next() % 5) as f32 / 5.0 - 0.4,
                     1 => 0.25 + (next() % 1000) as f32 * 1e-9,
                     2 => (next() % 2_000_001) as f32 * 1e-6 - 1.0,
-                    _ => Some(f32::from_bits((next() << 1) as u32))
+                    _ => Some(f32::from_bits(u32::try_from(next() << 1).unwrap()))
                         .filter(|score| score.is_finite())
                         .unwrap_or(0.0),
                 })
