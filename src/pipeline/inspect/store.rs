@@ -334,7 +334,96 @@ fn read_on(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Float32Array, Int64Array, RecordBatch, StringArray, UInt32Array};
+
     use super::*;
+    use crate::{report::ModelCard, store::EmbeddingType};
+
+    fn spec() -> StoreSpec {
+        StoreSpec {
+            model: ModelCard::default(),
+            image_column: "image".to_owned(),
+            text_column: "text".to_owned(),
+            max_pixels: 9,
+            allow_external_paths: false,
+            condition: None,
+            embeddings: EmbeddingType::None,
+        }
+    }
+
+    /// Rows as a store keeps them; a row's score is its number.
+    fn rows(range: std::ops::Range<u16>) -> RecordBatch {
+        let len = range.len();
+        let column = |column: ArrayRef, nullable| (column, nullable);
+        let columns = [
+            (
+                "row",
+                column(
+                    Arc::new(Int64Array::from_iter_values(range.clone().map(i64::from))),
+                    false,
+                ),
+            ),
+            (
+                "status",
+                column(Arc::new(StringArray::from(vec!["ok"; len])), false),
+            ),
+            ("reason", column(Arc::new(StringArray::new_null(len)), true)),
+            (
+                "width",
+                column(Arc::new(UInt32Array::from(vec![3; len])), true),
+            ),
+            (
+                "height",
+                column(Arc::new(UInt32Array::from(vec![4; len])), true),
+            ),
+            (
+                "clip_score",
+                column(
+                    Arc::new(Float32Array::from_iter_values(range.map(f32::from))),
+                    true,
+                ),
+            ),
+        ];
+        let columns = columns.map(|(name, (column, nullable))| (name, column, nullable));
+        RecordBatch::try_from_iter_with_nullable(columns).unwrap()
+    }
+
+    #[test]
+    fn a_writer_at_work_changes_nothing_of_what_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = ScoreStore::open_or_create(dir.path(), &spec()).unwrap();
+        let shard = ShardIdentity {
+            path: "/no/such.parquet".to_owned(),
+            fingerprint: "f".repeat(64),
+            size_bytes: 1,
+            rows: 30_000,
+        };
+        writer.record(std::slice::from_ref(&shard)).unwrap();
+        for part in [0..10_000, 10_000..20_000] {
+            let decided = u64::from(part.start)..u64::from(part.end);
+            writer.commit_part(&shard, decided, &[rows(part)]).unwrap();
+        }
+        let store = ScoreStore::look(dir.path()).unwrap();
+        let shards = [StoredShard::of(&store, &shard).unwrap()];
+        assert_eq!(
+            (shards[0].progress, shards[0].file),
+            (Progress::Partial, FileState::Gone)
+        );
+        let mut seen = Vec::new();
+        each_stretch(&store, &shards, &[CLIP_SCORE], &mut |stretch, from, to| {
+            if seen.is_empty() {
+                writer
+                    .commit_part(&shard, 20_000..30_000, &[rows(20_000..30_000)])
+                    .unwrap();
+                writer.complete(&shard).unwrap();
+            }
+            seen.extend((from..to).map(|position| stretch.row(position)));
+        })
+        .unwrap();
+        assert_eq!(seen, (0..20_000).collect::<Vec<i64>>());
+    }
 
     #[test]
     fn quantiles_are_the_scores_that_sorting_finds() {
