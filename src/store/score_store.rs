@@ -7,21 +7,16 @@ use std::{
 use arrow::{
     array::{ArrayRef, RecordBatch, StringArray},
     compute::cast,
-    datatypes::{DataType, Field, Schema, SchemaRef},
+    datatypes::SchemaRef,
 };
 
 use super::{
     DirLock, ShardScores,
     files::{failed, sync_parent, write_parquet},
-    manifest::{EmbeddingType, Manifest, ShardIdentity, StoreSpec},
+    manifest::{Manifest, ShardIdentity, StoreSpec},
+    stored_schema,
 };
-use crate::{
-    error::{Error, Result},
-    schema::{
-        CLIP_SCORE, HEIGHT, IMAGE_EMBEDDING, REASON, STATUS, STORED_ROW, STORED_SHARD,
-        TEXT_EMBEDDING, WIDTH,
-    },
-};
+use crate::error::{Error, Result};
 
 /// Characters of a fingerprint that name a file.
 const NAME_CHARS: usize = 32;
@@ -388,29 +383,4 @@ fn range_of(path: &Path) -> Option<Range<u64>> {
     }
     let (start, end) = path.file_stem()?.to_str()?.split_once('-')?;
     Some(start.parse().ok()?..end.parse().ok()?)
-}
-
-/// The columns of a store's files.
-pub fn stored_schema(embeddings: EmbeddingType) -> SchemaRef {
-    let mut fields = vec![
-        Field::new(STORED_SHARD, DataType::Utf8, false),
-        Field::new(STORED_ROW, DataType::Int64, false),
-        Field::new(STATUS, DataType::Utf8, false),
-        Field::new(REASON, DataType::Utf8, true),
-        Field::new(WIDTH, DataType::UInt32, true),
-        Field::new(HEIGHT, DataType::UInt32, true),
-        Field::new(CLIP_SCORE, DataType::Float32, true),
-    ];
-    let number = match embeddings {
-        EmbeddingType::F16 => Some(DataType::Float16),
-        EmbeddingType::F32 => Some(DataType::Float32),
-        EmbeddingType::None => None,
-    };
-    for name in [IMAGE_EMBEDDING, TEXT_EMBEDDING] {
-        fields.extend(number.clone().map(|number| {
-            let element = Field::new("element", number, true);
-            Field::new(name, DataType::List(Arc::new(element)), true)
-        }));
-    }
-    Arc::new(Schema::new(fields))
 }

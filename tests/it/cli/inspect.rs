@@ -383,7 +383,7 @@ fn the_scores_are_those_of_the_rows() {
             .collect();
     scores.sort_by(f32::total_cmp);
     let found = inspect(&place, "scores --json").json()["scores"].clone();
-    let float = |value: &Value| value.as_f64().unwrap() as f32;
+    let float = |value: &Value| value.to_string().parse::<f32>().unwrap();
     assert_eq!(found["count"], scores.len());
     assert_eq!(float(&found["min"]), scores[0]);
     assert_eq!(float(&found["max"]), scores[scores.len() - 1]);
