@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
-use super::sql::SqlArgs;
+use super::{inspect::InspectArgs, sql::SqlArgs};
 use crate::{
     config::{ByteSize, DEFAULT_MAX_PIXELS, Device, OnError},
     engine::Added,
@@ -51,6 +51,8 @@ pub(super) enum Command {
     Score(Box<ScoreArgs>),
     /// Ask in SQL: one query, a script, or a shell
     Sql(Box<SqlArgs>),
+    /// Say what shards, a score store or a model are, without running a model
+    Inspect(InspectArgs),
 }
 
 #[derive(Debug, ClapArgs)]

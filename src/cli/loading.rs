@@ -115,7 +115,8 @@ fn onnx_factory(_: ModelSpec, _: &ModelArgs, _: Library) -> Result<Arc<dyn Encod
     ))
 }
 
-fn model_spec(
+/// What the files of the model say that `--model` names; one of the hub is fetched first.
+pub(super) fn model_spec(
     name: &str,
     precision: &str,
     surroundings: &Surroundings,

@@ -2,6 +2,7 @@
 
 mod args;
 mod filter;
+mod inspect;
 mod loading;
 mod machine;
 mod progress;
@@ -29,12 +30,14 @@ pub fn main() -> ExitCode {
     let quiet = match &args.command {
         Some(args::Command::Sql(sql)) => sql.verbosity.quiet,
         Some(args::Command::Score(score)) => score.verbosity.quiet,
+        Some(args::Command::Inspect(inspect)) => inspect.quiet,
         _ => args.filter.tells.verbosity.quiet,
     };
     let result = match args.command {
         Some(args::Command::Setup(setup)) => loading::setup(&setup),
         Some(args::Command::Score(args)) => score::run(&args),
         Some(args::Command::Sql(sql)) => sql::run(&sql),
+        Some(args::Command::Inspect(inspect)) => inspect::run(&inspect),
         None => filter::run(args.filter),
     };
     result.unwrap_or_else(|error| {

@@ -122,7 +122,7 @@ pub(super) fn model_warnings(report: &RunReport, args: &ModelArgs) -> Vec<String
     warnings
 }
 
-pub(super) fn print_json(report: &RunReport) -> Result<()> {
+pub(super) fn print_json(report: &impl serde::Serialize) -> Result<()> {
     let json = serde_json::to_string(report)
         .map_err(|error| Error::internal("write the summary as JSON").source(error))?;
     print(&format!("{json}\n"));

@@ -107,6 +107,8 @@ pub struct ModelSpec {
     pub fingerprint: String,
     /// The variant that is loaded, by the suffix of its files: `fp32`, `fp16`, `quantized`, …
     pub precision: String,
+    /// Every variant that could be loaded instead, this one among them.
+    pub precisions: BTreeSet<String>,
     /// How the towers are stored.
     pub layout: ModelLayout,
     /// Length of an embedding, where the graphs declare it.
@@ -131,6 +133,8 @@ pub struct ModelSpec {
     /// The text tower.
     pub(crate) text: Tower<TextPorts>,
     tokenizer_json: Arc<[u8]>,
+    /// Names of the files that decide a score.
+    decisive: BTreeSet<String>,
 }
 
 /// A tower: the file it is in and the ports it has.
@@ -182,16 +186,23 @@ impl ModelSpec {
         };
         let towers = Towers::read(&files, &found, &texts.model_type)?;
         check_size(&towers.image.ports, &pixels)?;
-        let decisive = towers.weights.iter().cloned().chain([TOKENIZER.to_owned()]);
         let configs = CONFIGS
             .into_iter()
             .filter(|name| names.contains(*name))
             .map(str::to_owned);
+        let decisive: BTreeSet<String> = towers
+            .weights
+            .iter()
+            .cloned()
+            .chain([TOKENIZER.to_owned()])
+            .chain(configs)
+            .collect();
         Ok(Self {
             name,
-            fingerprint: files.fingerprint(&decisive.chain(configs).collect())?,
+            fingerprint: files.fingerprint(&decisive)?,
             layout: found.kind(),
             precision: found.precision,
+            precisions: found.precisions,
             dim: towers.dim,
             tokens: texts.options(&towers.text.ports, &tokenizer_json),
             pixels,
@@ -202,6 +213,7 @@ impl ModelSpec {
             image: towers.image,
             text: towers.text,
             tokenizer_json: tokenizer_json.into(),
+            decisive,
             files,
         })
     }
@@ -224,6 +236,15 @@ impl ModelSpec {
     pub fn with_name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
+    }
+
+    /// The files that decide a score, relative to the model directory, with their sizes.
+    ///
+    /// # Errors
+    /// When one has gone meanwhile.
+    pub fn file_sizes(&self) -> Result<Vec<(String, u64)>> {
+        let size = |name: &String| Ok((name.clone(), self.files.size(name)?));
+        self.decisive.iter().map(size).collect()
     }
 
     /// Height and width of the pixels.

@@ -3,10 +3,12 @@
 //! [`prepare`] refuses what can be refused before a model is loaded. [`run`] then fills the score store with what
 //! it lacks (`scoring`, `filling`), decides over it which rows stay (`selecting`), and reads those again to write
 //! them (`emit`). [`score`] stops after the first step. `work` is what a killed run leaves to the next.
+//! [`inspect`] tells what shards, a store or a model are.
 
 mod emit;
 mod encoding;
 mod filling;
+pub mod inspect;
 mod options;
 mod prepared;
 mod rejecting;

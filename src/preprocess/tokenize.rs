@@ -5,7 +5,8 @@
 use std::fmt;
 
 use tokenizers::{
-    PostProcessor, Tokenizer, TruncationDirection, TruncationParams, TruncationStrategy,
+    ModelWrapper, PostProcessor, Tokenizer, TruncationDirection, TruncationParams,
+    TruncationStrategy,
 };
 
 use crate::error::{Error, Result};
@@ -137,6 +138,21 @@ impl Tokenize {
     /// Most tokens of a caption, special tokens included.
     pub fn max_length(&self) -> usize {
         self.max_length
+    }
+
+    /// What splits captions: `BPE`, `WordPiece`, `Unigram` or `WordLevel`.
+    pub fn kind(&self) -> &'static str {
+        match self.tokenizer.get_model() {
+            ModelWrapper::BPE(_) => "BPE",
+            ModelWrapper::WordPiece(_) => "WordPiece",
+            ModelWrapper::WordLevel(_) => "WordLevel",
+            ModelWrapper::Unigram(_) => "Unigram",
+        }
+    }
+
+    /// Tokens that it knows, special ones included.
+    pub fn vocabulary(&self) -> usize {
+        self.tokenizer.get_vocab_size(true)
     }
 
     /// The id that pads.

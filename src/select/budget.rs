@@ -142,6 +142,11 @@ impl ScoreHistogram {
         self.bins.iter().sum()
     }
 
+    /// How often each value of a score's upper half occurs, lowest first.
+    pub(super) fn bins(&self) -> &[u64] {
+        &self.bins
+    }
+
     /// A histogram of the bin in which a budget of `rows` ends; every score must be pushed to it again.
     #[must_use]
     pub fn refine(&self, rows: u64) -> Self {
@@ -188,7 +193,7 @@ impl Cut {
 }
 
 /// Maps floats to integers of the same order; -0 and 0 are one value.
-fn order_key(score: f32) -> u32 {
+pub(super) fn order_key(score: f32) -> u32 {
     let bits = (score + 0.0).to_bits();
     if bits >> 31 == 1 {
         !bits

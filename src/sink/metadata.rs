@@ -34,6 +34,18 @@ impl Provenance {
         ]
     }
 
+    /// What the metadata of an output says, and the version of the program that wrote it; `None` of any other
+    /// file.
+    pub fn of_file(metadata: &HashMap<String, String>) -> Option<(String, Self)> {
+        let value = |key: &str| metadata.get(&format!("clip_filter.{key}")).cloned();
+        let provenance = Self {
+            model: serde_json::from_str(&value("model")?).ok()?,
+            command: value("command")?,
+            selection: value("selection")?,
+        };
+        Some((value("version")?, provenance))
+    }
+
     /// Metadata of an added column.
     pub fn of_column(&self) -> HashMap<String, String> {
         let pair = |key: &str, value: &str| (format!("clip_filter.{key}"), value.to_owned());
@@ -99,6 +111,24 @@ mod tests {
     use arrow::datatypes::Field;
 
     use super::*;
+
+    #[test]
+    fn provenance_is_read_as_it_was_written() {
+        let written = Provenance {
+            model: ModelCard {
+                name: "m".into(),
+                dim: 4,
+                ..ModelCard::default()
+            },
+            command: "clip-filter a b".into(),
+            selection: "keep 0.3".into(),
+        };
+        let metadata = HashMap::from(written.pairs());
+        let (version, read) = Provenance::of_file(&metadata).unwrap();
+        assert_eq!(version, env!("CARGO_PKG_VERSION"));
+        assert_eq!((read.model, read.command), (written.model, written.command));
+        assert!(Provenance::of_file(&HashMap::new()).is_none());
+    }
 
     #[test]
     fn features_gain_the_added_columns() {

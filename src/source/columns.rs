@@ -46,19 +46,41 @@ impl ColumnBinding {
     /// # Errors
     /// When none or several columns can be meant, or a named one is missing or of another type.
     pub fn detect(schema: &Schema, choice: &ColumnChoice) -> Result<Self> {
+        let (image, layout) = Self::image(schema, choice)?;
+        Ok(Self {
+            image,
+            layout,
+            text: Self::text(schema, choice)?,
+            key: Self::key(schema),
+        })
+    }
+
+    /// Finds the image column alone.
+    ///
+    /// # Errors
+    /// As [`ColumnBinding::detect`].
+    pub fn image(schema: &Schema, choice: &ColumnChoice) -> Result<(String, ImageLayout)> {
         let image = find(schema, choice.image.as_deref(), &IMAGE_NAMES, &IMAGE)?;
-        let text = find(schema, choice.text.as_deref(), &TEXT_NAMES, &TEXT)?;
         let layout = match image.data_type() {
             DataType::Struct(_) => ImageLayout::Struct,
             _ => ImageLayout::Bytes,
         };
+        Ok((image.name().clone(), layout))
+    }
+
+    /// Finds the caption column alone.
+    ///
+    /// # Errors
+    /// As [`ColumnBinding::detect`].
+    pub fn text(schema: &Schema, choice: &ColumnChoice) -> Result<String> {
+        let text = find(schema, choice.text.as_deref(), &TEXT_NAMES, &TEXT)?;
+        Ok(text.name().clone())
+    }
+
+    /// Finds the key column.
+    pub fn key(schema: &Schema) -> Option<String> {
         let key = KEY_NAMES.iter().find(|name| schema.index_of(name).is_ok());
-        Ok(Self {
-            image: image.name().clone(),
-            layout,
-            text: text.name().clone(),
-            key: key.map(|name| (*name).to_owned()),
-        })
+        key.map(|name| (*name).to_owned())
     }
 }
 
@@ -191,7 +213,7 @@ fn is_image(data_type: &DataType) -> bool {
     }
 }
 
-fn is_text(data_type: &DataType) -> bool {
+pub(super) fn is_text(data_type: &DataType) -> bool {
     match data_type {
         DataType::Dictionary(_, values) => is_text(values),
         other => matches!(

@@ -3,10 +3,14 @@
 mod columns;
 mod expand;
 mod fingerprint;
+mod labels;
 mod read;
 mod shard;
+mod survey;
 
 pub use columns::{ColumnBinding, ColumnChoice, ImageLayout};
 pub use expand::expand;
+pub use labels::LabelColumn;
 pub use read::{Evaluate, ReadPlan, RowPredicate, ShardReader, conform, view_schema};
 pub use shard::{Shard, ShardSet, open_file};
+pub use survey::{ColumnFacts, OddShard, RowGroups, Spread, Survey};

@@ -88,18 +88,8 @@ impl ShardSet {
     }
 
     fn start(shard: Shard, footer: &ArrowReaderMetadata) -> Self {
-        let metadata = footer.metadata();
-        let pairs = metadata.file_metadata().key_value_metadata();
-        // Some writers put it only into the Arrow schema, others beside it too.
-        let mut metadata_pairs = footer.schema().metadata().clone();
-        metadata_pairs.extend(
-            pairs
-                .into_iter()
-                .flatten()
-                .filter_map(|pair| Some((pair.key.clone(), pair.value.clone()?))),
-        );
-        metadata_pairs.remove(parquet::arrow::ARROW_SCHEMA_META_KEY);
-        let compression = metadata
+        let compression = footer
+            .metadata()
             .row_groups()
             .first()
             .and_then(|group| group.columns().first())
@@ -107,39 +97,58 @@ impl ShardSet {
         Self {
             shards: vec![shard],
             schema: Arc::clone(footer.schema()),
-            metadata: metadata_pairs,
+            metadata: key_values(footer),
             compression,
         }
     }
 
     fn check_schema(&self, shard: &Shard, other: &Schema) -> Result<()> {
-        let (ours, theirs) = (view_schema(&self.schema), view_schema(other));
-        let describe = |schema: &Schema, position: usize| {
-            schema
-                .fields()
-                .get(position)
-                .map_or("no such column".to_owned(), |field| {
-                    format!("{} {}", field.name(), field.data_type())
-                })
+        let Some(position) = first_difference(&self.schema, other) else {
+            return Ok(());
         };
-        for position in 0..ours.fields().len().max(theirs.fields().len()) {
-            let same = match (ours.fields().get(position), theirs.fields().get(position)) {
-                (Some(a), Some(b)) => {
-                    a.name() == b.name() && same_type(a.data_type(), b.data_type())
-                }
-                _ => false,
-            };
-            if !same {
-                return Err(Error::input("read shards of different columns in one run")
-                    .with("shard", shard.path.display())
-                    .with("column", position + 1)
-                    .with("it has", describe(other, position))
-                    .with("the first shard has", describe(&self.schema, position))
-                    .hint("filter them in separate runs, or bring them to one schema first"));
-            }
-        }
-        Ok(())
+        Err(Error::input("read shards of different columns in one run")
+            .with("shard", shard.path.display())
+            .with("column", position + 1)
+            .with("it has", describe(other, position))
+            .with("the first shard has", describe(&self.schema, position))
+            .hint("filter them in separate runs, or bring them to one schema first"))
     }
+}
+
+/// Key-value pairs of a file, without the Arrow schema.
+pub(super) fn key_values(footer: &ArrowReaderMetadata) -> HashMap<String, String> {
+    // Some writers put them only into the Arrow schema, others beside it too.
+    let mut pairs = footer.schema().metadata().clone();
+    let in_file = footer.metadata().file_metadata().key_value_metadata();
+    pairs.extend(
+        in_file
+            .into_iter()
+            .flatten()
+            .filter_map(|pair| Some((pair.key.clone(), pair.value.clone()?))),
+    );
+    pairs.remove(parquet::arrow::ARROW_SCHEMA_META_KEY);
+    pairs
+}
+
+/// The first position at which two schemas have columns that cannot be read as one.
+pub(super) fn first_difference(ours: &Schema, theirs: &Schema) -> Option<usize> {
+    let (ours, theirs) = (view_schema(ours), view_schema(theirs));
+    let same = |position: usize| match (ours.fields().get(position), theirs.fields().get(position))
+    {
+        (Some(a), Some(b)) => a.name() == b.name() && same_type(a.data_type(), b.data_type()),
+        _ => false,
+    };
+    (0..ours.fields().len().max(theirs.fields().len())).find(|&position| !same(position))
+}
+
+/// The column at a position, in the words of an error.
+pub(super) fn describe(schema: &Schema, position: usize) -> String {
+    schema
+        .fields()
+        .get(position)
+        .map_or("no such column".to_owned(), |field| {
+            format!("{} {}", field.name(), field.data_type())
+        })
 }
 
 /// `ours` with null allowed wherever `theirs` allows it; both have the same columns.
@@ -195,7 +204,8 @@ pub fn open_file(path: &Path) -> Result<File> {
     })
 }
 
-fn open_shard(path: &Path) -> Result<(Shard, ArrowReaderMetadata)> {
+/// The file, its size and its footer.
+pub(super) fn open_footer(path: &Path) -> Result<(File, u64, ArrowReaderMetadata)> {
     let file = open_file(path)?;
     let size_bytes = file
         .metadata()
@@ -212,6 +222,11 @@ fn open_shard(path: &Path) -> Result<(Shard, ArrowReaderMetadata)> {
             .source(error)
             .hint("the file is not Parquet, is damaged, or was not written to its end; fetch it again or leave it out")
     })?;
+    Ok((file, size_bytes, footer))
+}
+
+fn open_shard(path: &Path) -> Result<(Shard, ArrowReaderMetadata)> {
+    let (file, size_bytes, footer) = open_footer(path)?;
     let row_groups = footer
         .metadata()
         .row_groups()

@@ -46,6 +46,19 @@ impl DirLock {
         }
     }
 
+    /// For who only looks: nobody is kept from anything.
+    pub(super) fn none() -> Self {
+        Self { _file: None }
+    }
+
+    /// True if a writer holds the directory.
+    ///
+    /// The lock that finds this out is let go at once, but a writer that asks in that moment is refused.
+    pub(super) fn is_exclusive(directory: &Path) -> bool {
+        File::open(directory.join(LOCK))
+            .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
+
     fn held(locked: Result<(), TryLockError>, file: File, directory: &Path) -> Result<Self> {
         match locked {
             Ok(()) => Ok(Self { _file: Some(file) }),

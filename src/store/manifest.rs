@@ -82,8 +82,8 @@ pub struct ShardIdentity {
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Manifest {
-    format: u32,
-    written_by: String,
+    pub(super) format: u32,
+    pub(super) written_by: String,
     pub(super) spec: StoreSpec,
     pub(super) shards: Vec<ShardIdentity>,
 }
@@ -104,6 +104,16 @@ impl Manifest {
             spec,
             shards: Vec::new(),
         }
+    }
+
+    /// True where there is a manifest, of whatever format, even a damaged one.
+    pub(super) fn is_at(directory: &Path) -> bool {
+        let Ok(text) = std::fs::read(directory.join(MANIFEST)) else {
+            return false;
+        };
+        // Other programs have files of that name too, but whole ones.
+        let damaged = || serde_json::from_slice::<serde::de::IgnoredAny>(&text).is_err();
+        serde_json::from_slice::<Head>(&text).is_ok() || damaged()
     }
 
     /// `None` where there is no manifest.

@@ -11,6 +11,7 @@
 //! by its name which rows of the shard are decided; when the last row is, the parts become one file. That file
 //! is synced with its directory before the parts go, so no moment loses a row that was committed.
 
+mod columns;
 mod files;
 mod lock;
 mod manifest;
@@ -20,8 +21,9 @@ mod spool;
 #[cfg(test)]
 mod tests;
 
+pub use columns::stored_schema;
 pub use lock::DirLock;
 pub use manifest::{EmbeddingType, ShardIdentity, StoreSpec};
 pub use rows::{ScoreCursor, ScoreRows, ShardScores};
-pub use score_store::{Coverage, ScoreStore, stored_schema};
+pub use score_store::{Coverage, ScoreStore};
 pub use spool::{Spool, SpoolRows};

@@ -7,21 +7,16 @@ use std::{
 use arrow::{
     array::{ArrayRef, RecordBatch, StringArray},
     compute::cast,
-    datatypes::{DataType, Field, Schema, SchemaRef},
+    datatypes::SchemaRef,
 };
 
 use super::{
     DirLock, ShardScores,
     files::{failed, sync_parent, write_parquet},
-    manifest::{EmbeddingType, Manifest, ShardIdentity, StoreSpec},
+    manifest::{Manifest, ShardIdentity, StoreSpec},
+    stored_schema,
 };
-use crate::{
-    error::{Error, Result},
-    schema::{
-        CLIP_SCORE, HEIGHT, IMAGE_EMBEDDING, REASON, STATUS, STORED_ROW, STORED_SHARD,
-        TEXT_EMBEDDING, WIDTH,
-    },
-};
+use crate::error::{Error, Result};
 
 /// Characters of a fingerprint that name a file.
 const NAME_CHARS: usize = 32;
@@ -50,20 +45,34 @@ impl ScoreStore {
     /// # Errors
     /// When there is none, it is damaged or of another format, or somebody writes to it.
     pub fn open(directory: &Path) -> Result<Self> {
-        let missing = || {
-            Error::input("open the score store: there is none")
-                .with("directory", directory.display())
-                .hint(format!(
-                    "clip-filter score IN... --scores {}",
-                    directory.display()
-                ))
-        };
         if !directory.is_dir() {
-            return Err(missing());
+            return Err(missing(directory));
         }
         let lock = DirLock::shared(directory)?;
-        let manifest = Manifest::read(directory)?.ok_or_else(missing)?;
+        let manifest = Manifest::read(directory)?.ok_or_else(|| missing(directory))?;
         Ok(Self::with(directory, manifest, lock))
+    }
+
+    /// Opens a store to look at it, also while somebody writes to it, and keeps nobody from that.
+    ///
+    /// Parts of a shard may become one file meanwhile: who looks opens the scores of a shard anew when a file is
+    /// gone.
+    ///
+    /// # Errors
+    /// When there is none, or it is damaged or of another format.
+    pub fn look(directory: &Path) -> Result<Self> {
+        let manifest = Manifest::read(directory)?.ok_or_else(|| missing(directory))?;
+        Ok(Self::with(directory, manifest, DirLock::none()))
+    }
+
+    /// True if `directory` is a score store: it has a manifest that names a format.
+    pub fn is_at(directory: &Path) -> bool {
+        Manifest::is_at(directory)
+    }
+
+    /// True if another process writes to it at this moment.
+    pub fn is_in_use(&self) -> bool {
+        DirLock::is_exclusive(&self.directory)
     }
 
     /// What the store in `directory` was made with; `None` if there is no store.
@@ -111,6 +120,16 @@ impl ScoreStore {
     /// What it was made with.
     pub fn spec(&self) -> &StoreSpec {
         &self.manifest.spec
+    }
+
+    /// The format of its files.
+    pub fn format(&self) -> u32 {
+        self.manifest.format
+    }
+
+    /// The program that made it, with its version.
+    pub fn written_by(&self) -> &str {
+        &self.manifest.written_by
     }
 
     /// The shards it knows.
@@ -344,6 +363,15 @@ impl ScoreStore {
     }
 }
 
+fn missing(directory: &Path) -> Error {
+    Error::input("open the score store: there is none")
+        .with("directory", directory.display())
+        .hint(format!(
+            "clip-filter score IN... --scores {}",
+            directory.display()
+        ))
+}
+
 fn name_of(fingerprint: &str) -> &str {
     fingerprint.get(..NAME_CHARS).unwrap_or(fingerprint)
 }
@@ -355,29 +383,4 @@ fn range_of(path: &Path) -> Option<Range<u64>> {
     }
     let (start, end) = path.file_stem()?.to_str()?.split_once('-')?;
     Some(start.parse().ok()?..end.parse().ok()?)
-}
-
-/// The columns of a store's files.
-pub fn stored_schema(embeddings: EmbeddingType) -> SchemaRef {
-    let mut fields = vec![
-        Field::new(STORED_SHARD, DataType::Utf8, false),
-        Field::new(STORED_ROW, DataType::Int64, false),
-        Field::new(STATUS, DataType::Utf8, false),
-        Field::new(REASON, DataType::Utf8, true),
-        Field::new(WIDTH, DataType::UInt32, true),
-        Field::new(HEIGHT, DataType::UInt32, true),
-        Field::new(CLIP_SCORE, DataType::Float32, true),
-    ];
-    let number = match embeddings {
-        EmbeddingType::F16 => Some(DataType::Float16),
-        EmbeddingType::F32 => Some(DataType::Float32),
-        EmbeddingType::None => None,
-    };
-    for name in [IMAGE_EMBEDDING, TEXT_EMBEDDING] {
-        fields.extend(number.clone().map(|number| {
-            let element = Field::new("element", number, true);
-            Field::new(name, DataType::List(Arc::new(element)), true)
-        }));
-    }
-    Arc::new(Schema::new(fields))
 }

@@ -262,3 +262,19 @@ fn a_truncated_file_is_named_with_the_remedy() {
     std::fs::remove_file(&file).unwrap();
     assert_eq!(store.coverage(&shard).unwrap().decided_rows, 0);
 }
+
+#[test]
+fn a_store_in_use_can_be_looked_at() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(!ScoreStore::is_at(dir.path()));
+    let writer = ScoreStore::open_or_create(dir.path(), &spec()).unwrap();
+    assert!(ScoreStore::is_at(dir.path()));
+    assert!(ScoreStore::open(dir.path()).is_err());
+    let look = ScoreStore::look(dir.path()).unwrap();
+    assert!(look.is_in_use());
+    assert_eq!((look.format(), look.spec()), (1, &spec()));
+    drop(writer);
+    assert!(!look.is_in_use());
+    // Who looks is in nobody's way.
+    ScoreStore::open_or_create(dir.path(), &spec()).unwrap();
+}

@@ -38,6 +38,8 @@ pub(super) struct Layout {
     pub(super) text: String,
     /// The variant, `fp32` where the file name says none.
     pub(super) precision: String,
+    /// Every variant in which both towers are there.
+    pub(super) precisions: BTreeSet<String>,
 }
 
 impl Layout {
@@ -82,6 +84,7 @@ pub(super) fn find(names: &BTreeSet<String>, precision: &Precision) -> Result<La
                 image: file(image, &precision),
                 text: file(text, &precision),
                 precision,
+                precisions: both,
             });
         }
     }

@@ -4,6 +4,7 @@ mod added;
 mod bad_rows;
 mod broken;
 mod inputs;
+mod inspect;
 mod layouts;
 mod outputs;
 mod paths;

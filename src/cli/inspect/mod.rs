@@ -1,0 +1,68 @@
+//! `clip-filter inspect`.
+
+mod text;
+
+use std::process::ExitCode;
+
+use clap::Args as ClapArgs;
+
+use super::{loading::model_spec, print, running::print_json, say, surroundings};
+use crate::{
+    error::Result,
+    pipeline::inspect::{Inspection, Subject, subject},
+};
+
+const AFTER_HELP: &str = "\
+Reads footers and manifests, and of a score store its scores; no image is decoded and no model is run, so neither \
+ONNX Runtime nor the model of a store is needed. A store can be inspected while it is written to.
+
+Examples:
+  clip-filter inspect in.parquet
+  clip-filter inspect 'shards/{00000..00127}.parquet'
+  clip-filter inspect scores/ --json
+  clip-filter inspect bundled
+  clip-filter inspect hf:Xenova/clip-vit-base-patch32 --offline";
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = AFTER_HELP)]
+pub(super) struct InspectArgs {
+    /// Parquet files, directories, globs or brace ranges; or one directory of scores; or one model: bundled, a
+    /// directory with ONNX files, or hf:org/name[@revision]
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<String>,
+    /// Variant of a model's weights: fp32, fp16, quantized, ...; auto takes fp32 if it is there
+    #[arg(long, env = "CLIP_FILTER_PRECISION", default_value = "auto")]
+    precision: String,
+    /// Fetch nothing: a hf: model must be in the cache
+    #[arg(long, env = "CLIP_FILTER_OFFLINE")]
+    offline: bool,
+    /// Print the facts as one JSON object
+    #[arg(long, env = "CLIP_FILTER_JSON")]
+    json: bool,
+    /// Say nothing but errors on stderr
+    #[arg(short, long, env = "CLIP_FILTER_QUIET")]
+    pub(super) quiet: bool,
+}
+
+pub(super) fn run(args: &InspectArgs) -> Result<ExitCode> {
+    let facts = match subject(&args.paths)? {
+        Subject::Shards(files) => Inspection::of_shards(&files)?,
+        Subject::Store(directory) => Inspection::of_store(&directory)?,
+        Subject::Model(name) => {
+            let surroundings = surroundings::resolve(args.offline, None);
+            let mut tell = |line: &str| {
+                if !args.quiet {
+                    say(line);
+                }
+            };
+            let spec = model_spec(&name, &args.precision, &surroundings, &mut tell)?;
+            Inspection::of_model(&spec)?
+        }
+    };
+    if args.json {
+        print_json(&facts)?;
+    } else {
+        print(&text::text(&facts));
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,360 @@
+//! One screen of facts.
+
+use std::fmt::{Display, Write};
+
+use crate::{
+    cli::summary::count,
+    config::ByteSize,
+    pipeline::inspect::{
+        ColumnFinding, FileState, Inspection, ModelFacts, Progress, Scores, ShardFacts, StoreFacts,
+        StoredShard,
+    },
+    report::ModelCard,
+    source::{ColumnFacts, Spread},
+};
+
+/// Columns, shards or files that are listed; the rest is counted.
+const SHOWN: usize = 10;
+
+/// The facts, ending in a line break.
+pub(super) fn text(facts: &Inspection) -> String {
+    let mut lines = Lines::default();
+    match facts {
+        Inspection::Shards(facts) => shards(facts, &mut lines),
+        Inspection::Store(facts) => store(facts, &mut lines),
+        Inspection::Model(facts) => model(facts, &mut lines),
+    }
+    lines.0
+}
+
+#[derive(Default)]
+struct Lines(String);
+
+impl Lines {
+    fn add(&mut self, name: &str, value: impl Display) {
+        // Writing to a string does not fail.
+        let _ = writeln!(self.0, "{}", format!("{name:<11} {value}").trim_end());
+    }
+
+    /// At most [`SHOWN`] lines of a table, indented; texts to the left, numbers to the right.
+    fn table<const N: usize>(&mut self, rows: &[[String; N]], numbers: usize) {
+        let shown = &rows[..rows.len().min(SHOWN)];
+        let width = |column: usize| shown.iter().map(|row| row[column].chars().count()).max();
+        for row in shown {
+            let cells = row.iter().enumerate().map(|(column, cell)| {
+                let width = width(column).unwrap_or(0);
+                match column {
+                    _ if column >= N - numbers => format!("{cell:>width$}"),
+                    _ => format!("{cell:<width$}"),
+                }
+            });
+            let cells: Vec<String> = cells.collect();
+            let _ = writeln!(self.0, "  {}", cells.join("  ").trim_end());
+        }
+        if rows.len() > SHOWN {
+            let _ = writeln!(self.0, "  ... and {} more", rows.len() - SHOWN);
+        }
+    }
+}
+
+fn shards(facts: &ShardFacts, lines: &mut Lines) {
+    let files = numbered(facts.files, "file");
+    let (size, rows) = (ByteSize(facts.size_bytes), numbered(facts.rows, "row"));
+    lines.add("shards", format!("{files}, {size}, {rows}"));
+    let groups = &facts.row_groups;
+    if let (Some(rows), Some(bytes)) = (groups.rows, groups.bytes) {
+        let rows = spread(rows, count);
+        let bytes = spread(bytes, |bytes| ByteSize(bytes).to_string());
+        lines.add(
+            "row groups",
+            format!("{}: rows {rows}", count(groups.count)),
+        );
+        lines.add("", format!("bytes {bytes}"));
+    }
+    let codecs: Vec<&str> = facts.codecs.keys().map(String::as_str).collect();
+    lines.add("codec", codecs.join(", "));
+    lines.add("page index", page_index(facts));
+    pairs(facts, lines);
+    if facts.huggingface {
+        lines.add("metadata", "huggingface");
+    }
+    if let Some(run) = &facts.earlier_run {
+        let model = identity(&run.model, "", &run.model_sha256);
+        lines.add(
+            "written by",
+            format!("clip-filter {} with {model}", run.version),
+        );
+        lines.add("selection", &run.selection);
+        lines.add("command", &run.command);
+    }
+    lines.add("columns", "");
+    let rows: Vec<_> = facts
+        .columns
+        .iter()
+        .map(|column| column_row(column, facts.size_bytes))
+        .collect();
+    lines.table(&rows, 2);
+    if !facts.odd.is_empty() {
+        let odd = numbered(facts.odd.len() as u64, "shard");
+        lines.add(
+            "left out",
+            format!("{odd} that cannot be read in one run with the first"),
+        );
+        let rows = facts.odd.iter();
+        let rows: Vec<_> = rows
+            .map(|odd| [odd.path.display().to_string(), odd.reason.clone()])
+            .collect();
+        lines.table(&rows, 0);
+    }
+}
+
+fn page_index(facts: &ShardFacts) -> String {
+    let (with, all) = (facts.indexed_row_groups, facts.row_groups.count);
+    let why = "only with it are pages skipped that hold no wanted row";
+    match with {
+        _ if with == all => "yes: pages that hold no wanted row are skipped".to_owned(),
+        0 => format!("no; {why}"),
+        _ => format!("in {} of {} row groups; {why}", count(with), count(all)),
+    }
+}
+
+fn pairs(facts: &ShardFacts, lines: &mut Lines) {
+    let pairs = &facts.pairs;
+    let layout = match pairs.image_layout {
+        Some("struct") => "   (struct of bytes and path)",
+        Some(_) => "   (encoded bytes)",
+        None => "",
+    };
+    lines.add("image", format!("{}{layout}", finding(&pairs.image)));
+    lines.add("caption", finding(&pairs.caption));
+    lines.add("key", pairs.key.as_deref().unwrap_or("none"));
+    if let Some(label) = &pairs.label {
+        let classes = label.classes.as_ref().map_or(String::new(), |classes| {
+            format!("   ({} classes)", count(classes.len() as u64))
+        });
+        lines.add("label", format!("{}{classes}", label.column));
+    }
+}
+
+fn finding(finding: &ColumnFinding) -> String {
+    match finding {
+        ColumnFinding::Column(name) => name.clone(),
+        ColumnFinding::Unclear { problem, flag } => {
+            format!("unclear: name it with {flag} NAME\n{:<12}{problem}", "")
+        }
+    }
+}
+
+fn column_row(column: &ColumnFacts, size_bytes: u64) -> [String; 4] {
+    [
+        column.name.clone(),
+        column.data_type.clone(),
+        ByteSize(column.compressed_bytes).to_string(),
+        percent(column.compressed_bytes, size_bytes),
+    ]
+}
+
+fn store(facts: &StoreFacts, lines: &mut Lines) {
+    let made = &facts.made_with;
+    lines.add(
+        "score store",
+        format!(
+            "{}, {}, format {}, made by {}",
+            facts.directory,
+            ByteSize(facts.size_bytes),
+            facts.format,
+            facts.written_by
+        ),
+    );
+    if facts.in_use {
+        lines.add("in use", "by another process: it may hold more soon");
+    }
+    card(&made.model, lines);
+    lines.add(
+        "columns",
+        format!(
+            "image {}, caption {}; embeddings {}",
+            made.image_column, made.text_column, made.embeddings
+        ),
+    );
+    lines.add("condition", made.condition.as_deref().unwrap_or("none"));
+    lines.add("rows", store_rows(facts));
+    let bad: Vec<String> = facts
+        .bad
+        .iter()
+        .map(|(status, rows)| format!("{} {status}", count(*rows)))
+        .collect();
+    let bad = match bad.is_empty() {
+        true => String::new(),
+        false => format!("   ({})", bad.join(", ")),
+    };
+    lines.add("bad", format!("{}{bad}", count(facts.rows_bad)));
+    match &facts.scores {
+        None => lines.add("clip_score", "none"),
+        Some(found) => scores(found, lines),
+    }
+    lines.add("shards", shard_counts(&facts.shards));
+    let mut rows: Vec<&StoredShard> = facts.shards.iter().collect();
+    // What needs a look comes first.
+    rows.sort_by_key(|shard| (shard.file == FileState::Same, shard.progress));
+    let rows: Vec<_> = rows.into_iter().map(shard_row).collect();
+    lines.table(&rows, 0);
+}
+
+fn store_rows(facts: &StoreFacts) -> String {
+    let [decided, rows, stored] = [facts.rows_decided, facts.rows, facts.rows_stored].map(count);
+    let share = percent(facts.rows_decided, facts.rows);
+    match facts.made_with.condition {
+        None => format!("{decided} of {rows} scored ({share})"),
+        Some(_) => format!(
+            "{decided} of {rows} decided ({share}): {stored} fulfil the condition and are scored"
+        ),
+    }
+}
+
+fn scores(scores: &Scores, lines: &mut Lines) {
+    let (min, max, mean) = (scores.min, scores.max, scores.mean);
+    let rows = numbered(scores.count, "row");
+    lines.add(
+        "clip_score",
+        format!("{min:.4} to {max:.4}, mean {mean:.4}, of {rows}"),
+    );
+    let cells = |cell: &dyn Fn(usize) -> String| {
+        let cells: Vec<String> = (0..scores.quantiles.len())
+            .map(|position| format!("{:>7}", cell(position)))
+            .collect();
+        cells.join(" ")
+    };
+    let quantiles = &scores.quantiles;
+    lines.add("quantile", cells(&|at| quantiles[at].q.to_string()));
+    lines.add("", cells(&|at| format!("{:.4}", quantiles[at].score)));
+}
+
+fn shard_counts(shards: &[StoredShard]) -> String {
+    let mut parts = Vec::new();
+    let mut add = |what: &str, is: &dyn Fn(&StoredShard) -> bool| {
+        let found = shards.iter().filter(|&shard| is(shard)).count();
+        if found > 0 {
+            parts.push(format!("{} {what}", count(found as u64)));
+        }
+    };
+    add("complete", &|shard| shard.progress == Progress::Complete);
+    add("partial", &|shard| shard.progress == Progress::Partial);
+    add("missing", &|shard| shard.progress == Progress::Missing);
+    let files = [
+        ("whose file has changed", FileState::Changed),
+        ("whose file is gone", FileState::Gone),
+        ("whose file cannot be read", FileState::Unreadable),
+    ];
+    for (what, state) in files {
+        add(what, &|shard| shard.file == state);
+    }
+    match parts.is_empty() {
+        true => "none".to_owned(),
+        false => parts.join(", "),
+    }
+}
+
+fn shard_row(shard: &StoredShard) -> [String; 3] {
+    let progress = match shard.progress {
+        Progress::Complete => "complete".to_owned(),
+        Progress::Missing => "missing".to_owned(),
+        Progress::Partial => {
+            let (decided, rows) = (count(shard.decided_rows), count(shard.rows));
+            format!("{decided} of {rows} rows")
+        }
+    };
+    let file = match shard.file {
+        FileState::Same => "",
+        FileState::Changed => "file has changed",
+        FileState::Gone => "file is gone",
+        FileState::Unreadable => "file cannot be read",
+    };
+    [progress, shard.path.clone(), file.to_owned()]
+}
+
+fn model(facts: &ModelFacts, lines: &mut Lines) {
+    card(&facts.card, lines);
+    lines.add(
+        "layout",
+        match facts.layout {
+            "combined" => "one graph for both towers",
+            _ => "one graph per tower",
+        },
+    );
+    let (height, width) = facts.image_size;
+    lines.add("images", format!("{height} x {width} pixels"));
+    let tokens = &facts.tokenizer;
+    let padded = match tokens.padded_to {
+        None => "to the longest of a batch".to_owned(),
+        Some(length) => format!("to {length}"),
+    };
+    lines.add(
+        "captions",
+        format!(
+            "{} with {} tokens; at most {} per caption, padded {padded}",
+            tokens.kind,
+            count(tokens.vocabulary as u64),
+            tokens.max_length
+        ),
+    );
+    let others = match facts.other_precisions.is_empty() {
+        true => "no other is here".to_owned(),
+        false => format!(
+            "--precision takes {} too",
+            facts.other_precisions.join(", ")
+        ),
+    };
+    lines.add("precision", format!("{}; {others}", facts.card.precision));
+    lines.add("files", ByteSize(facts.size_bytes));
+    let rows: Vec<_> = facts
+        .files
+        .iter()
+        .map(|file| [file.name.clone(), ByteSize(file.bytes).to_string()])
+        .collect();
+    lines.table(&rows, 1);
+}
+
+fn card(card: &ModelCard, lines: &mut Lines) {
+    lines.add(
+        "model",
+        identity(&card.name, &card.precision, &card.fingerprint),
+    );
+    let dim = match card.dim {
+        0 => "as long as the graphs make them".to_owned(),
+        dim => format!("{dim} numbers"),
+    };
+    let batch = match card.batch_dependent {
+        true => "; depend on the rows of their batch (--reproducible)",
+        false => "",
+    };
+    lines.add("embeddings", format!("{dim}{batch}"));
+    lines.add("pixels", &card.preprocessing);
+}
+
+fn identity(name: &str, precision: &str, fingerprint: &str) -> String {
+    let short: String = fingerprint.chars().take(12).collect();
+    match precision {
+        "" => format!("{name} (sha256 {short})"),
+        precision => format!("{name} ({precision}, sha256 {short})"),
+    }
+}
+
+fn spread(spread: Spread, shown: impl Fn(u64) -> String) -> String {
+    if spread.min == spread.max {
+        return shown(spread.min);
+    }
+    let [min, median, max] = [spread.min, spread.median, spread.max].map(shown);
+    format!("{min} to {max}, median {median}")
+}
+
+fn numbered(number: u64, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {what}{plural}", count(number))
+}
+
+fn percent(part: u64, whole: u64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "a share for a person")]
+    let share = part as f64 / whole.max(1) as f64;
+    format!("{:.1} %", share * 100.0)
+}

@@ -1,0 +1,56 @@
+//! What shards, a score store or a model are, without running a model.
+
+mod model;
+mod shards;
+mod store;
+mod subject;
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::{encode::ModelSpec, error::Result};
+
+pub use model::{FileSize, ModelFacts, TokenizerFacts};
+pub use shards::{ColumnFinding, EarlierRun, Pairs, ShardFacts};
+pub use store::{FileState, Progress, QUANTILES, Quantile, Scores, StoreFacts, StoredShard};
+pub use subject::{Subject, subject};
+
+/// The facts of a [`Subject`].
+#[derive(Debug, Serialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Inspection {
+    /// Parquet files.
+    Shards(ShardFacts),
+    /// A score store.
+    Store(Box<StoreFacts>),
+    /// A model.
+    Model(ModelFacts),
+}
+
+impl Inspection {
+    /// Reads the footers of `files`, none of their rows.
+    ///
+    /// # Errors
+    /// When none of them can be read.
+    pub fn of_shards(files: &[PathBuf]) -> Result<Self> {
+        Ok(Self::Shards(ShardFacts::read(files)?))
+    }
+
+    /// Reads the score store in `directory`, also while another process writes to it. Its scores are read twice,
+    /// and never held.
+    ///
+    /// # Errors
+    /// When it is damaged, or of another format.
+    pub fn of_store(directory: &Path) -> Result<Self> {
+        Ok(Self::Store(Box::new(StoreFacts::read(directory)?)))
+    }
+
+    /// What the files of a model say.
+    ///
+    /// # Errors
+    /// When its tokenizer is damaged.
+    pub fn of_model(spec: &ModelSpec) -> Result<Self> {
+        Ok(Self::Model(ModelFacts::of(spec)?))
+    }
+}

@@ -1,0 +1,328 @@
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::{Path, PathBuf},
+};
+
+use arrow::datatypes::{DataType, SchemaRef};
+use parquet::{
+    arrow::arrow_reader::ArrowReaderMetadata,
+    file::metadata::{ColumnChunkMetaData, RowGroupMetaData},
+};
+use serde::Serialize;
+
+use super::shard::{describe, first_difference, key_values, open_footer};
+use crate::error::{Error, Result};
+
+/// What the footers of shards say, read without any of their rows.
+///
+/// A shard that cannot be read, or has other columns than the first, is named and not counted.
+#[derive(Debug)]
+pub struct Survey {
+    /// Shards that are counted.
+    pub files: u64,
+    /// Their rows.
+    pub rows: u64,
+    /// Their size.
+    pub size_bytes: u64,
+    /// Their row groups.
+    pub row_groups: RowGroups,
+    /// Compressed bytes by codec.
+    pub codecs: BTreeMap<String, u64>,
+    /// How many of their row groups have a page index.
+    pub indexed_row_groups: u64,
+    /// Their columns, as the first of them declares them.
+    pub columns: Vec<ColumnFacts>,
+    /// Schema of the first.
+    pub schema: SchemaRef,
+    /// Key-value metadata of the first, without the Arrow schema.
+    pub metadata: HashMap<String, String>,
+    /// Shards that cannot be read in one run with the first, and why.
+    pub odd: Vec<OddShard>,
+}
+
+/// How large row groups are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RowGroups {
+    /// How many there are.
+    pub count: u64,
+    /// Rows of one; `None` if there is no row group.
+    pub rows: Option<Spread>,
+    /// Compressed bytes of one; `None` if there is no row group.
+    pub bytes: Option<Spread>,
+}
+
+/// Smallest, middle and largest of some numbers; of two in the middle the smaller one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Spread {
+    /// The smallest.
+    pub min: u64,
+    /// The middle one.
+    pub median: u64,
+    /// The largest.
+    pub max: u64,
+}
+
+/// A column of shards.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ColumnFacts {
+    /// Its name.
+    pub name: String,
+    /// Its type, as in `struct<bytes: binary, path: string>`.
+    pub data_type: String,
+    /// Its bytes in all shards.
+    pub compressed_bytes: u64,
+    /// The same before compression.
+    pub uncompressed_bytes: u64,
+}
+
+/// A shard that is not counted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OddShard {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What is wrong with it, in one line.
+    pub reason: String,
+}
+
+impl Survey {
+    /// Reads the footer of every file.
+    ///
+    /// # Errors
+    /// When none of them can be read.
+    pub fn open(paths: &[PathBuf]) -> Result<Self> {
+        let mut open: Option<Open> = None;
+        let mut unreadable = Vec::new();
+        let mut first_error = None;
+        for path in paths {
+            match open_footer(path) {
+                Err(error) => {
+                    unreadable.push(OddShard::new(path, reason(&error)));
+                    first_error.get_or_insert(error);
+                }
+                Ok((_, size_bytes, footer)) => open
+                    .get_or_insert_with(|| Open::start(&footer))
+                    .add(path, size_bytes, &footer),
+            }
+        }
+        match (open, first_error) {
+            (Some(open), _) => Ok(open.finish(unreadable)),
+            (None, Some(error)) => Err(error),
+            (None, None) => Err(Error::usage("find an input: no path was given")),
+        }
+    }
+}
+
+impl OddShard {
+    fn new(path: &Path, reason: String) -> Self {
+        Self {
+            path: path.to_path_buf(),
+            reason,
+        }
+    }
+}
+
+/// What failed and its first cause, in one line.
+fn reason(error: &Error) -> String {
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
+    let report = error.report();
+    let what = report.lines().next().unwrap_or_default();
+    format!("{what}{}", cause.unwrap_or_default())
+}
+
+/// A survey under way.
+struct Open {
+    survey: Survey,
+    group_rows: Vec<u64>,
+    group_bytes: Vec<u64>,
+}
+
+impl Open {
+    fn start(footer: &ArrowReaderMetadata) -> Self {
+        let columns = footer.schema().fields().iter().map(|field| ColumnFacts {
+            name: field.name().clone(),
+            data_type: type_name(field.data_type()),
+            compressed_bytes: 0,
+            uncompressed_bytes: 0,
+        });
+        Self {
+            survey: Survey {
+                files: 0,
+                rows: 0,
+                size_bytes: 0,
+                row_groups: RowGroups {
+                    count: 0,
+                    rows: None,
+                    bytes: None,
+                },
+                codecs: BTreeMap::new(),
+                indexed_row_groups: 0,
+                columns: columns.collect(),
+                schema: SchemaRef::clone(footer.schema()),
+                metadata: key_values(footer),
+                odd: Vec::new(),
+            },
+            group_rows: Vec::new(),
+            group_bytes: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, path: &Path, size_bytes: u64, footer: &ArrowReaderMetadata) {
+        let ours = &self.survey.schema;
+        if let Some(position) = first_difference(ours, footer.schema()) {
+            let reason = format!(
+                "column {} is {}, in the first shard {}",
+                position + 1,
+                describe(footer.schema(), position),
+                describe(ours, position)
+            );
+            self.survey.odd.push(OddShard::new(path, reason));
+            return;
+        }
+        self.survey.files += 1;
+        self.survey.size_bytes += size_bytes;
+        for group in footer.metadata().row_groups() {
+            self.add_group(group, footer);
+        }
+    }
+
+    fn add_group(&mut self, group: &RowGroupMetaData, footer: &ArrowReaderMetadata) {
+        let survey = &mut self.survey;
+        let rows = natural(group.num_rows());
+        survey.rows += rows;
+        self.group_rows.push(rows);
+        self.group_bytes.push(natural(group.compressed_size()));
+        let has_index = |chunk: &ColumnChunkMetaData| chunk.offset_index_offset().is_some();
+        survey.indexed_row_groups += u64::from(group.columns().iter().all(has_index));
+        for (leaf, chunk) in group.columns().iter().enumerate() {
+            let bytes = natural(chunk.compressed_size());
+            *survey.codecs.entry(codec(chunk)).or_default() += bytes;
+            let root = footer.parquet_schema().get_column_root_idx(leaf);
+            if let Some(column) = survey.columns.get_mut(root) {
+                column.compressed_bytes += bytes;
+                column.uncompressed_bytes += natural(chunk.uncompressed_size());
+            }
+        }
+    }
+
+    fn finish(self, unreadable: Vec<OddShard>) -> Survey {
+        let mut survey = self.survey;
+        survey.row_groups = RowGroups {
+            count: self.group_rows.len() as u64,
+            rows: Spread::of(self.group_rows),
+            bytes: Spread::of(self.group_bytes),
+        };
+        survey.odd.extend(unreadable);
+        survey
+    }
+}
+
+impl Spread {
+    /// `None` of no numbers.
+    fn of(mut numbers: Vec<u64>) -> Option<Self> {
+        numbers.sort_unstable();
+        Some(Self {
+            min: *numbers.first()?,
+            median: numbers[(numbers.len() - 1) / 2],
+            max: *numbers.last()?,
+        })
+    }
+}
+
+/// What a damaged footer may say to be negative is none.
+fn natural(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
+
+/// `zstd` of `ZSTD(ZstdLevel(1))`: a footer does not know the level.
+fn codec(chunk: &ColumnChunkMetaData) -> String {
+    let name = chunk.compression().to_string().to_lowercase();
+    name.split('(').next().unwrap_or_default().to_owned()
+}
+
+/// The type in the words that people know from Parquet and HF.
+fn type_name(data_type: &DataType) -> String {
+    match data_type {
+        DataType::Struct(fields) => {
+            let fields: Vec<String> = fields
+                .iter()
+                .map(|field| format!("{}: {}", field.name(), type_name(field.data_type())))
+                .collect();
+            format!("struct<{}>", fields.join(", "))
+        }
+        DataType::List(element) => format!("list<{}>", type_name(element.data_type())),
+        DataType::LargeList(element) => format!("large_list<{}>", type_name(element.data_type())),
+        DataType::FixedSizeList(element, len) => {
+            format!("list<{}, {len}>", type_name(element.data_type()))
+        }
+        DataType::Utf8 => "string".to_owned(),
+        DataType::LargeUtf8 => "large_string".to_owned(),
+        DataType::Utf8View => "string_view".to_owned(),
+        DataType::LargeBinary => "large_binary".to_owned(),
+        DataType::BinaryView => "binary_view".to_owned(),
+        DataType::Float16 => "halffloat".to_owned(),
+        DataType::Float32 => "float".to_owned(),
+        DataType::Float64 => "double".to_owned(),
+        other => other.to_string().to_lowercase(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::File, sync::Arc};
+
+    use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+    use parquet::{arrow::ArrowWriter, file::properties::WriterProperties};
+
+    use super::*;
+
+    fn write(path: &Path, columns: Vec<(&str, ArrayRef)>, group_rows: usize) {
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let properties = WriterProperties::builder()
+            .set_max_row_group_row_count(Some(group_rows))
+            .build();
+        let file = File::create(path).unwrap();
+        let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties)).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+    }
+
+    fn numbers(rows: i64) -> ArrayRef {
+        Arc::new(Int64Array::from_iter_values(0..rows))
+    }
+
+    #[test]
+    fn odd_shards_are_named_and_not_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        write(&path("a"), vec![("n", numbers(10))], 4);
+        let text: ArrayRef = Arc::new(StringArray::from(vec!["x"]));
+        write(&path("b"), vec![("n", text)], 4);
+        std::fs::write(path("c"), "no Parquet").unwrap();
+        write(&path("d"), vec![("n", numbers(3))], 4);
+        let paths: Vec<PathBuf> = ["c", "a", "b", "d"].iter().map(|name| path(name)).collect();
+        let survey = Survey::open(&paths).unwrap();
+        assert_eq!((survey.files, survey.rows), (2, 13));
+        let rows = Spread {
+            min: 2,
+            median: 3,
+            max: 4,
+        };
+        assert_eq!(survey.row_groups.rows, Some(rows));
+        assert_eq!(survey.row_groups.count, 4);
+        let odd: Vec<&str> = survey.odd.iter().map(|odd| odd.reason.as_str()).collect();
+        assert_eq!(odd[0], "column 1 is n Utf8, in the first shard n Int64");
+        assert!(
+            odd[1].starts_with("failed to read the Parquet footer: "),
+            "{odd:?}"
+        );
+        assert!(Survey::open(&paths[..1]).is_err());
+    }
+
+    #[test]
+    fn of_two_numbers_in_the_middle_the_smaller_is_the_median() {
+        let median = |numbers: &[u64]| Spread::of(numbers.to_vec()).map(|spread| spread.median);
+        assert_eq!(median(&[]), None);
+        assert_eq!(median(&[4, 1]), Some(1));
+        assert_eq!(median(&[9, 1, 4]), Some(4));
+    }
+}
