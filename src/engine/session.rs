@@ -47,5 +47,7 @@ pub(super) fn session_builder(
     // After DataFusion's own, so that of two functions of one name ours stays.
     let functions = builder.scalar_functions().get_or_insert_default();
     functions.extend(udf::cheap_functions().into_iter().map(Arc::new));
+    let functions = builder.aggregate_functions().get_or_insert_default();
+    functions.extend(udf::aggregate_functions().into_iter().map(Arc::new));
     Ok(builder)
 }

@@ -23,6 +23,9 @@ use crate::{
     schema::ROW,
 };
 
+/// Rows below this size are small: a page of the usual 1 MiB holds hundreds.
+const SMALL_ROW_BYTES: u64 = 4096;
+
 /// Says of each row of a batch whether it passes.
 pub type Evaluate = dyn Fn(&RecordBatch) -> Result<BooleanArray, ArrowError> + Send + Sync;
 
@@ -116,8 +119,7 @@ impl ShardReader {
                     schema,
                     self.plan.columns.iter().copied(),
                 ))
-                // Selectors skip whole pages; a mask would decompress them all.
-                .with_row_selection_policy(RowSelectionPolicy::Selectors)
+                .with_row_selection_policy(self.selection_policy(group))
                 .with_batch_size(self.batch_rows(group));
         if let Some(wanted) = wanted {
             let rows = self.footer.metadata().row_group(group).num_rows();
@@ -150,8 +152,26 @@ impl ShardReader {
         RowFilter::new(predicates.collect())
     }
 
+    /// Selectors skip whole pages, where a mask decompresses them all; but of small rows hardly a page is
+    /// without one that is wanted, and a mask costs less than thousands of short runs.
+    fn selection_policy(&self, group: usize) -> RowSelectionPolicy {
+        if self.row_bytes(group) < SMALL_ROW_BYTES {
+            RowSelectionPolicy::default()
+        } else {
+            RowSelectionPolicy::Selectors
+        }
+    }
+
     /// As many rows as fit the byte target at this row group's average.
     fn batch_rows(&self, group: usize) -> usize {
+        let fitting = (self.plan.batch_bytes / self.row_bytes(group)).max(1);
+        usize::try_from(fitting)
+            .unwrap_or(usize::MAX)
+            .min(self.plan.batch_rows.max(1))
+    }
+
+    /// Bytes of an average row, of the wanted columns; at least 1.
+    fn row_bytes(&self, group: usize) -> u64 {
         let facts = self.footer.metadata().row_group(group);
         let rows = u64::try_from(facts.num_rows()).unwrap_or(0).max(1);
         let schema = self.footer.parquet_schema();
@@ -166,11 +186,7 @@ impl ShardReader {
             })
             .map(|(_, column)| column.uncompressed_size())
             .sum();
-        let row_bytes = (u64::try_from(bytes).unwrap_or(0) / rows).max(1);
-        let fitting = (self.plan.batch_bytes / row_bytes).max(1);
-        usize::try_from(fitting)
-            .unwrap_or(usize::MAX)
-            .min(self.plan.batch_rows.max(1))
+        (u64::try_from(bytes).unwrap_or(0) / rows).max(1)
     }
 
     fn error(&self, group: usize, cause: impl std::error::Error + Send + Sync + 'static) -> Error {

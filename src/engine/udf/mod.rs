@@ -18,6 +18,7 @@ mod image_header;
 mod image_height;
 mod image_status;
 mod image_width;
+mod kth_best;
 mod l2_normalize;
 mod takes;
 mod text_counts;
@@ -27,7 +28,7 @@ mod word_count;
 
 use std::sync::Arc;
 
-use datafusion::logical_expr::{Expr, ScalarUDF};
+use datafusion::logical_expr::{AggregateUDF, Expr, ScalarUDF};
 
 use super::{EncodeRuntime, hoist::CallKind};
 use clip_image_embedding::ClipImageEmbedding;
@@ -47,6 +48,11 @@ pub(super) fn cheap_functions() -> Vec<ScalarUDF> {
         word_count::word_count(),
         text_length::text_length(),
     ]
+}
+
+/// The functions over many rows.
+pub(super) fn aggregate_functions() -> Vec<AggregateUDF> {
+    vec![kth_best::kth_best()]
 }
 
 /// The functions that name a model's answer.
