@@ -2,15 +2,22 @@
 -- source: a balanced cut as in the curation of MetaCLIP (arXiv 2309.16671), by score rather than at random
 -- param class = label: the column that holds the class
 -- param rows = 1000: most pairs of a class
-WITH kept AS (
+WITH cut AS (
+  SELECT {class} AS class, kth_best(clip_score, $rows) AS score
+  FROM pairs
+  GROUP BY {class}
+), kept AS (
   SELECT shard, row
   FROM (
     SELECT
-      __shard AS shard,
-      __row AS row,
-      row_number() OVER (PARTITION BY {class} ORDER BY clip_score DESC, __shard, __row) AS place
-    FROM pairs
-    WHERE clip_score IS NOT NULL
+      p.__shard AS shard,
+      p.__row AS row,
+      row_number() OVER (
+        PARTITION BY p.{class}
+        ORDER BY p.clip_score DESC, p.__shard, p.__row
+      ) AS place
+    FROM cut c
+    JOIN pairs p ON p.{class} IS NOT DISTINCT FROM c.class AND p.clip_score >= c.score
   )
   WHERE place <= $rows
 )
