@@ -19,6 +19,7 @@ use datafusion::{
     catalog::TableProvider,
     common::{Column, Result as PlanResult},
     datasource::{ViewTable, provider_as_source},
+    error::DataFusionError,
     execution::{TaskContext, context::SQLOptions},
     logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ScalarUDF},
     prelude::SessionContext,
@@ -270,12 +271,12 @@ impl SqlSession {
     /// When it cannot be planned, or writes.
     pub async fn query(&self, sql: &str) -> Result<Rows> {
         let failed = |error| from_datafusion(error, "run the query");
-        let plan = self
-            .context
-            .state()
-            .create_logical_plan(sql)
-            .await
-            .map_err(failed)?;
+        let plan = self.context.state().create_logical_plan(sql).await;
+        let plan = plan.map_err(|error| match missing_table(&error) {
+            Some(name) => Error::usage(format!("find the table {name}"))
+                .with("tables", self.tables().join(", ")),
+            None => failed(error),
+        })?;
         if let LogicalPlan::Dml(_) | LogicalPlan::Copy(_) = plan {
             return Err(Error::usage("run a statement that writes")
                 .hint("write a SELECT, and name the file with --output"));
@@ -363,6 +364,15 @@ impl SqlSession {
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(String, PairNames)>> {
         self.pairs.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The table that `error` says is not there.
+fn missing_table(error: &DataFusionError) -> Option<String> {
+    let text = error.strip_backtrace();
+    let (_, rest) = text.split_once("table '")?;
+    let (name, rest) = rest.split_once('\'')?;
+    let name = name.strip_prefix("datafusion.public.").unwrap_or(name);
+    rest.starts_with(" not found").then(|| name.to_owned())
 }
 
 /// Whether rows come out of `plan` as its one table gives them.

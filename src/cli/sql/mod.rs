@@ -4,6 +4,7 @@ mod args;
 mod cell;
 mod editor;
 mod format;
+mod plan;
 mod results;
 mod script;
 mod shell;

@@ -1,0 +1,1 @@
+//! What a query costs: plans, and how much is encoded.
