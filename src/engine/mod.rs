@@ -86,7 +86,9 @@ pub(crate) fn from_datafusion(error: datafusion::error::DataFusionError, doing: 
         DataFusionError::SchemaError(inner, _) => {
             // Names are written as they are here, so that a setting about their case is no help.
             let text = inner.to_string();
-            let lines = text.lines().filter(|line| !line.starts_with("Column names are case"));
+            let lines = text
+                .lines()
+                .filter(|line| !line.starts_with("Column names are case"));
             Error::usage(doing).source(lines.collect::<Vec<_>>().join("\n"))
         }
         DataFusionError::SQL(inner, _) => Error::usage(doing).source(said(inner.as_ref())),

@@ -251,16 +251,23 @@ impl SqlSession {
     }
 
     fn register(&self, name: &str, table: Arc<dyn TableProvider>) -> Result<()> {
-        let failed = |error| from_datafusion(error, "make a table").with("table", name);
-        let old = self
-            .context
-            .register_table(identifier(name), table)
-            .map_err(failed)?;
-        match old {
-            None => Ok(()),
-            Some(_) => Err(Error::usage(format!("make the table {name}: there is one"))
-                .hint("--input OTHERNAME=PATH")),
+        if self.tables().iter().any(|known| known == name) {
+            return Err(Error::usage(format!("make the table {name}: there is one"))
+                .hint("--input OTHERNAME=PATH"));
         }
+        let made = self.context.register_table(identifier(name), table);
+        made.map(|_| ())
+            .map_err(|error| from_datafusion(error, "make a table").with("table", name))
+    }
+
+    fn no_table(&self, name: &str) -> Error {
+        let error = Error::usage(format!("find the table {name}"));
+        let tables = self.tables();
+        let error = match tables.is_empty() {
+            true => error,
+            false => error.with("tables", tables.join(", ")),
+        };
+        error.hint(format!("--input {name}=PATH"))
     }
 
     /// Plans one statement; it runs as its rows are read.
@@ -273,8 +280,7 @@ impl SqlSession {
         let failed = |error| from_datafusion(error, "run the query");
         let plan = self.context.state().create_logical_plan(sql).await;
         let plan = plan.map_err(|error| match missing_table(&error) {
-            Some(name) => Error::usage(format!("find the table {name}"))
-                .with("tables", self.tables().join(", ")),
+            Some(name) => self.no_table(&name),
             None => failed(error),
         })?;
         if let LogicalPlan::Dml(_) | LogicalPlan::Copy(_) = plan {
