@@ -141,7 +141,7 @@ impl World {
             tables: self.tables.clone(),
             scores: (stored == Scores::Stored).then(|| self.path("scores")),
             columns: ColumnChoice::default(),
-            model_batch_rows: None,
+            model_batch_rows: Some(8),
             threads: THREADS,
             memory_limit: memory_limit(),
         };
