@@ -8,5 +8,6 @@ mod layouts;
 mod outputs;
 mod paths;
 mod selection;
+mod sql;
 mod summary;
 mod texts;
