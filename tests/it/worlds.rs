@@ -10,8 +10,11 @@ use crate::{
     world::World,
 };
 
-/// Name, and what makes it. Every table of pairs is scored.
-pub(crate) const WORLDS: [(&str, fn() -> World); 6] = [
+/// A name, and what makes the world.
+pub(crate) type Named = (&'static str, fn() -> World);
+
+/// Every world; each of its tables of pairs is scored.
+pub(crate) const WORLDS: [Named; 6] = [
     ("pairs", pairs),
     ("none", none),
     ("bytes", bytes),
