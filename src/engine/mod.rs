@@ -13,6 +13,7 @@ mod encode_columns;
 mod encode_exec;
 mod encode_node;
 mod hoist;
+mod missing_table;
 mod pairs;
 mod plan;
 mod planner;

@@ -19,7 +19,6 @@ use datafusion::{
     catalog::TableProvider,
     common::{Column, Result as PlanResult},
     datasource::{ViewTable, provider_as_source},
-    error::DataFusionError,
     execution::{TaskContext, context::SQLOptions},
     logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ScalarUDF},
     prelude::SessionContext,
@@ -28,7 +27,8 @@ use futures::stream::{BoxStream, StreamExt};
 
 use super::{
     Added, AddedColumn, BatchSize, EncodeRuntime, PairNames, PairsTable, ShardTable,
-    from_datafusion, planner, recipe::identifier, session::session_builder, udf,
+    from_datafusion, missing_table::no_table, planner, recipe::identifier,
+    session::session_builder, udf,
 };
 use crate::{
     config::ByteSize,
@@ -260,16 +260,6 @@ impl SqlSession {
             .map_err(|error| from_datafusion(error, "make a table").with("table", name))
     }
 
-    fn no_table(&self, name: &str) -> Error {
-        let error = Error::usage(format!("find the table {name}"));
-        let tables = self.tables();
-        let error = match tables.is_empty() {
-            true => error,
-            false => error.with("tables", tables.join(", ")),
-        };
-        error.hint(format!("--input {name}=PATH"))
-    }
-
     /// Plans one statement; it runs as its rows are read.
     ///
     /// Rows come in the order of the shards unless the statement sorts, groups, joins or unites.
@@ -279,10 +269,8 @@ impl SqlSession {
     pub async fn query(&self, sql: &str) -> Result<Rows> {
         let failed = |error| from_datafusion(error, "run the query");
         let plan = self.context.state().create_logical_plan(sql).await;
-        let plan = plan.map_err(|error| match missing_table(&error) {
-            Some(name) => self.no_table(&name),
-            None => failed(error),
-        })?;
+        let plan = plan
+            .map_err(|error| no_table(&error, &self.tables()).unwrap_or_else(|| failed(error)))?;
         if let LogicalPlan::Dml(_) | LogicalPlan::Copy(_) = plan {
             return Err(Error::usage("run a statement that writes")
                 .hint("write a SELECT, and name the file with --output"));
@@ -370,15 +358,6 @@ impl SqlSession {
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(String, PairNames)>> {
         self.pairs.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The table that `error` says is not there.
-fn missing_table(error: &DataFusionError) -> Option<String> {
-    let text = error.strip_backtrace();
-    let (_, rest) = text.split_once("table '")?;
-    let (name, rest) = rest.split_once('\'')?;
-    let name = name.strip_prefix("datafusion.public.").unwrap_or(name);
-    rest.starts_with(" not found").then(|| name.to_owned())
 }
 
 /// Whether rows come out of `plan` as its one table gives them.

@@ -395,6 +395,7 @@ fn errors_read_as_sentences() {
         input("SELECT clip_scor(image, text) FROM pairs"),
         input("SELECT clip_score(text, image) FROM pairs"),
         input("SELECT * FROM pair"),
+        input("SELECT * FROM 'in.parquet'"),
         input("SELEC rank FROM pairs"),
         input("SELECT rank FROM pairs WHERE"),
         input("SELECT rank, count(*) FROM pairs"),
