@@ -127,7 +127,7 @@ impl Error {
             let line = error.to_string();
             // A wrapper often repeats its cause word for word; one line is enough then.
             if !last.contains(&line) {
-                text.push_str(&format!("\n  cause: {line}"));
+                text.push_str(&format!("\n  cause: {}", line.replace('\n', "\n    ")));
                 last = line;
             }
             cause = error.source();

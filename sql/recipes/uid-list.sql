@@ -1,4 +1,4 @@
--- Prunes to the pairs that a list names; runs no model. The list is a table: --input uids=FILE
+-- Keeps the pairs that a list names, which is a table: --input uids=FILE; runs no model.
 -- source: DataComp publishes its subsets as lists of uids
 -- param key = uid: the column of the pairs that is compared
 -- param uid = uid: the column of the list

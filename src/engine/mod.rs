@@ -13,6 +13,7 @@ mod encode_columns;
 mod encode_exec;
 mod encode_node;
 mod hoist;
+mod missing_table;
 mod pairs;
 mod plan;
 mod planner;
@@ -39,6 +40,8 @@ pub use runtime::{EncodeOptions, EncodeRuntime, LoadModel, Loaded};
 pub use scan::{ShardScanExec, ShardTable};
 pub use scored_scan::ScoredScanExec;
 pub use sql::{Described, Rows, SqlLimits, SqlSession};
+
+use datafusion::sql::sqlparser::parser::ParserError;
 
 use crate::{
     error::{Error, ErrorKind},
@@ -80,14 +83,33 @@ pub(crate) fn from_datafusion(error: datafusion::error::DataFusionError, doing: 
         DataFusionError::ResourcesExhausted(_) => Error::resources(doing)
             .source(error)
             .hint("raise --memory-limit"),
-        DataFusionError::SchemaError(..)
-        | DataFusionError::Plan(_)
-        | DataFusionError::SQL(..)
-        | DataFusionError::NotImplemented(_) => Error::usage(doing).source(error),
-        DataFusionError::ArrowError(..) | DataFusionError::Execution(_) => {
-            Error::input(doing).source(error)
+        // What DataFusion puts before these says only which of its stages refused.
+        DataFusionError::SchemaError(inner, _) => {
+            // Names are written as they are here, so that a setting about their case is no help.
+            let text = inner.to_string();
+            let lines = text
+                .lines()
+                .filter(|line| !line.starts_with("Column names are case"));
+            Error::usage(doing).source(lines.collect::<Vec<_>>().join("\n"))
         }
+        DataFusionError::SQL(inner, _) => Error::usage(doing).source(said(inner.as_ref())),
+        DataFusionError::Plan(text) => Error::usage(doing).source(text),
+        DataFusionError::NotImplemented(_) => Error::usage(doing).source(error),
+        DataFusionError::ArrowError(inner, _) => Error::input(doing).source(*inner),
+        DataFusionError::Execution(text) => Error::input(doing).source(text),
+        DataFusionError::Collection(errors) => match errors.into_iter().next() {
+            Some(first) => from_datafusion(first, doing),
+            None => Error::internal(doing),
+        },
         other => Error::internal(doing).source(other),
+    }
+}
+
+/// What the parser says, without its own name.
+fn said(error: &ParserError) -> String {
+    match error {
+        ParserError::ParserError(text) | ParserError::TokenizerError(text) => text.clone(),
+        other => other.to_string(),
     }
 }
 

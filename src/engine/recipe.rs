@@ -47,6 +47,24 @@ pub struct RecipeParam {
     pub default: String,
     /// What it decides.
     pub about: String,
+    /// Whether its value is a string whatever it looks like: its default is quoted.
+    is_text: bool,
+}
+
+impl RecipeParam {
+    /// The last value that is given, or the default.
+    fn value<'a>(&'a self, values: &'a [(String, String)]) -> &'a str {
+        let given = values.iter().rev().find(|(name, _)| *name == self.name);
+        given.map_or(&self.default, |(_, value)| value)
+    }
+
+    /// A number as it is, anything else as a string.
+    fn literal(&self, value: &str) -> String {
+        match value.parse::<f64>() {
+            Ok(number) if number.is_finite() && !self.is_text => value.to_owned(),
+            _ => format!("'{}'", value.replace('\'', "''")),
+        }
+    }
 }
 
 /// The columns of the table `pairs`, for a recipe that names them.
@@ -112,6 +130,7 @@ impl Recipe {
                     name: name.to_owned(),
                     default: default.trim_matches('\'').to_owned(),
                     about: about.to_owned(),
+                    is_text: default.starts_with('\''),
                 });
             } else if continues_source {
                 recipe.source.push(' ');
@@ -141,31 +160,34 @@ impl Recipe {
             .replace("{image_bytes}", &pairs.image_bytes)
             .replace("{image}", &identifier(&pairs.image))
             .replace("{text}", &identifier(&pairs.text));
-        // Longer names first: one may begin with another.
-        let mut params: Vec<&RecipeParam> = self.params.iter().collect();
-        params.sort_by_key(|param| std::cmp::Reverse(param.name.len()));
-        for param in params {
-            let given = values.iter().rev().find(|(name, _)| *name == param.name);
-            let value = given.map_or(&param.default, |(_, value)| value);
-            sql = sql
-                .replace(&format!("{{{}}}", param.name), &identifier(value))
-                .replace(&format!("${}", param.name), &literal(value));
+        for param in &self.params {
+            let column = format!("{{{}}}", param.name);
+            sql = sql.replace(&column, &identifier(param.value(values)));
         }
-        Ok(sql)
+        Ok(self.with_values(&sql, values))
+    }
+
+    /// `sql` with a value for every `$name`; what a value holds is no name.
+    fn with_values(&self, sql: &str, values: &[(String, String)]) -> String {
+        let mut pieces = sql.split('$');
+        let mut filled = pieces.next().unwrap_or_default().to_owned();
+        for piece in pieces {
+            let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            let end = piece.find(|c| !is_name(c)).unwrap_or(piece.len());
+            let (name, rest) = piece.split_at(end);
+            match self.params.iter().find(|param| param.name == name) {
+                Some(param) => filled.push_str(&param.literal(param.value(values))),
+                None => filled.extend(["$", name]),
+            }
+            filled.push_str(rest);
+        }
+        filled
     }
 }
 
 /// A column's name as SQL.
 pub(super) fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-/// A number as it is, anything else as a string.
-fn literal(value: &str) -> String {
-    match value.parse::<f64>() {
-        Ok(number) if number.is_finite() => value.to_owned(),
-        _ => format!("'{}'", value.replace('\'', "''")),
-    }
 }
 
 #[cfg(test)]
@@ -198,6 +220,12 @@ mod tests {
             sql.contains("('it''s a dog')") && sql.contains(">= 0.1"),
             "{sql}"
         );
+        let values = [value("concept", "$threshold"), value("threshold", "0.1")];
+        let sql = recipe.sql(&values, &PairNames::default()).unwrap();
+        assert!(sql.contains("('$threshold')"), "{sql}");
+        let values = [value("concept", "2024")];
+        let sql = recipe.sql(&values, &PairNames::default()).unwrap();
+        assert!(sql.contains("('2024')"), "{sql}");
         assert!(
             recipe
                 .sql(&[value("other", "1")], &PairNames::default())

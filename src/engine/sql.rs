@@ -27,7 +27,8 @@ use futures::stream::{BoxStream, StreamExt};
 
 use super::{
     Added, AddedColumn, BatchSize, EncodeRuntime, PairNames, PairsTable, ShardTable,
-    from_datafusion, planner, recipe::identifier, session::session_builder, udf,
+    from_datafusion, missing_table::no_table, planner, recipe::identifier,
+    session::session_builder, udf,
 };
 use crate::{
     config::ByteSize,
@@ -250,16 +251,13 @@ impl SqlSession {
     }
 
     fn register(&self, name: &str, table: Arc<dyn TableProvider>) -> Result<()> {
-        let failed = |error| from_datafusion(error, "make a table").with("table", name);
-        let old = self
-            .context
-            .register_table(identifier(name), table)
-            .map_err(failed)?;
-        match old {
-            None => Ok(()),
-            Some(_) => Err(Error::usage(format!("make the table {name}: there is one"))
-                .hint("--input OTHERNAME=PATH")),
+        if self.tables().iter().any(|known| known == name) {
+            return Err(Error::usage(format!("make the table {name}: there is one"))
+                .hint("--input OTHERNAME=PATH"));
         }
+        let made = self.context.register_table(identifier(name), table);
+        made.map(|_| ())
+            .map_err(|error| from_datafusion(error, "make a table").with("table", name))
     }
 
     /// Plans one statement; it runs as its rows are read.
@@ -270,12 +268,9 @@ impl SqlSession {
     /// When it cannot be planned, or writes.
     pub async fn query(&self, sql: &str) -> Result<Rows> {
         let failed = |error| from_datafusion(error, "run the query");
-        let plan = self
-            .context
-            .state()
-            .create_logical_plan(sql)
-            .await
-            .map_err(failed)?;
+        let plan = self.context.state().create_logical_plan(sql).await;
+        let plan = plan
+            .map_err(|error| no_table(&error, &self.tables()).unwrap_or_else(|| failed(error)))?;
         if let LogicalPlan::Dml(_) | LogicalPlan::Copy(_) = plan {
             return Err(Error::usage("run a statement that writes")
                 .hint("write a SELECT, and name the file with --output"));

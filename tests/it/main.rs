@@ -22,3 +22,6 @@ mod runtime;
 mod sample;
 mod shards;
 mod slt;
+mod sql;
+mod world;
+mod worlds;

@@ -1,9 +1,19 @@
 //! Runs the examples on the pages of the SQL functions, and the files under `tests/slt/`.
 //!
 //! Both are in the format of sqllogictest: a query, `----`, and what it gives. A page shows its examples in
-//! blocks tagged `slt`; the blocks of one page run in order in one session, and so does a file.
+//! blocks tagged `slt`; the blocks of one page run in order in one session, and so does a file. Each runs twice,
+//! over scores that are encoded on demand and over stored ones; a block that holds for one of them only begins
+//! with `onlyif encoded` or `onlyif stored`.
+//!
+//! Before a query may stand `@over NAME`, the world that it reads, then `@show COLUMN, ...`, those of its columns
+//! that are compared. A line `@recipe NAME key=value ...` stands for the SQL of a recipe.
 
-use std::{fmt, path::Path};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::Path,
+    sync::{Arc, OnceLock},
+};
 
 use arrow::{
     array::RecordBatch,
@@ -12,29 +22,109 @@ use arrow::{
 };
 use sqllogictest::{ColumnType, DB, DBOutput, Runner, parse_with_name, strict_column_validator};
 
-use crate::program::ROOT;
+use crate::{
+    program::ROOT,
+    world::{Mock, Opened, Scores, World},
+    worlds::WORLDS,
+};
 
 /// Types of the columns, one letter each as [`letter`] gives, and the rows as text.
 pub(crate) type Output = (Vec<String>, Vec<Vec<String>>);
 
-/// Something that answers SQL and knows the table `pairs`, which is `shards::mixed_pairs(14)`.
+/// Something that answers SQL.
 pub(crate) trait Session: Send {
     /// The answer, or the error as a user reads it.
     fn run(&self, sql: &str) -> Result<Output, String>;
 }
 
-/// A fresh session with the mock encoder.
-fn session() -> impl Session {
-    Waiting
+/// The worlds of one run, made when they are first named.
+#[derive(Default)]
+struct Worlds {
+    made: BTreeMap<&'static str, OnceLock<World>>,
 }
 
-/// Stands where the session will be.
-struct Waiting;
-
-impl Session for Waiting {
-    fn run(&self, _sql: &str) -> Result<Output, String> {
-        Err("there is no session yet".to_owned())
+impl Worlds {
+    fn new() -> Self {
+        let made = WORLDS.map(|(name, _)| (name, OnceLock::new()));
+        Self {
+            made: made.into_iter().collect(),
+        }
     }
+
+    fn named(&self, name: &str) -> Result<&World, String> {
+        let known = WORLDS.iter().find(|(known, _)| *known == name);
+        let (name, make) = known.ok_or_else(|| format!("there is no world '{name}'"))?;
+        Ok(self.made[name].get_or_init(make))
+    }
+}
+
+/// The session of one file: one in fact for every world that the file names.
+struct Sessions<'a> {
+    worlds: &'a Worlds,
+    scores: Scores,
+    opened: BTreeMap<&'static str, OnceLock<Opened<'a>>>,
+}
+
+impl<'a> Sessions<'a> {
+    fn new(worlds: &'a Worlds, scores: Scores) -> Self {
+        Self {
+            worlds,
+            scores,
+            opened: WORLDS.map(|(name, _)| (name, OnceLock::new())).into(),
+        }
+    }
+
+    fn over(&self, name: &str) -> Result<&Opened<'a>, String> {
+        let world = self.worlds.named(name)?;
+        let open = || world.open(self.scores, Arc::new(Mock::default()));
+        Ok(self.opened[name].get_or_init(open))
+    }
+}
+
+impl Session for Sessions<'_> {
+    fn run(&self, sql: &str) -> Result<Output, String> {
+        let (name, sql) = directive(sql, "@over ").unwrap_or(("pairs", sql));
+        let (shown, sql) = match directive(sql, "@show ") {
+            Some((shown, sql)) => (Some(shown), sql),
+            None => (None, sql),
+        };
+        let session = self.over(name)?;
+        let lines = sql.lines().map(|line| match line.strip_prefix("@recipe ") {
+            Some(call) => recipe(session, call),
+            None => Ok(line.to_owned()),
+        });
+        let sql = lines.collect::<Result<Vec<_>, _>>()?.join("\n");
+        let (schema, batches) = session.query(&sql)?;
+        let Some(shown) = shown else {
+            return Ok(output(&schema, &batches));
+        };
+        let names = shown.split(", ").map(|name| schema.index_of(name));
+        let names: Vec<usize> = names
+            .collect::<Result<_, _>>()
+            .map_err(|error| error.to_string())?;
+        let batches: Vec<_> = batches
+            .iter()
+            .map(|batch| batch.project(&names).unwrap())
+            .collect();
+        Ok(output(&schema.project(&names).unwrap(), &batches))
+    }
+}
+
+/// The rest of the first line, if it begins with `word`, and the lines after it.
+fn directive<'a>(sql: &'a str, word: &str) -> Option<(&'a str, &'a str)> {
+    sql.strip_prefix(word)?.split_once('\n')
+}
+
+/// The SQL of `NAME key=value ...`; `_` in a value is a space.
+fn recipe(session: &Opened<'_>, call: &str) -> Result<String, String> {
+    let mut words = call.split_whitespace();
+    let name = words.next().ok_or("@recipe names none")?;
+    let param = |word: &str| {
+        let (name, value) = word.split_once('=').ok_or("a parameter is key=value")?;
+        Ok((name.to_owned(), value.replace('_', " ")))
+    };
+    let params: Vec<_> = words.map(param).collect::<Result<_, String>>()?;
+    session.recipe(name, &params)
 }
 
 /// What a query gave, as the files write it: null is `NULL`, no text is `(empty)`, a list is `[a, b]`.
@@ -115,13 +205,27 @@ impl<S: Session> DB for Connection<S> {
     }
 }
 
-/// Runs `script` in the session that `start` gives; the error says `name:line`.
-fn run_script<S: Session>(script: &str, name: &str, start: impl Fn() -> S) -> Result<(), String> {
+/// Runs `script` in the session that `start` gives; an error says `name:line`.
+fn run_script<S: Session>(
+    script: &str,
+    name: &str,
+    label: &str,
+    start: impl Fn() -> S,
+) -> Result<(), String> {
     let records =
         parse_with_name::<Letter>(script, name).map_err(|error| format!("{name}: {error}"))?;
     let mut runner = Runner::new(|| std::future::ready(Ok(Connection(start()))));
     runner.with_column_validator(strict_column_validator);
-    runner.run_multi(records).map_err(|error| error.to_string())
+    runner.add_label(label);
+    let errors: Vec<String> = records
+        .into_iter()
+        .filter_map(|record| runner.run(record).err())
+        .map(|error| format!("{label}: {error}"))
+        .collect();
+    match errors.is_empty() {
+        true => Ok(()),
+        false => Err(errors.join("\n\n")),
+    }
 }
 
 /// The `slt` blocks of a page, everything else blank, so that a line keeps its number.
@@ -162,29 +266,34 @@ fn pages() -> Vec<(String, String)> {
     pages
 }
 
+/// Runs every script with scores from both sides.
 #[track_caller]
-fn none_failed(results: impl Iterator<Item = Result<(), String>>) {
-    let errors: Vec<String> = results.filter_map(Result::err).collect();
+fn all_hold(scripts: &[(String, String)]) {
+    let worlds = Worlds::new();
+    let sides = [(Scores::Encoded, "encoded"), (Scores::Stored, "stored")];
+    let runs = sides
+        .iter()
+        .flat_map(|side| scripts.iter().map(move |script| (side, script)));
+    let errors = runs.filter_map(|((scores, label), (name, script))| {
+        let start = || Sessions::new(&worlds, *scores);
+        run_script(script, name, label, start).err()
+    });
+    let errors: Vec<String> = errors.collect();
     assert!(errors.is_empty(), "{}", errors.join("\n\n"));
 }
 
 #[test]
-#[ignore = "waits for the session"]
 fn examples_of_the_function_pages_hold() {
-    none_failed(pages().into_iter().map(|(name, page)| {
-        let script = examples(&page).map_err(|error| format!("{name}: {error}"))?;
-        run_script(&script, &name, session)
-    }));
+    let scripts = pages().into_iter().map(|(name, page)| {
+        let script = examples(&page).unwrap_or_else(|error| panic!("{name}: {error}"));
+        (name, script)
+    });
+    all_hold(&scripts.collect::<Vec<_>>());
 }
 
 #[test]
-#[ignore = "waits for the session"]
 fn slt_files_hold() {
-    none_failed(
-        files("tests/slt/**/*.slt")
-            .into_iter()
-            .map(|(name, script)| run_script(&script, &name, session)),
-    );
+    all_hold(&files("tests/slt/**/*.slt"));
 }
 
 #[test]
@@ -237,7 +346,7 @@ mod harness {
     }
 
     fn run(page: &str) -> Result<(), String> {
-        run_script(&examples(page)?, "page.md", || OneOnly)
+        run_script(&examples(page)?, "page.md", "encoded", || OneOnly)
     }
 
     #[test]

@@ -8,7 +8,10 @@ use arrow::{
 };
 use clap::ValueEnum;
 
-use super::table::Table;
+use super::{
+    plan::{Plan, is_plan},
+    table::Table,
+};
 use crate::{
     error::{Error, Result},
     sink::{ParquetStream, WriterPolicy, plain_batches, plain_schema},
@@ -60,6 +63,7 @@ impl Format {
         schema: &SchemaRef,
     ) -> Result<Box<dyn RowWriter + 'a>> {
         Ok(match self {
+            Format::Table if is_plan(schema) => Box::new(Plan::new(out)),
             Format::Table => Box::new(Table::new(out, schema)),
             Format::Csv => Box::new(Csv::start(out, schema)?),
             Format::Json => Box::new(Json(json().build(out))),

@@ -4,6 +4,7 @@ mod args;
 mod cell;
 mod editor;
 mod format;
+mod plan;
 mod results;
 mod script;
 mod shell;
@@ -153,7 +154,7 @@ pub(super) fn run(args: &SqlArgs) -> Result<ExitCode> {
         }
         Work::Recipe(name) => {
             let text = session.queries.recipe(&name, &args.tables.params)?;
-            run_text(&session, &text, results, args)?;
+            run_text(&session, &text, results, args).map_err(|error| error.with("recipe", name))?;
             Ok(ExitCode::SUCCESS)
         }
         Work::Script(text) => match run_text(&session, &text, results, args) {

@@ -131,14 +131,17 @@ fn find(expr: &Expr) -> Result<Option<Found>> {
         .iter()
         .map(|argument| argument.clone().unalias());
     let (image, text) = match kind {
-        CallKind::Score | CallKind::Status | CallKind::Reason => {
-            (arguments.next(), arguments.next())
-        }
+        CallKind::Score => (arguments.next(), arguments.next()),
+        CallKind::Status | CallKind::Reason => (
+            arguments.next().map(|image| typed(image, &IMAGE_NULL)),
+            arguments.next().map(|text| typed(text, &TEXT_NULL)),
+        ),
         CallKind::ImageEmbedding => (arguments.next(), None),
         CallKind::TextEmbedding => (None, arguments.next()),
     };
     let call = Call { kind, image, text };
-    if call.arguments().any(is_null) {
+    let says_why = matches!(kind, CallKind::Status | CallKind::Reason);
+    if !says_why && call.arguments().any(is_null) {
         return Ok(Some(Found::Null(kind)));
     }
     if kind == CallKind::TextEmbedding && call.text.iter().all(udf::is_constant) {
@@ -149,6 +152,19 @@ fn find(expr: &Expr) -> Result<Option<Found>> {
         check_argument(kind.name(), argument)?;
     }
     Ok(Some(Found::Call(Box::new(call))))
+}
+
+/// An image that is null.
+const IMAGE_NULL: ScalarValue = ScalarValue::BinaryView(None);
+/// A caption that is null.
+const TEXT_NULL: ScalarValue = ScalarValue::Utf8View(None);
+
+/// `expr`, or `null` for a literal `NULL`, which has no type that a column could have.
+fn typed(expr: Expr, null: &ScalarValue) -> Expr {
+    match expr {
+        Expr::Literal(ScalarValue::Null, metadata) => Expr::Literal(null.clone(), metadata),
+        other => other,
+    }
 }
 
 fn is_null(expr: &Expr) -> bool {

@@ -705,13 +705,11 @@ async fn errors_name_the_function_and_what_to_write() {
         errors.push_str(&format!("{}\n", engine.error(query).await));
     }
     insta::assert_snapshot!(errors, @r"
-    Error during planning: clip_score(image, text) takes 2 argument(s), found 1
-    Error during planning: clip_score(image, text) expects Binary, LargeBinary, BinaryView or Struct(bytes: binary, path: text) for image, found Utf8View
-    Error during planning: clip_image_embedding(image) expects Binary, LargeBinary, BinaryView or Struct(bytes: binary, path: text) for image, found Int64
-    Error during planning: clip_text_embedding(text) expects Utf8, LargeUtf8, Utf8View or a dictionary of them for text, found BinaryView
-    Error during planning: 'clip_text_embedding' does not support zero arguments. No function matches the given name and argument types 'clip_text_embedding()'. You might need to add explicit type casts.
-    	Candidate functions:
-    	clip_text_embedding(Any, .., Any)
+    Error during planning: clip_score(BinaryView): clip_score takes (image, text), an image: binary, or struct<bytes: binary, path: string>, and a string
+    Error during planning: clip_score(Utf8View, BinaryView): clip_score takes (image, text), an image: binary, or struct<bytes: binary, path: string>, and a string
+    Error during planning: clip_image_embedding(Int64): clip_image_embedding takes (image), an image: binary, or struct<bytes: binary, path: string>
+    Error during planning: clip_text_embedding(BinaryView): clip_text_embedding takes (text), a string
+    Error during planning: clip_text_embedding(): clip_text_embedding takes (text), a string
     hoist_clip_calls
     caused by
     Error during planning: clip_score is called on a column of the outer query: call it there, in a subquery of its FROM clause, and refer to that column

@@ -20,10 +20,8 @@ impl Argument {
 
     fn expected(self) -> &'static str {
         match self {
-            Argument::Image => {
-                "Binary, LargeBinary, BinaryView or Struct(bytes: binary, path: text)"
-            }
-            Argument::Text => "Utf8, LargeUtf8, Utf8View or a dictionary of them",
+            Argument::Image => "an image: binary, or struct<bytes: binary, path: string>",
+            Argument::Text => "a string",
         }
     }
 
@@ -59,23 +57,29 @@ fn is_text(data_type: &DataType) -> bool {
 
 /// Refuses arguments of another number or type, in words for whoever wrote the query.
 pub(super) fn check(function: &str, expected: &[Argument], found: &[FieldRef]) -> Result<()> {
+    let fits = expected.len() == found.len()
+        && expected
+            .iter()
+            .zip(found)
+            .all(|(argument, field)| argument.accepts(field.data_type()));
+    if fits {
+        return Ok(());
+    }
+    let types: Vec<String> = found
+        .iter()
+        .map(|field| field.data_type().to_string())
+        .collect();
     let names: Vec<&str> = expected.iter().map(|argument| argument.name()).collect();
-    let call = format!("{function}({})", names.join(", "));
-    if found.len() != expected.len() {
-        let (wanted, found) = (expected.len(), found.len());
-        return plan_err!("{call} takes {wanted} argument(s), found {found}");
-    }
-    for (argument, field) in expected.iter().zip(found) {
-        if !argument.accepts(field.data_type()) {
-            return plan_err!(
-                "{call} expects {} for {}, found {}",
-                argument.expected(),
-                argument.name(),
-                field.data_type()
-            );
-        }
-    }
-    Ok(())
+    let kinds: Vec<&str> = expected
+        .iter()
+        .map(|argument| argument.expected())
+        .collect();
+    plan_err!(
+        "{function}({}): {function} takes ({}), {}",
+        types.join(", "),
+        names.join(", "),
+        kinds.join(", and ")
+    )
 }
 
 /// The error of a call that was left where the encode operator cannot answer it.

@@ -8,7 +8,10 @@ use datafusion::{
 };
 use std::sync::Arc;
 
-use super::arguments::{Argument, check, not_hoisted};
+use super::{
+    arguments::{Argument, check, not_hoisted},
+    column_function::any_arguments,
+};
 use crate::engine::Added;
 
 /// The name in SQL.
@@ -23,7 +26,7 @@ pub(super) struct ClipImageEmbedding {
 impl ClipImageEmbedding {
     pub(super) fn new() -> Self {
         Self {
-            signature: Signature::variadic_any(Volatility::Immutable),
+            signature: any_arguments(Volatility::Immutable),
         }
     }
 }

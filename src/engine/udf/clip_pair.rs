@@ -9,7 +9,10 @@ use datafusion::{
     },
 };
 
-use super::arguments::{Argument, check, not_hoisted};
+use super::{
+    arguments::{Argument, check, not_hoisted},
+    column_function::any_arguments,
+};
 use crate::engine::hoist::CallKind;
 
 /// A function of image and caption that the encode operator answers.
@@ -23,7 +26,7 @@ impl ClipPair {
     pub(super) fn function(kind: CallKind) -> ScalarUDF {
         ScalarUDF::from(Self {
             kind,
-            signature: Signature::variadic_any(Volatility::Immutable),
+            signature: any_arguments(Volatility::Immutable),
         })
     }
 }

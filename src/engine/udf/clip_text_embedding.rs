@@ -15,7 +15,10 @@ use datafusion::{
     },
 };
 
-use super::arguments::{Argument, check, constant_text, not_hoisted};
+use super::{
+    arguments::{Argument, check, constant_text, not_hoisted},
+    column_function::any_arguments,
+};
 use crate::engine::{Added, EncodeRuntime};
 
 /// The name in SQL.
@@ -32,7 +35,7 @@ impl ClipTextEmbedding {
     pub(super) fn new(runtime: Arc<EncodeRuntime>) -> Self {
         Self {
             // Another model gives another vector, so that it is constant only within a query.
-            signature: Signature::variadic_any(Volatility::Stable),
+            signature: any_arguments(Volatility::Stable),
             runtime,
         }
     }

@@ -12,9 +12,9 @@ use datafusion::{
 use super::takes::Takes;
 
 /// Any number of arguments of any type: what is wrong is said by [`Takes::check`], not by DataFusion.
-pub(super) fn any_arguments() -> Signature {
+pub(super) fn any_arguments(volatility: Volatility) -> Signature {
     let none_or_some = vec![TypeSignature::Nullary, TypeSignature::VariadicAny];
-    Signature::one_of(none_or_some, Volatility::Immutable)
+    Signature::one_of(none_or_some, volatility)
 }
 
 /// A function of one column, as a description.
@@ -33,7 +33,7 @@ impl From<ColumnFunction> for ScalarUDF {
     fn from(function: ColumnFunction) -> Self {
         ScalarUDF::new_from_impl(ColumnUdf {
             function,
-            signature: any_arguments(),
+            signature: any_arguments(Volatility::Immutable),
         })
     }
 }

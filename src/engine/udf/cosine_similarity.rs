@@ -6,7 +6,9 @@ use arrow::{
 };
 use datafusion::{
     common::{Result, ScalarValue, exec_err, utils::take_function_args},
-    logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature},
+    logical_expr::{
+        ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    },
 };
 
 use super::{
@@ -26,7 +28,7 @@ const TAKES: Takes = Takes {
 /// `cosine_similarity(a, b)`: the cosine of the angle between two vectors.
 pub(super) fn cosine_similarity() -> ScalarUDF {
     ScalarUDF::new_from_impl(CosineSimilarity {
-        signature: any_arguments(),
+        signature: any_arguments(Volatility::Immutable),
     })
 }
 

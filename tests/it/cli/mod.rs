@@ -10,5 +10,6 @@ mod outputs;
 mod paths;
 mod scores;
 mod selection;
+mod sql;
 mod summary;
 mod texts;
