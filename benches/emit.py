@@ -2,9 +2,9 @@
 
     python benches/emit.py DIR [--binary FILE] [--rounds 3] [--cases keep,cold,ram,all,part] [--ram /dev/shm]
 
-DIR gets, once, four shards of ten row groups of 1,000 rows each, images of 50 to 100 kB of random bytes, as `plain/` (pyarrow's defaults:
-snappy, dictionaries, no page index), `paged/` (image column neither compressed nor with a dictionary, page index) and `joined/` (`plain/`
-with clip_score already a column, for the peers), and a score store of `plain/` and `paged/`. Cases:
+DIR gets, once, four shards of ten row groups of 1,000 rows each, images of 50 to 100 kB of random bytes, in two layouts: `plain/` (pyarrow's
+defaults: snappy, dictionaries, no page index) and `paged/` (image column neither compressed nor with a dictionary, page index); a score
+store of both; and for the peers `joined-plain/` and `joined-paged/`, where clip_score is a column already. Cases:
 
     keep   the best 30 %, scattered over all row groups; files in the page cache
     cold   the same, page cache dropped before every run (needs root)
@@ -43,11 +43,9 @@ def generate(data, binary):
     import synthetic_store
 
     random = np.random.default_rng(5)
-    layouts = {
-        "plain": {},
-        "joined": {},
-        "paged": {"compression": {"uid": "zstd", "image.bytes": "none", "image.path": "zstd", "text": "zstd", "part": "zstd"}, "use_dictionary": ["text"], "write_page_index": True},
-    }
+    image_alone = {"uid": "zstd", "image.bytes": "none", "image.path": "zstd", "text": "zstd", "part": "zstd", "clip_score": "none"}
+    forms = {"plain": {}, "paged": {"compression": image_alone, "use_dictionary": ["text"], "write_page_index": True}}
+    layouts = {prefix + name: form for prefix in ("", "joined-") for name, form in forms.items()}
     for name in layouts:
         (data / name).mkdir(parents=True)
     scores = []
@@ -72,8 +70,10 @@ def generate(data, binary):
             shard_scores.append(score)
             joined = table.append_column("clip_score", pa.array(score, mask=np.isnan(score)))
             for name, layout in layouts.items():
-                part = joined if name == "joined" else table
+                part = joined if name.startswith("joined") else table
                 if name not in writers:
+                    if "compression" in layout:
+                        layout = layout | {"compression": {k: v for k, v in image_alone.items() if k.split(".")[0] in part.column_names}}
                     writers[name] = pq.ParquetWriter(files[name], part.schema, **layout)
                 writers[name].write_table(part, row_group_size=GROUP)
         for writer in writers.values():
@@ -108,39 +108,39 @@ def condition(case, data):
     return cut, CASES[case][2].format(cut=f"{cut!r}::FLOAT")
 
 
-def duckdb_job(case, data, codec, out):
+def duckdb_job(case, joined, codec, out):
     import duckdb
 
     base = duckdb.connect()
     base.execute(f"SET threads={THREADS}")
-    where = condition(case, data)[1]
+    where = condition(case, joined.parent)[1]
     # A row group is a thousand rows as in the input; DuckDB's default of 122,880 would hold all the images at one time.
     form = f"FORMAT parquet, COMPRESSION {codec}, ROW_GROUP_SIZE 2048"
-    return lambda: base.execute(f"COPY (SELECT * FROM read_parquet('{data}/joined/*.parquet') WHERE {where}) TO '{out}' ({form})")
+    return lambda: base.execute(f"COPY (SELECT * FROM read_parquet('{joined}/*.parquet') WHERE {where}) TO '{out}' ({form})")
 
 
-def polars_job(case, data, codec, out):
+def polars_job(case, joined, codec, out):
     import polars as pl
 
-    cut, score = condition(case, data)[0], pl.col("clip_score")
+    cut, score = condition(case, joined.parent)[0], pl.col("clip_score")
     kept = {"all": score.is_not_null(), "part": (pl.col("part") < 3) & score.is_not_null()}.get(case, score >= cut)
-    frame = pl.scan_parquet(f"{data}/joined/*.parquet").filter(kept)
+    frame = pl.scan_parquet(f"{joined}/*.parquet").filter(kept)
     return lambda: frame.sink_parquet(out, compression=codec, row_group_size=GROUP)
 
 
-def pyarrow_job(case, data, codec, out):
+def pyarrow_job(case, joined, codec, out):
     import numpy as np
     import pyarrow as pa
     import pyarrow.dataset as ds
     import pyarrow.parquet as pq
 
     pa.set_cpu_count(THREADS)
-    cut, score = condition(case, data)[0], ds.field("clip_score")
+    cut, score = condition(case, joined.parent)[0], ds.field("clip_score")
     kept = {"all": score.is_valid(), "part": (ds.field("part") < 3) & score.is_valid()}.get(case, score >= pa.scalar(np.float32(cut)))
     codec = "none" if codec == "uncompressed" else codec
 
     def work():
-        scanner = ds.dataset(sorted((data / "joined").glob("*.parquet"))).scanner(filter=kept, batch_size=GROUP, batch_readahead=2, fragment_readahead=1)
+        scanner = ds.dataset(sorted(joined.glob("*.parquet"))).scanner(filter=kept, batch_size=GROUP, batch_readahead=2, fragment_readahead=1)
         waiting, rows = [], 0
         with pq.ParquetWriter(out, scanner.projected_schema, compression=codec, use_dictionary=["text"]) as writer:
             for batch in scanner.to_batches():
@@ -148,7 +148,7 @@ def pyarrow_job(case, data, codec, out):
                 if rows >= GROUP:
                     writer.write_table(pa.Table.from_batches(waiting), row_group_size=rows)
                     waiting, rows = [], 0
-            if waiting:
+            if rows:
                 writer.write_table(pa.Table.from_batches(waiting), row_group_size=rows)
 
     return work
@@ -157,9 +157,9 @@ def pyarrow_job(case, data, codec, out):
 PEERS = {"duckdb": duckdb_job, "polars": polars_job, "pyarrow": pyarrow_job}
 
 
-def peer(name, case, data, codec, out):
+def peer(name, case, joined, codec, out):
     os.environ["POLARS_MAX_THREADS"] = str(THREADS)
-    work = PEERS[name](case, data, codec, out)
+    work = PEERS[name](case, joined, codec, out)
     began = time.perf_counter()
     work()
     seconds = time.perf_counter() - began
@@ -224,20 +224,20 @@ def case_table(case, options, data):
         command = [options.binary, data / layout, file, "--scores", data / "scores", "--threads", THREADS, "--memory-limit", LIMIT, *selection, "--json", "--overwrite"]
         add(f"clip-filter, {layout}", command, file)
     for tool in PEERS:
-        for codec in ("snappy", "uncompressed"):
-            file = out / f"{tool}-{codec}.parquet"
-            add(f"{tool}, {codec}", [sys.executable, __file__, "--peer", tool, case, data, codec, file], file)
+        for layout, codec in (("plain", "snappy"), ("plain", "uncompressed"), ("paged", "uncompressed")):
+            file = out / f"{tool}-{layout}-{codec}.parquet"
+            add(f"{tool}, {layout}, {codec}", [sys.executable, __file__, "--peer", tool, case, data / f"joined-{layout}", codec, file], file)
     if case != "cold":
-        for layout in ("plain", "paged", "joined"):
+        for layout in ("plain", "paged", "joined-plain", "joined-paged"):
             read_all(data / layout)
-    done = rounds.interleaved(contenders, options.rounds)
+    done = rounds.interleaved(contenders, options.rounds, options.patience)
     for file in files.values():
         file.unlink(missing_ok=True)
     if case == "ram":
         out.rmdir()
 
     same = len({(d["rows"], d["hash"]) for d in digests.values()}) == 1
-    own = min(rounds.least(runs, "job") for name, runs in done.items() if name.startswith("clip") and runs)
+    own = {layout: rounds.least(done[f"clip-filter, {layout}"], "job") for layout in ("plain", "paged")}
     lines = [f"### {title}\n", "| | s (min) | s (median) | cpu s | fsync after | peak RSS | ours ÷ this | ours ÷ this with fsync | output |", "|---|---|---|---|---|---|---|---|---|"]
     for name, runs in done.items():
         if not runs:
@@ -246,7 +246,8 @@ def case_table(case, options, data):
         sync = "within", "", ""
         if not name.startswith("clip"):
             least = min(one.job + one.said["sync_seconds"] for one in runs)
-            sync = f"{min(one.said['sync_seconds'] for one in runs):.2f}", f"{own / rounds.least(runs, 'job'):.2f}", f"{own / least:.2f}"
+            ours = own[name.split(", ")[1]]
+            sync = f"{min(one.said['sync_seconds'] for one in runs):.2f}", f"{ours / rounds.least(runs, 'job'):.2f}", f"{ours / least:.2f}"
         size = f"{digests[name]['bytes'] / 1e9:.2f} GB, {digests[name]['groups']} groups"
         lines.append(f"| {name} | {rounds.least(runs, 'job'):.2f} | {rounds.median(runs, 'job'):.2f} | {rounds.least(runs, 'cpu'):.2f} | {sync[0]} | {rounds.peak(runs):.0f} MiB | {sync[1]} | {sync[2]} | {size} |")
     lines.append(f"\n{'The same rows, order and bytes everywhere' if same else 'OUTPUTS DIFFER'}: {next(iter(digests.values()))['rows']:,} rows.")
@@ -261,6 +262,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cases", default=",".join(CASES))
     parser.add_argument("--ram", type=Path, default=Path("/dev/shm"))
+    parser.add_argument("--patience", type=float, default=20, help="seconds to wait before each measurement for other work on the machine to pause")
     parser.add_argument("--dry", action="store_true", help="do not touch RESULTS.md")
     options = parser.parse_args()
     data, stamp = options.data.absolute(), results.stamp()
@@ -276,10 +278,11 @@ def main():
     sizes = ", ".join(f"{name} {size / 1e9:.2f} GB" for name, size in facts["bytes"].items())
     named = ", ".join(f"{name} {version}" for name, version in versions.items())
     text = (
-        f"## Writing the selected rows\n\n{stamp}; after it {os.getloadavg()[0]:.1f}\n\n`python benches/emit.py DIR --rounds {options.rounds}`; {named}, Python {sys.version.split()[0]}. "
+        f"## Writing the selected rows\n\n{stamp}, after it {os.getloadavg()[0]:.1f}; binary of {time.strftime('%Y-%m-%d %H:%M', time.localtime(options.binary.stat().st_mtime))}\n\n`python benches/emit.py DIR --rounds {options.rounds}`; {named}, Python {sys.version.split()[0]}. "
         f"{facts['rows']:,} rows of 50 to 100 kB in {SHARDS} shards of {GROUPS} row groups ({sizes}); {THREADS} threads each; `clip-filter IN OUT --scores DIR --memory-limit {LIMIT}` "
         "reads shards and scores, and syncs its output within its time; peers, without a limit, find clip_score in the shards already, and do not sync: what that takes afterwards is named. "
-        "clip-filter stores images uncompressed whatever the input's codec; peers with their default (snappy) and without a codec.\n\n"
+        "Named are the layout that is read (`plain`: snappy and dictionaries, `paged`: images stored as they are, with a page index) and, of peers, the codec that is written; clip-filter always stores "
+        "images as they are. Ratios are within a layout.\n\n"
     )
     if not options.dry:
         results.replace("emit", text + "\n\n".join(parts))

@@ -112,7 +112,7 @@ def duckdb_job(job, data, form, out):
         # Without the cuts the window sorts ten million rows, which takes four times as long.
         source = joined if form == "joined" else f"(SELECT label, clip_score FROM {scattered})"
         cuts = f"SELECT label, list_min(max(clip_score, {QUOTA})) AS cut FROM {source} GROUP BY label"
-        place = f"row_number() OVER (PARTITION BY label ORDER BY clip_score DESC, filename, file_row_number)"
+        place = "row_number() OVER (PARTITION BY label ORDER BY clip_score DESC, filename, file_row_number)"
         write(f"WITH cuts AS ({cuts}) SELECT uid, label, clip_score FROM {pairs} JOIN cuts USING (label) WHERE clip_score >= cut QUALIFY {place} <= {QUOTA}")
 
     return {
@@ -199,15 +199,14 @@ def queries(facts):
     cut = f"(SELECT percentile_cont({good - keep} / CAST({good - 1} AS DOUBLE)) WITHIN GROUP (ORDER BY clip_score) FROM pairs)"
     place = "row_number() OVER (PARTITION BY label ORDER BY clip_score DESC, __shard, __row)"
     return {
-        "top": f"WITH c AS (SELECT {cut} AS cut), a AS (SELECT count(*) AS above FROM pairs, c WHERE clip_score > cut) "
-        "SELECT uid, clip_score FROM pairs WHERE clip_score > (SELECT cut FROM c) UNION ALL "
-        "SELECT uid, clip_score FROM (SELECT uid, clip_score, row_number() OVER (ORDER BY __shard, __row) AS place FROM pairs WHERE clip_score = (SELECT cut FROM c)) "
-        f"WHERE place <= {keep} - (SELECT above FROM a)",
+        "top": f"WITH tied AS (SELECT __shard AS s, __row AS r, clip_score AS cut, row_number() OVER (ORDER BY __shard, __row) AS place FROM pairs WHERE clip_score = {cut}), "
+        f"last AS (SELECT s, r, cut FROM tied WHERE place = {keep} - (SELECT count(*) FROM pairs WHERE clip_score > {cut})) "
+        "SELECT uid, clip_score FROM last, pairs WHERE clip_score > cut OR (clip_score = cut AND (__shard < s OR (__shard = s AND __row <= r)))",
         "top, all of equal scores": f"SELECT uid, clip_score FROM pairs WHERE clip_score >= {cut}",
         "threshold": f"SELECT uid, clip_score FROM pairs WHERE clip_score > {facts['threshold']}",
-        "quota": f"WITH kept AS (SELECT s, r FROM (SELECT __shard AS s, __row AS r, {place} AS place FROM pairs WHERE clip_score IS NOT NULL) WHERE place <= {QUOTA}) "
-        "SELECT p.uid, p.label, p.clip_score FROM kept k JOIN pairs p ON p.__shard = k.s AND p.__row = k.r",
         "quota, in one": f"SELECT uid, label, clip_score FROM (SELECT uid, label, clip_score, {place} AS place FROM pairs WHERE clip_score IS NOT NULL) WHERE place <= {QUOTA}",
+        "quota, kth_best": f"SELECT uid, label, clip_score FROM (SELECT uid, label, clip_score, {place} AS place FROM (SELECT label AS cut_label, kth_best(clip_score, {QUOTA}) AS cut FROM pairs GROUP BY label) "
+        f"JOIN pairs ON (label = cut_label) AND clip_score >= cut) WHERE place <= {QUOTA}",
     }
 
 
@@ -222,7 +221,7 @@ def ours(binary, data, job, out):
         "all": {"--keep": [binary, data / "shards", out, "--keep", KEEP, *common, "--json", "--overwrite"]},
         "top": {"sql": sql(query["top"]), "sql, all of equal scores": sql(query["top, all of equal scores"]), "sql, recipe datacomp-clip-top30 (all columns)": sql("--recipe", "datacomp-clip-top30")},
         "threshold": {"sql": sql(query["threshold"])},
-        "quota": {"sql, as the recipe": sql(query["quota"]), "sql, window only": sql(query["quota, in one"]), "sql, recipe class-quota (all columns)": sql("--recipe", "class-quota")},
+        "quota": {"sql, kth_best": sql(query["quota, kth_best"]), "sql, window only": sql(query["quota, in one"]), "sql, recipe class-quota (all columns)": sql("--recipe", "class-quota")},
     }[job]
 
 
@@ -257,7 +256,7 @@ def job_table(job, options, data):
         for form in forms:
             file = out / f"{tool}-{form}.parquet"
             add(f"{tool} {form}", [python, me, "--peer", tool, job, data, form, file], file)
-    done = rounds.interleaved(contenders, options.rounds)
+    done = rounds.interleaved(contenders, options.rounds, options.patience)
 
     digests = {name: rounds.run([python, me, "--digest", file]).said for name, file in files.items() if done[name] and file.exists()}
     compared = {name: (d["rows"], d["hash"]) for name, d in digests.items() if not name.endswith(ASIDE)}
@@ -272,11 +271,8 @@ def job_table(job, options, data):
         d, sync = digests.get(name, {}), [one.said["sync_seconds"] for one in runs if "sync_seconds" in one.said]
         ratio = "" if name.startswith("clip") else f"{own / rounds.least(runs, 'job'):.2f}"
         sync = f"{min(sync):.2f}" if sync and d else "within" if d else ""
-        lines.append(
-            f"| {name} | {rounds.least(runs, 'job'):.2f} | {rounds.median(runs, 'job'):.2f} | {rounds.least(runs, 'wall'):.2f} | {rounds.least(runs, 'cpu'):.2f} | {sync} | {rounds.peak(runs):.0f} MiB | {ratio} | "
-            f"{d['rows']:,} | {d['bytes'] / 1e6:.0f} MB |" if d else
-            f"| {name} | {rounds.least(runs, 'job'):.2f} | {rounds.median(runs, 'job'):.2f} | {rounds.least(runs, 'wall'):.2f} | {rounds.least(runs, 'cpu'):.2f} | | {rounds.peak(runs):.0f} MiB | {ratio} | | |"
-        )
+        kept = f"{d['rows']:,} | {d['bytes'] / 1e6:.0f} MB" if d else " | "
+        lines.append(f"| {name} | {rounds.least(runs, 'job'):.2f} | {rounds.median(runs, 'job'):.2f} | {rounds.least(runs, 'wall'):.2f} | {rounds.least(runs, 'cpu'):.2f} | {sync} | {rounds.peak(runs):.0f} MiB | {ratio} | {kept} |")
     if compared:
         lines.append(f"\n{'The same rows everywhere' if same else 'ROWS DIFFER'}: {', '.join(sorted({f'{rows:,} rows, {hashed}' for rows, hashed in compared.values()}))}.")
     versions = {name.split()[0]: runs[-1].said["version"] for name, runs in done.items() if runs and "version" in runs[-1].said}
@@ -289,6 +285,7 @@ def main():
     parser.add_argument("--binary", type=Path, default=results.ROOT / "target/release/clip-filter")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--jobs", default=",".join(TITLES))
+    parser.add_argument("--patience", type=float, default=20, help="seconds to wait before each measurement for other work on the machine to pause")
     parser.add_argument("--dry", action="store_true", help="do not touch RESULTS.md")
     options = parser.parse_args()
     data, stamp = options.data.absolute(), results.stamp()
@@ -304,7 +301,7 @@ def main():
     sizes = ", ".join(f"{name} {size / 1e6:.0f} MB" for name, size in facts["bytes"].items())
     named = ", ".join(f"{name} {version}" for name, version in versions.items())
     text = (
-        f"## Selecting again from stored scores\n\n{stamp}; after it {os.getloadavg()[0]:.1f}\n\n`python benches/reselect.py DIR --rounds {options.rounds}`; {named}, Python {sys.version.split()[0]}. "
+        f"## Selecting again from stored scores\n\n{stamp}, after it {os.getloadavg()[0]:.1f}; binary of {time.strftime('%Y-%m-%d %H:%M', time.localtime(options.binary.stat().st_mtime))}\n\n`python benches/reselect.py DIR --rounds {options.rounds}`; {named}, Python {sys.version.split()[0]}. "
         f"{facts['rows']:,} rows in {SHARDS} shards ({sizes}), files in the page cache, {THREADS} threads each; clip-filter with `--memory-limit {LIMIT}`, peers without a limit. "
         "A peer's seconds are its query's alone, ours are the process's, fsync within. `joined`: clip_score is a column of the shards already (nothing to join, the peers' best case); "
         "`scattered`: shards and files of scores as clip-filter reads them (DuckDB joins by shard and row, Polars puts them side by side). clip-filter writes zstd.\n\n"

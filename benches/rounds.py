@@ -42,14 +42,35 @@ def run(command, environment=None):
     return Measured(said.get("job_seconds", wall), wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, said)
 
 
-def interleaved(contenders, rounds, before=lambda: None):
+def busy(seconds=0.3):
+    """How many cores were busy in that time."""
+
+    def ticks():
+        with open("/proc/stat") as file:
+            numbers = [int(word) for word in file.readline().split()[1:9]]
+        return sum(numbers), numbers[3] + numbers[4]
+
+    total, idle = ticks()
+    time.sleep(seconds)
+    total, idle = (after - before for after, before in zip(ticks(), (total, idle)))
+    return os.cpu_count() * (1 - idle / max(1, total))
+
+
+def wait_for_quiet(patience):
+    """Until less than a fifth of a core is busy with other things, for so many seconds at most."""
+    end = time.monotonic() + patience
+    while patience and busy() > 0.2 and time.monotonic() < end:
+        time.sleep(0.2)
+
+
+def interleaved(contenders, rounds, patience=0):
     """`contenders` are names and functions that give a `Measured`; one that fails is not asked again."""
     done, failed = {name: [] for name in contenders}, set()
     for number in range(rounds):
         for name, contender in contenders.items():
             if name in failed:
                 continue
-            before()
+            wait_for_quiet(patience)
             result = contender()
             if result is None:
                 failed.add(name)

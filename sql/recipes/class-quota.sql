@@ -13,11 +13,13 @@ WITH cut AS (
       p.__shard AS shard,
       p.__row AS row,
       row_number() OVER (
-        PARTITION BY p.{class}
+        PARTITION BY c.class
         ORDER BY p.clip_score DESC, p.__shard, p.__row
       ) AS place
     FROM cut c
-    JOIN pairs p ON p.{class} IS NOT DISTINCT FROM c.class AND p.clip_score >= c.score
+    JOIN pairs p
+      ON (p.{class} IS NOT DISTINCT FROM c.class)
+      AND p.clip_score >= c.score
   )
   WHERE place <= $rows
 )

@@ -171,6 +171,7 @@ impl TableProvider for PairsTable {
             batch: self.batch,
             shown: shown.join(" AND "),
             limit,
+            image: self.schema.index_of(&self.binding.image)?,
         })?))
     }
 }

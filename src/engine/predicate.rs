@@ -15,7 +15,10 @@ use datafusion::{
         tree_node::{Transformed, TreeNode},
     },
     logical_expr::Expr,
-    physical_expr::PhysicalExpr,
+    physical_expr::{
+        PhysicalExpr,
+        utils::{collect_columns, reassign_expr_columns},
+    },
 };
 
 use crate::{
@@ -54,6 +57,30 @@ impl Condition {
         })
     }
 
+    /// `filter`, which names columns of a table of `schema`; it may change until it is evaluated.
+    pub(super) fn of_physical(filter: &Arc<dyn PhysicalExpr>, schema: &SchemaRef) -> Result<Self> {
+        let mut columns = collect_columns(filter)
+            .iter()
+            .map(|column| Ok(schema.index_of(column.name())?))
+            .collect::<Result<Vec<usize>>>()?;
+        columns.sort_unstable();
+        columns.dedup();
+        let schema = Arc::new(schema.project(&columns)?);
+        Ok(Self {
+            columns,
+            expr: reassign_expr_columns(Arc::clone(filter), &schema)?,
+            schema,
+        })
+    }
+
+    /// The condition for a reader that evaluates it on columns of a shard.
+    pub(super) fn into_predicate(self) -> RowPredicate {
+        RowPredicate {
+            columns: self.columns.clone(),
+            evaluate: Arc::new(move |batch: &RecordBatch| self.evaluate(batch)),
+        }
+    }
+
     /// Says of each row of `batch`, which holds [`Condition::columns`] in order, whether it passes.
     pub(super) fn evaluate(&self, batch: &RecordBatch) -> Result<BooleanArray, ArrowError> {
         let columns = batch
@@ -84,11 +111,7 @@ pub(super) fn shard_predicate(
     schema: &SchemaRef,
     filter: &Expr,
 ) -> Result<RowPredicate> {
-    let condition = Condition::of(state, schema, filter)?;
-    Ok(RowPredicate {
-        columns: condition.columns.clone(),
-        evaluate: Arc::new(move |batch: &RecordBatch| condition.evaluate(batch)),
-    })
+    Ok(Condition::of(state, schema, filter)?.into_predicate())
 }
 
 fn unqualify(filter: &Expr) -> Result<Expr> {

@@ -18,7 +18,7 @@ use arrow::{
 use async_trait::async_trait;
 use datafusion::{
     catalog::{Session, TableProvider},
-    common::{Result, ScalarValue, tree_node::TreeNodeRecursion},
+    common::{Result, ScalarValue, config::ConfigOptions, tree_node::TreeNodeRecursion},
     datasource::TableType,
     execution::{SendableRecordBatchStream, TaskContext},
     logical_expr::{Expr, TableProviderFilterPushDown},
@@ -27,12 +27,21 @@ use datafusion::{
         DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
         ReplaceChildrenOptions,
         execution_plan::{Boundedness, EmissionType},
+        filter_pushdown::{
+            ChildPushdownResult, FilterPushdownPhase, FilterPushdownPropagation, PushedDown,
+        },
         metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet},
-        stream::RecordBatchReceiverStreamBuilder,
+        stream::{RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter},
     },
 };
 
-use super::{into_datafusion, predicate::shard_predicate};
+use futures::StreamExt;
+use tokio::sync::mpsc::Sender;
+
+use super::{
+    into_datafusion,
+    predicate::{Condition, shard_predicate},
+};
 use crate::{
     report::{Counters, Stage},
     schema::{ROW, SHARD},
@@ -159,6 +168,8 @@ impl TableProvider for ShardTable {
                 Boundedness::Bounded,
             )),
             set: Arc::clone(&self.set),
+            table_schema: Arc::clone(&self.schema),
+            image: self.schema.index_of(&self.image).ok(),
             starts: self.starts.clone(),
             plan,
             schema,
@@ -171,9 +182,12 @@ impl TableProvider for ShardTable {
 }
 
 /// Reads shards in order, one row group after another, in one partition.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ShardScanExec {
     set: Arc<ShardSet>,
+    table_schema: SchemaRef,
+    /// Position of the column on which no condition is decided here.
+    image: Option<usize>,
     starts: Vec<u64>,
     plan: ReadPlan,
     schema: SchemaRef,
@@ -194,6 +208,20 @@ impl ShardScanExec {
             && other.limit.is_none()
     }
 
+    /// Takes a condition over columns of the shards, but for the image.
+    fn take(&mut self, filter: &Arc<dyn PhysicalExpr>) -> Result<PushedDown> {
+        let condition = Condition::of_physical(filter, &self.table_schema)?;
+        let file_columns = self.set.schema.fields().len();
+        let of_shard = |column: &usize| *column < file_columns && Some(*column) != self.image;
+        if condition.columns.is_empty() || !condition.columns.iter().all(of_shard) {
+            return Ok(PushedDown::No);
+        }
+        self.plan.predicates.push(condition.into_predicate());
+        let and = if self.filters.is_empty() { "" } else { " AND " };
+        self.filters.push_str(&format!("{and}{filter}"));
+        Ok(PushedDown::Yes)
+    }
+
     /// The same rows with the columns of `other` too.
     pub(super) fn with_columns_of(&self, other: Option<&Self>) -> Result<Self> {
         let mut fields: Vec<_> = self.schema.fields().iter().cloned().collect();
@@ -211,6 +239,8 @@ impl ShardScanExec {
             .with_eq_properties(EquivalenceProperties::new(Arc::clone(&schema)));
         Ok(Self {
             set: Arc::clone(&self.set),
+            table_schema: Arc::clone(&self.table_schema),
+            image: self.image,
             starts: self.starts.clone(),
             plan,
             schema,
@@ -279,10 +309,22 @@ impl ExecutionPlan for ShardScanExec {
         Ok(self)
     }
 
+    /// Takes the conditions that a join finds out while it runs.
+    fn handle_child_pushdown_result(
+        &self,
+        _: FilterPushdownPhase,
+        result: ChildPushdownResult,
+        _: &ConfigOptions,
+    ) -> Result<FilterPushdownPropagation<Arc<dyn ExecutionPlan>>> {
+        let mut scan = self.clone();
+        let filters = result.parent_filters.iter();
+        let taken = filters.map(|filter| scan.take(&filter.filter));
+        let taken = taken.collect::<Result<_>>()?;
+        let propagated = FilterPushdownPropagation::with_parent_pushdown_result(taken);
+        Ok(propagated.with_updated_node(Arc::new(scan)))
+    }
+
     fn execute(&self, partition: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        // One batch waits while the next is read.
-        let mut builder = RecordBatchReceiverStreamBuilder::new(Arc::clone(&self.schema), 1);
-        let sender = builder.tx();
         let scan = Scan {
             set: Arc::clone(&self.set),
             starts: self.starts.clone(),
@@ -292,7 +334,7 @@ impl ExecutionPlan for ShardScanExec {
         };
         let metrics = BaselineMetrics::new(&self.metrics, partition);
         let limit = self.limit.unwrap_or(usize::MAX);
-        builder.spawn_blocking(move || {
+        Ok(read_when_polled(Arc::clone(&self.schema), move |sender| {
             let mut rows_left = limit;
             scan.read_all(&mut |batch| {
                 let rows = batch.num_rows().min(rows_left);
@@ -301,13 +343,29 @@ impl ExecutionPlan for ShardScanExec {
                 // A closed channel means that the query was cancelled.
                 sender.blocking_send(Ok(batch.slice(0, rows))).is_ok() && rows_left > 0
             })
-        });
-        Ok(builder.build())
+        }))
     }
 
     fn metrics(&self) -> Option<MetricsSet> {
         Some(self.metrics.clone_inner())
     }
+}
+
+/// A stream whose rows `read` sends from a thread of its own, once somebody asks for the first: a join that
+/// is the consumer knows by then which rows it wants.
+pub(super) fn read_when_polled(
+    schema: SchemaRef,
+    read: impl FnOnce(&Sender<Result<RecordBatch>>) -> Result<()> + Send + 'static,
+) -> SendableRecordBatchStream {
+    let columns = Arc::clone(&schema);
+    let started = futures::stream::once(async move {
+        // One batch waits while the next is read.
+        let mut builder = RecordBatchReceiverStreamBuilder::new(columns, 1);
+        let sender = builder.tx();
+        builder.spawn_blocking(move || read(&sender));
+        builder.build()
+    });
+    Box::pin(RecordBatchStreamAdapter::new(schema, started.flatten()))
 }
 
 struct Scan {

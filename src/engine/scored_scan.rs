@@ -10,19 +10,26 @@ use arrow::{
     datatypes::{DataType, Int64Type, SchemaRef},
 };
 use datafusion::{
-    common::{Result, ScalarValue, tree_node::TreeNodeRecursion},
+    common::{
+        Result, ScalarValue, config::ConfigOptions, internal_err, tree_node::TreeNodeRecursion,
+    },
     execution::{SendableRecordBatchStream, TaskContext},
     physical_expr::{EquivalenceProperties, PhysicalExpr},
     physical_plan::{
         DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
         ReplaceChildrenOptions,
         execution_plan::{Boundedness, EmissionType},
+        filter_pushdown::{
+            ChildPushdownResult, FilterPushdownPhase, FilterPushdownPropagation, PushedDown,
+        },
         metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet},
-        stream::RecordBatchReceiverStreamBuilder,
     },
 };
 
-use super::{AddedColumn, into_datafusion, pairs::BatchSize, predicate::Condition, shard_identity};
+use super::{
+    AddedColumn, into_datafusion, pairs::BatchSize, predicate::Condition, scan::read_when_polled,
+    shard_identity,
+};
 use crate::{
     schema::{ROW, SHARD},
     source::{ReadPlan, RowPredicate, ShardReader, ShardSet, conform},
@@ -47,6 +54,8 @@ pub(super) struct StoredScan {
     /// The conditions, for EXPLAIN.
     pub(super) shown: String,
     pub(super) limit: Option<usize>,
+    /// Position of the image column, on which no condition is decided here.
+    pub(super) image: usize,
 }
 
 /// Reads shards and the scores a store has of them, side by side, in row order and one partition.
@@ -137,14 +146,27 @@ impl ExecutionPlan for ScoredScanExec {
         Ok(self)
     }
 
+    /// Takes the conditions that a join finds out while it runs, so that only pages with rows it may want are
+    /// read.
+    fn handle_child_pushdown_result(
+        &self,
+        _: FilterPushdownPhase,
+        result: ChildPushdownResult,
+        _: &ConfigOptions,
+    ) -> Result<FilterPushdownPropagation<Arc<dyn ExecutionPlan>>> {
+        let mut scan = self.scan.clone();
+        let filters = result.parent_filters.iter();
+        let taken = filters.map(|filter| scan.take(&filter.filter));
+        let taken = taken.collect::<Result<_>>()?;
+        let propagated = FilterPushdownPropagation::with_parent_pushdown_result(taken);
+        Ok(propagated.with_updated_node(Arc::new(Self::try_new(scan)?)))
+    }
+
     fn execute(&self, partition: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        // One batch waits while the next is read.
-        let mut builder = RecordBatchReceiverStreamBuilder::new(Arc::clone(&self.schema), 1);
-        let sender = builder.tx();
         let metrics = BaselineMetrics::new(&self.metrics, partition);
-        let mut rows_left = self.scan.limit.unwrap_or(usize::MAX);
         let (scan, schema) = (self.scan.clone(), Arc::clone(&self.schema));
-        builder.spawn_blocking(move || {
+        Ok(read_when_polled(Arc::clone(&self.schema), move |sender| {
+            let mut rows_left = scan.limit.unwrap_or(usize::MAX);
             scan.read_all(&schema, &mut |batch| {
                 let rows = batch.num_rows().min(rows_left);
                 rows_left -= rows;
@@ -152,8 +174,7 @@ impl ExecutionPlan for ScoredScanExec {
                 // A closed channel means that the query was cancelled.
                 sender.blocking_send(Ok(batch.slice(0, rows))).is_ok() && rows_left > 0
             })
-        });
-        Ok(builder.build())
+        }))
     }
 
     fn metrics(&self) -> Option<MetricsSet> {
@@ -165,6 +186,25 @@ impl ExecutionPlan for ScoredScanExec {
 type Take<'a> = &'a mut dyn FnMut(RecordBatch) -> bool;
 
 impl StoredScan {
+    /// Takes a condition over columns of the scan, if they are all stored or all read from the shard.
+    fn take(&mut self, filter: &Arc<dyn PhysicalExpr>) -> Result<PushedDown> {
+        let condition = Condition::of_physical(filter, &self.table_schema)?;
+        let columns = &condition.columns;
+        let is_shard = |column: &usize| *column < self.shard_columns() && *column != self.image;
+        if columns.is_empty() {
+            return Ok(PushedDown::No);
+        } else if columns.iter().all(is_shard) {
+            self.shard_conditions.push(condition.into_predicate());
+        } else if columns.iter().all(|&column| column >= self.shard_columns()) {
+            self.stored_conditions.push(condition);
+        } else {
+            return Ok(PushedDown::No);
+        }
+        let and = if self.shown.is_empty() { "" } else { " AND " };
+        self.shown.push_str(&format!("{and}{filter}"));
+        Ok(PushedDown::Yes)
+    }
+
     fn shard_columns(&self) -> usize {
         self.set.schema.fields().len()
     }
@@ -321,13 +361,16 @@ impl<'a> ShardRows<'a> {
         let mut all: Option<BooleanBuffer> = None;
         for (condition, cursor) in self.scan.stored_conditions.iter().zip(&mut self.decided) {
             let stored = cursor.take(rows.values()).map_err(into_datafusion)?;
+            let mut stored = stored.iter();
             let schema = Arc::new(self.scan.table_schema.project(&condition.columns)?);
-            let columns = stored
-                .iter()
-                .zip(schema.fields())
-                .map(|(column, field)| Ok(cast(column, field.data_type())?));
-            let batch =
-                RecordBatch::try_new(Arc::clone(&schema), columns.collect::<Result<Vec<_>>>()?)?;
+            let mut columns: Vec<ArrayRef> = Vec::new();
+            for (field, &position) in schema.fields().iter().zip(&condition.columns) {
+                columns.push(match self.scan.stored_name(position) {
+                    Some(_) => stored_value(stored.next(), field.data_type())?,
+                    None => reference(field.name(), self.shard, rows)?,
+                });
+            }
+            let batch = RecordBatch::try_new(schema, columns)?;
             let passes = condition.evaluate(&batch)?;
             // A null is no yes.
             let passes = match passes.nulls() {
@@ -352,19 +395,13 @@ impl<'a> ShardRows<'a> {
         let mut stored = stored.iter();
         let mut columns = Vec::with_capacity(self.schema.fields().len());
         for (field, &position) in self.schema.fields().iter().zip(&self.scan.projection) {
-            let column: ArrayRef = if field.name() == SHARD {
-                let shard = ScalarValue::UInt32(u32::try_from(self.shard).ok());
-                shard.to_array_of_size(rows.len())?
-            } else if field.name() == ROW {
-                Arc::new(rows.clone())
+            let column: ArrayRef = if [SHARD, ROW].contains(&field.name().as_str()) {
+                reference(field.name(), self.shard, rows)?
             } else if self.scan.stored_name(position).is_some() {
-                let Some(column) = stored.next() else {
-                    return datafusion::common::internal_err!("a stored column is missing");
-                };
-                stored_value(column, field.data_type())?
+                stored_value(stored.next(), field.data_type())?
             } else {
                 let Some(batch) = read else {
-                    return datafusion::common::internal_err!("a shard column is missing");
+                    return internal_err!("a shard column is missing");
                 };
                 let at = batch.schema_ref().index_of(field.name())?;
                 conform(batch.column(at), field.data_type())?
@@ -381,11 +418,20 @@ impl<'a> ShardRows<'a> {
 }
 
 /// Embeddings may be kept in half precision; tables show them as they show encoded ones.
-fn stored_value(column: &ArrayRef, data_type: &DataType) -> Result<ArrayRef> {
-    if column.data_type() == data_type {
-        return Ok(Arc::clone(column));
+fn stored_value(column: Option<&ArrayRef>, data_type: &DataType) -> Result<ArrayRef> {
+    match column {
+        None => internal_err!("a stored column is missing"),
+        Some(column) if column.data_type() == data_type => Ok(Arc::clone(column)),
+        Some(column) => Ok(cast(column, data_type)?),
     }
-    Ok(cast(column, data_type)?)
+}
+
+/// A column of the row reference.
+fn reference(name: &str, shard: usize, rows: &Int64Array) -> Result<ArrayRef> {
+    if name == ROW {
+        return Ok(Arc::new(rows.clone()));
+    }
+    ScalarValue::UInt32(u32::try_from(shard).ok()).to_array_of_size(rows.len())
 }
 
 #[expect(

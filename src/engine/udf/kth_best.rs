@@ -81,10 +81,10 @@ fn state_type() -> DataType {
 fn constant_k(args: &AccumulatorArgs) -> Result<usize> {
     let literal = args.exprs.get(1).and_then(|k| k.downcast_ref::<Literal>());
     match literal.map(Literal::value) {
-        Some(ScalarValue::Int64(Some(k))) if *k > 0 => {
+        Some(ScalarValue::Int64(Some(k))) if *k >= 0 => {
             Ok(usize::try_from(*k).unwrap_or(usize::MAX))
         }
-        _ => plan_err!("{NAME} takes (value, k), k a constant whole number above 0"),
+        _ => plan_err!("{NAME} takes (value, k), k a constant whole number, 0 or more"),
     }
 }
 
@@ -98,7 +98,7 @@ struct Best {
 
 impl Best {
     fn push(&mut self, value: f64, k: usize) {
-        if value.is_nan() || self.floor.is_some_and(|floor| value <= floor) {
+        if k == 0 || value.is_nan() || self.floor.is_some_and(|floor| value <= floor) {
             return;
         }
         self.values.push(value);
@@ -108,7 +108,7 @@ impl Best {
     }
 
     fn shrink(&mut self, k: usize) {
-        if self.values.len() > k {
+        if self.values.len() > k && k > 0 {
             let (_, floor, _) = self
                 .values
                 .select_nth_unstable_by(k - 1, |a, b| b.total_cmp(a));
