@@ -1,11 +1,15 @@
 //! Everything that implements a DataFusion trait.
 //!
-//! `scan` reads shards page by page; `encode_node` and `encode_exec` are the encode operator, `encode_columns`
-//! its columns; `planner` turns the node into the operator; `runtime` is what its executions share; `budget`
-//! divides the memory limit; `plan` builds the query of the wide pass; `udf` has the SQL functions,
-//! and `hoist` makes those that need the model columns of the operator. `pairs` is shards with their scores as one
-//! table, `scored_scan` reads it from a score store; `condition` takes `--where` apart, `predicate` evaluates it
-//! within a scan.
+//! | part | files |
+//! |---|---|
+//! | shards as a table, read page by page | `shard_table`, `scan` |
+//! | shards with stored scores as a table | `pairs`, `scored_scan`, `stored_scan` |
+//! | the encode operator | `encode_node`, `encode_exec`, `encode_columns`, `runtime` |
+//! | SQL functions, and those of the model made columns of the operator | `udf`, `hoist`, `prune` |
+//! | rows that a query reads twice | `share`, `shared_rows_exec` |
+//! | conditions: `--where` taken apart, and evaluated within a scan | `condition`, `predicate` |
+//! | the two queries of a run, and the memory they may use | `plan`, `budget` |
+//! | a session for SQL, and queries that come with the program | `sql`, `session`, `planner`, `recipe` |
 
 mod budget;
 mod condition;
@@ -24,9 +28,11 @@ mod runtime;
 mod scan;
 mod scored_scan;
 mod session;
+mod shard_table;
 mod share;
 mod shared_rows_exec;
 mod sql;
+mod stored_scan;
 mod udf;
 
 pub use budget::{MemoryNeeds, MemoryPlan};
@@ -37,8 +43,9 @@ pub use pairs::{BatchSize, PairsTable};
 pub use plan::{NarrowPlan, PASSES, WidePlan, narrow_pass, wide_pass};
 pub use recipe::{PairNames, Recipe, RecipeParam};
 pub use runtime::{EncodeOptions, EncodeRuntime, LoadModel, Loaded};
-pub use scan::{ShardScanExec, ShardTable};
+pub use scan::ShardScanExec;
 pub use scored_scan::ScoredScanExec;
+pub use shard_table::ShardTable;
 pub use sql::{Described, Rows, SqlLimits, SqlSession};
 
 use datafusion::sql::sqlparser::parser::ParserError;

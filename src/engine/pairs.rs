@@ -15,7 +15,7 @@ use datafusion::{
 use super::{
     Added, AddedColumn, ScoredScanExec,
     predicate::{Condition, shard_predicate},
-    scored_scan::StoredScan,
+    stored_scan::StoredScan,
 };
 use crate::{
     schema::{ROW, SHARD},

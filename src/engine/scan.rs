@@ -13,15 +13,11 @@ use std::{
 
 use arrow::{
     array::RecordBatch,
-    datatypes::{DataType, Field, Schema, SchemaRef},
+    datatypes::{Schema, SchemaRef},
 };
-use async_trait::async_trait;
 use datafusion::{
-    catalog::{Session, TableProvider},
     common::{Result, ScalarValue, config::ConfigOptions, tree_node::TreeNodeRecursion},
-    datasource::TableType,
     execution::{SendableRecordBatchStream, TaskContext},
-    logical_expr::{Expr, TableProviderFilterPushDown},
     physical_expr::{EquivalenceProperties, PhysicalExpr},
     physical_plan::{
         DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
@@ -38,224 +34,85 @@ use datafusion::{
 use futures::StreamExt;
 use tokio::sync::mpsc::Sender;
 
-use super::{
-    into_datafusion,
-    predicate::{Condition, shard_predicate},
-};
+use super::{into_datafusion, predicate::Condition};
 use crate::{
     report::{Counters, Stage},
-    schema::{ROW, SHARD},
-    source::{ReadPlan, ShardReader, ShardSet, conform, view_schema},
+    schema::SHARD,
+    source::{ReadPlan, ShardReader, ShardSet, conform},
 };
 
-/// The shards of a run as a table: their columns, then [`SHARD`] and [`ROW`].
-#[derive(Debug)]
-pub struct ShardTable {
-    set: Arc<ShardSet>,
-    image: String,
+/// What a [`ShardScanExec`] reads.
+#[derive(Debug, Clone)]
+pub(super) struct ShardScan {
+    pub(super) set: Arc<ShardSet>,
+    pub(super) table_schema: SchemaRef,
+    /// Position of the column on which no condition is decided here.
+    pub(super) image: Option<usize>,
     /// For each shard the first row that is read.
-    starts: Vec<u64>,
-    schema: SchemaRef,
-    batch_rows: usize,
-    batch_bytes: u64,
-    counters: Arc<Counters>,
-}
-
-impl ShardTable {
-    /// A table over `set`; conditions on the column `image` are never evaluated inside the scan.
-    pub fn new(
-        set: Arc<ShardSet>,
-        image: &str,
-        (batch_rows, batch_bytes): (usize, u64),
-        counters: Arc<Counters>,
-    ) -> Self {
-        let mut fields: Vec<_> = view_schema(&set.schema).fields().iter().cloned().collect();
-        fields.push(Arc::new(Field::new(SHARD, DataType::UInt32, false)));
-        fields.push(Arc::new(Field::new(ROW, DataType::Int64, false)));
-        let schema = Arc::new(Schema::new(fields));
-        Self {
-            starts: vec![0; set.shards.len()],
-            set,
-            image: image.to_owned(),
-            schema,
-            batch_rows,
-            batch_bytes,
-            counters,
-        }
-    }
-
-    /// The table without the rows of each shard before the given one.
-    #[must_use]
-    pub fn starting_at(mut self, starts: Vec<u64>) -> Self {
-        self.starts = starts;
-        self
-    }
-
-    /// Columns of the shards.
-    pub(super) fn shard_schema(&self) -> &SchemaRef {
-        &self.set.schema
-    }
-
-    /// Most rows of a batch.
-    pub(super) fn batch_rows(&self) -> usize {
-        self.batch_rows
-    }
-
-    fn can_evaluate(&self, filter: &Expr) -> bool {
-        let columns = filter.column_refs();
-        !columns.is_empty()
-            && !filter.is_volatile()
-            && columns.iter().all(|column| {
-                self.set.schema.index_of(&column.name).is_ok() && column.name != self.image
-            })
-    }
-}
-
-#[async_trait]
-impl TableProvider for ShardTable {
-    fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.schema)
-    }
-
-    fn table_type(&self) -> TableType {
-        TableType::Base
-    }
-
-    fn supports_filters_pushdown(
-        &self,
-        filters: &[&Expr],
-    ) -> Result<Vec<TableProviderFilterPushDown>> {
-        let support = |filter: &&Expr| match self.can_evaluate(filter) {
-            true => TableProviderFilterPushDown::Exact,
-            false => TableProviderFilterPushDown::Unsupported,
-        };
-        Ok(filters.iter().map(support).collect())
-    }
-
-    async fn scan(
-        &self,
-        state: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        filters: &[Expr],
-        limit: Option<usize>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let all = (0..self.schema.fields().len()).collect();
-        let projection = projection.unwrap_or(&all);
-        let file_columns = self.set.schema.fields().len();
-        let mut columns: Vec<usize> = projection
-            .iter()
-            .copied()
-            .filter(|&column| column < file_columns)
-            .collect();
-        columns.sort_unstable();
-        let plan = ReadPlan {
-            columns,
-            row_numbers: true,
-            predicates: filters
-                .iter()
-                .map(|filter| shard_predicate(state, &self.schema, filter))
-                .collect::<Result<_>>()?,
-            batch_rows: self.batch_rows,
-            batch_bytes: self.batch_bytes,
-        };
-        let schema = Arc::new(self.schema.project(projection)?);
-        let shown: Vec<String> = filters.iter().map(ToString::to_string).collect();
-        Ok(Arc::new(ShardScanExec {
-            properties: Arc::new(PlanProperties::new(
-                EquivalenceProperties::new(Arc::clone(&schema)),
-                Partitioning::UnknownPartitioning(1),
-                EmissionType::Incremental,
-                Boundedness::Bounded,
-            )),
-            set: Arc::clone(&self.set),
-            table_schema: Arc::clone(&self.schema),
-            image: self.schema.index_of(&self.image).ok(),
-            starts: self.starts.clone(),
-            plan,
-            schema,
-            filters: shown.join(" AND "),
-            limit,
-            counters: Arc::clone(&self.counters),
-            metrics: ExecutionPlanMetricsSet::new(),
-        }))
-    }
+    pub(super) starts: Vec<u64>,
+    pub(super) plan: ReadPlan,
+    pub(super) schema: SchemaRef,
+    /// The conditions, for EXPLAIN.
+    pub(super) filters: String,
+    pub(super) limit: Option<usize>,
+    pub(super) counters: Arc<Counters>,
 }
 
 /// Reads shards in order, one row group after another, in one partition.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct ShardScanExec {
-    set: Arc<ShardSet>,
-    table_schema: SchemaRef,
-    /// Position of the column on which no condition is decided here.
-    image: Option<usize>,
-    starts: Vec<u64>,
-    plan: ReadPlan,
-    schema: SchemaRef,
-    filters: String,
-    limit: Option<usize>,
-    counters: Arc<Counters>,
+    scan: ShardScan,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
 }
 
 impl ShardScanExec {
-    /// Whether both give the same rows, whatever their columns; a limit makes that uncertain.
-    pub(super) fn gives_rows_of(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.set, &other.set)
-            && self.starts == other.starts
-            && self.filters == other.filters
-            && self.limit.is_none()
-            && other.limit.is_none()
+    pub(super) fn new(scan: ShardScan) -> Self {
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(Arc::clone(&scan.schema)),
+            Partitioning::UnknownPartitioning(1),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        );
+        Self {
+            scan,
+            properties: Arc::new(properties),
+            metrics: ExecutionPlanMetricsSet::new(),
+        }
     }
 
-    /// Takes a condition over columns of the shards, but for the image.
-    fn take(&mut self, filter: &Arc<dyn PhysicalExpr>) -> Result<PushedDown> {
-        let condition = Condition::of_physical(filter, &self.table_schema)?;
-        let file_columns = self.set.schema.fields().len();
-        let of_shard = |column: &usize| *column < file_columns && Some(*column) != self.image;
-        if condition.columns.is_empty() || !condition.columns.iter().all(of_shard) {
-            return Ok(PushedDown::No);
-        }
-        self.plan.predicates.push(condition.into_predicate());
-        let and = if self.filters.is_empty() { "" } else { " AND " };
-        self.filters.push_str(&format!("{and}{filter}"));
-        Ok(PushedDown::Yes)
+    /// Whether both give the same rows, whatever their columns; a limit makes that uncertain.
+    pub(super) fn gives_rows_of(&self, other: &Self) -> bool {
+        let (ours, theirs) = (&self.scan, &other.scan);
+        Arc::ptr_eq(&ours.set, &theirs.set)
+            && ours.starts == theirs.starts
+            && ours.filters == theirs.filters
+            && ours.limit.is_none()
+            && theirs.limit.is_none()
     }
 
     /// The same rows with the columns of `other` too.
     pub(super) fn with_columns_of(&self, other: Option<&Self>) -> Result<Self> {
-        let mut fields: Vec<_> = self.schema.fields().iter().cloned().collect();
-        let mut plan = self.plan.clone();
-        if let Some(other) = other {
-            let new = other.schema.fields().iter();
-            let new = new.filter(|field| self.schema.index_of(field.name()).is_err());
+        let mut scan = self.scan.clone();
+        let mut fields: Vec<_> = scan.schema.fields().iter().cloned().collect();
+        if let Some(ShardScan { schema, plan, .. }) = other.map(|other| &other.scan) {
+            let new = schema.fields().iter();
+            let new = new.filter(|field| scan.schema.index_of(field.name()).is_err());
             fields.extend(new.cloned());
-            plan.columns.extend(&other.plan.columns);
+            scan.plan.columns.extend(&plan.columns);
         }
-        plan.columns.sort_unstable();
-        plan.columns.dedup();
-        let schema = Arc::new(Schema::new(fields));
-        let properties = PlanProperties::clone(&self.properties)
-            .with_eq_properties(EquivalenceProperties::new(Arc::clone(&schema)));
-        Ok(Self {
-            set: Arc::clone(&self.set),
-            table_schema: Arc::clone(&self.table_schema),
-            image: self.image,
-            starts: self.starts.clone(),
-            plan,
-            schema,
-            filters: self.filters.clone(),
-            limit: None,
-            counters: Arc::clone(&self.counters),
-            properties: Arc::new(properties),
-            metrics: ExecutionPlanMetricsSet::new(),
-        })
+        scan.plan.columns.sort_unstable();
+        scan.plan.columns.dedup();
+        scan.schema = Arc::new(Schema::new(fields));
+        scan.limit = None;
+        Ok(Self::new(scan))
     }
 }
 
 impl DisplayAs for ShardScanExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
         let columns: Vec<&str> = self
+            .scan
             .schema
             .fields()
             .iter()
@@ -264,11 +121,11 @@ impl DisplayAs for ShardScanExec {
         write!(
             f,
             "ShardScanExec: shards={}, columns=[{}]",
-            self.set.shards.len(),
+            self.scan.set.shards.len(),
             columns.join(", ")
         )?;
-        if !self.filters.is_empty() {
-            write!(f, ", filter={}", self.filters)?;
+        if !self.scan.filters.is_empty() {
+            write!(f, ", filter={}", self.scan.filters)?;
         }
         Ok(())
     }
@@ -316,26 +173,20 @@ impl ExecutionPlan for ShardScanExec {
         result: ChildPushdownResult,
         _: &ConfigOptions,
     ) -> Result<FilterPushdownPropagation<Arc<dyn ExecutionPlan>>> {
-        let mut scan = self.clone();
+        let mut scan = self.scan.clone();
         let filters = result.parent_filters.iter();
         let taken = filters.map(|filter| scan.take(&filter.filter));
         let taken = taken.collect::<Result<_>>()?;
         let propagated = FilterPushdownPropagation::with_parent_pushdown_result(taken);
-        Ok(propagated.with_updated_node(Arc::new(scan)))
+        Ok(propagated.with_updated_node(Arc::new(Self::new(scan))))
     }
 
     fn execute(&self, partition: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let scan = Scan {
-            set: Arc::clone(&self.set),
-            starts: self.starts.clone(),
-            plan: self.plan.clone(),
-            schema: Arc::clone(&self.schema),
-            counters: Arc::clone(&self.counters),
-        };
+        let scan = self.scan.clone();
         let metrics = BaselineMetrics::new(&self.metrics, partition);
-        let limit = self.limit.unwrap_or(usize::MAX);
-        Ok(read_when_polled(Arc::clone(&self.schema), move |sender| {
-            let mut rows_left = limit;
+        let schema = Arc::clone(&scan.schema);
+        Ok(read_when_polled(schema, move |sender| {
+            let mut rows_left = scan.limit.unwrap_or(usize::MAX);
             scan.read_all(&mut |batch| {
                 let rows = batch.num_rows().min(rows_left);
                 rows_left -= rows;
@@ -368,15 +219,21 @@ pub(super) fn read_when_polled(
     Box::pin(RecordBatchStreamAdapter::new(schema, started.flatten()))
 }
 
-struct Scan {
-    set: Arc<ShardSet>,
-    starts: Vec<u64>,
-    plan: ReadPlan,
-    schema: SchemaRef,
-    counters: Arc<Counters>,
-}
+impl ShardScan {
+    /// Takes a condition over columns of the shards, but for the image.
+    fn take(&mut self, filter: &Arc<dyn PhysicalExpr>) -> Result<PushedDown> {
+        let condition = Condition::of_physical(filter, &self.table_schema)?;
+        let file_columns = self.set.schema.fields().len();
+        let of_shard = |column: &usize| *column < file_columns && Some(*column) != self.image;
+        if condition.columns.is_empty() || !condition.columns.iter().all(of_shard) {
+            return Ok(PushedDown::No);
+        }
+        self.plan.predicates.push(condition.into_predicate());
+        let and = if self.filters.is_empty() { "" } else { " AND " };
+        self.filters.push_str(&format!("{and}{filter}"));
+        Ok(PushedDown::Yes)
+    }
 
-impl Scan {
     /// Gives every batch to `take`, until it answers false.
     fn read_all(&self, take: &mut dyn FnMut(RecordBatch) -> bool) -> Result<()> {
         for (number, shard) in self.set.shards.iter().enumerate() {

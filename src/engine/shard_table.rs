@@ -1,0 +1,144 @@
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use async_trait::async_trait;
+use datafusion::{
+    catalog::{Session, TableProvider},
+    common::Result,
+    datasource::TableType,
+    logical_expr::{Expr, TableProviderFilterPushDown},
+    physical_plan::ExecutionPlan,
+};
+
+use super::{ShardScanExec, predicate::shard_predicate, scan::ShardScan};
+use crate::{
+    report::Counters,
+    schema::{ROW, SHARD},
+    source::{ReadPlan, ShardSet, view_schema},
+};
+
+/// The shards of a run as a table: their columns, then [`SHARD`] and [`ROW`].
+#[derive(Debug)]
+pub struct ShardTable {
+    set: Arc<ShardSet>,
+    image: String,
+    /// For each shard the first row that is read.
+    starts: Vec<u64>,
+    schema: SchemaRef,
+    batch_rows: usize,
+    batch_bytes: u64,
+    counters: Arc<Counters>,
+}
+
+impl ShardTable {
+    /// A table over `set`; conditions on the column `image` are never evaluated inside the scan.
+    pub fn new(
+        set: Arc<ShardSet>,
+        image: &str,
+        (batch_rows, batch_bytes): (usize, u64),
+        counters: Arc<Counters>,
+    ) -> Self {
+        let mut fields: Vec<_> = view_schema(&set.schema).fields().iter().cloned().collect();
+        fields.push(Arc::new(Field::new(SHARD, DataType::UInt32, false)));
+        fields.push(Arc::new(Field::new(ROW, DataType::Int64, false)));
+        let schema = Arc::new(Schema::new(fields));
+        Self {
+            starts: vec![0; set.shards.len()],
+            set,
+            image: image.to_owned(),
+            schema,
+            batch_rows,
+            batch_bytes,
+            counters,
+        }
+    }
+
+    /// The table without the rows of each shard before the given one.
+    #[must_use]
+    pub fn starting_at(mut self, starts: Vec<u64>) -> Self {
+        self.starts = starts;
+        self
+    }
+
+    /// Columns of the shards.
+    pub(super) fn shard_schema(&self) -> &SchemaRef {
+        &self.set.schema
+    }
+
+    /// Most rows of a batch.
+    pub(super) fn batch_rows(&self) -> usize {
+        self.batch_rows
+    }
+
+    fn can_evaluate(&self, filter: &Expr) -> bool {
+        let columns = filter.column_refs();
+        !columns.is_empty()
+            && !filter.is_volatile()
+            && columns.iter().all(|column| {
+                self.set.schema.index_of(&column.name).is_ok() && column.name != self.image
+            })
+    }
+}
+
+#[async_trait]
+impl TableProvider for ShardTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> Result<Vec<TableProviderFilterPushDown>> {
+        let support = |filter: &&Expr| match self.can_evaluate(filter) {
+            true => TableProviderFilterPushDown::Exact,
+            false => TableProviderFilterPushDown::Unsupported,
+        };
+        Ok(filters.iter().map(support).collect())
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let all = (0..self.schema.fields().len()).collect();
+        let projection = projection.unwrap_or(&all);
+        let file_columns = self.set.schema.fields().len();
+        let mut columns: Vec<usize> = projection
+            .iter()
+            .copied()
+            .filter(|&column| column < file_columns)
+            .collect();
+        columns.sort_unstable();
+        let plan = ReadPlan {
+            columns,
+            row_numbers: true,
+            predicates: filters
+                .iter()
+                .map(|filter| shard_predicate(state, &self.schema, filter))
+                .collect::<Result<_>>()?,
+            batch_rows: self.batch_rows,
+            batch_bytes: self.batch_bytes,
+        };
+        let schema = Arc::new(self.schema.project(projection)?);
+        let shown: Vec<String> = filters.iter().map(ToString::to_string).collect();
+        Ok(Arc::new(ShardScanExec::new(ShardScan {
+            set: Arc::clone(&self.set),
+            table_schema: Arc::clone(&self.schema),
+            image: self.schema.index_of(&self.image).ok(),
+            starts: self.starts.clone(),
+            plan,
+            schema,
+            filters: shown.join(" AND "),
+            limit,
+            counters: Arc::clone(&self.counters),
+        })))
+    }
+}

@@ -1,0 +1,307 @@
+//! Rows of shards and of a score store, side by side.
+
+use std::{ops::Range, sync::Arc};
+
+use arrow::{
+    array::{
+        Array, ArrayRef, AsArray, BooleanArray, BooleanBufferBuilder, Int64Array, RecordBatch,
+        RecordBatchOptions,
+    },
+    buffer::BooleanBuffer,
+    compute::{cast, filter_record_batch},
+    datatypes::{DataType, Int64Type, SchemaRef},
+};
+use datafusion::{
+    common::{Result, ScalarValue, internal_err},
+    physical_expr::PhysicalExpr,
+    physical_plan::filter_pushdown::PushedDown,
+};
+
+use super::{AddedColumn, into_datafusion, pairs::BatchSize, predicate::Condition, shard_identity};
+use crate::{
+    schema::{ROW, SHARD},
+    source::{ReadPlan, RowPredicate, ShardReader, ShardSet, conform},
+    store::{ScoreCursor, ScoreStore, ShardIdentity},
+};
+
+/// Rows that are decided at one time where the shard itself is not read.
+const WINDOW_ROWS: u64 = 8192;
+
+/// What a [`super::ScoredScanExec`] reads.
+#[derive(Debug, Clone)]
+pub(super) struct StoredScan {
+    pub(super) set: Arc<ShardSet>,
+    pub(super) store: Arc<ScoreStore>,
+    pub(super) scored: Vec<AddedColumn>,
+    /// Shard columns, score columns, perhaps the row reference.
+    pub(super) table_schema: SchemaRef,
+    pub(super) projection: Vec<usize>,
+    pub(super) shard_conditions: Vec<RowPredicate>,
+    pub(super) stored_conditions: Vec<Condition>,
+    pub(super) batch: BatchSize,
+    /// The conditions, for EXPLAIN.
+    pub(super) shown: String,
+    pub(super) limit: Option<usize>,
+    /// Position of the image column, on which no condition is decided here.
+    pub(super) image: usize,
+}
+
+/// Gets batches until it answers false.
+pub(super) type Take<'a> = &'a mut dyn FnMut(RecordBatch) -> bool;
+
+impl StoredScan {
+    /// Takes a condition over columns of the scan, if they are all stored or all read from the shard.
+    pub(super) fn take(&mut self, filter: &Arc<dyn PhysicalExpr>) -> Result<PushedDown> {
+        let condition = Condition::of_physical(filter, &self.table_schema)?;
+        let columns = &condition.columns;
+        let is_shard = |column: &usize| *column < self.shard_columns() && *column != self.image;
+        if columns.is_empty() {
+            return Ok(PushedDown::No);
+        } else if columns.iter().all(is_shard) {
+            self.shard_conditions.push(condition.into_predicate());
+        } else if columns.iter().all(|&column| column >= self.shard_columns()) {
+            self.stored_conditions.push(condition);
+        } else {
+            return Ok(PushedDown::No);
+        }
+        let and = if self.shown.is_empty() { "" } else { " AND " };
+        self.shown.push_str(&format!("{and}{filter}"));
+        Ok(PushedDown::Yes)
+    }
+
+    pub(super) fn shard_columns(&self) -> usize {
+        self.set.schema.fields().len()
+    }
+
+    /// Columns of the shard that are asked for, ascending.
+    fn read_columns(&self) -> Vec<usize> {
+        let of_shard = |column: &usize| *column < self.shard_columns();
+        let mut columns: Vec<usize> = self.projection.iter().copied().filter(of_shard).collect();
+        columns.sort_unstable();
+        columns
+    }
+
+    /// The stored name of a score column, by its position in the table.
+    fn stored_name(&self, column: usize) -> Option<&'static str> {
+        let scored = self.scored.get(column.checked_sub(self.shard_columns())?)?;
+        Some(scored.added.name())
+    }
+
+    pub(super) fn read_all(&self, schema: &SchemaRef, take: Take<'_>) -> Result<()> {
+        let opens_shards = !self.read_columns().is_empty() || !self.shard_conditions.is_empty();
+        for (number, shard) in self.set.shards.iter().enumerate() {
+            let identity = shard_identity(shard);
+            let mut rows = ShardRows::open(self, number, &identity, schema)?;
+            let go_on = if opens_shards {
+                let reader = ShardReader::open(shard, self.read_plan()).map_err(into_datafusion)?;
+                rows.with_shard(&reader, &shard.row_groups, take)?
+            } else {
+                rows.stored_only(shard.rows, take)?
+            };
+            if !go_on {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn read_plan(&self) -> ReadPlan {
+        ReadPlan {
+            columns: self.read_columns(),
+            row_numbers: true,
+            predicates: self.shard_conditions.clone(),
+            batch_rows: self.batch.rows,
+            batch_bytes: self.batch.bytes,
+        }
+    }
+}
+
+/// The rows of one shard under way.
+struct ShardRows<'a> {
+    scan: &'a StoredScan,
+    shard: usize,
+    schema: &'a SchemaRef,
+    /// Stored columns that come out; none if there are none.
+    output: ScoreCursor,
+    /// One for each condition on stored columns.
+    decided: Vec<ScoreCursor>,
+}
+
+impl<'a> ShardRows<'a> {
+    fn open(
+        scan: &'a StoredScan,
+        shard: usize,
+        identity: &ShardIdentity,
+        schema: &'a SchemaRef,
+    ) -> Result<Self> {
+        let scores = scan.store.scores(identity).map_err(into_datafusion)?;
+        let cursor = |columns: &[usize]| {
+            let names: Vec<&str> = columns
+                .iter()
+                .filter_map(|&column| scan.stored_name(column))
+                .collect();
+            scores.cursor(&names, 0).map_err(into_datafusion)
+        };
+        let decided = scan
+            .stored_conditions
+            .iter()
+            .map(|condition| cursor(&condition.columns));
+        Ok(Self {
+            scan,
+            shard,
+            schema,
+            output: cursor(&scan.projection)?,
+            decided: decided.collect::<Result<_>>()?,
+        })
+    }
+
+    /// Only stored columns are asked for.
+    fn stored_only(&mut self, shard_rows: u64, take: Take<'_>) -> Result<bool> {
+        let mut first = 0;
+        while first < shard_rows {
+            let end = (first + WINDOW_ROWS).min(shard_rows);
+            let rows = row_numbers(first, end);
+            let passes = self.passes(&rows)?;
+            let stored = self.output.take(rows.values()).map_err(into_datafusion)?;
+            let mut batch = self.assemble(None, &rows, &stored)?;
+            if let Some(passes) = passes {
+                batch = filter_record_batch(&batch, &BooleanArray::new(passes, None))?;
+            }
+            if batch.num_rows() > 0 && !take(batch) {
+                return Ok(false);
+            }
+            first = end;
+        }
+        Ok(true)
+    }
+
+    fn with_shard(
+        &mut self,
+        reader: &ShardReader,
+        row_groups: &[u64],
+        take: Take<'_>,
+    ) -> Result<bool> {
+        let mut first = 0;
+        for (group, &rows) in row_groups.iter().enumerate() {
+            let wanted = self.wanted(first, first + rows)?;
+            first += rows;
+            if wanted.as_ref().is_some_and(Vec::is_empty) {
+                continue;
+            }
+            for batch in reader.row_group(group, wanted).map_err(into_datafusion)? {
+                let batch = batch.map_err(into_datafusion)?;
+                let column = batch.column(batch.schema_ref().index_of(ROW)?);
+                let rows = column.as_primitive::<Int64Type>().clone();
+                let stored = self.output.take(rows.values()).map_err(into_datafusion)?;
+                if !take(self.assemble(Some(&batch), &rows, &stored)?) {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// The stretches of a row group that pass the conditions on stored columns; `None` where there are none.
+    fn wanted(&mut self, first: u64, end: u64) -> Result<Option<Vec<Range<usize>>>> {
+        if self.decided.is_empty() {
+            return Ok(None);
+        }
+        let mut passes = BooleanBufferBuilder::new(0);
+        let mut from = first;
+        while from < end {
+            let to = (from + WINDOW_ROWS).min(end);
+            if let Some(window) = self.passes(&row_numbers(from, to))? {
+                passes.append_buffer(&window);
+            }
+            from = to;
+        }
+        let passes = passes.finish();
+        let runs = passes.set_slices().map(|(start, end)| start..end);
+        Ok(Some(runs.collect()))
+    }
+
+    /// Which of `rows` pass all conditions on stored columns; `None` where there are none.
+    fn passes(&mut self, rows: &Int64Array) -> Result<Option<BooleanBuffer>> {
+        let mut all: Option<BooleanBuffer> = None;
+        for (condition, cursor) in self.scan.stored_conditions.iter().zip(&mut self.decided) {
+            let stored = cursor.take(rows.values()).map_err(into_datafusion)?;
+            let mut stored = stored.iter();
+            let schema = Arc::new(self.scan.table_schema.project(&condition.columns)?);
+            let mut columns: Vec<ArrayRef> = Vec::new();
+            for (field, &position) in schema.fields().iter().zip(&condition.columns) {
+                columns.push(match self.scan.stored_name(position) {
+                    Some(_) => stored_value(stored.next(), field.data_type())?,
+                    None => reference(field.name(), self.shard, rows)?,
+                });
+            }
+            let batch = RecordBatch::try_new(schema, columns)?;
+            let passes = condition.evaluate(&batch)?;
+            // A null is no yes.
+            let passes = match passes.nulls() {
+                Some(nulls) => passes.values() & nulls.inner(),
+                None => passes.values().clone(),
+            };
+            all = Some(match all {
+                Some(all) => &all & &passes,
+                None => passes,
+            });
+        }
+        Ok(all)
+    }
+
+    /// The columns of the projection, in its order.
+    fn assemble(
+        &self,
+        read: Option<&RecordBatch>,
+        rows: &Int64Array,
+        stored: &[ArrayRef],
+    ) -> Result<RecordBatch> {
+        let mut stored = stored.iter();
+        let mut columns = Vec::with_capacity(self.schema.fields().len());
+        for (field, &position) in self.schema.fields().iter().zip(&self.scan.projection) {
+            let column: ArrayRef = if [SHARD, ROW].contains(&field.name().as_str()) {
+                reference(field.name(), self.shard, rows)?
+            } else if self.scan.stored_name(position).is_some() {
+                stored_value(stored.next(), field.data_type())?
+            } else {
+                let Some(batch) = read else {
+                    return internal_err!("a shard column is missing");
+                };
+                let at = batch.schema_ref().index_of(field.name())?;
+                conform(batch.column(at), field.data_type())?
+            };
+            columns.push(column);
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+        Ok(RecordBatch::try_new_with_options(
+            Arc::clone(self.schema),
+            columns,
+            &options,
+        )?)
+    }
+}
+
+/// Embeddings may be kept in half precision; tables show them as they show encoded ones.
+fn stored_value(column: Option<&ArrayRef>, data_type: &DataType) -> Result<ArrayRef> {
+    match column {
+        None => internal_err!("a stored column is missing"),
+        Some(column) if column.data_type() == data_type => Ok(Arc::clone(column)),
+        Some(column) => Ok(cast(column, data_type)?),
+    }
+}
+
+/// A column of the row reference.
+fn reference(name: &str, shard: usize, rows: &Int64Array) -> Result<ArrayRef> {
+    if name == ROW {
+        return Ok(Arc::new(rows.clone()));
+    }
+    ScalarValue::UInt32(u32::try_from(shard).ok()).to_array_of_size(rows.len())
+}
+
+#[expect(
+    clippy::cast_possible_wrap,
+    reason = "a shard has fewer than 2^63 rows"
+)]
+fn row_numbers(first: u64, end: u64) -> Int64Array {
+    (first as i64..end as i64).collect::<Vec<_>>().into()
+}
