@@ -54,6 +54,8 @@ pub(super) struct ShardScan {
     pub(super) schema: SchemaRef,
     /// The conditions, for EXPLAIN.
     pub(super) filters: String,
+    /// Some of the conditions are only known while the query runs.
+    pub(super) conditions_change: bool,
     pub(super) limit: Option<usize>,
     pub(super) counters: Arc<Counters>,
 }
@@ -87,6 +89,7 @@ impl ShardScanExec {
         Arc::ptr_eq(&ours.set, &theirs.set)
             && ours.starts == theirs.starts
             && ours.filters == theirs.filters
+            && !(ours.conditions_change || theirs.conditions_change)
             && ours.limit.is_none()
             && theirs.limit.is_none()
     }
@@ -229,6 +232,7 @@ impl ShardScan {
             return Ok(PushedDown::No);
         }
         self.plan.predicates.push(condition.into_predicate());
+        self.conditions_change = true;
         let and = if self.filters.is_empty() { "" } else { " AND " };
         self.filters.push_str(&format!("{and}{filter}"));
         Ok(PushedDown::Yes)

@@ -137,6 +137,7 @@ impl TableProvider for ShardTable {
             plan,
             schema,
             filters: shown.join(" AND "),
+            conditions_change: false,
             limit,
             counters: Arc::clone(&self.counters),
         })))

@@ -775,7 +775,7 @@ async fn rows_that_a_query_reads_twice_are_encoded_once() {
                             ShardScanExec: shards=1, columns=[image, text, __shard, id]
               ProjectionExec: expr=[id@0 as id, id@0 + 1 as b.id + Int64(1)]
                 CooperativeExec
-                  ShardScanExec: shards=1, columns=[id]
+                  ShardScanExec: shards=1, columns=[id], filter=DynamicFilter [ empty ]
             ProjectionExec: expr=[id@0 as id, __clip_4_image@2 as __clip_4_image]
               SharedRowsExec: id=1, shown above
       AggregateExec: mode=Single, gby=[], aggr=[max(scored.s)]
