@@ -265,7 +265,7 @@ def main():
     parser.add_argument("--patience", type=float, default=20, help="seconds to wait before each measurement for other work on the machine to pause")
     parser.add_argument("--dry", action="store_true", help="do not touch RESULTS.md")
     options = parser.parse_args()
-    data, stamp = options.data.absolute(), results.stamp()
+    data, options.binary, stamp = options.data.absolute(), options.binary.absolute(), results.stamp()
     if not (data / "facts.json").exists():
         subprocess.run([sys.executable, __file__, "--generate", str(data), str(options.binary)], check=True)
     facts = json.loads((data / "facts.json").read_text())

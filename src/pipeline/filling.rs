@@ -1,7 +1,8 @@
 //! The wide pass: every pair that the store lacks is encoded once and committed.
 //!
-//! Encoding never waits for a disk: a thread of its own commits, and takes with one sync whatever has come since
-//! the last. What a kill costs is the batches that are under way, a few of at most 256 rows.
+//! Encoding hardly waits for a disk: a thread of its own commits, several batches with one sync where they have
+//! come meanwhile. What a kill costs is the batches under way, at most nine of 256 rows: three in work, one
+//! each at the four hand-overs, and those that are being committed.
 
 use std::{collections::HashSet, sync::Arc, time::Instant};
 
@@ -27,6 +28,8 @@ use crate::{
 
 /// Batches that wait while others are committed.
 const BATCHES_WAITING: usize = 1;
+/// Most batches that are committed with one sync.
+const BATCHES_TOGETHER: usize = 2;
 
 pub(super) struct Fill<'a> {
     pub(super) shards: &'a Shards,
@@ -292,7 +295,9 @@ impl Committer {
     fn run(mut self, mut batches: mpsc::Receiver<Narrow>) -> Result<Self> {
         while let Some(first) = batches.blocking_recv() {
             let mut waiting = vec![first];
-            while let Ok(next) = batches.try_recv() {
+            while waiting.len() < BATCHES_TOGETHER
+                && let Ok(next) = batches.try_recv()
+            {
                 waiting.push(next);
             }
             let mut rest = waiting.as_slice();

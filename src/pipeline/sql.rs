@@ -107,6 +107,7 @@ impl Opening<'_> {
             if named && self.options.tables.len() == 1 {
                 ColumnBinding::detect(&set.schema, &choice)?;
             }
+            self.tell_plain(name, &set);
             self.session.add_shards(name, &set)?;
             return Ok(Vec::new());
         };
@@ -122,6 +123,17 @@ impl Opening<'_> {
             .iter()
             .map(|shard| directory(shard.directory()))
             .collect())
+    }
+
+    /// A table that could be one of pairs, but not of the store's.
+    fn tell_plain(&self, name: &str, set: &ShardSet) {
+        let Some(store) = self.store else { return };
+        if ColumnBinding::detect(&set.schema, &ColumnChoice::default()).is_ok() {
+            let (image, text) = (&store.spec().image_column, &store.spec().text_column);
+            (self.say)(&format!(
+                "note: {name} has no columns {image} and {text}, which the store has scored: it has no scores"
+            ));
+        }
     }
 
     fn tell_coverage(
