@@ -38,7 +38,7 @@ use super::{into_datafusion, predicate::Condition};
 use crate::{
     report::{Counters, Stage},
     schema::SHARD,
-    source::{ReadPlan, ShardReader, ShardSet, conform},
+    source::{ReadPlan, ShardReader, ShardSet, compact, conform},
 };
 
 /// What a [`ShardScanExec`] reads.
@@ -297,10 +297,12 @@ impl ShardScan {
                 let shard = ScalarValue::UInt32(u32::try_from(shard).ok());
                 return shard.to_array_of_size(batch.num_rows());
             }
-            Ok(conform(
-                batch.column(batch.schema_ref().index_of(field.name())?),
-                field.data_type(),
-            )?)
+            let at = batch.schema_ref().index_of(field.name())?;
+            let column = conform(batch.column(at), field.data_type())?;
+            Ok(match self.plan.predicates.is_empty() {
+                true => column,
+                false => compact(&column),
+            })
         });
         let columns = columns.collect::<Result<Vec<_>>>()?;
         let options =

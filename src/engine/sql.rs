@@ -17,7 +17,7 @@ use arrow::{
 };
 use datafusion::{
     catalog::TableProvider,
-    common::{Column, Result as PlanResult},
+    common::{Column, Result as PlanResult, tree_node::TreeNodeRecursion},
     datasource::{ViewTable, provider_as_source},
     execution::{TaskContext, context::SQLOptions},
     logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ScalarUDF},
@@ -41,6 +41,8 @@ use crate::{
 
 /// Rows of a batch where nothing is encoded.
 const BATCH_ROWS: usize = 8192;
+/// Rows of a batch that images are part of, where an operator puts several together.
+const WIDE_BATCH_ROWS: usize = 256;
 /// Rows of a batch that is encoded: a LIMIT stops that much too late.
 const ENCODED_BATCH_ROWS: usize = 256;
 /// The score columns of a table of pairs, in their order there.
@@ -290,10 +292,16 @@ impl SqlSession {
             });
         }
         let mut state = self.context.state();
-        if !keeps_order(&plan) && !has_bytes(&plan) {
-            let options = state.config_mut().options_mut();
-            options.execution.target_partitions = self.limits.threads.max(1);
-        }
+        // What is read is known once the plan is optimised.
+        let wide = reads_bytes(&state.optimize(&plan).map_err(failed)?);
+        let config = state.config().clone();
+        *state.config_mut() = if wide {
+            config.with_batch_size(WIDE_BATCH_ROWS)
+        } else if keeps_order(&plan) {
+            config
+        } else {
+            config.with_target_partitions(self.limits.threads.max(1))
+        };
         let physical = state.create_physical_plan(&plan).await.map_err(failed)?;
         let context = Arc::new(TaskContext::from(&state));
         let stream =
@@ -375,8 +383,9 @@ fn keeps_order(plan: &LogicalPlan) -> bool {
     }
 }
 
-/// Whether rows are wide: several partitions of images would each hold batches of them.
-fn has_bytes(plan: &LogicalPlan) -> bool {
+/// Whether a table is asked for bytes such as images: several partitions, or batches of thousands of rows, would
+/// hold as many of them at one time.
+fn reads_bytes(plan: &LogicalPlan) -> bool {
     fn wide(data_type: &DataType) -> bool {
         match data_type {
             DataType::Binary | DataType::LargeBinary | DataType::BinaryView => true,
@@ -384,6 +393,18 @@ fn has_bytes(plan: &LogicalPlan) -> bool {
             _ => false,
         }
     }
-    let columns = plan.schema().fields();
-    columns.iter().any(|field| wide(field.data_type()))
+    let scans_bytes = |plan: &LogicalPlan| {
+        let LogicalPlan::TableScan(scan) = plan else {
+            return false;
+        };
+        let columns = scan.projected_schema.fields();
+        columns.iter().any(|field| wide(field.data_type()))
+    };
+    // A plan that cannot be searched is taken for a wide one.
+    let mut found = false;
+    let searched = plan.apply_with_subqueries(|plan| {
+        found |= scans_bytes(plan);
+        Ok(TreeNodeRecursion::Continue)
+    });
+    found || searched.is_err()
 }

@@ -20,7 +20,7 @@ use datafusion::{
 use super::{AddedColumn, into_datafusion, pairs::BatchSize, predicate::Condition, shard_identity};
 use crate::{
     schema::{ROW, SHARD},
-    source::{ReadPlan, RowPredicate, ShardReader, ShardSet, conform},
+    source::{ReadPlan, RowPredicate, ShardReader, ShardSet, compact, conform},
     store::{ScoreCursor, ScoreStore, ShardIdentity},
 };
 
@@ -103,6 +103,11 @@ impl StoredScan {
             }
         }
         Ok(())
+    }
+
+    /// Whether some rows of a page may be wanted and others not.
+    fn picks_rows(&self) -> bool {
+        !(self.shard_conditions.is_empty() && self.stored_conditions.is_empty())
     }
 
     fn read_plan(&self) -> ReadPlan {
@@ -268,7 +273,11 @@ impl<'a> ShardRows<'a> {
                     return internal_err!("a shard column is missing");
                 };
                 let at = batch.schema_ref().index_of(field.name())?;
-                conform(batch.column(at), field.data_type())?
+                let column = conform(batch.column(at), field.data_type())?;
+                match self.scan.picks_rows() {
+                    true => compact(&column),
+                    false => column,
+                }
             };
             columns.push(column);
         }

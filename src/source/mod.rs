@@ -11,6 +11,6 @@ mod survey;
 pub use columns::{ColumnBinding, ColumnChoice, ImageLayout};
 pub use expand::expand;
 pub use labels::LabelColumn;
-pub use read::{Evaluate, ReadPlan, RowPredicate, ShardReader, conform, view_schema};
+pub use read::{Evaluate, ReadPlan, RowPredicate, ShardReader, compact, conform, view_schema};
 pub use shard::{Shard, ShardSet, open_file};
 pub use survey::{ColumnFacts, OddShard, RowGroups, Spread, Survey};

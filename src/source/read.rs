@@ -1,7 +1,7 @@
 use std::{fs::File, ops::Range, sync::Arc};
 
 use arrow::{
-    array::{ArrayRef, BooleanArray, RecordBatch},
+    array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StructArray},
     compute::cast,
     datatypes::{DataType, Field, Fields, Schema},
     error::ArrowError,
@@ -242,6 +242,19 @@ pub fn conform(column: &ArrayRef, data_type: &DataType) -> Result<ArrayRef, Arro
         Ok(Arc::clone(column))
     } else {
         cast(column, data_type)
+    }
+}
+
+/// `column` with bytes of its own: views of a few wanted rows would keep whole pages in memory.
+pub fn compact(column: &ArrayRef) -> ArrayRef {
+    match column.data_type() {
+        DataType::BinaryView => Arc::new(column.as_binary_view().gc()),
+        DataType::Struct(_) => {
+            let (fields, columns, nulls) = column.as_struct().clone().into_parts();
+            let columns = columns.iter().map(compact).collect();
+            Arc::new(StructArray::new(fields, columns, nulls))
+        }
+        _ => Arc::clone(column),
     }
 }
 
