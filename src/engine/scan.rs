@@ -225,6 +225,10 @@ pub(super) fn read_when_polled(
 impl ShardScan {
     /// Takes a condition over columns of the shards, but for the image.
     fn take(&mut self, filter: &Arc<dyn PhysicalExpr>) -> Result<PushedDown> {
+        if self.limit.is_some() {
+            // The limit counts rows before the condition.
+            return Ok(PushedDown::No);
+        }
         let condition = Condition::of_physical(filter, &self.table_schema)?;
         let file_columns = self.set.schema.fields().len();
         let of_shard = |column: &usize| *column < file_columns && Some(*column) != self.image;

@@ -292,8 +292,8 @@ impl SqlSession {
             });
         }
         let mut state = self.context.state();
-        // What is read is known once the plan is optimised.
-        let wide = reads_bytes(&state.optimize(&plan).map_err(failed)?);
+        let optimised = state.optimize(&plan).map_err(failed)?;
+        let wide = reads_bytes(&optimised);
         let config = state.config().clone();
         *state.config_mut() = if wide {
             config.with_batch_size(WIDE_BATCH_ROWS)
@@ -302,7 +302,11 @@ impl SqlSession {
         } else {
             config.with_target_partitions(self.limits.threads.max(1))
         };
-        let physical = state.create_physical_plan(&plan).await.map_err(failed)?;
+        let planner = Arc::clone(state.query_planner());
+        let physical = planner
+            .create_physical_plan(&optimised, &state)
+            .await
+            .map_err(failed)?;
         let context = Arc::new(TaskContext::from(&state));
         let stream =
             datafusion::physical_plan::execute_stream(physical, context).map_err(failed)?;

@@ -52,6 +52,10 @@ pub(super) type Take<'a> = &'a mut dyn FnMut(RecordBatch) -> bool;
 impl StoredScan {
     /// Takes a condition over columns of the scan, if they are all stored or all read from the shard.
     pub(super) fn take(&mut self, filter: &Arc<dyn PhysicalExpr>) -> Result<PushedDown> {
+        if self.limit.is_some() {
+            // The limit counts rows before the condition.
+            return Ok(PushedDown::No);
+        }
         let condition = Condition::of_physical(filter, &self.table_schema)?;
         let columns = &condition.columns;
         let is_shard = |column: &usize| *column < self.shard_columns() && *column != self.image;

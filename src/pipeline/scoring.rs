@@ -154,10 +154,12 @@ fn bad_rows(store: &ScoreStore, shards: &Shards) -> Result<BadRows> {
 impl Wanted<'_> {
     /// A store of the user's: what was made otherwise, or has changed, is refused.
     async fn scores_in(&self, directory: &Path, context: &RunContext<'_>) -> Result<Scored> {
-        let identity = context.model.identity()?;
         let Some(spec) = ScoreStore::spec_at(directory)? else {
-            return self.fill(directory, None, context).await;
+            let factory = context.model.load(None)?;
+            let spec = self.spec(factory.card().clone(), None);
+            return self.fill(directory, (factory, spec), context).await;
         };
+        let identity = context.model.identity()?;
         let wanted = self.spec(identity.unwrap_or_else(|| spec.model.clone()), Some(&spec));
         let store = ScoreStore::open(directory)?;
         store.check(&wanted)?;
@@ -167,7 +169,9 @@ impl Wanted<'_> {
         if !self.is_complete(&store)? {
             // Another process must not come between looking and writing; the lock is taken anew.
             drop(store);
-            return self.fill(directory, Some(&spec), context).await;
+            let factory = context.model.load(Some(&spec.model))?;
+            let spec = self.spec(factory.card().clone(), Some(&spec));
+            return self.fill(directory, (factory, spec), context).await;
         }
         count_settled(
             &context.counters,
@@ -186,16 +190,11 @@ impl Wanted<'_> {
 
     /// A store of this run: one that an earlier run left is used if it fits, and made anew if not.
     async fn private_scores(&self, directory: &Path, context: &RunContext<'_>) -> Result<Scored> {
-        let stored = ScoreStore::spec_at(directory).unwrap_or_default();
-        if let Some(spec) = stored {
-            let factory_card = context.model.identity()?;
-            let wanted = self.spec(
-                factory_card.unwrap_or_else(|| spec.model.clone()),
-                Some(&spec),
-            );
-            let fits = wanted.embeddings == spec.embeddings
-                && ScoreStore::open(directory).is_ok_and(|store| store.check(&wanted).is_ok());
-            if fits {
+        let factory = context.model.load(None)?;
+        let spec = self.spec(factory.card().clone(), None);
+        if !matches!(ScoreStore::spec_at(directory), Ok(None)) {
+            let fits = |store: ScoreStore| store.check(&spec).is_ok();
+            if ScoreStore::open(directory).is_ok_and(fits) {
                 (context.say)("going on from the scores of a run that did not finish");
             } else {
                 (context.say)(
@@ -208,22 +207,20 @@ impl Wanted<'_> {
                 })?;
             }
         }
-        let scored = self.fill(directory, None, context).await?;
+        let scored = self.fill(directory, (factory, spec), context).await?;
         Ok(Scored {
             is_private: true,
             ..scored
         })
     }
 
-    /// Loads the model and encodes every row that the store lacks.
+    /// Encodes every row that the store lacks.
     async fn fill(
         &self,
         directory: &Path,
-        stored: Option<&StoreSpec>,
+        (factory, spec): (Arc<dyn EncoderFactory>, StoreSpec),
         context: &RunContext<'_>,
     ) -> Result<Scored> {
-        let factory = context.model.load(stored.map(|spec| &spec.model))?;
-        let spec = self.spec(factory.card().clone(), stored);
         let loaded = self.loaded(factory)?;
         let memory = loaded.memory.clone();
         let mut store = ScoreStore::open_or_create(directory, &spec)?;
@@ -276,14 +273,6 @@ impl Wanted<'_> {
 
     fn spec(&self, model: ModelCard, stored: Option<&StoreSpec>) -> StoreSpec {
         let kept = stored.map(|spec| spec.embeddings);
-        // An identity that was made without loading does not know how pixels are made.
-        let model = match stored {
-            Some(stored) if model.preprocessing.is_empty() => ModelCard {
-                preprocessing: stored.model.preprocessing.clone(),
-                ..model
-            },
-            _ => model,
-        };
         StoreSpec {
             model,
             image_column: self.shards.binding.image.clone(),
@@ -305,12 +294,8 @@ impl Wanted<'_> {
             model_batch_rows: self.options.model_batch_rows,
             max_pixels: self.options.max_pixels,
         };
-        let shards = &self.shards.set.shards;
         encoding.loaded(factory, |memory| PathPolicy {
-            directories: shards
-                .iter()
-                .map(|shard| shard.directory().to_path_buf())
-                .collect(),
+            directories: self.shards.set.directories(),
             allow_external: self.options.allow_external_paths,
             max_bytes: memory.decode_bytes,
         })

@@ -230,11 +230,11 @@ impl Selecting {
         let mut bad = BadRows::new();
         for (number, shard) in self.shards.iter().enumerate() {
             let rows = rejecting::rows_of(bad_rows, number, shard)?;
-            let mut cursor = self.store.scores(shard)?.cursor(&[STATUS], 0)?;
-            let statuses = cursor.take(&rows)?;
             if rows.is_empty() {
                 continue;
             }
+            let mut cursor = self.store.scores(shard)?.cursor(&[STATUS], 0)?;
+            let statuses = cursor.take(&rows)?;
             for status in statuses[0].as_string::<i32>().iter().flatten() {
                 let status = Status::from_name(status)
                     .ok_or_else(|| Error::input("read a status in the score store"))?;

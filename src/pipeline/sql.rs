@@ -1,7 +1,7 @@
 //! Opens a session for SQL: tables from shards, scores from a store, a model if a query needs one.
 
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -117,12 +117,7 @@ impl Opening<'_> {
             self.tell_coverage(name, store, &identities)?;
         }
         self.session.add_pairs(name, &set, &binding, self.store)?;
-        let directory = |path: &Path| path.to_path_buf();
-        Ok(set
-            .shards
-            .iter()
-            .map(|shard| directory(shard.directory()))
-            .collect())
+        Ok(set.directories())
     }
 
     /// A table that could be one of pairs, but not of the store's.

@@ -79,6 +79,14 @@ impl ShardSet {
         self.shards.iter().map(|shard| shard.rows).sum()
     }
 
+    /// The directory that relative image paths in each shard start from.
+    pub fn directories(&self) -> Vec<PathBuf> {
+        self.shards
+            .iter()
+            .map(|shard| shard.directory().to_path_buf())
+            .collect()
+    }
+
     /// Where the shards are.
     pub fn paths(&self) -> Vec<&Path> {
         self.shards

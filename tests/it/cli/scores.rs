@@ -346,3 +346,19 @@ fn rows_that_cannot_be_scored_are_in_the_store_with_their_reason() {
         .exits(1)
         .says(&["failed to score a row", "a.parquet", "row: 3"]);
 }
+
+#[test]
+fn a_run_starts_over_where_the_one_before_had_another_model() {
+    let place = place();
+    let work = place.path(".out.parquet.clip-filter");
+    std::fs::create_dir(&work).unwrap();
+    place
+        .mock("score a.parquet --scores .out.parquet.clip-filter/scores --embeddings none")
+        .exits(0);
+    let manifest = work.join("scores/manifest.json");
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    std::fs::write(&manifest, text.replace("mock-1", "another")).unwrap();
+    let ran = place.mock("a.parquet out.parquet --json").exits(0);
+    assert_eq!(ran.json()["rows_scored"], ROWS);
+    ran.says(&["other options: its scores are not used"]);
+}
