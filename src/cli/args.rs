@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
+use super::machine;
 use super::{inspect::InspectArgs, sql::SqlArgs};
 use crate::{
     config::{ByteSize, DEFAULT_MAX_PIXELS, Device, OnError},
@@ -320,6 +321,19 @@ pub(super) struct ResourceArgs {
     /// Memory to use, as in 4GiB; a quarter of the machine if not given, but at least 1 GiB
     #[arg(long, value_name = "SIZE", env = "CLIP_FILTER_MEMORY_LIMIT")]
     pub(super) memory_limit: Option<ByteSize>,
+}
+
+impl ResourceArgs {
+    /// What was given, or all cores.
+    pub(super) fn threads(&self) -> usize {
+        self.threads.map_or_else(machine::threads, usize::from)
+    }
+
+    /// What was given, or what suits the machine.
+    pub(super) fn memory_limit(&self) -> ByteSize {
+        let default = machine::default_memory_limit;
+        self.memory_limit.unwrap_or_else(default)
+    }
 }
 
 #[derive(Debug, ClapArgs)]

@@ -8,7 +8,7 @@ use super::{
     TOO_MANY_BAD_ROWS,
     args::{ColumnNameArgs, ImageArgs, ModelArgs, ResourceArgs, StoreArgs, VerbosityArgs},
     loading::NamedModel,
-    machine, print,
+    print,
     progress::Progress,
     say,
 };
@@ -41,14 +41,8 @@ pub(super) fn score_options(args: Scoring<'_>) -> ScoreOptions {
         only_new: args.store.only_new,
         embeddings: args.store.embeddings,
         model_batch_rows: args.model.batch_size.map(|rows| rows as usize),
-        threads: args
-            .resources
-            .threads
-            .map_or_else(machine::threads, usize::from),
-        memory_limit: args
-            .resources
-            .memory_limit
-            .unwrap_or_else(machine::default_memory_limit),
+        threads: args.resources.threads(),
+        memory_limit: args.resources.memory_limit(),
         max_pixels: args.images.max_pixels,
         allow_external_paths: args.images.allow_external_paths,
     }

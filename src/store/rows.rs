@@ -223,9 +223,10 @@ impl ScoreCursor {
             wanted.push(STORED_ROW);
         }
         let skipped = if self.dense { self.next_row } else { 0 };
-        let schema = Arc::clone(footer(&file)?.schema());
-        self.types = Some(schema);
-        self.batches = Some(Box::new(read_file(&file, Some(&wanted), skipped)?));
+        let footer = footer(&file)?;
+        self.types = Some(Arc::clone(footer.schema()));
+        let batches = read_rows(&file, footer, Some(&wanted), skipped)?;
+        self.batches = Some(Box::new(batches));
         Ok(())
     }
 
@@ -286,13 +287,20 @@ fn footer(path: &Path) -> Result<ArrowReaderMetadata> {
         .map_err(|error| damaged(path, error))
 }
 
-/// Batches of a store's file from row `first` on; all columns if none is named.
+/// Batches of a store's file, all of it.
 pub(super) fn read_file(
     path: &Path,
+) -> Result<impl Iterator<Item = Result<RecordBatch>> + Send + use<>> {
+    read_rows(path, footer(path)?, None, 0)
+}
+
+/// Batches of a store's file from row `first` on; all columns if none is named.
+fn read_rows(
+    path: &Path,
+    footer: ArrowReaderMetadata,
     columns: Option<&[&str]>,
     first: u64,
 ) -> Result<impl Iterator<Item = Result<RecordBatch>> + Send + use<>> {
-    let footer = footer(path)?;
     let mut first = usize::try_from(first).unwrap_or(usize::MAX);
     let mut groups = Vec::new();
     for (number, group) in footer.metadata().row_groups().iter().enumerate() {

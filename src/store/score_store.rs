@@ -264,7 +264,7 @@ impl ScoreStore {
         let parts = self.parts(&shard.fingerprint)?;
         let batches = parts
             .into_iter()
-            .map(|(_, part)| super::rows::read_file(&part, None, 0));
+            .map(|(_, part)| super::rows::read_file(&part));
         let batches = batches.flat_map(|reader| match reader {
             Ok(batches) => Box::new(batches) as Box<dyn Iterator<Item = Result<RecordBatch>>>,
             Err(error) => Box::new(std::iter::once(Err(error))),

@@ -30,7 +30,7 @@ use editor::Editor;
 use results::{Pipe, Results};
 use shell::Shell;
 
-use super::{loading::NamedModel, machine, print, say, say_error, surroundings};
+use super::{loading::NamedModel, print, say, say_error, surroundings};
 use crate::{
     engine::{Described, Recipe, Rows, SqlSession},
     error::{Error, ErrorKind, Result},
@@ -183,7 +183,6 @@ fn open(args: &SqlArgs) -> Result<Box<dyn Queries>> {
             None => tables.push((input.table.clone(), vec![input.path.clone()])),
         }
     }
-    let threads = args.resources.threads;
     let options = SqlOptions {
         tables,
         scores: args.tables.scores.clone(),
@@ -192,11 +191,8 @@ fn open(args: &SqlArgs) -> Result<Box<dyn Queries>> {
             text: args.columns.text_column.clone(),
         },
         model_batch_rows: args.model.batch_size.map(|rows| rows as usize),
-        threads: threads.map_or_else(machine::threads, usize::from),
-        memory_limit: args
-            .resources
-            .memory_limit
-            .unwrap_or_else(machine::default_memory_limit),
+        threads: args.resources.threads(),
+        memory_limit: args.resources.memory_limit(),
     };
     let quiet = args.verbosity.quiet;
     let model = Arc::new(NamedModel::new(&args.model, quiet));
@@ -262,9 +258,8 @@ fn protected(args: &SqlArgs) -> Vec<PathBuf> {
 }
 
 fn runtime(args: &SqlArgs) -> Result<Runtime> {
-    let threads = args.resources.threads;
     tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(threads.map_or_else(machine::threads, usize::from))
+        .worker_threads(args.resources.threads())
         .enable_all()
         .build()
         .map_err(|error| Error::resources("start the runtime").source(error))
