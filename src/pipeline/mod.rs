@@ -91,7 +91,8 @@ pub async fn run(
     let start = Instant::now();
     let mut prepared = prepared;
     if let Some(unfinished) = prepared.take_unfinished() {
-        return finish(prepared, unfinished);
+        prepared.finish(&unfinished)?;
+        return Ok(unfinished.report);
     }
     prepared.check_condition(options)?;
     let scored = scoring::scores_of(options, &prepared, &context).await?;
@@ -125,13 +126,6 @@ pub async fn run(
     report.stage_busy_secs = RunReport::busy_by_stage(counters);
     report.seconds = start.elapsed().as_secs_f64();
     prepared.commit(&report, staged.moves)?;
-    Ok(report)
-}
-
-/// A run that was killed between its last renames: they are made now.
-fn finish(prepared: Prepared, unfinished: work::Commit) -> Result<RunReport> {
-    let work::Commit { report, moves, .. } = unfinished;
-    prepared.commit(&report, moves)?;
     Ok(report)
 }
 

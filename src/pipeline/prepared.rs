@@ -182,6 +182,14 @@ impl Prepared {
             .filter(|column| is_written(options, column.added))
     }
 
+    /// Makes the renames that a killed run has left.
+    pub(super) fn finish(self, unfinished: &Commit) -> Result<()> {
+        match self.work {
+            None => Ok(()),
+            Some(work) => work.finish(unfinished),
+        }
+    }
+
     /// Makes everything visible that was written, and forgets what was kept for a next run.
     pub(super) fn commit(
         self,

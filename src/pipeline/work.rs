@@ -99,10 +99,15 @@ impl WorkDir {
     }
 
     /// Makes everything visible that was staged and synced, and removes the directory.
-    pub(super) fn commit(mut self, commit: &Commit) -> Result<()> {
+    pub(super) fn commit(self, commit: &Commit) -> Result<()> {
         let text = serde_json::to_vec(commit)
             .map_err(|error| Error::internal("write the list of renames").source(error))?;
         crate::sink::write_synced(&self.path.join(COMMIT), &text)?;
+        self.finish(commit)
+    }
+
+    /// Makes the renames of `commit`, which the directory has, that are left, and removes the directory.
+    pub(super) fn finish(mut self, commit: &Commit) -> Result<()> {
         for (from, to) in &commit.moves {
             if from.exists() {
                 Staged::at(to.clone(), from.clone()).commit()?;
@@ -130,4 +135,51 @@ fn gone(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".done");
     PathBuf::from(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_that_was_cut_short_is_finished_from_the_list_it_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let moves = ["out.parquet", "bad.parquet"].map(|name| {
+            std::fs::write(at(&format!("staged-{name}")), name).unwrap();
+            (at(&format!("staged-{name}")), Destination::File(at(name)))
+        });
+        let commit = Commit {
+            identity: "this run".to_owned(),
+            report: RunReport::default(),
+            moves: moves.to_vec(),
+        };
+        // What stands in the way of the second rename ends the first run, and the second.
+        std::fs::create_dir_all(at("bad.parquet").join("x")).unwrap();
+        std::fs::create_dir_all(at(".out.parquet.clip-filter").join("scores/parts/a/b")).unwrap();
+        let work = || WorkDir::beside(&at("out.parquet")).unwrap();
+        work().commit(&commit).unwrap_err();
+        let list = at(".out.parquet.clip-filter").join(COMMIT);
+        // Finishing needs no second list, and so never a moment without one.
+        std::fs::hard_link(&list, at("first-list")).unwrap();
+        let again = work();
+        let unfinished = again.unfinished("this run").unwrap();
+        assert!(again.unfinished("another run").is_none());
+        std::fs::write(&moves[1].0, "bad.parquet").unwrap();
+        again.finish(&unfinished).unwrap_err();
+        assert_eq!(same_file(&list), same_file(&at("first-list")));
+        std::fs::remove_dir_all(at("bad.parquet")).unwrap();
+        std::fs::write(&moves[1].0, "bad.parquet").unwrap();
+        let last = work();
+        let unfinished = last.unfinished("this run").unwrap();
+        last.finish(&unfinished).unwrap();
+        assert_eq!(std::fs::read(at("out.parquet")).unwrap(), b"out.parquet");
+        assert_eq!(std::fs::read(at("bad.parquet")).unwrap(), b"bad.parquet");
+        assert!(!at(".out.parquet.clip-filter").exists());
+    }
+
+    fn same_file(path: &Path) -> u64 {
+        use std::os::unix::fs::MetadataExt;
+        std::fs::metadata(path).unwrap().ino()
+    }
 }

@@ -242,15 +242,18 @@ fn check_replaceable(directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes `bytes` to `path` and waits until they are safe.
+/// Writes `bytes` to `path`, in one step, and waits until they are safe.
 ///
 /// # Errors
 /// When the disk is full.
 pub fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".tmp");
     let write = || -> std::io::Result<()> {
-        let mut file = File::create(path)?;
+        let mut file = File::create(&temporary)?;
         file.write_all(bytes)?;
-        file.sync_all()
+        file.sync_all()?;
+        std::fs::rename(&temporary, path)
     };
     write().map_err(|error| {
         Error::output("write a file")

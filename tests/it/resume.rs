@@ -42,7 +42,7 @@ fn command(place: &Place, args: &str) -> Command {
         .env("CLIP_FILTER_THREADS", "2")
         .args(args.split_whitespace())
         .stdout(Stdio::null())
-        .stderr(Stdio::null());
+        .stderr(std::fs::File::create(place.path("said")).unwrap());
     command
 }
 
@@ -133,7 +133,7 @@ fn survives(args: &str, seed: u64) {
     while kills < KILLS {
         let mut killed_here = 0;
         loop {
-            let moment = match random.below(4) {
+            let moment = match random.below(6) {
                 0 => Moment::At(
                     ".out.parquet.clip-filter/output",
                     Duration::from_micros(random.below(whole / 10)),
@@ -142,6 +142,7 @@ fn survives(args: &str, seed: u64) {
                     ".out.parquet.clip-filter/commit.json",
                     Duration::from_micros(random.below(400)),
                 ),
+                2 => Moment::At("out.parquet", Duration::from_micros(random.below(400))),
                 _ => Moment::After(Duration::from_micros(random.below(whole))),
             };
             let mut child = command(&place, args).spawn().unwrap();
@@ -150,7 +151,8 @@ fn survives(args: &str, seed: u64) {
                 let ended = child.wait().unwrap();
                 assert!(
                     ended.code().is_none_or(|code| code == 0),
-                    "seed {seed}, kill {kills}, {moment:?}: {ended}"
+                    "seed {seed}, kill {kills}, {moment:?}: {ended}: {}",
+                    std::fs::read_to_string(place.path("said")).unwrap()
                 );
                 break;
             }
