@@ -97,7 +97,7 @@ fn run(args: &Args) -> Result<()> {
 /// All good-looking pairs of a shard.
 fn read_pairs(path: &std::path::Path) -> Result<(Vec<Vec<u8>>, Vec<String>)> {
     let set = ShardSet::open(&[path.to_path_buf()])?;
-    let binding = ColumnBinding::detect(&set.schema, &ColumnChoice::default())?;
+    let binding = ColumnBinding::detect(&set.schema, &set.metadata, &ColumnChoice::default())?;
     let columns = (0..set.schema.fields().len()).collect();
     let plan = ReadPlan {
         columns,

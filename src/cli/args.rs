@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use super::machine;
-use super::{inspect::InspectArgs, sql::SqlArgs};
+use super::{inspect::InspectArgs, label_args::LabelArgs, sql::SqlArgs};
 use crate::{
     config::{ByteSize, DEFAULT_MAX_PIXELS, Device, OnError},
     engine::Added,
@@ -73,6 +73,8 @@ pub(super) struct FilterArgs {
     pub(super) selects: SelectArgs,
     #[command(flatten)]
     pub(super) columns: ColumnArgs,
+    #[command(flatten)]
+    pub(super) labels: LabelArgs,
     #[command(flatten)]
     pub(super) model: ModelArgs,
     /// Keep scores in this directory, and use those that are there; else they go with the run, once it has
@@ -270,6 +272,8 @@ pub(super) struct ScoreArgs {
     pub(super) store: StoreArgs,
     #[command(flatten)]
     pub(super) columns: ColumnNameArgs,
+    #[command(flatten)]
+    pub(super) labels: LabelArgs,
     #[command(flatten)]
     pub(super) model: ModelArgs,
     #[command(flatten)]

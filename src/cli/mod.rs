@@ -3,6 +3,7 @@
 mod args;
 mod filter;
 mod inspect;
+mod label_args;
 mod loading;
 mod machine;
 mod progress;

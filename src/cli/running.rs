@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use super::{
     TOO_MANY_BAD_ROWS,
     args::{ColumnNameArgs, ImageArgs, ModelArgs, ResourceArgs, StoreArgs, VerbosityArgs},
+    label_args::LabelArgs,
     loading::NamedModel,
     print,
     progress::Progress,
@@ -25,17 +26,19 @@ pub(super) struct Scoring<'a> {
     pub(super) scores: Option<PathBuf>,
     pub(super) store: &'a StoreArgs,
     pub(super) columns: &'a ColumnNameArgs,
+    pub(super) labels: &'a LabelArgs,
     pub(super) model: &'a ModelArgs,
     pub(super) images: &'a ImageArgs,
     pub(super) resources: &'a ResourceArgs,
 }
 
-pub(super) fn score_options(args: Scoring<'_>) -> ScoreOptions {
-    ScoreOptions {
+pub(super) fn score_options(args: Scoring<'_>) -> Result<ScoreOptions> {
+    Ok(ScoreOptions {
         inputs: args.inputs,
         columns: ColumnChoice {
             image: args.columns.image_column.clone(),
             text: args.columns.text_column.clone(),
+            labels: args.labels.choice()?,
         },
         scores: args.scores,
         only_new: args.store.only_new,
@@ -45,7 +48,7 @@ pub(super) fn score_options(args: Scoring<'_>) -> ScoreOptions {
         memory_limit: args.resources.memory_limit(),
         max_pixels: args.images.max_pixels,
         allow_external_paths: args.images.allow_external_paths,
-    }
+    })
 }
 
 /// A run with its progress shown, that Ctrl-C stops.

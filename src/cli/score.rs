@@ -18,10 +18,11 @@ pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
         scores: args.scores.clone(),
         store: &args.store,
         columns: &args.columns,
+        labels: &args.labels,
         model: &args.model,
         images: &args.images,
         resources: &args.resources,
-    });
+    })?;
     let model = NamedModel::new(&args.model, args.verbosity.quiet);
     let running = Running {
         model: &model,

@@ -30,7 +30,7 @@ use datafusion::{
 
 use super::{
     AddedColumn, ClipEncodeNode, EncodeRuntime, PairColumns, PairsTable, RowCondition, ShardTable,
-    from_datafusion, session::session,
+    from_datafusion, session::session, udf::class_caption,
 };
 use crate::{
     config::ByteSize,
@@ -41,6 +41,8 @@ use crate::{
 
 /// Boolean column: true where the late conditions hold; null or false where they do not.
 pub const PASSES: &str = "__passes";
+/// What is said of a labelled image.
+const CLASS_CAPTION: &str = "__class_caption";
 /// Rows of a batch of the narrow pass.
 const NARROW_BATCH_ROWS: usize = 8192;
 
@@ -91,9 +93,20 @@ fn encode_shards(plan: WidePlan, early: Option<Expr>) -> datafusion::common::Res
     if let Some(early) = early {
         builder = builder.filter(early)?;
     }
+    let text = match plan.binding.class_captions() {
+        None => &plan.binding.text,
+        Some(classes) => {
+            let input = builder.schema().columns().into_iter().map(Expr::Column);
+            let labels = Expr::Column(Column::from_name(&classes.column));
+            let captions = class_caption(classes.clone()).call(vec![labels]);
+            let columns: Vec<Expr> = input.chain([captions.alias(CLASS_CAPTION)]).collect();
+            builder = builder.project(columns)?;
+            CLASS_CAPTION
+        }
+    };
     let pair = PairColumns::pair(
         Column::from_name(&plan.binding.image),
-        Column::from_name(&plan.binding.text),
+        Column::from_name(text),
     );
     let node = ClipEncodeNode::try_new(builder.build()?, pair, plan.added.clone(), plan.runtime)?;
     let encoded = LogicalPlan::Extension(Extension {

@@ -46,7 +46,7 @@ impl Shards {
     /// When one cannot be read, or its columns cannot be told.
     pub fn open(options: &ScoreOptions) -> Result<Self> {
         let set = ShardSet::open(&expand(&options.inputs)?)?;
-        let binding = ColumnBinding::detect(&set.schema, &options.columns)?;
+        let binding = ColumnBinding::detect(&set.schema, &set.metadata, &options.columns)?;
         let identities = set.shards.iter().map(shard_identity).collect();
         Ok(Self {
             set: Arc::new(set),

@@ -16,6 +16,7 @@ use crate::{
     preprocess::PathPolicy,
     report::{BadRows, ModelCard, RunReport},
     schema::{CLIP_SCORE, STATUS},
+    source::Classes,
     store::{EmbeddingType, ScoreStore, StoreSpec},
 };
 
@@ -277,6 +278,7 @@ impl Wanted<'_> {
             model,
             image_column: self.shards.binding.image.clone(),
             text_column: self.shards.binding.text.clone(),
+            class_captions: self.shards.binding.class_captions().map(Classes::describe),
             max_pixels: self.options.max_pixels,
             allow_external_paths: self.options.allow_external_paths,
             condition: self

@@ -95,18 +95,22 @@ impl Opening<'_> {
     fn add(&self, name: &str, inputs: &[String]) -> Result<Vec<PathBuf>> {
         let set = Arc::new(ShardSet::open(&expand(inputs)?)?);
         let named = self.options.columns.image.is_some() || self.options.columns.text.is_some();
-        let choice = match self.store {
-            Some(store) if !named => ColumnChoice {
-                image: Some(store.spec().image_column.clone()),
-                text: Some(store.spec().text_column.clone()),
-            },
-            _ => self.options.columns.clone(),
-        };
-        let Ok(binding) = ColumnBinding::detect(&set.schema, &choice) else {
-            // Named columns that are not there are an error of the one table they can be meant for.
-            if named && self.options.tables.len() == 1 {
-                ColumnBinding::detect(&set.schema, &choice)?;
+        let binding = match self.store {
+            Some(store) if !named => {
+                let spec = store.spec();
+                ColumnBinding::stored(&set.schema, &spec.image_column, &spec.text_column)
             }
+            _ => {
+                let found =
+                    ColumnBinding::detect(&set.schema, &set.metadata, &self.options.columns);
+                // Named columns that are not there are an error of the one table they can be meant for.
+                match found {
+                    Err(error) if named && self.options.tables.len() == 1 => return Err(error),
+                    found => found.ok(),
+                }
+            }
+        };
+        let Some(binding) = binding else {
             self.tell_plain(name, &set);
             self.session.add_shards(name, &set)?;
             return Ok(Vec::new());
@@ -123,7 +127,7 @@ impl Opening<'_> {
     /// A table that could be one of pairs, but not of the store's.
     fn tell_plain(&self, name: &str, set: &ShardSet) {
         let Some(store) = self.store else { return };
-        if ColumnBinding::detect(&set.schema, &ColumnChoice::default()).is_ok() {
+        if ColumnBinding::detect(&set.schema, &set.metadata, &ColumnChoice::default()).is_ok() {
             let (image, text) = (&store.spec().image_column, &store.spec().text_column);
             (self.say)(&format!(
                 "note: {name} has no columns {image} and {text}, which the store has scored: it has no scores"

@@ -1,5 +1,8 @@
+use std::collections::HashMap;
+
 use arrow::datatypes::{DataType, FieldRef, Schema};
 
+use super::{Classes, LabelChoice, LabelColumn};
 use crate::error::{Error, Result};
 
 /// Names of image columns, most usual first: HF datasets, then img2dataset's.
@@ -16,6 +19,8 @@ pub struct ColumnChoice {
     pub image: Option<String>,
     /// `--text-column`.
     pub text: Option<String>,
+    /// Class labels.
+    pub labels: LabelChoice,
 }
 
 /// How an image column holds its bytes.
@@ -34,8 +39,10 @@ pub struct ColumnBinding {
     pub image: String,
     /// How it holds its bytes.
     pub layout: ImageLayout,
-    /// Name of the caption column.
+    /// Name of the caption column, or of the label column where classes stand for captions.
     pub text: String,
+    /// The classes, where the pairs are labelled.
+    pub classes: Option<Classes>,
     /// Name of the key column, if there is one.
     pub key: Option<String>,
 }
@@ -45,12 +52,56 @@ impl ColumnBinding {
     ///
     /// # Errors
     /// When none or several columns can be meant, or a named one is missing or of another type.
-    pub fn detect(schema: &Schema, choice: &ColumnChoice) -> Result<Self> {
+    pub fn detect(
+        schema: &Schema,
+        metadata: &HashMap<String, String>,
+        choice: &ColumnChoice,
+    ) -> Result<Self> {
         let (image, layout) = Self::image(schema, choice)?;
+        let classes = match choice.labels.is_given() {
+            true => Some(Classes::resolve(schema, metadata, &choice.labels)?),
+            false => None,
+        };
+        let text = match (Self::text(schema, choice), &classes) {
+            (Ok(text), _) => text,
+            (Err(_), Some(classes)) if choice.text.is_none() => classes.column.clone(),
+            (Err(error), None) => {
+                return Err(match LabelColumn::detect(schema, metadata) {
+                    Some(labels) => error.hint(format!("or --label-column {}", labels.column)),
+                    None => error,
+                });
+            }
+            (Err(error), _) => return Err(error),
+        };
         Ok(Self {
             image,
             layout,
-            text: Self::text(schema, choice)?,
+            text,
+            classes,
+            key: Self::key(schema),
+        })
+    }
+
+    /// The classes whose prompts stand for captions, where there is no caption column.
+    pub fn class_captions(&self) -> Option<&Classes> {
+        self.classes
+            .as_ref()
+            .filter(|classes| classes.column == self.text)
+    }
+
+    /// The columns that a score store was made of; `None` if the shards lack one.
+    pub fn stored(schema: &Schema, image: &str, text: &str) -> Option<Self> {
+        let choice = ColumnChoice {
+            image: Some(image.to_owned()),
+            ..ColumnChoice::default()
+        };
+        let (image, layout) = Self::image(schema, &choice).ok()?;
+        schema.index_of(text).ok()?;
+        Some(Self {
+            image,
+            layout,
+            text: text.to_owned(),
+            classes: None,
             key: Self::key(schema),
         })
     }
@@ -275,6 +326,7 @@ mod tests {
         for (image, text, layout) in cases {
             let binding = ColumnBinding::detect(
                 &schema(&[image.clone(), text.clone()]),
+                &HashMap::new(),
                 &ColumnChoice::default(),
             )
             .unwrap();
@@ -293,17 +345,20 @@ mod tests {
             ("text", DataType::Utf8),
             ("caption", DataType::Utf8),
         ]);
-        let error = ColumnBinding::detect(&schema, &ColumnChoice::default()).unwrap_err();
+        let error =
+            ColumnBinding::detect(&schema, &HashMap::new(), &ColumnChoice::default()).unwrap_err();
         assert_eq!(
             error.report(),
             "failed to choose the text column: several fit\n  they are: text, caption\n  try: --text-column text"
         );
         let choice = ColumnChoice {
             text: Some("caption".into()),
-            image: None,
+            ..ColumnChoice::default()
         };
         assert_eq!(
-            ColumnBinding::detect(&schema, &choice).unwrap().text,
+            ColumnBinding::detect(&schema, &HashMap::new(), &choice)
+                .unwrap()
+                .text,
             "caption"
         );
     }
@@ -313,9 +368,9 @@ mod tests {
         let schema = schema(&[("picture", DataType::Binary), ("text", DataType::Utf8)]);
         let choice = ColumnChoice {
             image: Some("pictre".into()),
-            text: None,
+            ..ColumnChoice::default()
         };
-        let error = ColumnBinding::detect(&schema, &choice).unwrap_err();
+        let error = ColumnBinding::detect(&schema, &HashMap::new(), &choice).unwrap_err();
         assert!(
             error.report().ends_with("try: --image-column picture"),
             "{}",
@@ -326,7 +381,8 @@ mod tests {
     #[test]
     fn a_string_image_is_no_image() {
         let schema = schema(&[("image", DataType::Utf8), ("text", DataType::Utf8)]);
-        let error = ColumnBinding::detect(&schema, &ColumnChoice::default()).unwrap_err();
+        let error =
+            ColumnBinding::detect(&schema, &HashMap::new(), &ColumnChoice::default()).unwrap_err();
         assert!(
             error.report().contains("columns: image Utf8, text Utf8"),
             "{}",

@@ -1,5 +1,6 @@
 //! Shards: what the arguments name, which columns hold image and caption, and rows read page by page.
 
+mod classes;
 mod columns;
 mod expand;
 mod fingerprint;
@@ -8,6 +9,7 @@ mod read;
 mod shard;
 mod survey;
 
+pub use classes::{Classes, LabelChoice};
 pub use columns::{ColumnBinding, ColumnChoice, ImageLayout};
 pub use expand::expand;
 pub use labels::LabelColumn;

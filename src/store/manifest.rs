@@ -55,8 +55,11 @@ pub struct StoreSpec {
     pub model: ModelCard,
     /// The column that was taken as image.
     pub image_column: String,
-    /// The column that was taken as caption.
+    /// The column that was taken as caption, or as class label.
     pub text_column: String,
+    /// What stood for captions, where the column holds class labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class_captions: Option<String>,
     /// Images of more pixels are bad rows.
     pub max_pixels: u64,
     /// Image paths out of the shard's directory were followed.
@@ -203,6 +206,11 @@ impl StoreSpec {
                 card.name, card.precision, card.fingerprint
             )
         };
+        let captions = |spec: &Self| {
+            spec.class_captions
+                .clone()
+                .unwrap_or_else(|| "none".to_owned())
+        };
         let condition = |spec: &Self| spec.condition.clone().unwrap_or_else(|| "none".to_owned());
         let same_model = self.model.fingerprint == wanted.model.fingerprint
             && self.model.precision == wanted.model.precision;
@@ -217,6 +225,7 @@ impl StoreSpec {
             differs("preprocessing", ours, theirs),
             differs("image column", &self.image_column, &wanted.image_column),
             differs("caption column", &self.text_column, &wanted.text_column),
+            differs("class captions", &captions(self), &captions(wanted)),
             differs("--max-pixels", &self.max_pixels, &wanted.max_pixels),
             differs(
                 "--allow-external-paths",

@@ -23,6 +23,7 @@ fn spec() -> StoreSpec {
         },
         image_column: "image".into(),
         text_column: "text".into(),
+        class_captions: None,
         max_pixels: 9,
         allow_external_paths: false,
         condition: None,

@@ -189,6 +189,7 @@ fn open(args: &SqlArgs) -> Result<Box<dyn Queries>> {
         columns: ColumnChoice {
             image: args.columns.image_column.clone(),
             text: args.columns.text_column.clone(),
+            ..ColumnChoice::default()
         },
         model_batch_rows: args.model.batch_size.map(|rows| rows as usize),
         threads: args.resources.threads(),

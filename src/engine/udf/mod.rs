@@ -4,6 +4,7 @@
 //! column share with DataFusion, [`takes`] the errors about arguments, [`vectors`] the lists that hold embeddings.
 
 mod arguments;
+mod class_caption;
 mod clip_image_embedding;
 mod clip_pair;
 mod clip_reason;
@@ -31,6 +32,7 @@ use std::sync::Arc;
 use datafusion::logical_expr::{AggregateUDF, Expr, ScalarUDF};
 
 use super::{EncodeRuntime, hoist::CallKind};
+pub(super) use class_caption::class_caption;
 use clip_image_embedding::ClipImageEmbedding;
 use clip_pair::ClipPair;
 use clip_text_embedding::ClipTextEmbedding;

@@ -346,6 +346,7 @@ mod tests {
             model: ModelCard::default(),
             image_column: "image".to_owned(),
             text_column: "text".to_owned(),
+            class_captions: None,
             max_pixels: 9,
             allow_external_paths: false,
             condition: None,
