@@ -4,12 +4,15 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::EmbeddingType;
 use crate::schema::{
-    CLIP_SCORE, HEIGHT, IMAGE_EMBEDDING, REASON, STATUS, STORED_ROW, STORED_SHARD, TEXT_EMBEDDING,
-    WIDTH,
+    CLIP_SCORE, Derived, HEIGHT, IMAGE_EMBEDDING, REASON, STATUS, STORED_ROW, STORED_SHARD,
+    TEXT_EMBEDDING, WIDTH,
 };
 
-/// The columns of a store's files.
-pub fn stored_schema(embeddings: EmbeddingType) -> SchemaRef {
+/// The columns of a store's files, and the `derived` ones that lie beside them.
+pub fn stored_schema<'a>(
+    embeddings: EmbeddingType,
+    derived: impl IntoIterator<Item = &'a String>,
+) -> SchemaRef {
     let mut fields = vec![
         Field::new(STORED_SHARD, DataType::Utf8, false),
         Field::new(STORED_ROW, DataType::Int64, false),
@@ -30,5 +33,8 @@ pub fn stored_schema(embeddings: EmbeddingType) -> SchemaRef {
             Field::new(name, DataType::List(Arc::new(element)), true)
         }));
     }
+    let derived = derived.into_iter();
+    let derived = derived.filter_map(|name| Derived::from_name(name));
+    fields.extend(derived.map(|column| Field::new(column.as_str(), column.data_type(), true)));
     Arc::new(Schema::new(fields))
 }

@@ -4,6 +4,7 @@
 //! DIR/manifest.json                         model, preprocessing, columns, shards; written first, replaced whole
 //! DIR/shards/<fingerprint>.parquet          one file per finished shard
 //! DIR/parts/<fingerprint>/<from>-<to>.parquet   row ranges of a shard in work
+//! DIR/derived/...                           columns computed from the embeddings of all rows, see `derived`
 //! DIR/lock                                  held by whoever writes; dies with its owner
 //! ```
 //!
@@ -12,6 +13,7 @@
 //! is synced with its directory before the parts go, so no moment loses a row that was committed.
 
 mod columns;
+mod derived;
 mod files;
 mod lock;
 mod manifest;
@@ -22,6 +24,7 @@ mod spool;
 mod tests;
 
 pub use columns::stored_schema;
+pub use derived::{DerivedSpec, DerivedWriter};
 pub use lock::DirLock;
 pub use manifest::{EmbeddingType, ShardIdentity, StoreSpec};
 pub use rows::{ScoreCursor, ScoreRows, ShardScores};

@@ -16,7 +16,7 @@ use parquet::arrow::{
 
 use crate::{
     error::{Error, Result},
-    schema::STORED_ROW,
+    schema::{Derived, STORED_ROW},
 };
 
 /// Rows read at one time.
@@ -28,6 +28,8 @@ pub struct ShardScores {
     files: Vec<PathBuf>,
     /// Every row of the shard is there, so that a row's position is its number.
     dense: bool,
+    /// Derived columns of the same rows, in the same order.
+    derived: Option<PathBuf>,
 }
 
 impl ShardScores {
@@ -36,6 +38,7 @@ impl ShardScores {
         Ok(Self {
             files: vec![file],
             dense: u64::try_from(stored) == Ok(shard_rows),
+            derived: None,
         })
     }
 
@@ -43,7 +46,13 @@ impl ShardScores {
         Self {
             files,
             dense: false,
+            derived: None,
         }
+    }
+
+    pub(super) fn with_derived(mut self, file: Option<PathBuf>) -> Self {
+        self.derived = file;
+        self
     }
 
     /// Reads the named columns from row `first` on.
@@ -51,13 +60,16 @@ impl ShardScores {
     /// # Errors
     /// When a file cannot be opened or lacks a column.
     pub fn cursor(&self, columns: &[&str], first: u64) -> Result<ScoreCursor> {
+        let derived = |name: &&str| Derived::from_name(name).is_some();
         let mut cursor = ScoreCursor {
             waiting: self.files.clone(),
             dense: self.dense,
             columns: columns.iter().map(|&name| name.to_owned()).collect(),
+            derived: self.derived.clone().filter(|_| columns.iter().any(derived)),
             types: None,
             next_row: first,
             batches: None,
+            beside: None,
             current: None,
         };
         cursor.waiting.reverse();
@@ -113,15 +125,20 @@ impl ScoreRows {
     }
 }
 
+type Batches = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
+
 /// Reads the scores of a shard once, from front to back.
 pub struct ScoreCursor {
     /// Files to read, the next one last.
     waiting: Vec<PathBuf>,
     dense: bool,
     columns: Vec<String>,
+    derived: Option<PathBuf>,
     types: Option<SchemaRef>,
     next_row: u64,
-    batches: Option<Box<dyn Iterator<Item = Result<RecordBatch>> + Send>>,
+    batches: Option<Batches>,
+    /// Derived columns of `batches`.
+    beside: Option<Batches>,
     current: Option<ScoreRows>,
 }
 
@@ -138,7 +155,9 @@ impl ScoreCursor {
             };
             match batches.next() {
                 Some(batch) => {
-                    let rows = self.arrange(&batch?)?;
+                    let batch = batch?;
+                    let beside = self.beside.as_mut().and_then(Iterator::next).transpose()?;
+                    let rows = self.arrange(&batch, beside.as_ref())?;
                     if rows.is_empty() {
                         continue;
                     }
@@ -205,6 +224,9 @@ impl ScoreCursor {
         self.columns
             .iter()
             .map(|name| {
+                if let Some(derived) = Derived::from_name(name) {
+                    return Ok(new_null_array(&derived.data_type(), rows));
+                }
                 let field = types
                     .field_with_name(name)
                     .map_err(|error| Error::internal("find a stored column").source(error))?;
@@ -218,8 +240,12 @@ impl ScoreCursor {
         let Some(file) = self.waiting.pop() else {
             return Ok(());
         };
-        let mut wanted: Vec<&str> = self.columns.iter().map(String::as_str).collect();
-        if !self.dense {
+        let (derived, mut wanted): (Vec<&str>, Vec<&str>) = self
+            .columns
+            .iter()
+            .map(String::as_str)
+            .partition(|name| Derived::from_name(name).is_some());
+        if !self.dense || wanted.is_empty() {
             wanted.push(STORED_ROW);
         }
         let skipped = if self.dense { self.next_row } else { 0 };
@@ -227,15 +253,36 @@ impl ScoreCursor {
         self.types = Some(Arc::clone(footer.schema()));
         let batches = read_rows(&file, footer, Some(&wanted), skipped)?;
         self.batches = Some(Box::new(batches));
+        if let Some(file) = self.derived.take() {
+            let footer = self::footer(&file)?;
+            let known = |name: &&str| footer.schema().index_of(name).is_ok();
+            let derived: Vec<&str> = derived.into_iter().filter(known).collect();
+            if !derived.is_empty() {
+                let beside = read_rows(&file, footer, Some(&derived), skipped)?;
+                self.beside = Some(Box::new(beside));
+            }
+        }
         Ok(())
     }
 
-    fn arrange(&mut self, batch: &RecordBatch) -> Result<ScoreRows> {
+    fn arrange(&mut self, batch: &RecordBatch, beside: Option<&RecordBatch>) -> Result<ScoreRows> {
+        if beside.is_some_and(|beside| beside.num_rows() != batch.num_rows()) {
+            return Err(
+                Error::input("read derived columns: they have other rows than the scores").hint(
+                    "remove the directory `derived` of the score store; the columns are made again",
+                ),
+            );
+        }
         let find = |name: &str| {
-            batch
-                .column_by_name(name)
-                .cloned()
-                .ok_or_else(|| Error::internal(format!("find the stored column {name}")))
+            let derived = || beside.and_then(|beside| beside.column_by_name(name));
+            match (
+                batch.column_by_name(name).or_else(derived),
+                Derived::from_name(name),
+            ) {
+                (Some(column), _) => Ok(Arc::clone(column)),
+                (None, Some(missing)) => Ok(new_null_array(&missing.data_type(), batch.num_rows())),
+                (None, None) => Err(Error::internal(format!("find the stored column {name}"))),
+            }
         };
         let columns = self.columns.iter().map(|name| find(name));
         let columns = columns.collect::<Result<Vec<_>>>()?;

@@ -11,7 +11,8 @@ use arrow::{
 };
 
 use super::{
-    DirLock, ShardScores,
+    DerivedSpec, DirLock, ShardScores,
+    derived::DerivedColumns,
     files::{failed, sync_parent, write_parquet},
     manifest::{Manifest, ShardIdentity, StoreSpec},
     stored_schema,
@@ -36,7 +37,8 @@ pub struct ScoreStore {
     directory: PathBuf,
     manifest: Manifest,
     schema: SchemaRef,
-    _lock: DirLock,
+    derived: Option<DerivedColumns>,
+    lock: DirLock,
 }
 
 impl ScoreStore {
@@ -104,12 +106,26 @@ impl ScoreStore {
     }
 
     fn with(directory: &Path, manifest: Manifest, lock: DirLock) -> Self {
+        let derived = DerivedColumns::read(directory);
+        let columns = derived.iter().flat_map(|derived| &derived.spec.columns);
         Self {
             directory: directory.to_path_buf(),
-            schema: stored_schema(manifest.spec.embeddings),
+            schema: stored_schema(manifest.spec.embeddings, columns),
+            derived,
             manifest,
-            _lock: lock,
+            lock,
         }
+    }
+
+    /// The same store with the derived columns that it has by now.
+    #[must_use]
+    pub fn reread(self) -> Self {
+        Self::with(&self.directory, self.manifest, self.lock)
+    }
+
+    /// What its derived columns were made with, if it has any.
+    pub fn derived(&self) -> Option<&DerivedSpec> {
+        self.derived.as_ref().map(|derived| &derived.spec)
     }
 
     /// Where it is.
@@ -137,7 +153,7 @@ impl ScoreStore {
         &self.manifest.shards
     }
 
-    /// The columns of its files.
+    /// The columns of its files, derived ones last.
     pub fn schema(&self) -> &SchemaRef {
         &self.schema
     }
@@ -238,7 +254,7 @@ impl ScoreStore {
         std::fs::create_dir_all(&directory).map_err(|error| failed(&directory, error))?;
         let path = directory.join(format!("{:012}-{:012}.parquet", decided.start, decided.end));
         let rows = batches.iter().map(|batch| self.with_shard(batch, shard));
-        write_parquet(&path, &self.schema, Vec::new(), rows)
+        write_parquet(&path, &self.base_schema(), Vec::new(), rows)
     }
 
     /// Makes one file of the parts of a shard whose last row is decided.
@@ -269,7 +285,7 @@ impl ScoreStore {
             Ok(batches) => Box::new(batches) as Box<dyn Iterator<Item = Result<RecordBatch>>>,
             Err(error) => Box::new(std::iter::once(Err(error))),
         });
-        write_parquet(&path, &self.schema, metadata, batches)?;
+        write_parquet(&path, &self.base_schema(), metadata, batches)?;
         // The parts must not go before the name of the whole is safe.
         sync_parent(&path);
         sync_parent(&parent);
@@ -284,7 +300,9 @@ impl ScoreStore {
     pub fn scores(&self, shard: &ShardIdentity) -> Result<ShardScores> {
         let file = self.shard_file(&shard.fingerprint);
         if file.is_file() {
-            return ShardScores::complete(file, shard.rows);
+            let derived = self.derived.as_ref();
+            let derived = derived.and_then(|derived| derived.file(&shard.fingerprint));
+            return Ok(ShardScores::complete(file, shard.rows)?.with_derived(derived));
         }
         let parts = self.parts(&shard.fingerprint)?;
         Ok(ShardScores::parts(
@@ -305,6 +323,11 @@ impl ScoreStore {
                 .sum()
         }
         below(&self.directory)
+    }
+
+    /// The columns of the files of `shards/` and `parts/`.
+    fn base_schema(&self) -> SchemaRef {
+        stored_schema(self.manifest.spec.embeddings, [])
     }
 
     fn shard_file(&self, fingerprint: &str) -> PathBuf {
@@ -351,15 +374,12 @@ impl ScoreStore {
         let failed = |error| Error::internal("shape rows for the score store").source(error);
         let path =
             StringArray::from_iter_values(std::iter::repeat_n(&shard.path, batch.num_rows()));
+        let schema = self.base_schema();
         let mut columns: Vec<ArrayRef> = vec![Arc::new(path)];
-        for (column, field) in batch
-            .columns()
-            .iter()
-            .zip(self.schema.fields().iter().skip(1))
-        {
+        for (column, field) in batch.columns().iter().zip(schema.fields().iter().skip(1)) {
             columns.push(cast(column, field.data_type()).map_err(failed)?);
         }
-        RecordBatch::try_new(SchemaRef::clone(&self.schema), columns).map_err(failed)
+        RecordBatch::try_new(schema, columns).map_err(failed)
     }
 }
 
@@ -372,7 +392,7 @@ fn missing(directory: &Path) -> Error {
         ))
 }
 
-fn name_of(fingerprint: &str) -> &str {
+pub(super) fn name_of(fingerprint: &str) -> &str {
     fingerprint.get(..NAME_CHARS).unwrap_or(fingerprint)
 }
 
