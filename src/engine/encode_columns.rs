@@ -104,6 +104,9 @@ pub(super) fn added_column(added: Added, encoded: &EncodedBatch) -> Result<Array
         Added::Height => Arc::new(known_sizes(encoded, |size| size.1)),
         Added::ImageEmbedding => embeddings(&encoded.images, &encoded.image_faults, dim)?,
         Added::TextEmbedding => embeddings(&encoded.texts, &encoded.text_faults, dim)?,
+        Added::Derived(column) => {
+            return internal_err!("{} is not encoded", column.as_str());
+        }
     })
 }
 

@@ -15,7 +15,7 @@ use datafusion::{
 use super::EncodeRuntime;
 use crate::{encode::Bond, schema};
 
-/// A column that the encode operator can add.
+/// A column that a table of pairs can have beside those of its shards: the encode operator's, or a derived one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Added {
     /// [`schema::CLIP_SCORE`].
@@ -32,6 +32,8 @@ pub enum Added {
     ImageEmbedding,
     /// [`schema::TEXT_EMBEDDING`].
     TextEmbedding,
+    /// Computed from the embeddings of all rows; only a score store has it.
+    Derived(schema::Derived),
 }
 
 impl Added {
@@ -45,7 +47,13 @@ impl Added {
             Added::Height => schema::HEIGHT,
             Added::ImageEmbedding => schema::IMAGE_EMBEDDING,
             Added::TextEmbedding => schema::TEXT_EMBEDDING,
+            Added::Derived(column) => column.as_str(),
         }
+    }
+
+    /// Whether it is computed from the embeddings of all rows.
+    pub fn is_derived(self) -> bool {
+        matches!(self, Added::Derived(_))
     }
 
     /// Whether it says something of the image.
@@ -64,6 +72,7 @@ impl Added {
             Added::Score => DataType::Float32,
             Added::Status | Added::Reason => DataType::Utf8,
             Added::Width | Added::Height => DataType::UInt32,
+            Added::Derived(column) => column.data_type(),
             // A fixed-size list with null rows cannot be read by common readers.
             Added::ImageEmbedding | Added::TextEmbedding => {
                 DataType::List(Arc::new(Field::new("element", DataType::Float32, true)))

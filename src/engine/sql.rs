@@ -34,7 +34,7 @@ use crate::{
     config::ByteSize,
     error::{Error, Result},
     report::Counters,
-    schema::{ROW, SHARD},
+    schema::{Derived, ROW, SHARD},
     source::{ColumnBinding, ImageLayout, ShardSet},
     store::ScoreStore,
 };
@@ -151,7 +151,10 @@ impl SqlSession {
         let scored = SCORED.into_iter().filter(free);
         let table: Arc<dyn TableProvider> = match store {
             Some(store) => {
-                let scored = scored.map(|added| AddedColumn {
+                let derived = Derived::ALL.into_iter();
+                let stored = |column: &Derived| store.schema().index_of(column.as_str()).is_ok();
+                let derived = derived.filter(stored).map(Added::Derived).filter(free);
+                let scored = scored.chain(derived).map(|added| AddedColumn {
                     added,
                     name: added.name().to_owned(),
                 });
@@ -215,6 +218,8 @@ impl SqlSession {
             Added::Height => ("image_height", vec![image()]),
             Added::ImageEmbedding => ("clip_image_embedding", vec![image()]),
             Added::TextEmbedding => ("clip_text_embedding", vec![text()]),
+            // Only a store has them.
+            Added::Derived(column) => (column.as_str(), Vec::new()),
         };
         let functions = udf::cheap_functions()
             .into_iter()
@@ -342,7 +347,9 @@ impl SqlSession {
             .map_err(|error| from_datafusion(error, "find the table").with("table", table))?;
         let stored = (provider.as_ref() as &dyn std::any::Any).is::<PairsTable>();
         let is_pairs = self.pair_names(table).is_some();
-        let is_scored = |name: &str| SCORED.iter().any(|added| added.name() == name);
+        let is_scored = |name: &str| {
+            SCORED.iter().any(|added| added.name() == name) || Derived::from_name(name).is_some()
+        };
         let schema = provider.schema();
         // Score columns come after those of the shards, which may have one of the same name.
         let first_scored = schema.index_of(SHARD).unwrap_or(schema.fields().len());
