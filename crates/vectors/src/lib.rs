@@ -2,3 +2,42 @@
 //!
 //! Concrete functions only, nothing generic in what is hot, so that the kernels are compiled here and stay optimised
 //! when the crate that calls them is not.
+//!
+//! Rows are `f32`, one embedding after the other. Results depend neither on the number of threads nor on the memory a
+//! kernel may use: an element of a product is the same in a block of any size, and a sum has an order of its own.
+//!
+//! # Why are neighbours found by products but measured by differences?
+//! `sqrt(2 - 2 cos)` has no correct digit left where two rows are nearly the same, which is where diversity is decided.
+//! The product only gives bounds; what may be a neighbour within them is measured again.
+
+mod alignment;
+mod better;
+mod budget;
+mod centre;
+mod centroids;
+mod contrast;
+mod exponential;
+mod herding;
+mod kmeans;
+mod linear;
+mod moment;
+mod nearest;
+mod parallel;
+mod product;
+mod random;
+mod rows;
+mod target;
+
+pub use alignment::{ClassMatch, class_matches, paired_products};
+pub use better::{descending_ranks, nearest_better};
+pub use budget::Budget;
+pub use centre::{distances_to, mean, mean_of_cell, median, moderate};
+pub use centroids::Centroids;
+pub use contrast::{Contrast, contrast};
+pub use herding::herd;
+pub use kmeans::KMeans;
+pub use linear::{apply_linear, normalise};
+pub use moment::{Moment, MomentSum};
+pub use nearest::nearest_distances;
+pub use rows::{RowSource, Rows};
+pub use target::TargetRows;
