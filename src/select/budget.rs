@@ -122,8 +122,8 @@ impl Default for ScoreHistogram {
 /// Where a budget ends: rows above `key` stay, and of those equal to it the first `ties` in row order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cut {
-    key: u32,
-    ties: u64,
+    pub(super) key: u32,
+    pub(super) ties: u64,
 }
 
 impl ScoreHistogram {
@@ -169,9 +169,11 @@ impl ScoreHistogram {
 }
 
 /// The bin, counted from the top, in which `rows` are reached, and how many rows of it are wanted.
-fn end_of_budget(bins: &[u64], rows: u64) -> (u32, u64) {
+pub(super) fn end_of_budget(bins: &[u64], rows: u64) -> (u32, u64) {
     let mut wanted = rows;
-    for (bin, &count) in (0..=u32::from(u16::MAX)).rev().zip(bins.iter().rev()) {
+    let mut bin = u32::try_from(bins.len()).unwrap_or(u32::MAX);
+    for &count in bins.iter().rev() {
+        bin -= 1;
         if wanted <= count {
             return (bin, wanted);
         }

@@ -56,7 +56,7 @@ impl RankHistogram {
 }
 
 /// The bin, counted from the bottom, that holds the rank, and the rank within it.
-fn find(bins: &[u64], rank: u64) -> Option<(u32, u64)> {
+pub(super) fn find(bins: &[u64], rank: u64) -> Option<(u32, u64)> {
     let mut left = rank.checked_sub(1)?;
     for (bin, &count) in (0u32..).zip(bins) {
         if left < count {
@@ -68,7 +68,7 @@ fn find(bins: &[u64], rank: u64) -> Option<(u32, u64)> {
 }
 
 /// The score that [`order_key`] maps to `key`.
-fn score_of(key: u32) -> f32 {
+pub(super) fn score_of(key: u32) -> f32 {
     f32::from_bits(if key >> 31 == 1 {
         key & !(1 << 31)
     } else {
