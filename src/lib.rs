@@ -9,7 +9,7 @@
 //! Read [`pipeline`] first: it names every room once, in order. The contract ([`error`], [`schema`],
 //! [`config`], [`report`]) is what rooms share; a room imports the contract only, except that `encode`
 //! takes its batch types from `preprocess`. Only [`engine`] and [`pipeline`] see DataFusion, only
-//! `encode/onnx` sees ONNX Runtime, only [`cli`] sees clap.
+//! `encode/onnx` sees ONNX Runtime, only [`adapt`] sees candle, only [`cli`] sees clap.
 //!
 //! # Invariants
 //! - Pixels never become a column: one 224 x 224 image is 602,112 bytes, a batch of rows would be gigabytes.
@@ -35,6 +35,7 @@
 //! DataFusion's Parquet source fetches whole column chunks. Image shards have row groups of a gigabyte; ours
 //! holds one page per column, so memory does not depend on how the shard was written.
 
+pub mod adapt;
 pub mod cli;
 pub mod config;
 pub mod encode;

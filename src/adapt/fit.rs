@@ -1,0 +1,196 @@
+use std::ops::ControlFlow;
+
+use super::{
+    Adapters, EpochRecord, FitOptions, Outcome, PairSource, Pass, Split, TrainingRecord,
+    batch::{Problem, failed},
+    corrections::Corrections,
+    start::{Start, held_out, measure},
+};
+use crate::error::{Error, Result};
+
+/// A held-out loss that falls by less than this share of itself is not told from chance.
+const LEAST_IMPROVEMENT: f64 = 1e-3;
+
+/// What a fit gives.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fitted {
+    /// The adapters of the best epoch, or the identity when they were rejected; their record says which.
+    pub adapters: Adapters,
+}
+
+impl Fitted {
+    /// Whether they improve on the embeddings as they are.
+    pub fn accepted(&self) -> bool {
+        self.adapters.record.accepted()
+    }
+}
+
+/// Fits adapters to `pairs`, one batch in memory at a time.
+///
+/// Training stops after [`FitOptions::epochs`], after [`FitOptions::patience`] epochs without a better held-out
+/// loss, or when `on_epoch` breaks; the weights of the best epoch are kept. They are rejected when the loss did not
+/// fall below that of the embeddings as they are, at the scale of logits that suits those best. The same pairs and
+/// options give the same adapters.
+///
+/// # Errors
+/// When options make no sense, a row's embedding is not finite or its label has no prompt, no row is held out or
+/// none is left, and those of `pairs`.
+pub fn fit(
+    pairs: &mut dyn PairSource,
+    options: &FitOptions,
+    on_epoch: &mut dyn FnMut(&EpochRecord) -> ControlFlow<()>,
+) -> Result<Fitted> {
+    options.check()?;
+    let problem = Problem::of(pairs)?;
+    let start = measure(pairs, &problem, options)?;
+    let record = first_record(&problem, options, &start);
+    let mut best = Adapters::identity(problem.dim, options.model.as_str(), record.clone());
+    let mut training = Training {
+        corrections: Corrections::none(&problem, options, start.logit_scale).map_err(failed)?,
+        problem: &problem,
+        options,
+        record,
+    };
+    let mut least = start.held_out_loss;
+    let mut stop = Stop::LastEpoch;
+    for epoch in 1..=options.epochs {
+        let done = training.epoch(pairs, epoch)?;
+        if !(done.training_loss.is_finite() && done.held_out_loss.is_finite()) {
+            stop = Stop::Diverged;
+            break;
+        }
+        training.record.epochs.push(done);
+        if done.held_out_loss < least {
+            least = done.held_out_loss;
+            training.record.best_epoch = epoch;
+            training.copy_to(&mut best).map_err(failed)?;
+        }
+        if on_epoch(&done).is_break() {
+            stop = Stop::Asked;
+            break;
+        }
+        if epoch - training.record.best_epoch >= options.patience.max(1) {
+            stop = Stop::NoBetter;
+            break;
+        }
+    }
+    Ok(decided(best, training.record, least, stop))
+}
+
+/// Why training ended.
+#[derive(Clone, Copy)]
+enum Stop {
+    LastEpoch,
+    NoBetter,
+    Asked,
+    Diverged,
+}
+
+impl Stop {
+    fn as_str(self) -> &'static str {
+        match self {
+            Stop::LastEpoch => "all epochs were run",
+            Stop::NoBetter => "later epochs were no better",
+            Stop::Asked => "stopped when asked",
+            Stop::Diverged => "the next epoch diverged: a lower learning rate may help",
+        }
+    }
+}
+
+struct Training<'a> {
+    corrections: Corrections,
+    problem: &'a Problem,
+    options: &'a FitOptions,
+    record: TrainingRecord,
+}
+
+impl Training<'_> {
+    fn epoch(&mut self, pairs: &mut dyn PairSource, epoch: u32) -> Result<EpochRecord> {
+        let pass = Pass {
+            split: Split::Training,
+            epoch,
+            seed: self.options.seed,
+            batch_rows: self.options.batch_rows,
+        };
+        let (mut sum, mut rows) = (0.0, 0);
+        pairs.read(&pass, &mut |batch| {
+            if let Some(batch) = self.problem.tensors(&batch)? {
+                let loss = self.corrections.step(&batch).map_err(failed)?;
+                sum += f64::from(loss) * batch.rows as f64;
+                rows += batch.rows as u64;
+            }
+            Ok(())
+        })?;
+        if rows == 0 {
+            return Err(Error::input("fit adapters: no row is left to train on")
+                .hint("give more pairs, or go on without adapting"));
+        }
+        self.record.training_rows = rows;
+        Ok(EpochRecord {
+            epoch,
+            training_loss: sum / rows as f64,
+            held_out_loss: self.held_out_loss(pairs)?,
+            logit_scale: self.corrections.logit_scale().map_err(failed)?,
+        })
+    }
+
+    fn held_out_loss(&self, pairs: &mut dyn PairSource) -> Result<f64> {
+        let (mut sum, mut rows) = (0.0, 0.0);
+        held_out(pairs, self.problem, self.options, &mut |batch| {
+            let loss = self.corrections.loss(batch)?.to_scalar::<f32>()?;
+            sum += f64::from(loss) * batch.rows as f64;
+            rows += batch.rows as f64;
+            Ok(())
+        })?;
+        Ok(sum / rows)
+    }
+
+    fn copy_to(&self, adapters: &mut Adapters) -> candle_core::Result<()> {
+        (adapters.image, adapters.text) = self.corrections.linears(self.problem.dim)?;
+        adapters.logit_scale = self.corrections.logit_scale()?;
+        Ok(())
+    }
+}
+
+fn first_record(problem: &Problem, options: &FitOptions, start: &Start) -> TrainingRecord {
+    TrainingRecord {
+        mode: problem.mode(),
+        prompts: options.prompts.clone(),
+        classes: problem.classes(),
+        training_rows: 0,
+        held_out_rows: start.held_out_rows,
+        seed: options.seed,
+        batch_rows: options.batch_rows,
+        learning_rate: options.learning_rate,
+        weight_decay: options.weight_decay,
+        lock_text: options.lock_text,
+        start_logit_scale: start.logit_scale,
+        start_held_out_loss: start.held_out_loss,
+        epochs: Vec::new(),
+        best_epoch: 0,
+        outcome: Outcome::Untrained,
+        reason: String::new(),
+        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+fn decided(best: Adapters, mut record: TrainingRecord, least: f64, stop: Stop) -> Fitted {
+    let start = record.start_held_out_loss;
+    let change = format!("{start:.4} before training, {least:.4} after epoch");
+    let (epoch, stopped) = (record.best_epoch, stop.as_str());
+    let helps = epoch > 0 && least < start - LEAST_IMPROVEMENT * start.abs();
+    let adapters = if helps {
+        record.outcome = Outcome::Accepted;
+        record.reason = format!("held-out loss {change} {epoch}; {stopped}");
+        Adapters { record, ..best }
+    } else {
+        record.best_epoch = 0;
+        record.outcome = Outcome::Rejected;
+        record.reason = match epoch {
+            0 => format!("no epoch had a held-out loss below {start:.4}; {stopped}"),
+            _ => format!("held-out loss {change} {epoch}, too little to count; {stopped}"),
+        };
+        Adapters::identity(best.dim, best.model, record)
+    };
+    Fitted { adapters }
+}

@@ -1,0 +1,36 @@
+//! Dataset adaptation: two linear maps, one per side, that bring the embeddings of a frozen model to a dataset.
+//!
+//! [`fit`] trains [`Adapters`] on stored embeddings, streamed by a [`PairSource`] batch by batch, against class
+//! prompts or against the other captions of the batch. Both maps start as the identity, so before training adapted
+//! means plain CLIP. A fit that does not improve the loss on rows held out is rejected, and the adapters stay the
+//! identity. [`Adapters::to_bytes`] and [`Adapters::read`] are the artifact.
+//!
+//! ```text
+//! PairSource ─► batches ─► loss ─► AdamW ─► held-out loss ─► best epoch ─► Adapters
+//!  (pairs)                 (loss)  (corrections)   (fit)                  (adapters, artifact)
+//! ```
+//!
+//! # Source
+//! arXiv 2410.11215, dataset adaptation. Published: one linear layer per side on raw encoder outputs, randomly
+//! initialised. Here: on unit embeddings, from the identity, with an early stop and a rejection.
+
+mod adapters;
+mod artifact;
+mod batch;
+mod corrections;
+mod fit;
+mod loss;
+mod memory_pairs;
+mod options;
+mod pairs;
+mod record;
+mod start;
+#[cfg(test)]
+mod tests;
+
+pub use adapters::{Adapters, Side};
+pub use fit::{Fitted, fit};
+pub use memory_pairs::{MemoryPairs, StoredTargets};
+pub use options::{DEFAULT_BATCH_ROWS, DEFAULT_EPOCHS, FitOptions};
+pub use pairs::{Batch, PairSource, Pass, Split, Targets};
+pub use record::{EpochRecord, Mode, Outcome, TrainingRecord};

@@ -1,0 +1,75 @@
+use crate::error::{Error, Result};
+
+/// Rows per step. The published run's; with captions also the number of negatives.
+pub const DEFAULT_BATCH_ROWS: usize = 256;
+/// Most epochs. The best one is among the first few, and the early stop finds it.
+pub const DEFAULT_EPOCHS: u32 = 10;
+/// Usual for AdamW; a residual map starts at zero and needs steps of its own size.
+const DEFAULT_LEARNING_RATE: f64 = 1e-3;
+/// Usual for AdamW; on a residual map it pulls towards the identity.
+const DEFAULT_WEIGHT_DECAY: f64 = 1e-2;
+/// Epochs without a better held-out loss that are waited for.
+const DEFAULT_PATIENCE: u32 = 2;
+
+/// How to fit adapters.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FitOptions {
+    /// Fingerprint of the model whose embeddings are fitted.
+    pub model: String,
+    /// Templates of the class prompts, for the record; none with captions.
+    pub prompts: Vec<String>,
+    /// Most epochs.
+    pub epochs: u32,
+    /// Epochs without a better held-out loss after which training stops.
+    pub patience: u32,
+    /// Learning rate of the weights.
+    pub learning_rate: f64,
+    /// Pull of the weights towards the identity.
+    pub weight_decay: f64,
+    /// Rows per step; with captions the negatives come from within it.
+    pub batch_rows: usize,
+    /// Seeds the order of rows; nothing else is random.
+    pub seed: u64,
+    /// Keeps the text side as it is.
+    pub lock_text: bool,
+}
+
+impl FitOptions {
+    /// The defaults, for embeddings of the model with this fingerprint.
+    pub fn new(model: impl Into<String>) -> Self {
+        Self {
+            model: model.into(),
+            prompts: Vec::new(),
+            epochs: DEFAULT_EPOCHS,
+            patience: DEFAULT_PATIENCE,
+            learning_rate: DEFAULT_LEARNING_RATE,
+            weight_decay: DEFAULT_WEIGHT_DECAY,
+            batch_rows: DEFAULT_BATCH_ROWS,
+            seed: 0,
+            lock_text: true,
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        let refused = |what: &'static str, value: String, hint: &str| {
+            Err(Error::usage("fit adapters with these options")
+                .with(what, value)
+                .hint(hint))
+        };
+        if self.epochs == 0 {
+            return refused("epochs", self.epochs.to_string(), "give at least 1");
+        }
+        if self.batch_rows < 2 {
+            return refused("batch rows", self.batch_rows.to_string(), "give at least 2");
+        }
+        if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
+            let value = self.learning_rate.to_string();
+            return refused("learning rate", value, "give a number over 0, as 1e-3");
+        }
+        if !(self.weight_decay >= 0.0 && self.weight_decay.is_finite()) {
+            let value = self.weight_decay.to_string();
+            return refused("weight decay", value, "give 0 or more, as 1e-2");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,82 @@
+use serde::{Deserialize, Serialize};
+
+/// What the images were matched with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Softmax cross-entropy over class prompts.
+    Labelled,
+    /// Symmetric InfoNCE over the captions of a batch.
+    Captioned,
+}
+
+/// Whether adapters are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The held-out loss improved; the weights are those of the best epoch.
+    Accepted,
+    /// It did not; the weights are the identity.
+    Rejected,
+    /// Nothing was trained; the weights are the identity.
+    Untrained,
+}
+
+/// What one epoch did.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct EpochRecord {
+    /// Counted from 1.
+    pub epoch: u32,
+    /// Mean loss per row, in nats, over the rows trained on, while their weights were still moving.
+    pub training_loss: f64,
+    /// Mean loss per row, in nats, over the rows held out, after the epoch.
+    pub held_out_loss: f64,
+    /// The learned scale of logits after the epoch.
+    pub logit_scale: f32,
+}
+
+/// How adapters came to be; kept in their artifact.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainingRecord {
+    /// What the images were matched with.
+    pub mode: Mode,
+    /// Templates of the class prompts; none with captions.
+    pub prompts: Vec<String>,
+    /// Number of classes; none with captions.
+    pub classes: Option<usize>,
+    /// Rows that each epoch trained on.
+    pub training_rows: u64,
+    /// Rows held out.
+    pub held_out_rows: u64,
+    /// Seed of the order of rows.
+    pub seed: u64,
+    /// Rows per step.
+    pub batch_rows: usize,
+    /// Learning rate of the weights.
+    pub learning_rate: f64,
+    /// Pull towards the identity.
+    pub weight_decay: f64,
+    /// Whether the text side was kept as it is.
+    pub lock_text: bool,
+    /// Scale of logits at which the embeddings as they are have their least held-out loss.
+    pub start_logit_scale: f32,
+    /// That loss: mean per row, in nats.
+    pub start_held_out_loss: f64,
+    /// The epochs that were run, in order.
+    pub epochs: Vec<EpochRecord>,
+    /// The epoch whose weights these are; 0 is the identity.
+    pub best_epoch: u32,
+    /// Whether the adapters are used.
+    pub outcome: Outcome,
+    /// Why, in words.
+    pub reason: String,
+    /// The version of this program.
+    pub tool_version: String,
+}
+
+impl TrainingRecord {
+    /// Whether the adapters are used.
+    pub fn accepted(&self) -> bool {
+        self.outcome == Outcome::Accepted
+    }
+}
