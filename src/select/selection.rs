@@ -43,6 +43,20 @@ impl Selection {
             .is_some_and(|bits| row < bits.len() && bits.value(row))
     }
 
+    /// Every selected row as (shard, row), in row order.
+    pub fn iter(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+        let shards = self.shards.iter().enumerate();
+        shards.flat_map(|(shard, bits)| bits.set_indices().map(move |row| (shard, row)))
+    }
+
+    pub(super) fn from_shards(shards: Vec<BooleanBuffer>) -> Self {
+        Self { shards }
+    }
+
+    pub(super) fn shards(&self) -> &[BooleanBuffer] {
+        &self.shards
+    }
+
     /// The runs of selected rows within `rows` of a shard, as (start, length) from the start of `rows`.
     pub fn runs(&self, shard: usize, rows: std::ops::Range<usize>) -> Vec<(usize, usize)> {
         let Some(bits) = self.shards.get(shard) else {
@@ -94,6 +108,8 @@ mod tests {
         assert_eq!(selection.runs(0, 0..10), [(0, 2), (4, 1), (9, 1)]);
         assert_eq!(selection.runs(0, 1..5), [(0, 1), (3, 1)]);
         assert_eq!(selection.runs(1, 0..0), []);
+        let rows: Vec<_> = selection.iter().collect();
+        assert_eq!(rows, [(0, 0), (0, 1), (0, 4), (0, 9), (2, 2)]);
         assert!(selection.contains(2, 2) && !selection.contains(2, 1) && !selection.contains(2, 3));
     }
 }
