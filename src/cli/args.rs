@@ -3,11 +3,17 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use super::machine;
-use super::{inspect::InspectArgs, label_args::LabelArgs, sql::SqlArgs};
+use super::{
+    inspect::InspectArgs,
+    label_args::LabelArgs,
+    method_args::{ChooseArgs, MethodArgs},
+    sql::SqlArgs,
+};
 use crate::{
     config::{ByteSize, DEFAULT_MAX_PIXELS, Device, OnError},
     engine::Added,
-    pipeline::ADDABLE,
+    pipeline,
+    schema::Derived,
     select::Keep,
     store::EmbeddingType,
 };
@@ -72,6 +78,10 @@ pub(super) struct FilterArgs {
     #[command(flatten)]
     pub(super) selects: SelectArgs,
     #[command(flatten)]
+    pub(super) chooses: ChooseArgs,
+    #[command(flatten)]
+    pub(super) method: MethodArgs,
+    #[command(flatten)]
     pub(super) columns: ColumnArgs,
     #[command(flatten)]
     pub(super) labels: LabelArgs,
@@ -133,7 +143,9 @@ pub(super) struct SelectArgs {
 pub(super) struct ColumnArgs {
     #[command(flatten)]
     pub(super) names: ColumnNameArgs,
-    /// Columns to add after clip_score: image_embedding, text_embedding, status, width, height
+    /// Columns to add after clip_score: image_embedding, text_embedding, status, width, height; and scores from
+    /// embeddings: cell, sas, sas_margin, sds, s_cliploss, dup_max_sim, proto_dist, moderate, normsim_inf, normsim_2,
+    /// vas, selection_score
     #[arg(long, value_name = "NAMES", env = "CLIP_FILTER_ADD", value_delimiter = ',', value_parser = addable)]
     pub(super) add: Vec<Added>,
     /// Put this before the name of every added column
@@ -168,14 +180,17 @@ fn score(text: &str) -> Result<f32, String> {
 }
 
 fn addable(name: &str) -> Result<Added, String> {
-    ADDABLE
-        .iter()
-        .find(|(known, _)| *known == name)
-        .map(|(_, added)| *added)
-        .ok_or_else(|| {
-            let names: Vec<&str> = ADDABLE.iter().map(|(known, _)| *known).collect();
-            format!("it is not one of {}", names.join(", "))
-        })
+    pipeline::addable(name).ok_or_else(|| {
+        let names: Vec<&str> = pipeline::addable_names().collect();
+        format!("it is not one of {}", names.join(", "))
+    })
+}
+
+fn derived(name: &str) -> Result<Derived, String> {
+    Derived::from_name(name).ok_or_else(|| {
+        let names = Derived::ALL.map(Derived::as_str);
+        format!("it is not one of {}", names.join(", "))
+    })
 }
 
 #[derive(Debug, Clone, ClapArgs)]
@@ -274,6 +289,19 @@ pub(super) struct ScoreArgs {
     pub(super) columns: ColumnNameArgs,
     #[command(flatten)]
     pub(super) labels: LabelArgs,
+    /// Scores from embeddings to compute and keep: cell, sas, sas_margin, sds, s_cliploss, dup_max_sim, proto_dist,
+    /// moderate, normsim_inf, normsim_2, vas, selection_score
+    #[arg(
+        long,
+        value_name = "NAMES",
+        env = "CLIP_FILTER_ADD",
+        value_delimiter = ',',
+        value_parser = derived,
+        help_heading = "Scores from embeddings"
+    )]
+    pub(super) add: Vec<Derived>,
+    #[command(flatten)]
+    pub(super) method: MethodArgs,
     #[command(flatten)]
     pub(super) model: ModelArgs,
     #[command(flatten)]

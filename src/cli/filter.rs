@@ -48,6 +48,7 @@ pub(super) fn run(args: FilterArgs) -> Result<ExitCode> {
 
 fn options(args: &FilterArgs) -> Result<RunOptions> {
     let (inputs, output) = paths(args)?;
+    let adapted = args.labels.choice()?.is_given() || args.method.adapts();
     Ok(RunOptions {
         scoring: score_options(Scoring {
             inputs,
@@ -55,6 +56,8 @@ fn options(args: &FilterArgs) -> Result<RunOptions> {
             store: &args.store,
             columns: &args.columns.names,
             labels: &args.labels,
+            method: &args.method,
+            derived: Vec::new(),
             model: &args.model,
             images: &args.bad_rows.images,
             resources: &args.resources,
@@ -63,6 +66,7 @@ fn options(args: &FilterArgs) -> Result<RunOptions> {
         dry_run: args.tells.dry_run,
         overwrite: args.tells.overwrite,
         keep: keep(&args.selects),
+        select: args.chooses.options(adapted)?,
         min_score: args.selects.min_score,
         condition: args.selects.condition.clone(),
         on_error: args.bad_rows.on_error.into(),

@@ -6,6 +6,7 @@ mod inspect;
 mod label_args;
 mod loading;
 mod machine;
+mod method_args;
 mod progress;
 mod running;
 mod score;

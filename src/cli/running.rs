@@ -9,6 +9,7 @@ use super::{
     args::{ColumnNameArgs, ImageArgs, ModelArgs, ResourceArgs, StoreArgs, VerbosityArgs},
     label_args::LabelArgs,
     loading::NamedModel,
+    method_args::MethodArgs,
     print,
     progress::Progress,
     say,
@@ -17,6 +18,7 @@ use crate::{
     error::{Error, Result},
     pipeline::{RunContext, ScoreOptions},
     report::{Counters, RunReport},
+    schema::Derived,
     source::ColumnChoice,
 };
 
@@ -27,6 +29,8 @@ pub(super) struct Scoring<'a> {
     pub(super) store: &'a StoreArgs,
     pub(super) columns: &'a ColumnNameArgs,
     pub(super) labels: &'a LabelArgs,
+    pub(super) method: &'a MethodArgs,
+    pub(super) derived: Vec<Derived>,
     pub(super) model: &'a ModelArgs,
     pub(super) images: &'a ImageArgs,
     pub(super) resources: &'a ResourceArgs,
@@ -48,6 +52,8 @@ pub(super) fn score_options(args: Scoring<'_>) -> Result<ScoreOptions> {
         memory_limit: args.resources.memory_limit(),
         max_pixels: args.images.max_pixels,
         allow_external_paths: args.images.allow_external_paths,
+        method: args.method.options(),
+        derived: args.derived,
     })
 }
 

@@ -19,6 +19,8 @@ pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
         store: &args.store,
         columns: &args.columns,
         labels: &args.labels,
+        method: &args.method,
+        derived: args.add.clone(),
         model: &args.model,
         images: &args.images,
         resources: &args.resources,

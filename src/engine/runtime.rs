@@ -115,6 +115,15 @@ impl EncodeRuntime {
         self.on_blocking_thread(Model::pool).await
     }
 
+    /// The embedding of `text`, none if it has no words; blocks.
+    ///
+    /// # Errors
+    /// When the model cannot be loaded or fails.
+    pub fn embed_text(&self, text: &str) -> crate::error::Result<Option<Arc<[f32]>>> {
+        self.text_embedding(text)
+            .map_err(|error| super::from_datafusion(error, "embed a text"))
+    }
+
     /// The embedding of `text`, from the model the first time and then from memory; blocks.
     ///
     /// The threads start without a charge if no execution has started them; the first execution pays.

@@ -5,10 +5,13 @@
 //! them (`emit`). [`score`] stops after the first step. `work` is what a killed run leaves to the next.
 //! [`inspect`] tells what shards, a store or a model are.
 
+mod choosing;
+mod derive;
 mod emit;
 mod encoding;
 mod filling;
 pub mod inspect;
+mod method;
 mod options;
 mod prepared;
 mod rejecting;
@@ -32,7 +35,8 @@ use crate::{
     sink::Provenance,
 };
 
-pub use options::{ADDABLE, RunOptions, ScoreOptions};
+pub use method::{Adaptation, DEFAULT_DIVERSITY_WEIGHT, MethodOptions};
+pub use options::{Order, RunOptions, ScoreOptions, SelectOptions, Solver, addable, addable_names};
 pub use prepared::{Prepared, Shards};
 pub use scoring::score;
 pub use sql::{DEFAULT_TABLE, SqlOptions, open_sql};
@@ -96,6 +100,7 @@ pub async fn run(
     }
     prepared.check_condition(options)?;
     let scored = scoring::scores_of(options, &prepared, &context).await?;
+    let scored = derived(options, &prepared, scored, &context).await?;
     let chosen = selecting::select(options, &prepared, &scored, &context).await?;
     let provenance = Provenance {
         model: scored.store.spec().model.clone(),
@@ -127,6 +132,24 @@ pub async fn run(
     report.seconds = start.elapsed().as_secs_f64();
     prepared.commit(&report, staged.moves)?;
     Ok(report)
+}
+
+/// Adds what the selection, the output and the conditions need beside the model's scores.
+async fn derived(
+    options: &RunOptions,
+    prepared: &Prepared,
+    scored: scoring::Scored,
+    context: &RunContext<'_>,
+) -> Result<scoring::Scored> {
+    let columns = options.derived();
+    if columns.is_empty() {
+        return Ok(scored);
+    }
+    let considered = selecting::considered(options, prepared, &scored, context).await?;
+    let condition = options.condition.as_deref().unwrap_or_default();
+    let considered = considered.as_ref().map(|rows| (rows, condition));
+    let of_shards = (&options.scoring, &prepared.shards);
+    derive::derive(of_shards, &columns, considered, scored, context)
 }
 
 fn limiting_stage(counters: &Counters, threads: usize, memory: &MemoryPlan) -> String {

@@ -1,10 +1,11 @@
 use std::path::PathBuf;
 
+use super::MethodOptions;
 use crate::{
     config::{ByteSize, OnError},
     engine::Added,
-    schema::{CLIP_SCORE, HEIGHT, IMAGE_EMBEDDING, STATUS, TEXT_EMBEDDING, WIDTH},
-    select::Keep,
+    schema::{CLIP_SCORE, Derived, HEIGHT, IMAGE_EMBEDDING, STATUS, TEXT_EMBEDDING, WIDTH},
+    select::{Balance, Keep},
     source::ColumnChoice,
     store::EmbeddingType,
 };
@@ -32,6 +33,48 @@ pub struct ScoreOptions {
     pub max_pixels: u64,
     /// Follow image paths out of the shard's directory.
     pub allow_external_paths: bool,
+    /// What derived columns are made with.
+    pub method: MethodOptions,
+    /// Derived columns to compute, besides those that a selection needs.
+    pub derived: Vec<Derived>,
+}
+
+/// What the rows of a budget are ordered by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Order {
+    /// `clip_score`.
+    #[default]
+    ClipScore,
+    /// The objective of arXiv 2410.11215, alignment and diversity: `selection_score`.
+    AlignDiverse,
+}
+
+/// How rows are chosen for a budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Solver {
+    /// The rows of highest order: the exact solution of the published objective.
+    #[default]
+    Exact,
+    /// The published iteration, for comparison: within 0.05 % of the budget where it converges; a number per row in
+    /// memory.
+    Paper,
+    /// Trusted rows that together resemble the trusted rows of their cell (herding).
+    Cover,
+}
+
+/// How rows are selected beyond conditions and the budget.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SelectOptions {
+    /// What rows are ordered by.
+    pub order: Order,
+    /// How a budget is filled.
+    pub solver: Solver,
+    /// Budgets of groups of rows.
+    pub balance: Option<Balance>,
+    /// Of rows of a cell whose images have a cosine above 1 - this, the best stays.
+    pub dedup: Option<f32>,
+    /// Rows that entered and left since the last selection from the store go to this Parquet file.
+    pub changes: Option<PathBuf>,
 }
 
 /// Everything that decides what a run does.
@@ -47,6 +90,8 @@ pub struct RunOptions {
     pub overwrite: bool,
     /// How many of the candidates stay.
     pub keep: Keep,
+    /// Which of them.
+    pub select: SelectOptions,
     /// Candidates have at least this `clip_score`.
     pub min_score: Option<f32>,
     /// Candidates fulfil this SQL condition.
@@ -73,8 +118,23 @@ impl RunOptions {
         if let Some(score) = self.min_score {
             steps.push(format!("{}{CLIP_SCORE} >= {score}", self.prefix));
         }
+        if let Some(distance) = self.select.dedup {
+            steps.push(format!("without near-duplicates (cosine > 1 - {distance})"));
+        }
         if self.keep != Keep::All {
-            steps.push(format!("keep {}", self.keep));
+            let mut step = format!("keep {}", self.keep);
+            match (self.select.solver, self.select.order) {
+                (Solver::Cover, _) => step.push_str(" that cover the trusted rows"),
+                (Solver::Paper, _) => step.push_str(" by the published iteration"),
+                (Solver::Exact, Order::AlignDiverse) => {
+                    step.push_str(" by alignment and diversity");
+                }
+                (Solver::Exact, Order::ClipScore) => {}
+            }
+            if let Some(balance) = &self.select.balance {
+                step.push_str(&format!(", balanced by {balance}"));
+            }
+            steps.push(step);
         }
         if steps.is_empty() {
             "all good rows".to_owned()
@@ -88,6 +148,37 @@ impl RunOptions {
         self.output.is_some() && !self.dry_run
     }
 
+    /// Derived columns that the run needs.
+    pub(super) fn derived(&self) -> Vec<Derived> {
+        let mut columns = self.scoring.derived.clone();
+        columns.extend(self.add.iter().filter_map(|added| match added {
+            Added::Derived(column) => Some(*column),
+            _ => None,
+        }));
+        let named = self.condition.as_deref().unwrap_or_default();
+        columns.extend(Derived::ALL.into_iter().filter(|column| {
+            let name = format!("{}{}", self.prefix, column.as_str());
+            names(named).any(|word| word == name)
+        }));
+        match (self.select.order, self.select.solver) {
+            (_, Solver::Cover) => columns.extend([Derived::Cell, Derived::SasMargin]),
+            (Order::AlignDiverse, _) => columns.push(Derived::SelectionScore),
+            (Order::ClipScore, _) => {}
+        }
+        let of_cells = |balance: &Balance| balance.column == Derived::Cell.as_str();
+        if self.select.dedup.is_some() || self.select.balance.as_ref().is_some_and(of_cells) {
+            columns.push(Derived::Cell);
+        }
+        columns.sort_unstable();
+        columns.dedup();
+        columns
+    }
+
+    /// True if the run works on embeddings.
+    pub(super) fn needs_embeddings(&self) -> bool {
+        !self.derived().is_empty() || self.select.dedup.is_some()
+    }
+
     /// True if an embedding is among the columns to add.
     pub(super) fn adds_embeddings(&self) -> bool {
         let embedding =
@@ -96,8 +187,25 @@ impl RunOptions {
     }
 }
 
-/// Columns that `--add` names.
-pub const ADDABLE: [(&str, Added); 5] = [
+/// The names in a condition.
+fn names(condition: &str) -> impl Iterator<Item = &str> {
+    condition.split(|c: char| !(c.is_alphanumeric() || c == '_'))
+}
+
+/// The column that `--add` names.
+pub fn addable(name: &str) -> Option<Added> {
+    let encoded = ADDABLE.iter().find(|(known, _)| *known == name);
+    let derived = || Derived::from_name(name).map(Added::Derived);
+    encoded.map(|(_, added)| *added).or_else(derived)
+}
+
+/// Every name that [`addable`] knows.
+pub fn addable_names() -> impl Iterator<Item = &'static str> {
+    let encoded = ADDABLE.iter().map(|(name, _)| *name);
+    encoded.chain(Derived::ALL.into_iter().map(Derived::as_str))
+}
+
+const ADDABLE: [(&str, Added); 5] = [
     (IMAGE_EMBEDDING, Added::ImageEmbedding),
     (TEXT_EMBEDDING, Added::TextEmbedding),
     (STATUS, Added::Status),

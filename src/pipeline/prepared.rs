@@ -249,6 +249,7 @@ fn scored_columns(options: &RunOptions, set: &ShardSet) -> Result<Vec<AddedColum
         Added::Height,
     ];
     columns.extend(&options.add);
+    columns.extend(options.derived().into_iter().map(Added::Derived));
     columns.sort_unstable();
     columns.dedup();
     columns

@@ -4,6 +4,7 @@ use std::{path::Path, sync::Arc, time::Instant};
 
 use super::{
     Prepared, RunContext, RunOptions, ScoreOptions, Shards, count_settled,
+    derive::derive,
     encoding::Encoding,
     filling::{self, Fill},
     limiting_stage,
@@ -67,9 +68,10 @@ pub(super) async fn scores_of(
         };
         return wanted.scores_in(directory, context).await;
     }
-    let embeddings = match options.adds_embeddings() {
-        true => EmbeddingType::F32,
-        false => EmbeddingType::None,
+    let embeddings = match (options.adds_embeddings(), options.needs_embeddings()) {
+        (true, _) => EmbeddingType::F32,
+        (false, true) => EmbeddingType::F16,
+        (false, false) => EmbeddingType::None,
     };
     let private = ScoreOptions {
         only_new: true,
@@ -114,6 +116,7 @@ pub async fn score(options: &ScoreOptions, context: RunContext<'_>) -> Result<Ru
         fail_on_bad: false,
     };
     let scored = wanted.scores_in(directory, &context).await?;
+    let scored = derive((options, &shards), &options.derived, None, scored, &context)?;
     let bad = bad_rows(&scored.store, &shards)?;
     let counters = &context.counters;
     Ok(RunReport {
@@ -290,16 +293,25 @@ impl Wanted<'_> {
     }
 
     fn loaded(&self, factory: Arc<dyn EncoderFactory>) -> Result<Loaded> {
-        let encoding = Encoding {
-            memory_limit: self.options.memory_limit,
-            threads: self.options.threads,
-            model_batch_rows: self.options.model_batch_rows,
-            max_pixels: self.options.max_pixels,
-        };
-        encoding.loaded(factory, |memory| PathPolicy {
-            directories: self.shards.set.directories(),
-            allow_external: self.options.allow_external_paths,
-            max_bytes: memory.decode_bytes,
-        })
+        loaded_for(self.options, self.shards, factory)
     }
+}
+
+/// How the encoders of `factory` run over these shards.
+pub(super) fn loaded_for(
+    options: &ScoreOptions,
+    shards: &Shards,
+    factory: Arc<dyn EncoderFactory>,
+) -> Result<Loaded> {
+    let encoding = Encoding {
+        memory_limit: options.memory_limit,
+        threads: options.threads,
+        model_batch_rows: options.model_batch_rows,
+        max_pixels: options.max_pixels,
+    };
+    encoding.loaded(factory, |memory| PathPolicy {
+        directories: shards.set.directories(),
+        allow_external: options.allow_external_paths,
+        max_bytes: memory.decode_bytes,
+    })
 }

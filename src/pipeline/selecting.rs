@@ -3,20 +3,27 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, AsArray},
-    datatypes::{Float32Type, Int64Type, UInt32Type},
+    array::{Array, ArrayRef, AsArray, StringViewArray},
+    compute::cast,
+    datatypes::{DataType, Int64Type, UInt32Type},
 };
 use futures::StreamExt;
 
-use super::{Prepared, RunContext, RunOptions, interrupted, rejecting, scoring::Scored};
+use super::{
+    Order, Prepared, RunContext, RunOptions, Shards, Solver,
+    choosing::{Candidates, Choosing},
+    interrupted,
+    method::{Groups, StoredRows, work_budget},
+    rejecting,
+    scoring::Scored,
+};
 use crate::{
     config::OnError,
     engine::{NarrowPlan, PASSES, from_datafusion, narrow_pass},
     error::{Error, Result},
     report::BadRows,
-    schema::{CLIP_SCORE, ROW, SHARD, STATUS, Status},
-    select::{Cut, ScoreHistogram, Selection, SelectionBuilder},
-    store::{ScoreStore, ShardIdentity},
+    schema::{CLIP_SCORE, Derived, ROW, SHARD, STATUS, Status},
+    select::{Selection, SelectionBuilder},
 };
 
 /// Which rows are kept and which are written.
@@ -45,29 +52,50 @@ struct Decided {
     passing: Selection,
 }
 
-/// Keeps the budget of the best candidates; equal scores go by row order.
+/// The rows that the parts of a condition which need no score let through; `None` if all do.
+pub(super) async fn considered(
+    options: &RunOptions,
+    prepared: &Prepared,
+    scored: &Scored,
+    context: &RunContext<'_>,
+) -> Result<Option<Selection>> {
+    // Rows that fail a condition which needs no score are not in a private store.
+    if options.condition.is_none() || scored.is_private {
+        return Ok(None);
+    }
+    let decided = decide(options, prepared, scored, context).await?;
+    Ok(Some(decided.considered))
+}
+
+/// Decides which rows stay.
 pub(super) async fn select(
     options: &RunOptions,
     prepared: &Prepared,
     scored: &Scored,
     context: &RunContext<'_>,
 ) -> Result<Chosen> {
-    // Rows that fail a condition which needs no score are not in a private store.
     let decided = match options.condition {
         Some(_) if prepared.needs_scores() || !scored.is_private => {
             Some(decide(options, prepared, scored, context).await?)
         }
         _ => None,
     };
+    let cancel = context.cancel.clone();
     let selecting = Selecting {
-        store: Arc::clone(&scored.store),
-        shards: prepared.shards.identities.clone(),
+        scored,
+        shards: &prepared.shards,
         decided,
-        options: options.clone(),
+        options,
+        say: context.say,
+        cancelled: &|| {
+            if *cancel.borrow() {
+                Err(interrupted())
+            } else {
+                Ok(())
+            }
+        },
     };
-    let chosen = tokio::task::spawn_blocking(move || selecting.run())
-        .await
-        .map_err(|error| Error::internal("select rows").source(error))??;
+    let chosen = selecting.run()?;
     if options.on_error == OnError::Fail && chosen.rows_bad() > 0 {
         return Err(rejecting::first_bad(prepared, scored, &chosen)?);
     }
@@ -131,94 +159,117 @@ impl Prepared {
     }
 }
 
-struct Selecting {
-    store: Arc<ScoreStore>,
-    shards: Vec<ShardIdentity>,
+struct Selecting<'a> {
+    scored: &'a Scored,
+    shards: &'a Shards,
     decided: Option<Decided>,
-    options: RunOptions,
+    options: &'a RunOptions,
+    say: &'a (dyn Fn(&str) + Sync),
+    cancelled: &'a dyn Fn() -> Result<()>,
 }
 
-impl Selecting {
-    fn run(&self) -> Result<Chosen> {
-        let mut histogram = ScoreHistogram::default();
-        let mut bad_rows = Selection::builder(self.shards.iter().map(|shard| shard.rows));
-        let mut any_bad = false;
-        self.for_each_row(&mut |shard, row, score| match score {
-            Some(score) if self.is_candidate(shard, row, score) => histogram.push(score),
-            Some(_) => {}
-            None if self.is_considered(shard, row) => {
-                any_bad = true;
-                bad_rows.select(shard, row);
-            }
-            None => {}
-        })?;
-        let bad_rows = bad_rows.finish();
-        let budget = self.options.keep.budget(histogram.count());
-        let mut cut = match budget < histogram.count() {
-            true => Some(self.find_cut(&histogram, budget)?),
-            false => None,
+impl Selecting<'_> {
+    fn run(self) -> Result<Chosen> {
+        let bad_rows = self.bad_rows()?;
+        let (shards, options) = (self.shards, self.options);
+        let budget = work_budget(options.scoring.memory_limit, options.scoring.threads);
+        let mut candidates = Candidates {
+            store: &self.scored.store,
+            shards: &shards.identities,
+            allowed: self.decided.as_ref().map(|decided| decided.passing.clone()),
+            min_score: options.min_score.unwrap_or(f32::NEG_INFINITY),
+            order: match options.select.order {
+                Order::ClipScore => None,
+                Order::AlignDiverse => Some(Derived::SelectionScore),
+            },
         };
-        let mut written = Selection::builder(self.shards.iter().map(|shard| shard.rows));
-        let (mut kept, mut lowest_score) = (0, None::<f32>);
-        let keep_bad = self.options.on_error == OnError::Keep;
-        self.for_each_row(&mut |shard, row, score| {
-            let Some(score) = score else {
-                if keep_bad && self.is_considered(shard, row) {
-                    written.select(shard, row);
-                }
-                return;
-            };
-            let stays = self.is_candidate(shard, row, score)
-                && cut.as_mut().is_none_or(|cut| cut.admit(score));
-            if stays {
-                kept += 1;
-                lowest_score = Some(lowest_score.map_or(score, |lowest| lowest.min(score)));
-                written.select(shard, row);
-            }
+        if let Some(distance) = options.select.dedup {
+            let kept = candidates.without_duplicates(distance, budget, self.cancelled)?;
+            let taken = candidates.count()? - kept.rows();
+            (self.say)(&format!("dedup: {taken} near-duplicates of better rows"));
+            candidates.allowed = Some(kept);
+        }
+        let groups = self.groups()?;
+        let choosing = Choosing {
+            options,
+            candidates: &candidates,
+            groups: groups.as_ref(),
+            budget,
+            say: self.say,
+            cancelled: self.cancelled,
+        };
+        let kept = choosing.run()?;
+        candidates.allowed = Some(kept);
+        let mut lowest_score = None::<f32>;
+        candidates.for_each(&mut |kept| {
+            let lowest = lowest_score.map_or(kept.clip_score, |lowest| lowest.min(kept.clip_score));
+            lowest_score = Some(lowest);
+            Ok(())
         })?;
+        let kept = candidates
+            .allowed
+            .take()
+            .unwrap_or_else(|| candidates.no_rows().finish());
         Ok(Chosen {
-            written: written.finish(),
-            kept,
+            kept: kept.rows(),
+            written: match options.on_error {
+                OnError::Keep => kept.union(&bad_rows),
+                _ => kept,
+            },
             lowest_score,
-            bad: if any_bad {
-                self.count_bad(&bad_rows)?
-            } else {
+            bad: if bad_rows.rows() == 0 {
                 BadRows::new()
+            } else {
+                self.count_bad(&bad_rows)?
             },
             bad_rows,
         })
     }
 
-    /// Every stored row in row order: shard, row, and the score of a good one.
-    fn for_each_row(&self, take: &mut dyn FnMut(usize, usize, Option<f32>)) -> Result<()> {
-        for (number, shard) in self.shards.iter().enumerate() {
-            let mut cursor = self.store.scores(shard)?.cursor(&[CLIP_SCORE], 0)?;
+    /// The groups of `--balance`, where they are not cells.
+    fn groups(&self) -> Result<Option<Groups>> {
+        let balance = self.options.select.balance.as_ref();
+        let balance = balance.filter(|balance| {
+            balance.column != Derived::Cell.as_str() && self.options.select.solver == Solver::Exact
+        });
+        let Some(balance) = balance else {
+            return Ok(None);
+        };
+        let rows = StoredRows::new(&self.scored.store, &self.shards.identities, None);
+        let text = |values: &ArrayRef| -> Result<StringViewArray> {
+            let texts = cast(values, &DataType::Utf8View).map_err(|error| {
+                Error::usage("balance groups: the column holds no values to group by")
+                    .with("column", &balance.column)
+                    .source(error)
+            })?;
+            Ok(texts.as_string_view().clone())
+        };
+        let set = &self.shards.set;
+        let directory = self.scored.store.directory();
+        Groups::read(&rows, set, &balance.column, (&[], &text), directory).map(Some)
+    }
+
+    /// The bad rows among those that are considered.
+    fn bad_rows(&self) -> Result<Selection> {
+        let shards = &self.shards.identities;
+        let mut bad_rows = Selection::builder(shards.iter().map(|shard| shard.rows));
+        for (number, shard) in shards.iter().enumerate() {
+            let mut cursor = self.scored.store.scores(shard)?.cursor(&[CLIP_SCORE], 0)?;
             while let Some(rows) = cursor.advance()? {
-                let scores = rows.columns[0].as_primitive::<Float32Type>();
-                for (position, score) in scores.iter().enumerate() {
-                    let row = usize::try_from(rows.row(position))
+                let scores = &rows.columns[0];
+                if scores.null_count() == 0 {
+                    continue;
+                }
+                for offset in (0..rows.len()).filter(|&offset| scores.is_null(offset)) {
+                    let row = usize::try_from(rows.row(offset))
                         .map_err(|error| Error::internal("read a stored row").source(error))?;
-                    take(number, row, score);
+                    if self.is_considered(number, row) {
+                        bad_rows.select(number, row);
+                    }
                 }
             }
         }
-        Ok(())
-    }
-
-    fn find_cut(&self, histogram: &ScoreHistogram, budget: u64) -> Result<Cut> {
-        let mut fine = histogram.refine(budget);
-        self.for_each_row(&mut |shard, row, score| {
-            if let Some(score) = score.filter(|&score| self.is_candidate(shard, row, score)) {
-                fine.push(score);
-            }
-        })?;
-        Ok(fine.cut())
-    }
-
-    fn is_candidate(&self, shard: usize, row: usize, score: f32) -> bool {
-        let passes = |decided: &Decided| decided.passing.contains(shard, row);
-        score >= self.options.min_score.unwrap_or(f32::NEG_INFINITY)
-            && self.decided.as_ref().is_none_or(passes)
+        Ok(bad_rows.finish())
     }
 
     fn is_considered(&self, shard: usize, row: usize) -> bool {
@@ -228,12 +279,12 @@ impl Selecting {
 
     fn count_bad(&self, bad_rows: &Selection) -> Result<BadRows> {
         let mut bad = BadRows::new();
-        for (number, shard) in self.shards.iter().enumerate() {
+        for (number, shard) in self.shards.identities.iter().enumerate() {
             let rows = rejecting::rows_of(bad_rows, number, shard)?;
             if rows.is_empty() {
                 continue;
             }
-            let mut cursor = self.store.scores(shard)?.cursor(&[STATUS], 0)?;
+            let mut cursor = self.scored.store.scores(shard)?.cursor(&[STATUS], 0)?;
             let statuses = cursor.take(&rows)?;
             for status in statuses[0].as_string::<i32>().iter().flatten() {
                 let status = Status::from_name(status)

@@ -36,6 +36,15 @@ impl Selection {
             .sum()
     }
 
+    /// Rows of either, which are of the same shards.
+    #[must_use]
+    pub fn union(&self, other: &Self) -> Self {
+        let both = self.shards.iter().zip(&other.shards);
+        Self {
+            shards: both.map(|(a, b)| a | b).collect(),
+        }
+    }
+
     /// True if this row is selected.
     pub fn contains(&self, shard: usize, row: usize) -> bool {
         self.shards

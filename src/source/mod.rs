@@ -13,6 +13,8 @@ pub use classes::{Classes, LabelChoice};
 pub use columns::{ColumnBinding, ColumnChoice, ImageLayout};
 pub use expand::expand;
 pub use labels::LabelColumn;
-pub use read::{Evaluate, ReadPlan, RowPredicate, ShardReader, compact, conform, view_schema};
+pub use read::{
+    Evaluate, ReadPlan, RowGroupReader, RowPredicate, ShardReader, compact, conform, view_schema,
+};
 pub use shard::{Shard, ShardSet, open_file};
 pub use survey::{ColumnFacts, OddShard, RowGroups, Spread, Survey};

@@ -32,6 +32,9 @@ pub struct DerivedSpec {
     pub columns: Vec<String>,
     /// Parameters by name.
     pub made_with: BTreeMap<String, String>,
+    /// What `selection_score` was made with besides, if it is there.
+    #[serde(default)]
+    pub selection: Option<String>,
     /// Fingerprints of the shards they were made over, in order.
     pub shards: Vec<String>,
 }
@@ -42,6 +45,7 @@ impl DerivedSpec {
         let has = |name: &String| self.columns.contains(name);
         self.made_with == wanted.made_with
             && self.shards == wanted.shards
+            && (wanted.selection.is_none() || self.selection == wanted.selection)
             && wanted.columns.iter().all(has)
     }
 
@@ -70,6 +74,10 @@ impl DerivedColumns {
         let spec: DerivedSpec = serde_json::from_slice(&text).ok()?;
         let directory = root.join(spec.generation());
         Some(Self { spec, directory })
+    }
+
+    pub(super) fn artifact(&self, name: &str) -> Option<Vec<u8>> {
+        std::fs::read(self.directory.join(name)).ok()
     }
 
     pub(super) fn file(&self, fingerprint: &str) -> Option<PathBuf> {
@@ -113,6 +121,14 @@ impl DerivedWriter {
     ) -> Result<()> {
         let file = shard_file(&self.directory, &shard.fingerprint);
         write_parquet(&file, schema, Vec::new(), batches)
+    }
+
+    /// Keeps what the columns were made with beside them.
+    ///
+    /// # Errors
+    /// When the disk is full.
+    pub fn artifact(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        replace(&self.directory.join(name), bytes)
     }
 
     /// Makes the columns those of the store, and removes the ones before.

@@ -12,6 +12,7 @@ const LOCK: &str = "lock";
 pub struct DirLock {
     /// Unlocked when it is closed.
     _file: Option<File>,
+    is_writers: bool,
 }
 
 impl DirLock {
@@ -32,7 +33,10 @@ impl DirLock {
                     .source(error)
                     .hint("choose a directory you may write to")
             })?;
-        Self::held(file.try_lock(), file, directory)
+        Self::held(file.try_lock(), file, directory).map(|lock| Self {
+            is_writers: true,
+            ..lock
+        })
     }
 
     /// For a reader: others may read too. A directory that never was locked needs no lock.
@@ -42,13 +46,21 @@ impl DirLock {
     pub fn shared(directory: &Path) -> Result<Self> {
         match File::open(directory.join(LOCK)) {
             Ok(file) => Self::held(file.try_lock_shared(), file, directory),
-            Err(_) => Ok(Self { _file: None }),
+            Err(_) => Ok(Self::none()),
         }
     }
 
     /// For who only looks: nobody is kept from anything.
     pub(super) fn none() -> Self {
-        Self { _file: None }
+        Self {
+            _file: None,
+            is_writers: false,
+        }
+    }
+
+    /// True for a lock that [`DirLock::exclusive`] gave.
+    pub(super) fn is_writers(&self) -> bool {
+        self.is_writers
     }
 
     /// True if a writer holds the directory.
@@ -61,14 +73,17 @@ impl DirLock {
 
     fn held(locked: Result<(), TryLockError>, file: File, directory: &Path) -> Result<Self> {
         match locked {
-            Ok(()) => Ok(Self { _file: Some(file) }),
+            Ok(()) => Ok(Self {
+                _file: Some(file),
+                is_writers: false,
+            }),
             Err(TryLockError::WouldBlock) => {
                 Err(Error::output("lock the directory: another process uses it")
                     .with("directory", directory.display())
                     .hint("wait until it has ended, or use another directory"))
             }
             // Some network file systems cannot; then nothing watches over two processes.
-            Err(TryLockError::Error(_)) => Ok(Self { _file: None }),
+            Err(TryLockError::Error(_)) => Ok(Self::none()),
         }
     }
 }

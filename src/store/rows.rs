@@ -28,6 +28,8 @@ pub struct ShardScores {
     files: Vec<PathBuf>,
     /// Every row of the shard is there, so that a row's position is its number.
     dense: bool,
+    /// Stored rows, where that is known.
+    rows: Option<u64>,
     /// Derived columns of the same rows, in the same order.
     derived: Option<PathBuf>,
 }
@@ -38,6 +40,7 @@ impl ShardScores {
         Ok(Self {
             files: vec![file],
             dense: u64::try_from(stored) == Ok(shard_rows),
+            rows: u64::try_from(stored).ok(),
             derived: None,
         })
     }
@@ -46,8 +49,19 @@ impl ShardScores {
         Self {
             files,
             dense: false,
+            rows: None,
             derived: None,
         }
+    }
+
+    /// Stored rows of a finished shard.
+    pub fn rows(&self) -> Option<u64> {
+        self.rows
+    }
+
+    /// True if every row of the shard is stored, so that a cursor may start at any.
+    pub fn is_dense(&self) -> bool {
+        self.dense
     }
 
     pub(super) fn with_derived(mut self, file: Option<PathBuf>) -> Self {

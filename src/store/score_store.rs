@@ -117,10 +117,20 @@ impl ScoreStore {
         }
     }
 
+    /// True if it was opened to write to it.
+    pub fn is_exclusive(&self) -> bool {
+        self.lock.is_writers()
+    }
+
     /// The same store with the derived columns that it has by now.
     #[must_use]
     pub fn reread(self) -> Self {
         Self::with(&self.directory, self.manifest, self.lock)
+    }
+
+    /// A file that is kept beside the derived columns.
+    pub fn artifact(&self, name: &str) -> Option<Vec<u8>> {
+        self.derived.as_ref()?.artifact(name)
     }
 
     /// What its derived columns were made with, if it has any.

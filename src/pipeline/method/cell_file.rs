@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeMap, ops::Range, path::Path};
 
-use clip_filter_vectors::RowSource;
+use clip_filter_vectors::{Budget, RowSource, Rows};
 
 use super::scratch::Scratch;
 use crate::error::{Error, Result};
 
 /// Takes rows in any order of cells.
-pub(super) struct CellSpill {
+pub(in crate::pipeline) struct CellSpill {
     scratch: Scratch,
     dim: usize,
     cells: BTreeMap<u32, Spilled>,
@@ -36,7 +36,11 @@ const POSITION_BYTES: usize = 8;
 
 impl CellSpill {
     /// A spill that holds at most `most_bytes` in memory, beside 40 bytes per cell and piece.
-    pub(super) fn create(directory: &Path, dim: usize, most_bytes: usize) -> Result<Self> {
+    pub(in crate::pipeline) fn create(
+        directory: &Path,
+        dim: usize,
+        most_bytes: usize,
+    ) -> Result<Self> {
         Ok(Self {
             scratch: Scratch::create(directory)?,
             dim,
@@ -46,7 +50,12 @@ impl CellSpill {
         })
     }
 
-    pub(super) fn push(&mut self, cell: u32, position: u64, row: &[f32]) -> Result<()> {
+    pub(in crate::pipeline) fn push(
+        &mut self,
+        cell: u32,
+        position: u64,
+        row: &[f32],
+    ) -> Result<()> {
         let spilled = self.cells.entry(cell).or_default();
         spilled.positions.push(position);
         spilled.values.extend_from_slice(row);
@@ -64,8 +73,18 @@ impl CellSpill {
             }
             let mut bytes =
                 Vec::with_capacity(spilled.positions.len() * (POSITION_BYTES + 4 * self.dim));
-            bytes.extend(spilled.positions.iter().flat_map(|number| number.to_le_bytes()));
-            bytes.extend(spilled.values.iter().flat_map(|number| number.to_le_bytes()));
+            bytes.extend(
+                spilled
+                    .positions
+                    .iter()
+                    .flat_map(|number| number.to_le_bytes()),
+            );
+            bytes.extend(
+                spilled
+                    .values
+                    .iter()
+                    .flat_map(|number| number.to_le_bytes()),
+            );
             let rows = spilled.len..spilled.len + spilled.positions.len();
             spilled.len = rows.end;
             let at = self.scratch.append(&bytes)?;
@@ -78,26 +97,28 @@ impl CellSpill {
         Ok(())
     }
 
-    pub(super) fn finish(mut self) -> Result<CellFile> {
+    pub(in crate::pipeline) fn finish(mut self) -> Result<CellFile> {
         self.flush()?;
         let cells = self.cells.into_iter();
         Ok(CellFile {
             scratch: self.scratch,
             dim: self.dim,
-            cells: cells.map(|(cell, spilled)| (cell, spilled.pieces)).collect(),
+            cells: cells
+                .map(|(cell, spilled)| (cell, spilled.pieces))
+                .collect(),
         })
     }
 }
 
 /// Every cell with its rows, in the order in which they came.
-pub(super) struct CellFile {
+pub(in crate::pipeline) struct CellFile {
     scratch: Scratch,
     dim: usize,
     cells: Vec<(u32, Vec<Piece>)>,
 }
 
 impl CellFile {
-    pub(super) fn cells(&self) -> impl Iterator<Item = (u32, CellRows<'_>)> {
+    pub(in crate::pipeline) fn cells(&self) -> impl Iterator<Item = (u32, CellRows<'_>)> {
         self.cells.iter().map(|(cell, pieces)| {
             let rows = CellRows {
                 scratch: &self.scratch,
@@ -110,7 +131,7 @@ impl CellFile {
 }
 
 /// The rows of one cell.
-pub(super) struct CellRows<'a> {
+pub(in crate::pipeline) struct CellRows<'a> {
     scratch: &'a Scratch,
     dim: usize,
     pieces: &'a [Piece],
@@ -118,7 +139,7 @@ pub(super) struct CellRows<'a> {
 
 impl CellRows<'_> {
     /// The positions of its rows, ascending if they came so.
-    pub(super) fn positions(&self) -> Result<Vec<u64>> {
+    pub(in crate::pipeline) fn positions(&self) -> Result<Vec<u64>> {
         let mut positions = Vec::with_capacity(self.len());
         for piece in self.pieces {
             let mut bytes = vec![0; piece.rows.len() * POSITION_BYTES];
@@ -133,7 +154,7 @@ impl CellRows<'_> {
     }
 
     /// All of its rows.
-    pub(super) fn load(&self) -> Result<Vec<f32>> {
+    pub(in crate::pipeline) fn load(&self) -> Result<Vec<f32>> {
         let mut values = Vec::new();
         self.read(0..self.len(), &mut values)?;
         Ok(values)
@@ -154,19 +175,73 @@ impl RowSource for CellRows<'_> {
     fn read(&self, rows: Range<usize>, into: &mut Vec<f32>) -> Result<()> {
         into.clear();
         into.reserve(rows.len() * self.dim);
-        let first = self.pieces.partition_point(|piece| piece.rows.end <= rows.start);
+        let first = self
+            .pieces
+            .partition_point(|piece| piece.rows.end <= rows.start);
         for piece in &self.pieces[first..] {
-            let (from, to) = (rows.start.max(piece.rows.start), rows.end.min(piece.rows.end));
+            let (from, to) = (
+                rows.start.max(piece.rows.start),
+                rows.end.min(piece.rows.end),
+            );
             if from >= to {
                 break;
             }
-            let skipped = piece.rows.len() * POSITION_BYTES + (from - piece.rows.start) * self.dim * 4;
+            let skipped =
+                piece.rows.len() * POSITION_BYTES + (from - piece.rows.start) * self.dim * 4;
             let mut bytes = vec![0; (to - from) * self.dim * 4];
-            self.scratch.read_at(&mut bytes, piece.at + skipped as u64)?;
+            self.scratch
+                .read_at(&mut bytes, piece.at + skipped as u64)?;
             let numbers = bytes.chunks_exact(4);
-            into.extend(numbers.map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]])));
+            into.extend(
+                numbers.map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]])),
+            );
         }
         Ok(())
+    }
+}
+
+/// The rows of a cell, in memory if that takes no more than half of a budget.
+pub(in crate::pipeline) struct CellInHand<'a> {
+    rows: CellRows<'a>,
+    values: Option<Vec<f32>>,
+}
+
+impl<'a> CellInHand<'a> {
+    pub(in crate::pipeline) fn of(rows: CellRows<'a>, budget: Budget) -> Result<Self> {
+        let fits = rows.len() * rows.dim * 4 <= budget.bytes / 2;
+        let values = fits.then(|| rows.load()).transpose()?;
+        Ok(Self { rows, values })
+    }
+}
+
+impl RowSource for CellInHand<'_> {
+    type Error = Error;
+
+    fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    fn dim(&self) -> usize {
+        self.rows.dim
+    }
+
+    fn read(&self, rows: Range<usize>, into: &mut Vec<f32>) -> Result<()> {
+        match self.in_memory(rows.clone()) {
+            Some(rows) => {
+                into.clear();
+                into.extend_from_slice(rows.values());
+                Ok(())
+            }
+            None => self.rows.read(rows, into),
+        }
+    }
+
+    fn in_memory(&self, rows: Range<usize>) -> Option<Rows<'_>> {
+        let values = self.values.as_ref()?;
+        Rows::new(
+            &values[rows.start * self.rows.dim..rows.end * self.rows.dim],
+            self.rows.dim,
+        )
     }
 }
 
@@ -181,7 +256,9 @@ mod tests {
             let mut spill = CellSpill::create(dir.path(), 2, most_bytes).unwrap();
             for position in 0..50u8 {
                 let row = [f32::from(position), -f32::from(position)];
-                spill.push(u32::from(position % 3), u64::from(position), &row).unwrap();
+                spill
+                    .push(u32::from(position % 3), u64::from(position), &row)
+                    .unwrap();
             }
             let file = spill.finish().unwrap();
             let mut seen = 0;
@@ -190,8 +267,10 @@ mod tests {
                 let positions: Vec<u64> = expected.iter().map(|&p| u64::from(p)).collect();
                 assert_eq!(rows.positions().unwrap(), positions);
                 assert_eq!(rows.len(), expected.len());
-                let values: Vec<f32> =
-                    expected.iter().flat_map(|&p| [f32::from(p), -f32::from(p)]).collect();
+                let values: Vec<f32> = expected
+                    .iter()
+                    .flat_map(|&p| [f32::from(p), -f32::from(p)])
+                    .collect();
                 assert_eq!(rows.load().unwrap(), values);
                 let mut some = Vec::new();
                 rows.read(3..9, &mut some).unwrap();

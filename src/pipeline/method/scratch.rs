@@ -11,14 +11,14 @@ use crate::error::{Error, Result};
 
 /// A temporary file that is read and written at positions.
 #[derive(Debug)]
-pub(super) struct Scratch {
+pub(in crate::pipeline) struct Scratch {
     file: File,
     place: PathBuf,
     len: u64,
 }
 
 impl Scratch {
-    pub(super) fn create(directory: &Path) -> Result<Self> {
+    pub(in crate::pipeline) fn create(directory: &Path) -> Result<Self> {
         let place = directory.to_path_buf();
         match tempfile::tempfile_in(directory) {
             Ok(file) => Ok(Self {
@@ -31,18 +31,18 @@ impl Scratch {
     }
 
     /// Writes behind what is there; where that is.
-    pub(super) fn append(&mut self, bytes: &[u8]) -> Result<u64> {
+    pub(in crate::pipeline) fn append(&mut self, bytes: &[u8]) -> Result<u64> {
         let at = self.len;
         self.write_at(bytes, at)?;
         self.len += bytes.len() as u64;
         Ok(at)
     }
 
-    pub(super) fn write_at(&self, bytes: &[u8], at: u64) -> Result<()> {
+    pub(in crate::pipeline) fn write_at(&self, bytes: &[u8], at: u64) -> Result<()> {
         write_all_at(&self.file, bytes, at).map_err(|error| failed(&self.place, error))
     }
 
-    pub(super) fn read_at(&self, bytes: &mut [u8], at: u64) -> Result<()> {
+    pub(in crate::pipeline) fn read_at(&self, bytes: &mut [u8], at: u64) -> Result<()> {
         read_exact_at(&self.file, bytes, at).map_err(|error| {
             Error::internal("read a temporary file")
                 .with("directory", self.place.display())
@@ -93,41 +93,44 @@ fn read_exact_at(file: &File, mut bytes: &mut [u8], mut at: u64) -> std::io::Res
 
 /// One number for each stored row, by its position.
 #[derive(Debug)]
-pub(super) struct ScratchColumn {
+pub(in crate::pipeline) struct ScratchColumn {
     scratch: Scratch,
 }
 
 /// Where a row has no cell.
-pub(super) const NO_CELL: u32 = u32::MAX;
+pub(in crate::pipeline) const NO_CELL: u32 = u32::MAX;
 
 impl ScratchColumn {
-    pub(super) fn create(directory: &Path) -> Result<Self> {
+    pub(in crate::pipeline) fn create(directory: &Path) -> Result<Self> {
         Ok(Self {
             scratch: Scratch::create(directory)?,
         })
     }
 
     /// Numbers of the rows that follow; NaN where a row has none.
-    pub(super) fn append(&mut self, values: &[f32]) -> Result<()> {
-        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    pub(in crate::pipeline) fn append(&mut self, values: &[f32]) -> Result<()> {
+        let bytes: Vec<u8> = values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect();
         self.scratch.append(&bytes).map(|_| ())
     }
 
     /// Cells of the rows that follow; [`NO_CELL`] where a row has none.
-    pub(super) fn append_cells(&mut self, cells: &[u32]) -> Result<()> {
+    pub(in crate::pipeline) fn append_cells(&mut self, cells: &[u32]) -> Result<()> {
         let bytes: Vec<u8> = cells.iter().flat_map(|cell| cell.to_le_bytes()).collect();
         self.scratch.append(&bytes).map(|_| ())
     }
 
-    pub(super) fn set(&self, position: u64, value: f32) -> Result<()> {
+    pub(in crate::pipeline) fn set(&self, position: u64, value: f32) -> Result<()> {
         self.scratch.write_at(&value.to_le_bytes(), position * 4)
     }
 
-    pub(super) fn read(&self, positions: Range<u64>) -> Result<Vec<f32>> {
+    pub(in crate::pipeline) fn read(&self, positions: Range<u64>) -> Result<Vec<f32>> {
         self.read_as(positions, f32::from_le_bytes)
     }
 
-    pub(super) fn read_cells(&self, positions: Range<u64>) -> Result<Vec<u32>> {
+    pub(in crate::pipeline) fn read_cells(&self, positions: Range<u64>) -> Result<Vec<u32>> {
         self.read_as(positions, u32::from_le_bytes)
     }
 
@@ -137,6 +140,8 @@ impl ScratchColumn {
         let mut bytes = vec![0; rows * 4];
         self.scratch.read_at(&mut bytes, positions.start * 4)?;
         let numbers = bytes.chunks_exact(4);
-        Ok(numbers.map(|four| number([four[0], four[1], four[2], four[3]])).collect())
+        Ok(numbers
+            .map(|four| number([four[0], four[1], four[2], four[3]]))
+            .collect())
     }
 }

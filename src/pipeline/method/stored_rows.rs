@@ -4,29 +4,46 @@ use std::collections::HashSet;
 
 use arrow::{
     array::{Array, ArrayRef, AsArray},
-    datatypes::{DataType, Float16Type, Float32Type},
+    datatypes::{DataType, Float16Type, Float32Type, UInt32Type},
 };
 use clip_filter_vectors::normalise;
 
+use super::scratch::NO_CELL;
 use crate::{
     error::{Error, Result},
-    schema::{CLIP_SCORE, IMAGE_EMBEDDING, TEXT_EMBEDDING},
+    schema::{CLIP_SCORE, Derived, IMAGE_EMBEDDING, TEXT_EMBEDDING},
     select::Selection,
     store::{ScoreCursor, ScoreRows, ScoreStore, ShardIdentity},
 };
 
 /// The rows that a store has of some shards, numbered through. Of two copies of a shard only the first counts.
-pub(super) struct StoredRows<'a> {
+pub(in crate::pipeline) struct StoredRows<'a> {
     store: &'a ScoreStore,
     /// Number in the set, and the shard.
     shards: Vec<(usize, &'a ShardIdentity)>,
     /// Rows that count; all good ones if none.
     considered: Option<&'a Selection>,
+    /// Derived columns that are read along.
+    along: Vec<Derived>,
+}
+
+/// Rows that a cursor gives at one time.
+const STRETCH_ROWS: u64 = 8192;
+
+/// Stored rows of one shard that follow each other.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::pipeline) struct Stretch {
+    shard: usize,
+    /// Number of the first in the shard.
+    row: u64,
+    /// Position of the first.
+    position: u64,
+    rows: u64,
 }
 
 /// Which embeddings are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sides {
+pub(in crate::pipeline) enum Sides {
     None,
     Images,
     Texts,
@@ -34,42 +51,46 @@ pub(super) enum Sides {
 }
 
 /// A stretch of stored rows of one shard, and those of them that count.
-pub(super) struct Block {
+pub(in crate::pipeline) struct Block {
     /// Number of the shard in the set.
-    pub(super) shard: usize,
+    pub(in crate::pipeline) shard: usize,
     /// Position of the first stored row.
-    pub(super) first: u64,
+    pub(in crate::pipeline) first: u64,
     /// Stored rows.
-    pub(super) len: usize,
+    pub(in crate::pipeline) len: usize,
     /// Offsets of the rows that count, from `first`.
-    pub(super) offsets: Vec<usize>,
+    pub(in crate::pipeline) offsets: Vec<usize>,
     /// Their numbers in the shard.
-    pub(super) rows: Vec<i64>,
+    pub(in crate::pipeline) rows: Vec<i64>,
     /// Their `clip_score`.
-    pub(super) scores: Vec<f32>,
+    pub(in crate::pipeline) scores: Vec<f32>,
     /// Numbers per embedding.
-    pub(super) dim: usize,
+    pub(in crate::pipeline) dim: usize,
     /// Unit embeddings of the rows that count.
-    pub(super) images: Vec<f32>,
+    pub(in crate::pipeline) images: Vec<f32>,
     /// Unit embeddings of their captions.
-    pub(super) texts: Vec<f32>,
+    pub(in crate::pipeline) texts: Vec<f32>,
+    /// The derived columns that are read along, NaN where they are null; cells by their bits.
+    pub(in crate::pipeline) along: Vec<Vec<f32>>,
 }
 
 impl Block {
-    pub(super) fn positions(&self) -> impl Iterator<Item = u64> + '_ {
-        self.offsets.iter().map(|&offset| self.first + offset as u64)
+    pub(in crate::pipeline) fn positions(&self) -> impl Iterator<Item = u64> + '_ {
+        self.offsets
+            .iter()
+            .map(|&offset| self.first + offset as u64)
     }
 
-    pub(super) fn image(&self, row: usize) -> &[f32] {
+    pub(in crate::pipeline) fn image(&self, row: usize) -> &[f32] {
         &self.images[row * self.dim..(row + 1) * self.dim]
     }
 
-    pub(super) fn text(&self, row: usize) -> &[f32] {
+    pub(in crate::pipeline) fn text(&self, row: usize) -> &[f32] {
         &self.texts[row * self.dim..(row + 1) * self.dim]
     }
 
     /// A number for each stored row, `none` for those that do not count.
-    pub(super) fn spread<T: Copy>(&self, values: &[T], none: T) -> Vec<T> {
+    pub(in crate::pipeline) fn spread<T: Copy>(&self, values: &[T], none: T) -> Vec<T> {
         let mut all = vec![none; self.len];
         for (&offset, &value) in self.offsets.iter().zip(values) {
             all[offset] = value;
@@ -79,33 +100,41 @@ impl Block {
 }
 
 impl<'a> StoredRows<'a> {
-    pub(super) fn new(
+    pub(in crate::pipeline) fn new(
         store: &'a ScoreStore,
         shards: &'a [ShardIdentity],
         considered: Option<&'a Selection>,
     ) -> Self {
         let mut seen = HashSet::new();
-        let first = |(_, shard): &(usize, &ShardIdentity)| seen.insert(&shard.fingerprint);
+        let mut first: Vec<(usize, &ShardIdentity)> = shards.iter().enumerate().collect();
+        first.retain(|(_, shard)| seen.insert(shard.fingerprint.as_str()));
         Self {
             store,
-            shards: shards.iter().enumerate().filter(first).collect(),
+            shards: first,
             considered,
+            along: Vec::new(),
         }
     }
 
-    pub(super) fn shards(&self) -> &[(usize, &'a ShardIdentity)] {
+    /// Reads these columns along.
+    pub(in crate::pipeline) fn along(mut self, columns: &[Derived]) -> Self {
+        self.along = columns.to_vec();
+        self
+    }
+
+    pub(in crate::pipeline) fn shards(&self) -> &[(usize, &'a ShardIdentity)] {
         &self.shards
     }
 
     /// Every stretch of rows in order; the number of stored rows.
-    pub(super) fn for_each(
+    pub(in crate::pipeline) fn for_each(
         &self,
         sides: Sides,
         take: &mut dyn FnMut(&Block) -> Result<()>,
     ) -> Result<u64> {
         let mut position = 0;
         for (number, shard) in &self.shards {
-            let mut cursor = self.cursor(shard, sides)?;
+            let mut cursor = self.cursor(shard, sides, 0)?;
             while let Some(rows) = cursor.advance()? {
                 let block = self.block(*number, position, rows, sides)?;
                 position += block.len as u64;
@@ -115,7 +144,56 @@ impl<'a> StoredRows<'a> {
         Ok(position)
     }
 
-    fn cursor(&self, shard: &ShardIdentity, sides: Sides) -> Result<ScoreCursor> {
+    /// Stretches that can be read on their own, in order.
+    pub(in crate::pipeline) fn stretches(&self) -> Result<Vec<Stretch>> {
+        let mut stretches = Vec::new();
+        let mut position = 0;
+        for (number, shard) in &self.shards {
+            let scores = self.store.scores(shard)?;
+            let rows = scores.rows().unwrap_or(0);
+            let whole = if scores.is_dense() {
+                STRETCH_ROWS
+            } else {
+                rows.max(1)
+            };
+            stretches.extend((0..rows.div_ceil(whole)).map(|stretch| Stretch {
+                shard: *number,
+                row: stretch * whole,
+                position: position + stretch * whole,
+                rows: whole,
+            }));
+            position += rows;
+        }
+        Ok(stretches)
+    }
+
+    /// The rows of some stretches, in the order of these.
+    pub(in crate::pipeline) fn for_each_in(
+        &self,
+        sides: Sides,
+        stretches: &[Stretch],
+        take: &mut dyn FnMut(&Block) -> Result<()>,
+    ) -> Result<()> {
+        for stretch in stretches {
+            let shard = self
+                .shards
+                .iter()
+                .find(|(number, _)| *number == stretch.shard);
+            let Some((_, shard)) = shard else { continue };
+            let mut cursor = self.cursor(shard, sides, stretch.row)?;
+            let mut done = 0;
+            while done < stretch.rows
+                && let Some(rows) = cursor.advance()?
+            {
+                let block = self.block(stretch.shard, stretch.position + done, rows, sides)?;
+                done += block.len as u64;
+                take(&block)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn cursor(&self, shard: &ShardIdentity, sides: Sides, first: u64) -> Result<ScoreCursor> {
         let mut columns = vec![CLIP_SCORE];
         if matches!(sides, Sides::Images | Sides::Both) {
             columns.push(IMAGE_EMBEDDING);
@@ -123,7 +201,8 @@ impl<'a> StoredRows<'a> {
         if matches!(sides, Sides::Texts | Sides::Both) {
             columns.push(TEXT_EMBEDDING);
         }
-        self.store.scores(shard)?.cursor(&columns, 0)
+        columns.extend(self.along.iter().map(|column| column.as_str()));
+        self.store.scores(shard)?.cursor(&columns, first)
     }
 
     fn block(&self, shard: usize, first: u64, rows: &ScoreRows, sides: Sides) -> Result<Block> {
@@ -136,16 +215,14 @@ impl<'a> StoredRows<'a> {
             scores.is_valid(*offset) && self.considered.is_none_or(considered)
         };
         let offsets: Vec<usize> = (0..rows.len()).filter(counts).collect();
-        let mut sides_read = rows.columns[1..].iter();
-        let mut read = |wanted: bool| match (wanted, sides_read.next()) {
-            (true, Some(column)) => unit_rows(column, &offsets),
-            _ => Ok((0, Vec::new())),
+        let mut columns = rows.columns[1..].iter();
+        let mut embeddings = |wanted: bool| match wanted.then(|| columns.next()).flatten() {
+            Some(column) => unit_rows(column, &offsets),
+            None => Ok((0, Vec::new())),
         };
-        let (image_dim, images) = read(matches!(sides, Sides::Images | Sides::Both))?;
-        let (text_dim, texts) = match sides {
-            Sides::Texts => unit_rows(&rows.columns[1], &offsets)?,
-            sides => read(sides == Sides::Both)?,
-        };
+        let (image_dim, images) = embeddings(matches!(sides, Sides::Images | Sides::Both))?;
+        let (text_dim, texts) = embeddings(matches!(sides, Sides::Texts | Sides::Both))?;
+        let along = columns.map(|column| numbers(column, &offsets)).collect();
         Ok(Block {
             shard,
             first,
@@ -156,13 +233,37 @@ impl<'a> StoredRows<'a> {
             offsets,
             images,
             texts,
+            along,
         })
     }
 }
 
+/// A derived column at some rows.
+fn numbers(column: &ArrayRef, offsets: &[usize]) -> Vec<f32> {
+    if let Some(values) = column.as_primitive_opt::<Float32Type>() {
+        let value = |offset: usize| {
+            values
+                .is_valid(offset)
+                .then(|| values.value(offset))
+                .unwrap_or(f32::NAN)
+        };
+        return offsets.iter().map(|&offset| value(offset)).collect();
+    }
+    let cells = column.as_primitive::<UInt32Type>();
+    let cell = |offset: usize| match cells.is_valid(offset) {
+        true => cells.value(offset),
+        false => NO_CELL,
+    };
+    offsets
+        .iter()
+        .map(|&offset| f32::from_bits(cell(offset)))
+        .collect()
+}
+
 /// The embeddings of some rows, and their length. Half precision is brought back to length one.
 fn unit_rows(column: &ArrayRef, offsets: &[usize]) -> Result<(usize, Vec<f32>)> {
-    let damaged = || Error::input("read the embeddings of the score store: rows have other lengths");
+    let damaged =
+        || Error::input("read the embeddings of the score store: rows have other lengths");
     let list = column.as_list_opt::<i32>().ok_or_else(damaged)?;
     let Some(&first) = offsets.first() else {
         return Ok((0, Vec::new()));

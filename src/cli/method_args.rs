@@ -1,0 +1,157 @@
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, ValueEnum};
+
+use crate::{
+    error::{Error, Result},
+    pipeline::{Adaptation, DEFAULT_DIVERSITY_WEIGHT, MethodOptions, Order, SelectOptions, Solver},
+    select::Balance,
+};
+
+/// What scores from embeddings are made with.
+#[derive(Debug, Clone, ClapArgs)]
+#[command(next_help_heading = "Scores from embeddings")]
+pub(super) struct MethodArgs {
+    /// Fit adapters to the pairs, labelled or captioned, before their embeddings are compared; they are not used
+    /// where they do not help
+    #[arg(long, env = "CLIP_FILTER_ADAPT", conflicts_with = "adapters")]
+    pub(super) adapt: bool,
+    /// Use the adapters in this file, of `clip-filter adapt`
+    #[arg(long, value_name = "FILE", env = "CLIP_FILTER_ADAPTERS")]
+    pub(super) adapters: Option<PathBuf>,
+    /// Clusters within which neighbours are sought, where pairs have no class; one per 1,000 rows if not given
+    #[arg(long, value_name = "N", env = "CLIP_FILTER_CELLS", value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    pub(super) cells: Option<u32>,
+    /// Neighbours that sds looks at; a tenth of the cell, 50 to 100, if not given
+    #[arg(long, value_name = "K", env = "CLIP_FILTER_NEIGHBOURS", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub(super) neighbours: Option<u32>,
+    /// The target set of normsim_inf, normsim_2 and vas: Parquet with a column image_embedding
+    #[arg(long, value_name = "FILE", env = "CLIP_FILTER_TARGET")]
+    pub(super) target: Option<PathBuf>,
+    /// Weight of diversity beside alignment
+    #[arg(long, value_name = "WEIGHT", env = "CLIP_FILTER_DIVERSITY_WEIGHT", default_value_t = DEFAULT_DIVERSITY_WEIGHT, value_parser = weight)]
+    pub(super) diversity_weight: f32,
+    /// Seed of everything random: order of training, clusters, batches
+    #[arg(long, value_name = "N", env = "CLIP_FILTER_SEED", default_value_t = 0)]
+    pub(super) seed: u64,
+}
+
+impl MethodArgs {
+    pub(super) fn adapts(&self) -> bool {
+        self.adapt || self.adapters.is_some()
+    }
+
+    pub(super) fn options(&self) -> MethodOptions {
+        MethodOptions {
+            adaptation: match (self.adapt, &self.adapters) {
+                (_, Some(path)) => Adaptation::Given(path.clone()),
+                (true, None) => Adaptation::Fit,
+                (false, None) => Adaptation::None,
+            },
+            cells: self.cells,
+            neighbours: self.neighbours,
+            diversity_weight: self.diversity_weight,
+            target: self.target.clone(),
+            seed: self.seed,
+        }
+    }
+}
+
+/// How rows of a budget are chosen.
+#[derive(Debug, Clone, ClapArgs)]
+#[command(next_help_heading = "Selection")]
+pub(super) struct ChooseArgs {
+    /// What the rows of a budget are ordered by; align-diverse where labels, --adapt, --adapters or --solver are
+    /// given, else clip-score
+    #[arg(long, value_enum, env = "CLIP_FILTER_SELECT")]
+    pub(super) select: Option<OrderArg>,
+    /// How a budget is filled
+    #[arg(long, value_enum, env = "CLIP_FILTER_SOLVER")]
+    pub(super) solver: Option<SolverArg>,
+    /// Give every value of a column (or `cell`) the same share of the budget, within bounds in rows or, with a
+    /// point, as part of the budget
+    #[arg(
+        long,
+        value_name = "COLUMN[:min=..,max=..]",
+        env = "CLIP_FILTER_BALANCE"
+    )]
+    pub(super) balance: Option<Balance>,
+    /// Of images in a cell whose cosine is above 1 - DISTANCE keep the best row only, before the budget
+    #[arg(long, value_name = "DISTANCE", env = "CLIP_FILTER_DEDUP", value_parser = distance)]
+    pub(super) dedup: Option<f32>,
+    /// Write the rows that entered and left since the last selection from the score store to this Parquet file
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "CLIP_FILTER_CHANGES",
+        requires = "scores"
+    )]
+    pub(super) changes: Option<PathBuf>,
+}
+
+/// `--select`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum OrderArg {
+    /// Best clip_score first
+    ClipScore,
+    /// Alignment and diversity, the objective of arXiv 2410.11215
+    AlignDiverse,
+}
+
+/// `--solver`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum SolverArg {
+    /// The best rows: the objective's exact solution
+    Exact,
+    /// The published iteration, for comparison
+    Paper,
+    /// Trusted rows (own class or caption is the best) that together resemble the trusted rows of their cell
+    Cover,
+}
+
+impl From<SolverArg> for Solver {
+    fn from(arg: SolverArg) -> Self {
+        match arg {
+            SolverArg::Exact => Solver::Exact,
+            SolverArg::Paper => Solver::Paper,
+            SolverArg::Cover => Solver::Cover,
+        }
+    }
+}
+
+impl ChooseArgs {
+    /// `adapted` where labels or adapters were given.
+    pub(super) fn options(&self, adapted: bool) -> Result<SelectOptions> {
+        let order = match self.select {
+            Some(OrderArg::ClipScore) => Order::ClipScore,
+            Some(OrderArg::AlignDiverse) => Order::AlignDiverse,
+            None if adapted || self.solver.is_some() => Order::AlignDiverse,
+            None => Order::ClipScore,
+        };
+        if let (Order::ClipScore, Some(SolverArg::Paper)) = (order, self.solver) {
+            return Err(Error::usage("run the published iteration over clip_score")
+                .hint("--select align-diverse"));
+        }
+        Ok(SelectOptions {
+            order,
+            solver: self.solver.map(Solver::from).unwrap_or_default(),
+            balance: self.balance.clone(),
+            dedup: self.dedup,
+            changes: self.changes.clone(),
+        })
+    }
+}
+
+fn weight(text: &str) -> Result<f32, String> {
+    number(text, |weight| (0.0..=1e6).contains(weight))
+        .ok_or_else(|| "it is not a number from 0 on".to_owned())
+}
+
+fn distance(text: &str) -> Result<f32, String> {
+    number(text, |distance| *distance > 0.0 && *distance < 2.0)
+        .ok_or_else(|| "it is not a number between 0 and 2, such as 0.05".to_owned())
+}
+
+fn number(text: &str, fits: impl Fn(&f32) -> bool) -> Option<f32> {
+    text.parse().ok().filter(fits)
+}

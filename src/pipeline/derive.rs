@@ -1,0 +1,79 @@
+//! Derived columns that a run needs and its store lacks.
+
+use std::sync::{Arc, OnceLock};
+
+use super::{
+    RunContext, ScoreOptions, Shards, interrupted,
+    method::{Deriving, work_budget},
+    scoring::{Scored, loaded_for},
+};
+use crate::{
+    engine::EncodeRuntime,
+    error::{Error, Result},
+    schema::Derived,
+    select::Selection,
+    store::ScoreStore,
+};
+
+/// Computes `columns` over the rows that are `considered`, by the condition that is given with them.
+pub(super) fn derive(
+    (options, shards): (&ScoreOptions, &Shards),
+    columns: &[Derived],
+    considered: Option<(&Selection, &str)>,
+    mut scored: Scored,
+    context: &RunContext<'_>,
+) -> Result<Scored> {
+    if columns.is_empty() {
+        return Ok(scored);
+    }
+    let shared = |_| Error::internal("write to a score store that is being read");
+    let mut store = Arc::try_unwrap(scored.store).map_err(shared)?;
+    if !store.is_exclusive() {
+        // Somebody else may come between; then the columns are looked at anew.
+        let (directory, spec) = (store.directory().to_path_buf(), store.spec().clone());
+        drop(store);
+        store = ScoreStore::open_or_create(&directory, &spec)?;
+    }
+    let cancel = context.cancel.clone();
+    let runtime: OnceLock<EncodeRuntime> = OnceLock::new();
+    let embed = |text: &str| {
+        let runtime = match runtime.get() {
+            Some(runtime) => runtime,
+            None => {
+                let factory = context.model.load(Some(&store.spec().model))?;
+                if factory.card().fingerprint != store.spec().model.fingerprint {
+                    return Err(Error::input(
+                        "embed class prompts for this store: it was made with another model",
+                    )
+                    .with("the store has", &store.spec().model.fingerprint)
+                    .with("the model has", &factory.card().fingerprint)
+                    .hint("leave --model out: the store knows its model"));
+                }
+                let loaded = loaded_for(options, shards, factory)?;
+                let counters = Arc::clone(&context.counters);
+                runtime.get_or_init(|| EncodeRuntime::new(loaded, counters))
+            }
+        };
+        runtime.embed_text(text)
+    };
+    let deriving = Deriving {
+        store: &store,
+        shards,
+        options: &options.method,
+        considered,
+        keeps_state: options.only_new,
+        budget: work_budget(options.memory_limit, options.threads),
+        embed: &embed,
+        say: context.say,
+        cancelled: &|| {
+            if *cancel.borrow() {
+                Err(interrupted())
+            } else {
+                Ok(())
+            }
+        },
+    };
+    deriving.run(columns)?;
+    scored.store = Arc::new(store.reread());
+    Ok(scored)
+}

@@ -1,0 +1,51 @@
+//! From stored embeddings to derived columns: adapters, cells, scores of rows, scores among the rows of a cell.
+//!
+//! | step | reads | file |
+//! |---|---|---|
+//! | classes of rows, texts of classes | the label column; the model, for prompts | `labels`, `class_texts` |
+//! | adapters | embeddings, in mixed order, once per epoch | `pairs`, `adapting` |
+//! | centres of cells | image embeddings, once | `centres` |
+//! | scores of rows | embeddings, once; puts them in order of cells on disk | `row_scores`, `cell_file` |
+//! | scores within cells | one cell after another | `cell_scores` |
+//! | scores within random batches | embeddings, ten times | `contrast` |
+//! | one file per shard | temporary columns | `publish` |
+//!
+//! No step holds more than a stretch of rows, a cell, or a buffer of bounded size.
+
+mod adapting;
+mod cell_file;
+mod cell_scores;
+mod centres;
+mod class_texts;
+mod contrast;
+mod deriving;
+mod labels;
+mod options;
+mod pairs;
+mod publish;
+mod random;
+mod row_scores;
+mod scratch;
+mod stored_rows;
+mod target;
+
+pub(super) use cell_file::{CellInHand, CellRows, CellSpill};
+pub(super) use deriving::Deriving;
+pub(super) use labels::Groups;
+pub use options::{Adaptation, DEFAULT_DIVERSITY_WEIGHT, MethodOptions};
+pub(super) use options::{check, with_inputs};
+pub(super) use scratch::NO_CELL;
+pub(super) use stored_rows::{Sides, StoredRows};
+
+use clip_filter_vectors::Budget;
+
+use crate::config::ByteSize;
+
+/// What may be used to work on stored embeddings: half of the limit, the rest is for the program, its readers and
+/// what the allocator keeps.
+pub(super) fn work_budget(limit: ByteSize, threads: usize) -> Budget {
+    Budget {
+        bytes: usize::try_from(limit.0 / 2).unwrap_or(usize::MAX),
+        threads,
+    }
+}

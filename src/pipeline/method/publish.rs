@@ -1,0 +1,73 @@
+//! Temporary columns become files of the store.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use arrow::{
+    array::{ArrayRef, Float32Array, RecordBatch, UInt32Array},
+    datatypes::{Field, Schema, SchemaRef},
+};
+
+use super::{
+    scratch::{NO_CELL, ScratchColumn},
+    stored_rows::StoredRows,
+};
+use crate::{
+    error::{Error, Result},
+    schema::Derived,
+    store::{DerivedSpec, DerivedWriter, ScoreStore},
+};
+
+const BATCH_ROWS: u64 = 8192;
+
+/// Columns by name, one number for each stored row.
+pub(super) type Columns = BTreeMap<Derived, ScratchColumn>;
+
+/// Makes `columns` the derived columns of the store.
+pub(super) fn publish(
+    store: &ScoreStore,
+    spec: DerivedSpec,
+    rows: &StoredRows<'_>,
+    columns: &Columns,
+    artifacts: &[(&str, Vec<u8>)],
+) -> Result<()> {
+    let writer = DerivedWriter::new(store, spec)?;
+    let fields = columns
+        .keys()
+        .map(|column| Field::new(column.as_str(), column.data_type(), true));
+    let schema: SchemaRef = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    let mut first = 0;
+    for (_, shard) in rows.shards() {
+        let stored = store.scores(shard)?.rows();
+        let stored = stored.ok_or_else(|| Error::internal("derive columns of a finished shard"))?;
+        let starts = (first..first + stored).step_by(usize::try_from(BATCH_ROWS).unwrap_or(1));
+        let end = first + stored;
+        let batches = starts.map(|start| {
+            let arrays = columns
+                .iter()
+                .map(|(name, column)| array(*name, column, start..end.min(start + BATCH_ROWS)));
+            RecordBatch::try_new(Arc::clone(&schema), arrays.collect::<Result<_>>()?)
+                .map_err(|error| Error::internal("shape derived columns").source(error))
+        });
+        writer.shard(shard, &schema, batches)?;
+        first = end;
+    }
+    for (name, bytes) in artifacts {
+        writer.artifact(name, bytes)?;
+    }
+    writer.finish()
+}
+
+fn array(name: Derived, column: &ScratchColumn, rows: std::ops::Range<u64>) -> Result<ArrayRef> {
+    Ok(match name {
+        Derived::Cell => {
+            let cells = column.read_cells(rows)?.into_iter();
+            let cells = cells.map(|cell| (cell != NO_CELL).then_some(cell));
+            Arc::new(cells.collect::<UInt32Array>())
+        }
+        _ => {
+            let values = column.read(rows)?.into_iter();
+            let values = values.map(|value| (!value.is_nan()).then_some(value));
+            Arc::new(values.collect::<Float32Array>())
+        }
+    })
+}
