@@ -70,10 +70,9 @@ mod tests {
         SavedSelection::new(fingerprints, builder.finish()).unwrap()
     }
 
-    fn between(
-        old: &SavedSelection,
-        new: &SavedSelection,
-    ) -> (Vec<(usize, usize)>, Vec<(usize, usize)>) {
+    type Rows = Vec<(usize, usize)>;
+
+    fn between(old: &SavedSelection, new: &SavedSelection) -> (Rows, Rows) {
         let changes = Changes::between(old, new).unwrap();
         (changes.entered().collect(), changes.left().collect())
     }
