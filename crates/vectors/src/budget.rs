@@ -1,8 +1,8 @@
 //! How much memory and how many threads a kernel may use, and the blocks that follow from it.
 
 /// Rows of a product that one thread computes at a time.
-const STRIP: usize = 128;
-/// Columns of it: a tile of 1 MiB stays in the second cache of one core.
+const STRIP: usize = 256;
+/// Columns of it: a tile of 2 MiB is about the second cache of a core.
 const TILE: usize = 2048;
 
 /// What a kernel may use besides its result.

@@ -2,8 +2,6 @@
 //! on threads nor on memory.
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
     clippy::cast_possible_truncation,
     reason = "a test may fail loudly"
 )]

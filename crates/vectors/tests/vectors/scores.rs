@@ -119,8 +119,7 @@ fn diversity_within_classes() {
             nearest_distances(&cell, neighbours, budget(1 << 20, 2)).unwrap()
         });
         let expected = golden.score(&name);
-        let without = |v: &Option<f64>| v.is_none();
-        assert_eq!(expected.iter().filter(|v| without(v)).count(), 1);
+        assert_eq!(expected.iter().filter(|v| v.is_none()).count(), 1);
         for (row, (found, expected)) in found.iter().zip(expected).enumerate() {
             assert_eq!(found.is_some(), expected.is_some(), "{name}, row {row}");
             if let (Some(found), Some(expected)) = (found, expected) {
