@@ -1,6 +1,6 @@
 use candle_core::{Device, Tensor};
 
-use super::{Batch, Mode, PairSource, Targets};
+use super::{Batch, FitOptions, Mode, PairSource, Pass, Split, Targets};
 use crate::error::{Error, Result};
 
 /// Added to the logit of another row with the same caption: its exponential is zero in `f32`.
@@ -9,8 +9,15 @@ const NO_NEGATIVE: f32 = -1e9;
 /// What is the same for all batches of a source.
 pub(super) struct Problem {
     pub(super) dim: usize,
-    /// Classes x dim, and the number of classes.
-    classes: Option<(Tensor, usize)>,
+    classes: Option<Classes>,
+}
+
+struct Classes {
+    count: usize,
+    /// Classes x dim.
+    texts: Tensor,
+    /// Logarithm of each class's share of the rows trained on: 1 x classes.
+    log_shares: Tensor,
 }
 
 /// One batch as tensors.
@@ -25,8 +32,12 @@ pub(super) struct BatchTensors {
 
 /// Which text belongs to which image.
 pub(super) enum Sought {
-    /// Position of the row's class.
-    Classes(Tensor),
+    Classes {
+        /// Position of the row's class.
+        own: Tensor,
+        /// See [`Classes`].
+        log_shares: Tensor,
+    },
     Captions {
         /// Position of the row's own caption, which is the row's.
         own: Tensor,
@@ -36,29 +47,35 @@ pub(super) enum Sought {
 }
 
 impl Problem {
-    pub(super) fn of(pairs: &dyn PairSource) -> Result<Self> {
+    /// What `pairs` ask for; labelled ones are read once, to count their classes.
+    pub(super) fn of(pairs: &mut dyn PairSource, options: &FitOptions) -> Result<Self> {
         let dim = pairs.dim();
-        let classes = match pairs.class_texts() {
-            None => None,
-            Some(texts) => {
-                let count = texts.len() / dim.max(1);
-                if dim == 0 || texts.len() != count * dim || count < 2 {
-                    return Err(Error::input("read the embeddings of the class prompts")
-                        .with("dim", dim)
-                        .with("numbers", texts.len())
-                        .hint("give two classes or more, each with one embedding"));
-                }
-                check_finite(texts, dim, "class")?;
-                let tensor = tensor(texts, count, dim)?;
-                Some((tensor, count))
-            }
-        };
         if dim == 0 {
             return Err(Error::internal(
                 "fit adapters to embeddings without numbers",
             ));
         }
-        Ok(Self { dim, classes })
+        let Some(texts) = pairs.class_texts() else {
+            return Ok(Self { dim, classes: None });
+        };
+        let count = texts.len() / dim;
+        if texts.len() != count * dim || count < 2 {
+            return Err(Error::input("read the embeddings of the class prompts")
+                .with("dim", dim)
+                .with("numbers", texts.len())
+                .hint("give two classes or more, each with one embedding"));
+        }
+        check_finite(texts, dim, "class")?;
+        let texts = tensor(texts, count, dim)?;
+        let log_shares = tensor(&log_shares(pairs, options, count)?, 1, count)?;
+        Ok(Self {
+            dim,
+            classes: Some(Classes {
+                count,
+                texts,
+                log_shares,
+            }),
+        })
     }
 
     pub(super) fn mode(&self) -> Mode {
@@ -69,7 +86,7 @@ impl Problem {
     }
 
     pub(super) fn classes(&self) -> Option<usize> {
-        self.classes.as_ref().map(|(_, count)| *count)
+        self.classes.as_ref().map(|classes| classes.count)
     }
 
     /// `None` when the batch has nothing to tell apart.
@@ -86,13 +103,14 @@ impl Problem {
         }
         check_finite(batch.images, self.dim, "image")?;
         let (texts, sought) = match (batch.targets, &self.classes) {
-            (Targets::Classes(classes), Some((texts, count))) => {
-                if classes.len() != rows {
-                    return Err(wrong_length("classes", classes.len()));
+            (Targets::Classes(own), Some(classes)) => {
+                if own.len() != rows {
+                    return Err(wrong_length("classes", own.len()));
                 }
-                check_classes(classes, *count)?;
-                let classes = Tensor::from_slice(classes, rows, &Device::Cpu).map_err(failed)?;
-                (texts.clone(), Sought::Classes(classes))
+                check_classes(own, classes.count)?;
+                let own = Tensor::from_slice(own, rows, &Device::Cpu).map_err(failed)?;
+                let log_shares = classes.log_shares.clone();
+                (classes.texts.clone(), Sought::Classes { own, log_shares })
             }
             (Targets::Captions { texts, ids }, None) => {
                 if texts.len() != batch.images.len() || ids.len() != rows {
@@ -104,11 +122,7 @@ impl Problem {
                 }
                 (tensor(texts, rows, self.dim)?, captions(ids)?)
             }
-            _ => {
-                return Err(Error::internal(
-                    "match images with classes and captions at once",
-                ));
-            }
+            _ => return Err(both()),
         };
         if rows == 0 {
             return Ok(None);
@@ -124,6 +138,36 @@ impl Problem {
 
 pub(super) fn failed(error: candle_core::Error) -> Error {
     Error::internal("compute the loss of adapters").source(error)
+}
+
+fn both() -> Error {
+    Error::internal("match images with classes and captions at once")
+}
+
+/// One row more than there are in each class, so that no share is zero.
+fn log_shares(pairs: &mut dyn PairSource, options: &FitOptions, count: usize) -> Result<Vec<f32>> {
+    let mut rows = vec![1u64; count];
+    let pass = Pass {
+        split: Split::Training,
+        epoch: 0,
+        seed: options.seed,
+        batch_rows: options.batch_rows,
+    };
+    pairs.read(&pass, &mut |batch| {
+        let Targets::Classes(classes) = batch.targets else {
+            return Err(both());
+        };
+        check_classes(classes, count)?;
+        for class in classes {
+            rows[*class as usize] += 1;
+        }
+        Ok(())
+    })?;
+    let all = rows.iter().sum::<u64>() as f32;
+    Ok(rows
+        .into_iter()
+        .map(|rows| (rows as f32 / all).ln())
+        .collect())
 }
 
 fn tensor(numbers: &[f32], rows: usize, dim: usize) -> Result<Tensor> {
