@@ -3,7 +3,7 @@ use candle_core::{Device, Tensor};
 use super::{Batch, FitOptions, Mode, PairSource, Pass, Split, Targets};
 use crate::error::{Error, Result};
 
-/// Added to the logit of another row with the same caption: its exponential is zero in `f32`.
+/// Added to the logit of another row with the same text: its exponential is zero in `f32`.
 const NO_NEGATIVE: f32 = -1e9;
 
 /// What is the same for all batches of a source.
@@ -31,19 +31,15 @@ pub(super) struct BatchTensors {
 }
 
 /// Which text belongs to which image.
-pub(super) enum Sought {
-    Classes {
-        /// Position of the row's class.
-        own: Tensor,
-        /// See [`Classes`].
-        log_shares: Tensor,
-    },
-    Captions {
-        /// Position of the row's own caption, which is the row's.
-        own: Tensor,
-        /// Rows x rows: [`NO_NEGATIVE`] where two rows have one caption, else zero.
-        mask: Tensor,
-    },
+pub(super) struct Sought {
+    /// Position of the text of each row among the texts.
+    pub(super) own: Tensor,
+    /// Position of each row in the batch.
+    pub(super) positions: Tensor,
+    /// Rows x rows: [`NO_NEGATIVE`] where two rows have one text, else zero.
+    pub(super) mask: Tensor,
+    /// Where the texts are classes, see [`Classes`].
+    pub(super) log_shares: Option<Tensor>,
 }
 
 impl Problem {
@@ -108,23 +104,18 @@ impl Problem {
                     return Err(wrong_length("classes", own.len()));
                 }
                 check_classes(own, classes.count)?;
-                let own = Tensor::from_slice(own, rows, &Device::Cpu).map_err(failed)?;
-                let log_shares = classes.log_shares.clone();
-                (classes.texts.clone(), Sought::Classes { own, log_shares })
+                (classes.texts.clone(), Sought::classes(own, classes)?)
             }
             (Targets::Captions { texts, ids }, None) => {
                 if texts.len() != batch.images.len() || ids.len() != rows {
                     return Err(wrong_length("text numbers", texts.len()).with("ids", ids.len()));
                 }
                 check_finite(texts, self.dim, "text")?;
-                if rows < 2 {
-                    return Ok(None);
-                }
-                (tensor(texts, rows, self.dim)?, captions(ids)?)
+                (tensor(texts, rows, self.dim)?, Sought::captions(ids)?)
             }
             _ => return Err(both()),
         };
-        if rows == 0 {
+        if rows < 2 {
             return Ok(None);
         }
         Ok(Some(BatchTensors {
@@ -174,24 +165,45 @@ fn tensor(numbers: &[f32], rows: usize, dim: usize) -> Result<Tensor> {
     Tensor::from_slice(numbers, (rows, dim), &Device::Cpu).map_err(failed)
 }
 
-fn captions(ids: &[u64]) -> Result<Sought> {
-    let rows = ids.len();
-    let count = u32::try_from(rows)
+impl Sought {
+    fn classes(own: &[u32], classes: &Classes) -> Result<Self> {
+        let (positions, mask) = among(own)?;
+        Ok(Self {
+            own: Tensor::from_slice(own, own.len(), &Device::Cpu).map_err(failed)?,
+            positions,
+            mask,
+            log_shares: Some(classes.log_shares.clone()),
+        })
+    }
+
+    fn captions(ids: &[u64]) -> Result<Self> {
+        let (positions, mask) = among(ids)?;
+        Ok(Self {
+            own: positions.clone(),
+            positions,
+            mask,
+            log_shares: None,
+        })
+    }
+}
+
+/// Positions of rows and the mask of those that have one text, given what text each has.
+fn among<T: PartialEq>(texts: &[T]) -> Result<(Tensor, Tensor)> {
+    let rows = texts.len();
+    let end = u32::try_from(rows)
         .map_err(|error| Error::usage("use a batch of so many rows").source(error))?;
     let mut mask = Vec::with_capacity(rows * rows);
-    for (row, id) in ids.iter().enumerate() {
-        mask.extend(ids.iter().enumerate().map(|(other, other_id)| {
-            if other != row && other_id == id {
+    for (row, text) in texts.iter().enumerate() {
+        mask.extend(texts.iter().enumerate().map(|(other, other_text)| {
+            if other != row && other_text == text {
                 NO_NEGATIVE
             } else {
                 0.0
             }
         }));
     }
-    Ok(Sought::Captions {
-        own: Tensor::arange(0, count, &Device::Cpu).map_err(failed)?,
-        mask: tensor(&mask, rows, rows)?,
-    })
+    let positions = Tensor::arange(0, end, &Device::Cpu).map_err(failed)?;
+    Ok((positions, tensor(&mask, rows, rows)?))
 }
 
 fn check_classes(classes: &[u32], count: usize) -> Result<()> {

@@ -45,9 +45,7 @@ pub fn fit(
     let start = Start::measure(pairs, &problem, options)?;
     let record = first_record(&problem, options, &start);
     let mut best = Adapters::identity(problem.dim, options.model.as_str(), record.clone());
-    let first_scale = std::env::var("FIRST")
-        .map_or(start.logit_scale, |x| x.parse().unwrap())
-        .max(MIN_LOGIT_SCALE);
+    let first_scale = start.logit_scale.max(MIN_LOGIT_SCALE);
     let mut training = Training {
         corrections: Corrections::none(&problem, options, first_scale).map_err(failed)?,
         start,

@@ -3,28 +3,31 @@ use candle_nn::ops::log_softmax;
 
 use super::batch::Sought;
 
-/// Loss of each row, in nats, differentiable in both numbers and scale.
+/// Loss of each row, in nats, differentiable in cosines and scale: the mean of finding its text among the texts, and
+/// of finding its image among those of the batch that have another text.
 ///
 /// # Shape
 /// `cosines` is rows x texts, `scale` has one number.
 ///
 /// # Source
-/// Classes: softmax cross-entropy, each class weighted by its share of the rows (logit adjustment, arXiv 2007.07314),
-/// so that nothing is gained by learning which classes are frequent. Captions: InfoNCE in both directions (arXiv
-/// 2103.00020, figure 3), but other rows with the same caption are no negatives.
+/// InfoNCE in both directions (arXiv 2103.00020, figure 3), but rows with the same text are no negatives. Where texts
+/// are classes all of them are negatives, each weighted by its share of the rows (logit adjustment, arXiv
+/// 2007.07314), so that nothing is gained by learning which classes are frequent.
 pub(super) fn row_losses(cosines: &Tensor, scale: &Tensor, sought: &Sought) -> Result<Tensor> {
     let logits = cosines.broadcast_mul(scale)?;
-    match sought {
-        Sought::Classes { own, log_shares } => {
-            cross_entropies(&logits.broadcast_add(log_shares)?, own)
+    let (among_texts, by_row) = match &sought.log_shares {
+        Some(log_shares) => {
+            let by_row = logits.index_select(&sought.own, 1)?.add(&sought.mask)?;
+            (logits.broadcast_add(log_shares)?, by_row)
         }
-        Sought::Captions { own, mask } => {
-            let logits = logits.add(mask)?;
-            let of_images = cross_entropies(&logits, own)?;
-            let of_texts = cross_entropies(&logits.t()?.contiguous()?, own)?;
-            (of_images + of_texts)? * 0.5
+        None => {
+            let by_row = logits.add(&sought.mask)?;
+            (by_row.clone(), by_row)
         }
-    }
+    };
+    let of_images = cross_entropies(&among_texts, &sought.own)?;
+    let of_texts = cross_entropies(&by_row.t()?.contiguous()?, &sought.positions)?;
+    (of_images + of_texts)? * 0.5
 }
 
 fn cross_entropies(logits: &Tensor, own: &Tensor) -> Result<Tensor> {
