@@ -29,8 +29,8 @@ impl Fitted {
 ///
 /// Training stops after [`FitOptions::epochs`], after [`FitOptions::patience`] epochs without a better held-out
 /// loss, or when `on_epoch` breaks; the weights of the best epoch are kept. They are rejected when the loss did not
-/// fall below that of the embeddings as they are, at the scale of logits that suits those best. The same pairs and
-/// options give the same adapters.
+/// fall below that of the embeddings as they are, at the scale of logits that suits those best, by two standard
+/// errors. The same pairs and options give the same adapters, on any number of threads.
 ///
 /// # Errors
 /// When options make no sense, a row's embedding is not finite or its label has no prompt, no row is held out or
