@@ -171,3 +171,6 @@ fn numbers(tensors: &SafeTensors<'_>, name: &str, shape: &[usize]) -> Result<Vec
         None => Ok(numbers),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,16 +1,23 @@
 use candle_core::{Device, Tensor};
 
-use super::{Batch, Mode, PairSource, Targets};
+use super::{Batch, FitOptions, Mode, PairSource, Pass, Split, Targets};
 use crate::error::{Error, Result};
 
-/// Added to the logit of another row with the same caption: its exponential is zero in `f32`.
+/// Added to the logit of another row with the same text: its exponential is zero in `f32`.
 const NO_NEGATIVE: f32 = -1e9;
 
 /// What is the same for all batches of a source.
 pub(super) struct Problem {
     pub(super) dim: usize,
-    /// Classes x dim, and the number of classes.
-    classes: Option<(Tensor, usize)>,
+    classes: Option<Classes>,
+}
+
+struct Classes {
+    count: usize,
+    /// Classes x dim.
+    texts: Tensor,
+    /// Logarithm of each class's share of the rows trained on: 1 x classes.
+    log_shares: Tensor,
 }
 
 /// One batch as tensors.
@@ -24,41 +31,47 @@ pub(super) struct BatchTensors {
 }
 
 /// Which text belongs to which image.
-pub(super) enum Sought {
-    /// Position of the row's class.
-    Classes(Tensor),
-    Captions {
-        /// Position of the row's own caption, which is the row's.
-        own: Tensor,
-        /// Rows x rows: [`NO_NEGATIVE`] where two rows have one caption, else zero.
-        mask: Tensor,
-    },
+pub(super) struct Sought {
+    /// Position of the text of each row among the texts.
+    pub(super) own: Tensor,
+    /// Position of each row in the batch.
+    pub(super) positions: Tensor,
+    /// Rows x rows: [`NO_NEGATIVE`] where two rows have one text, else zero.
+    pub(super) mask: Tensor,
+    /// Where the texts are classes, see [`Classes`].
+    pub(super) log_shares: Option<Tensor>,
 }
 
 impl Problem {
-    pub(super) fn of(pairs: &dyn PairSource) -> Result<Self> {
+    /// What `pairs` ask for; labelled ones are read once, to count their classes.
+    pub(super) fn of(pairs: &mut dyn PairSource, options: &FitOptions) -> Result<Self> {
         let dim = pairs.dim();
-        let classes = match pairs.class_texts() {
-            None => None,
-            Some(texts) => {
-                let count = texts.len() / dim.max(1);
-                if dim == 0 || texts.len() != count * dim || count < 2 {
-                    return Err(Error::input("read the embeddings of the class prompts")
-                        .with("dim", dim)
-                        .with("numbers", texts.len())
-                        .hint("give two classes or more, each with one embedding"));
-                }
-                check_finite(texts, dim, "class")?;
-                let tensor = tensor(texts, count, dim)?;
-                Some((tensor, count))
-            }
-        };
         if dim == 0 {
             return Err(Error::internal(
                 "fit adapters to embeddings without numbers",
             ));
         }
-        Ok(Self { dim, classes })
+        let Some(texts) = pairs.class_texts() else {
+            return Ok(Self { dim, classes: None });
+        };
+        let count = texts.len() / dim;
+        if texts.len() != count * dim || count < 2 {
+            return Err(Error::input("read the embeddings of the class prompts")
+                .with("dim", dim)
+                .with("numbers", texts.len())
+                .hint("give two classes or more, each with one embedding"));
+        }
+        check_finite(texts, dim, "class")?;
+        let texts = tensor(texts, count, dim)?;
+        let log_shares = tensor(&log_shares(pairs, options, count)?, 1, count)?;
+        Ok(Self {
+            dim,
+            classes: Some(Classes {
+                count,
+                texts,
+                log_shares,
+            }),
+        })
     }
 
     pub(super) fn mode(&self) -> Mode {
@@ -69,7 +82,7 @@ impl Problem {
     }
 
     pub(super) fn classes(&self) -> Option<usize> {
-        self.classes.as_ref().map(|(_, count)| *count)
+        self.classes.as_ref().map(|classes| classes.count)
     }
 
     /// `None` when the batch has nothing to tell apart.
@@ -86,31 +99,23 @@ impl Problem {
         }
         check_finite(batch.images, self.dim, "image")?;
         let (texts, sought) = match (batch.targets, &self.classes) {
-            (Targets::Classes(classes), Some((texts, count))) => {
-                if classes.len() != rows {
-                    return Err(wrong_length("classes", classes.len()));
+            (Targets::Classes(own), Some(classes)) => {
+                if own.len() != rows {
+                    return Err(wrong_length("classes", own.len()));
                 }
-                check_classes(classes, *count)?;
-                let classes = Tensor::from_slice(classes, rows, &Device::Cpu).map_err(failed)?;
-                (texts.clone(), Sought::Classes(classes))
+                check_classes(own, classes.count)?;
+                (classes.texts.clone(), Sought::classes(own, classes)?)
             }
             (Targets::Captions { texts, ids }, None) => {
                 if texts.len() != batch.images.len() || ids.len() != rows {
                     return Err(wrong_length("text numbers", texts.len()).with("ids", ids.len()));
                 }
                 check_finite(texts, self.dim, "text")?;
-                if rows < 2 {
-                    return Ok(None);
-                }
-                (tensor(texts, rows, self.dim)?, captions(ids)?)
+                (tensor(texts, rows, self.dim)?, Sought::captions(ids)?)
             }
-            _ => {
-                return Err(Error::internal(
-                    "match images with classes and captions at once",
-                ));
-            }
+            _ => return Err(both()),
         };
-        if rows == 0 {
+        if rows < 2 {
             return Ok(None);
         }
         Ok(Some(BatchTensors {
@@ -126,28 +131,79 @@ pub(super) fn failed(error: candle_core::Error) -> Error {
     Error::internal("compute the loss of adapters").source(error)
 }
 
+fn both() -> Error {
+    Error::internal("match images with classes and captions at once")
+}
+
+/// One row more than there are in each class, so that no share is zero.
+fn log_shares(pairs: &mut dyn PairSource, options: &FitOptions, count: usize) -> Result<Vec<f32>> {
+    let mut rows = vec![1u64; count];
+    let pass = Pass {
+        split: Split::Training,
+        epoch: 0,
+        seed: options.seed,
+        batch_rows: options.batch_rows,
+    };
+    pairs.read(&pass, &mut |batch| {
+        let Targets::Classes(classes) = batch.targets else {
+            return Err(both());
+        };
+        check_classes(classes, count)?;
+        for class in classes {
+            rows[*class as usize] += 1;
+        }
+        Ok(())
+    })?;
+    let all = rows.iter().sum::<u64>() as f32;
+    Ok(rows
+        .into_iter()
+        .map(|rows| (rows as f32 / all).ln())
+        .collect())
+}
+
 fn tensor(numbers: &[f32], rows: usize, dim: usize) -> Result<Tensor> {
     Tensor::from_slice(numbers, (rows, dim), &Device::Cpu).map_err(failed)
 }
 
-fn captions(ids: &[u64]) -> Result<Sought> {
-    let rows = ids.len();
-    let count = u32::try_from(rows)
+impl Sought {
+    fn classes(own: &[u32], classes: &Classes) -> Result<Self> {
+        let (positions, mask) = among(own)?;
+        Ok(Self {
+            own: Tensor::from_slice(own, own.len(), &Device::Cpu).map_err(failed)?,
+            positions,
+            mask,
+            log_shares: Some(classes.log_shares.clone()),
+        })
+    }
+
+    fn captions(ids: &[u64]) -> Result<Self> {
+        let (positions, mask) = among(ids)?;
+        Ok(Self {
+            own: positions.clone(),
+            positions,
+            mask,
+            log_shares: None,
+        })
+    }
+}
+
+/// Positions of rows and the mask of those that have one text, given what text each has.
+fn among<T: PartialEq>(texts: &[T]) -> Result<(Tensor, Tensor)> {
+    let rows = texts.len();
+    let end = u32::try_from(rows)
         .map_err(|error| Error::usage("use a batch of so many rows").source(error))?;
     let mut mask = Vec::with_capacity(rows * rows);
-    for (row, id) in ids.iter().enumerate() {
-        mask.extend(ids.iter().enumerate().map(|(other, other_id)| {
-            if other != row && other_id == id {
+    for (row, text) in texts.iter().enumerate() {
+        mask.extend(texts.iter().enumerate().map(|(other, other_text)| {
+            if other != row && other_text == text {
                 NO_NEGATIVE
             } else {
                 0.0
             }
         }));
     }
-    Ok(Sought::Captions {
-        own: Tensor::arange(0, count, &Device::Cpu).map_err(failed)?,
-        mask: tensor(&mask, rows, rows)?,
-    })
+    let positions = Tensor::arange(0, end, &Device::Cpu).map_err(failed)?;
+    Ok((positions, tensor(&mask, rows, rows)?))
 }
 
 fn check_classes(classes: &[u32], count: usize) -> Result<()> {

@@ -5,7 +5,7 @@ use super::{
     FitOptions,
     adapters::Linear,
     batch::{BatchTensors, Problem},
-    loss::loss,
+    loss::row_losses,
 };
 
 /// The scale of logits stays below it, as in CLIP (arXiv 2103.00020, section 2.5).
@@ -83,7 +83,7 @@ impl Corrections {
     }
 
     /// Cosines of adapted images and adapted texts: rows x texts.
-    pub(super) fn cosines(&self, batch: &BatchTensors) -> Result<Tensor> {
+    fn cosines(&self, batch: &BatchTensors) -> Result<Tensor> {
         let images = unit(&self.image.adapted(&batch.images)?)?;
         let texts = match &self.text {
             Some(text) => unit(&text.adapted(&batch.texts)?)?,
@@ -92,14 +92,14 @@ impl Corrections {
         images.matmul(&texts.t()?)
     }
 
-    /// Mean loss per row.
-    pub(super) fn loss(&self, batch: &BatchTensors) -> Result<Tensor> {
-        loss(&self.cosines(batch)?, &self.log_scale.exp()?, &batch.sought)
+    /// Loss of each row.
+    pub(super) fn row_losses(&self, batch: &BatchTensors) -> Result<Tensor> {
+        row_losses(&self.cosines(batch)?, &self.log_scale.exp()?, &batch.sought)
     }
 
-    /// One step downhill; gives the loss before it.
+    /// One step downhill; gives the mean loss per row before it.
     pub(super) fn step(&mut self, batch: &BatchTensors) -> Result<f32> {
-        let loss = self.loss(batch)?;
+        let loss = self.row_losses(batch)?.mean_all()?;
         let gradients = loss.backward()?;
         self.weights.step(&gradients)?;
         self.scale.step(&gradients)?;
@@ -120,6 +120,11 @@ impl Corrections {
         };
         Ok((self.image.linear(dim)?, text))
     }
+}
+
+/// Cosines of images and texts as they are: rows x texts.
+pub(super) fn plain_cosines(batch: &BatchTensors) -> Result<Tensor> {
+    unit(&batch.images)?.matmul(&unit(&batch.texts)?.t()?)
 }
 
 fn unit(rows: &Tensor) -> Result<Tensor> {

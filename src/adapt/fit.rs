@@ -3,13 +3,13 @@ use std::ops::ControlFlow;
 use super::{
     Adapters, EpochRecord, FitOptions, Outcome, PairSource, Pass, Split, TrainingRecord,
     batch::{Problem, failed},
-    corrections::Corrections,
-    start::{Start, held_out, measure},
+    corrections::{Corrections, MIN_LOGIT_SCALE},
+    start::Start,
 };
 use crate::error::{Error, Result};
 
-/// A held-out loss that falls by less than this share of itself is not told from chance.
-const LEAST_IMPROVEMENT: f64 = 1e-3;
+/// A fall of the held-out loss by fewer standard errors than this is not told from chance.
+const LEAST_GAIN_ERRORS: f64 = 2.0;
 
 /// What a fit gives.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,8 +29,8 @@ impl Fitted {
 ///
 /// Training stops after [`FitOptions::epochs`], after [`FitOptions::patience`] epochs without a better held-out
 /// loss, or when `on_epoch` breaks; the weights of the best epoch are kept. They are rejected when the loss did not
-/// fall below that of the embeddings as they are, at the scale of logits that suits those best. The same pairs and
-/// options give the same adapters.
+/// fall below that of the embeddings as they are, at the scale of logits that suits those best, by two standard
+/// errors. The same pairs and options give the same adapters, on any number of threads.
 ///
 /// # Errors
 /// When options make no sense, a row's embedding is not finite or its label has no prompt, no row is held out or
@@ -41,17 +41,19 @@ pub fn fit(
     on_epoch: &mut dyn FnMut(&EpochRecord) -> ControlFlow<()>,
 ) -> Result<Fitted> {
     options.check()?;
-    let problem = Problem::of(pairs)?;
-    let start = measure(pairs, &problem, options)?;
+    let problem = Problem::of(pairs, options)?;
+    let start = Start::measure(pairs, &problem, options)?;
     let record = first_record(&problem, options, &start);
     let mut best = Adapters::identity(problem.dim, options.model.as_str(), record.clone());
+    let first_scale = start.logit_scale.max(MIN_LOGIT_SCALE);
     let mut training = Training {
-        corrections: Corrections::none(&problem, options, start.logit_scale).map_err(failed)?,
+        corrections: Corrections::none(&problem, options, first_scale).map_err(failed)?,
+        start,
         problem: &problem,
         options,
         record,
     };
-    let mut least = start.held_out_loss;
+    let mut least = start.loss;
     let mut stop = Stop::LastEpoch;
     for epoch in 1..=options.epochs {
         let done = training.epoch(pairs, epoch)?;
@@ -74,7 +76,7 @@ pub fn fit(
             break;
         }
     }
-    Ok(decided(best, training.record, least, stop))
+    Ok(decided(best, training.record, stop))
 }
 
 /// Why training ended.
@@ -99,6 +101,7 @@ impl Stop {
 
 struct Training<'a> {
     corrections: Corrections,
+    start: Start,
     problem: &'a Problem,
     options: &'a FitOptions,
     record: TrainingRecord,
@@ -126,23 +129,16 @@ impl Training<'_> {
                 .hint("give more pairs, or go on without adapting"));
         }
         self.record.training_rows = rows;
+        let held_out = self
+            .start
+            .compare(&self.corrections, pairs, self.problem, self.options)?;
         Ok(EpochRecord {
             epoch,
             training_loss: sum / rows as f64,
-            held_out_loss: self.held_out_loss(pairs)?,
+            held_out_loss: held_out.loss,
+            gain_error: held_out.gain_error,
             logit_scale: self.corrections.logit_scale().map_err(failed)?,
         })
-    }
-
-    fn held_out_loss(&self, pairs: &mut dyn PairSource) -> Result<f64> {
-        let (mut sum, mut rows) = (0.0, 0.0);
-        held_out(pairs, self.problem, self.options, &mut |batch| {
-            let loss = self.corrections.loss(batch)?.to_scalar::<f32>()?;
-            sum += f64::from(loss) * batch.rows as f64;
-            rows += batch.rows as f64;
-            Ok(())
-        })?;
-        Ok(sum / rows)
     }
 
     fn copy_to(&self, adapters: &mut Adapters) -> candle_core::Result<()> {
@@ -158,14 +154,14 @@ fn first_record(problem: &Problem, options: &FitOptions, start: &Start) -> Train
         prompts: options.prompts.clone(),
         classes: problem.classes(),
         training_rows: 0,
-        held_out_rows: start.held_out_rows,
+        held_out_rows: start.rows,
         seed: options.seed,
         batch_rows: options.batch_rows,
         learning_rate: options.learning_rate,
         weight_decay: options.weight_decay,
         lock_text: options.lock_text,
         start_logit_scale: start.logit_scale,
-        start_held_out_loss: start.held_out_loss,
+        start_held_out_loss: start.loss,
         epochs: Vec::new(),
         best_epoch: 0,
         outcome: Outcome::Untrained,
@@ -174,23 +170,33 @@ fn first_record(problem: &Problem, options: &FitOptions, start: &Start) -> Train
     }
 }
 
-fn decided(best: Adapters, mut record: TrainingRecord, least: f64, stop: Stop) -> Fitted {
+fn decided(best: Adapters, mut record: TrainingRecord, stop: Stop) -> Fitted {
     let start = record.start_held_out_loss;
-    let change = format!("{start:.4} before training, {least:.4} after epoch");
-    let (epoch, stopped) = (record.best_epoch, stop.as_str());
-    let helps = epoch > 0 && least < start - LEAST_IMPROVEMENT * start.abs();
-    let adapters = if helps {
-        record.outcome = Outcome::Accepted;
-        record.reason = format!("held-out loss {change} {epoch}; {stopped}");
-        Adapters { record, ..best }
-    } else {
-        record.best_epoch = 0;
-        record.outcome = Outcome::Rejected;
-        record.reason = match epoch {
-            0 => format!("no epoch had a held-out loss below {start:.4}; {stopped}"),
-            _ => format!("held-out loss {change} {epoch}, too little to count; {stopped}"),
-        };
-        Adapters::identity(best.dim, best.model, record)
+    let stopped = stop.as_str();
+    let epochs = record.epochs.iter();
+    let Some(done) = epochs.rev().find(|done| done.epoch == record.best_epoch) else {
+        record.reason = format!("no epoch had a held-out loss below {start:.4}; {stopped}");
+        return rejected(best, record);
     };
-    Fitted { adapters }
+    let change = format!(
+        "held-out loss {start:.4} before training, {:.4} after epoch {}",
+        done.held_out_loss, done.epoch
+    );
+    if start - done.held_out_loss <= LEAST_GAIN_ERRORS * done.gain_error {
+        record.reason = format!("{change}, no more than chance may do; {stopped}");
+        return rejected(best, record);
+    }
+    record.outcome = Outcome::Accepted;
+    record.reason = format!("{change}; {stopped}");
+    Fitted {
+        adapters: Adapters { record, ..best },
+    }
+}
+
+fn rejected(best: Adapters, mut record: TrainingRecord) -> Fitted {
+    record.best_epoch = 0;
+    record.outcome = Outcome::Rejected;
+    Fitted {
+        adapters: Adapters::identity(best.dim, best.model, record),
+    }
 }

@@ -2,8 +2,8 @@
 //!
 //! [`fit`] trains [`Adapters`] on stored embeddings, streamed by a [`PairSource`] batch by batch, against class
 //! prompts or against the other captions of the batch. Both maps start as the identity, so before training adapted
-//! means plain CLIP. A fit that does not improve the loss on rows held out is rejected, and the adapters stay the
-//! identity. [`Adapters::to_bytes`] and [`Adapters::read`] are the artifact.
+//! means plain CLIP. A fit that does not improve the loss on rows held out, by more than chance may, is rejected, and
+//! the adapters stay the identity. [`Adapters::to_bytes`] and [`Adapters::read`] are the artifact.
 //!
 //! ```text
 //! PairSource ─► batches ─► loss ─► AdamW ─► held-out loss ─► best epoch ─► Adapters

@@ -37,11 +37,11 @@ pub enum Split {
 pub struct Pass {
     /// Which rows.
     pub split: Split,
-    /// From 1 while training; 0 over rows held out, whose batches are thereby the same at every pass.
+    /// From 1 while training; 0 when rows are only looked at, whose batches are thereby the same at every pass.
     pub epoch: u32,
     /// Seeds the order, together with the epoch.
     pub seed: u64,
-    /// Rows per batch; only the last batch has fewer.
+    /// Rows per batch; only the last batch has fewer, and one of a single row is passed over.
     pub batch_rows: usize,
 }
 

@@ -31,6 +31,8 @@ pub struct EpochRecord {
     pub training_loss: f64,
     /// Mean loss per row, in nats, over the rows held out, after the epoch.
     pub held_out_loss: f64,
+    /// Standard error of the fall of that loss since the start, in nats.
+    pub gain_error: f64,
     /// The learned scale of logits after the epoch.
     pub logit_scale: f32,
 }
