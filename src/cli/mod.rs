@@ -5,6 +5,8 @@ mod filter;
 mod inspect;
 mod loading;
 mod machine;
+mod online;
+mod pipe;
 mod progress;
 mod running;
 mod score;

@@ -3,12 +3,14 @@
 //! [`prepare`] refuses what can be refused before a model is loaded. [`run`] then fills the score store with what
 //! it lacks (`scoring`, `filling`), decides over it which rows stay (`selecting`), and reads those again to write
 //! them (`emit`). [`score`] stops after the first step. `work` is what a killed run leaves to the next.
+//! [`online`] does all of it in one pass, as a stream that whoever trains reads from.
 //! [`inspect`] tells what shards, a store or a model are.
 
 mod emit;
 mod encoding;
 mod filling;
 pub mod inspect;
+mod online;
 mod options;
 mod prepared;
 mod rejecting;
@@ -32,6 +34,7 @@ use crate::{
     sink::Provenance,
 };
 
+pub use online::{OnlineOptions, OnlineReport, OnlineStream, online};
 pub use options::{ADDABLE, RunOptions, ScoreOptions};
 pub use prepared::{Prepared, Shards};
 pub use scoring::score;

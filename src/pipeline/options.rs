@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use crate::{
-    config::{ByteSize, OnError},
+    config::{ByteSize, DEFAULT_MAX_PIXELS, OnError},
     engine::Added,
     schema::{CLIP_SCORE, HEIGHT, IMAGE_EMBEDDING, STATUS, TEXT_EMBEDDING, WIDTH},
     select::Keep,
@@ -32,6 +32,24 @@ pub struct ScoreOptions {
     pub max_pixels: u64,
     /// Follow image paths out of the shard's directory.
     pub allow_external_paths: bool,
+}
+
+impl ScoreOptions {
+    /// Scores `inputs`, found columns, no store, the usual limit on pixels.
+    pub fn new(inputs: Vec<String>, threads: usize, memory_limit: ByteSize) -> Self {
+        Self {
+            inputs,
+            columns: ColumnChoice::default(),
+            scores: None,
+            only_new: false,
+            embeddings: None,
+            model_batch_rows: None,
+            threads,
+            memory_limit,
+            max_pixels: DEFAULT_MAX_PIXELS,
+            allow_external_paths: false,
+        }
+    }
 }
 
 /// Everything that decides what a run does.

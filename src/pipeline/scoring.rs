@@ -221,7 +221,7 @@ impl Wanted<'_> {
         (factory, spec): (Arc<dyn EncoderFactory>, StoreSpec),
         context: &RunContext<'_>,
     ) -> Result<Scored> {
-        let loaded = self.loaded(factory)?;
+        let loaded = loaded(self.options, self.shards, factory)?;
         let memory = loaded.memory.clone();
         let mut store = ScoreStore::open_or_create(directory, &spec)?;
         if !self.options.only_new {
@@ -286,18 +286,23 @@ impl Wanted<'_> {
             embeddings: self.options.embeddings.or(kept).unwrap_or_default(),
         }
     }
+}
 
-    fn loaded(&self, factory: Arc<dyn EncoderFactory>) -> Result<Loaded> {
-        let encoding = Encoding {
-            memory_limit: self.options.memory_limit,
-            threads: self.options.threads,
-            model_batch_rows: self.options.model_batch_rows,
-            max_pixels: self.options.max_pixels,
-        };
-        encoding.loaded(factory, |memory| PathPolicy {
-            directories: self.shards.set.directories(),
-            allow_external: self.options.allow_external_paths,
-            max_bytes: memory.decode_bytes,
-        })
-    }
+/// A model that encodes the pairs of `shards`.
+pub(super) fn loaded(
+    options: &ScoreOptions,
+    shards: &Shards,
+    factory: Arc<dyn EncoderFactory>,
+) -> Result<Loaded> {
+    let encoding = Encoding {
+        memory_limit: options.memory_limit,
+        threads: options.threads,
+        model_batch_rows: options.model_batch_rows,
+        max_pixels: options.max_pixels,
+    };
+    encoding.loaded(factory, |memory| PathPolicy {
+        directories: shards.set.directories(),
+        allow_external: options.allow_external_paths,
+        max_bytes: memory.decode_bytes,
+    })
 }
