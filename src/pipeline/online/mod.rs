@@ -14,10 +14,11 @@ mod stream;
 use std::sync::{Arc, atomic::Ordering};
 
 use arrow::datatypes::{Field, Schema};
+use futures::StreamExt;
 
 use super::{Prepared, RunContext, RunOptions, emit::written_schema, prepare, scoring::loaded};
 use crate::{
-    engine::{EncodeRuntime, MemoryPlan, ShardTable, WidePlan, one_pass},
+    engine::{EncodeRuntime, MemoryPlan, ShardTable, WidePlan, from_datafusion, one_pass},
     error::Result,
     report::Counters,
     select::{Keep, OnlineSelector},
@@ -133,7 +134,9 @@ pub async fn online(options: &OnlineOptions, context: RunContext<'_>) -> Result<
         threads: run.scoring.threads,
         counters: Arc::clone(counters),
     };
-    Ok(OnlineStream::new(batches, pass, context.cancel))
+    let batches =
+        batches.map(|batch| batch.map_err(|error| from_datafusion(error, "score a batch")));
+    Ok(OnlineStream::new(batches.boxed(), pass, context.cancel))
 }
 
 /// The wide pass with everything that the stream gives or a condition may name.

@@ -6,8 +6,7 @@ use std::{
 };
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
-use datafusion::execution::SendableRecordBatchStream;
-use futures::{FutureExt, Stream, StreamExt, future::BoxFuture};
+use futures::{FutureExt, Stream, StreamExt, future::BoxFuture, stream::BoxStream};
 use serde::Serialize;
 
 use super::{
@@ -15,7 +14,7 @@ use super::{
     sieve::Sieve,
 };
 use crate::{
-    engine::{MemoryPlan, from_datafusion},
+    engine::MemoryPlan,
     error::{Error, ErrorKind, Result},
     report::{Counters, RunReport},
     sink::Provenance,
@@ -27,7 +26,7 @@ use crate::{
 #[must_use = "nothing is read before somebody asks for rows"]
 pub struct OnlineStream {
     /// `None` once it has ended, so that all work for it is stopped.
-    batches: Option<SendableRecordBatchStream>,
+    batches: Option<Batches>,
     stopped: BoxFuture<'static, ()>,
     is_complete: bool,
     pass: Pass,
@@ -35,6 +34,9 @@ pub struct OnlineStream {
     /// From the start to the last batch that was scored.
     scoring: Duration,
 }
+
+/// Scored rows, none left out yet.
+pub(super) type Batches = BoxStream<'static, Result<RecordBatch>>;
 
 /// What a stream is made with.
 pub(super) struct Pass {
@@ -64,7 +66,7 @@ pub struct OnlineReport {
 }
 
 impl OnlineStream {
-    pub(super) fn new(batches: SendableRecordBatchStream, pass: Pass, cancel: Cancel) -> Self {
+    pub(super) fn new(batches: Batches, pass: Pass, cancel: Cancel) -> Self {
         Self {
             batches: Some(batches),
             stopped: stopped(cancel).boxed(),
@@ -151,7 +153,6 @@ impl Stream for OnlineStream {
                 return Poll::Ready(None);
             };
             this.scoring = this.start.elapsed();
-            let batch = batch.map_err(|error| from_datafusion(error, "score a batch"));
             match batch.and_then(|batch| this.pass.sieve.take(&batch)) {
                 Ok(batch) if batch.num_rows() == 0 => {}
                 Ok(batch) => return Poll::Ready(Some(Ok(batch))),

@@ -1,3 +1,9 @@
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "scores are made of f64"
+)]
+
 use super::*;
 
 /// Uniform in [0, 1), reproducible from the seed that a failure shows.
