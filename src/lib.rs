@@ -29,7 +29,8 @@
 //!
 //! # Why is every selection two passes?
 //! Scores go to the store first, always: a run that is killed goes on from there, and the next selection needs
-//! seconds. Without `--scores` the store is private and goes with the run.
+//! seconds. Without `--scores` the store is private and goes with the run. One exception is asked for by name:
+//! [`pipeline::online`] filters while a data loader reads, stores nothing, and holds the budget within a tolerance.
 //!
 //! # Why is the scan our own?
 //! DataFusion's Parquet source fetches whole column chunks. Image shards have row groups of a gigabyte; ours

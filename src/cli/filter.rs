@@ -6,6 +6,7 @@ use super::{
     args::{FilterArgs, SelectArgs},
     loading::NamedModel,
     machine,
+    online::{self, STDOUT},
     running::{Running, Scoring, exit_code, model_warnings, print_json, score_options},
     say, summary,
 };
@@ -22,6 +23,9 @@ const DEFAULT_KEEP: Keep = Keep::Fraction {
 };
 
 pub(super) fn run(args: FilterArgs) -> Result<ExitCode> {
+    if args.selects.online {
+        return online::run(&args);
+    }
     let start = Instant::now();
     let options = options(&args)?;
     let prepared = pipeline::prepare(&options)?;
@@ -79,6 +83,12 @@ fn options(args: &FilterArgs) -> Result<RunOptions> {
 
 fn paths(args: &FilterArgs) -> Result<(Vec<String>, Option<std::path::PathBuf>)> {
     let mut inputs = args.paths.clone();
+    if inputs.last().is_some_and(|output| output == STDOUT) {
+        return Err(Error::usage(
+            "write to standard output: a result of two passes needs a place of its own",
+        )
+        .hint("--online filters in one pass, into standard output"));
+    }
     if args.tells.dry_run && inputs.len() == 1 {
         return Ok((inputs, None));
     }

@@ -120,6 +120,18 @@ impl From<SolverArg> for Solver {
 }
 
 impl ChooseArgs {
+    /// True if anything but the default was asked for.
+    pub(super) fn is_given(&self) -> bool {
+        let order = self
+            .select
+            .is_some_and(|order| order != OrderArg::ClipScore);
+        order
+            || self.solver.is_some()
+            || self.balance.is_some()
+            || self.dedup.is_some()
+            || self.changes.is_some()
+    }
+
     /// `adapted` where labels or adapters were given.
     pub(super) fn options(&self, adapted: bool) -> Result<SelectOptions> {
         let order = match self.select {

@@ -7,6 +7,8 @@ mod label_args;
 mod loading;
 mod machine;
 mod method_args;
+mod online;
+mod pipe;
 mod progress;
 mod running;
 mod score;

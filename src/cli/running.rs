@@ -64,9 +64,9 @@ pub(super) struct Running<'a> {
 }
 
 impl<'a> Running<'a> {
-    pub(super) fn run<F>(&self, job: impl FnOnce(RunContext<'a>) -> F) -> Result<RunReport>
+    pub(super) fn run<T, F>(&self, job: impl FnOnce(RunContext<'a>) -> F) -> Result<T>
     where
-        F: Future<Output = Result<RunReport>>,
+        F: Future<Output = Result<T>>,
     {
         let counters = Arc::new(Counters::default());
         let progress = Progress::start(&counters, self.verbosity.quiet);

@@ -1,6 +1,6 @@
 use crate::{
     config::ByteSize,
-    pipeline::{RunOptions, ScoreOptions},
+    pipeline::{OnlineReport, RunOptions, ScoreOptions},
     report::RunReport,
 };
 
@@ -36,6 +36,24 @@ pub(super) fn scores(report: &RunReport, options: &ScoreOptions) -> String {
     lines.add_effort(report, options.memory_limit);
     lines.add("store", report.outputs.join(", "));
     lines.end(report)
+}
+
+/// The one-screen summary of a run with `--online`.
+pub(super) fn online(report: &OnlineReport, memory_limit: ByteSize) -> String {
+    let run = &report.run;
+    let mut lines = Lines::default();
+    lines.add("rows in", count(run.rows_in));
+    let part = report.kept_fraction.map_or(String::new(), |part| {
+        format!("   ({part:.4} of {} candidates)", count(report.candidates))
+    });
+    lines.add("kept", format!("{}{part}", count(run.rows_kept)));
+    lines.add("cut", count(run.rows_cut));
+    lines.add_bad(run);
+    lines.add("selection", run.selection.clone());
+    lines.add("model", model(run));
+    lines.add_effort(run, memory_limit);
+    lines.add("output", "standard output");
+    lines.end(run)
 }
 
 struct Lines(Vec<String>);

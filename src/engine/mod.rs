@@ -8,7 +8,7 @@
 //! | SQL functions, and those of the model made columns of the operator | `udf`, `hoist`, `prune` |
 //! | rows that a query reads twice | `share`, `shared_rows_exec` |
 //! | conditions: `--where` taken apart, and evaluated within a scan | `condition`, `predicate` |
-//! | the two queries of a run, and the memory they may use | `plan`, `budget` |
+//! | the queries of a run, and the memory they may use | `plan`, `budget` |
 //! | a session for SQL, and queries that come with the program | `sql`, `session`, `planner`, `recipe` |
 
 mod budget;
@@ -40,7 +40,7 @@ pub use condition::{RowCondition, condition_needs_scores};
 pub use encode_exec::ClipEncodeExec;
 pub use encode_node::{Added, AddedColumn, ClipEncodeNode, PairColumns};
 pub use pairs::{BatchSize, PairsTable};
-pub use plan::{NarrowPlan, PASSES, WidePlan, narrow_pass, wide_pass};
+pub use plan::{NarrowPlan, PASSES, WidePlan, narrow_pass, one_pass, wide_pass};
 pub use recipe::{PairNames, Recipe, RecipeParam};
 pub use runtime::{EncodeOptions, EncodeRuntime, LoadModel, Loaded};
 pub use scan::ShardScanExec;

@@ -1,4 +1,4 @@
-//! The two queries of a run.
+//! The queries of a run.
 //!
 //! The wide pass encodes, with the conditions that need no score below the model:
 //!
@@ -17,6 +17,9 @@
 //!   Filter: early conditions
 //!     TableScan: shards and scores
 //! ```
+//!
+//! A run that keeps no scores does both at once: the wide pass with all columns of the shards, and with
+//! (late conditions) AS __passes beside the added ones.
 
 use std::sync::Arc;
 
@@ -30,7 +33,7 @@ use datafusion::{
 
 use super::{
     AddedColumn, ClipEncodeNode, EncodeRuntime, PairColumns, PairsTable, RowCondition, ShardTable,
-    from_datafusion, session::session, udf::class_caption,
+    condition::Parts, from_datafusion, session::session, udf::class_caption,
 };
 use crate::{
     config::ByteSize,
@@ -71,23 +74,53 @@ pub struct WidePlan {
 /// When the condition cannot be read, the plan cannot be made, or an encoder cannot be started.
 pub async fn wide_pass(plan: WidePlan) -> Result<(SendableRecordBatchStream, String)> {
     let context = session(plan.memory_limit, plan.table.batch_rows())?;
-    let early = match &plan.condition {
-        None => None,
-        Some(condition) => condition.split(&context, plan.table.shard_schema())?.early,
-    };
+    let early = split(&plan, &context)?.early;
+    encode(&context, plan, early, None).await
+}
+
+/// As [`wide_pass`], with [`PASSES`] behind the added columns.
+///
+/// # Errors
+/// As [`wide_pass`].
+pub async fn one_pass(plan: WidePlan) -> Result<(SendableRecordBatchStream, String)> {
+    let context = session(plan.memory_limit, plan.table.batch_rows())?;
+    let parts = split(&plan, &context)?;
+    let passes = parts.late.unwrap_or_else(|| lit(true)).alias(PASSES);
+    encode(&context, plan, parts.early, Some(passes)).await
+}
+
+fn split(plan: &WidePlan, context: &SessionContext) -> Result<Parts> {
+    match &plan.condition {
+        None => Ok(Parts {
+            early: None,
+            late: None,
+        }),
+        Some(condition) => condition.split(context, plan.table.shard_schema()),
+    }
+}
+
+async fn encode(
+    context: &SessionContext,
+    plan: WidePlan,
+    early: Option<Expr>,
+    passes: Option<Expr>,
+) -> Result<(SendableRecordBatchStream, String)> {
     let runtime = Arc::clone(&plan.runtime);
-    let logical = encode_shards(plan, early)
+    let logical = encode_shards(plan, early, passes)
         .map_err(|error| from_datafusion(error, "plan the scoring pass"))?;
     // A plan that is wrong is refused before weights are loaded once more per encoder.
     let starting = async {
         let started = runtime.pool(&context.task_ctx()).await;
         started.map_err(|error| from_datafusion(error, "start the encoders"))
     };
-    let (stream, text) = run(&context, &logical, "plan the scoring pass", starting).await?;
-    Ok((stream, text))
+    run(context, &logical, "plan the scoring pass", starting).await
 }
 
-fn encode_shards(plan: WidePlan, early: Option<Expr>) -> datafusion::common::Result<LogicalPlan> {
+fn encode_shards(
+    plan: WidePlan,
+    early: Option<Expr>,
+    passes: Option<Expr>,
+) -> datafusion::common::Result<LogicalPlan> {
     let source = provider_as_source(Arc::new(plan.table));
     let mut builder = LogicalPlanBuilder::scan("pairs", source, None)?;
     if let Some(early) = early {
@@ -119,7 +152,9 @@ fn encode_shards(plan: WidePlan, early: Option<Expr>) -> datafusion::common::Res
             .chain(added)
             .map(|name| Expr::Column(Column::from_name(name))),
     );
-    LogicalPlanBuilder::from(encoded).project(columns)?.build()
+    LogicalPlanBuilder::from(encoded)
+        .project(columns.chain(passes))?
+        .build()
 }
 
 /// What the narrow pass reads.

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use super::{
     RunContext, ScoreOptions, Shards, interrupted,
     method::{Deriving, work_budget},
-    scoring::{Scored, loaded_for},
+    scoring::{Scored, loaded},
 };
 use crate::{
     engine::EncodeRuntime,
@@ -49,9 +49,9 @@ pub(super) fn derive(
                     .with("the model has", &factory.card().fingerprint)
                     .hint("leave --model out: the store knows its model"));
                 }
-                let loaded = loaded_for(options, shards, factory)?;
+                let model = loaded(options, shards, factory)?;
                 let counters = Arc::clone(&context.counters);
-                runtime.get_or_init(|| EncodeRuntime::new(loaded, counters))
+                runtime.get_or_init(|| EncodeRuntime::new(model, counters))
             }
         };
         runtime.embed_text(text)

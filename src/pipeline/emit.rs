@@ -308,7 +308,7 @@ fn added_of(
 }
 
 /// Input columns as they are read, then the added ones.
-fn written_schema(policy: &WriterPolicy) -> SchemaRef {
+pub(super) fn written_schema(policy: &WriterPolicy) -> SchemaRef {
     let viewed = view_schema(&policy.input);
     let added = policy.added.iter().cloned().map(Arc::new);
     Arc::new(Schema::new(

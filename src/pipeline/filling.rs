@@ -230,7 +230,7 @@ impl Names {
 }
 
 /// A key as text; empty where it is null or no text can be made of it.
-fn key_of(keys: &ArrayRef, row: usize) -> String {
+pub(super) fn key_of(keys: &ArrayRef, row: usize) -> String {
     let keys = cast(&keys.slice(row, 1), &DataType::Utf8);
     keys.map_or(String::new(), |keys| {
         keys.as_string::<i32>().value(0).to_owned()
@@ -346,7 +346,7 @@ impl Committer {
     }
 }
 
-fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef> {
+pub(super) fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef> {
     batch
         .column_by_name(name)
         .ok_or_else(|| Error::internal(format!("find the column {name} of a scored batch")))

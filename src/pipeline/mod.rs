@@ -3,6 +3,7 @@
 //! [`prepare`] refuses what can be refused before a model is loaded. [`run`] then fills the score store with what
 //! it lacks (`scoring`, `filling`), decides over it which rows stay (`selecting`), and reads those again to write
 //! them (`emit`). [`score`] stops after the first step. `work` is what a killed run leaves to the next.
+//! [`online`] does all of it in one pass, as a stream that whoever trains reads from.
 //! [`inspect`] tells what shards, a store or a model are.
 
 mod choosing;
@@ -12,6 +13,7 @@ mod encoding;
 mod filling;
 pub mod inspect;
 mod method;
+mod online;
 mod options;
 mod prepared;
 mod rejecting;
@@ -36,6 +38,7 @@ use crate::{
 };
 
 pub use method::{Adaptation, DEFAULT_DIVERSITY_WEIGHT, MethodOptions};
+pub use online::{OnlineOptions, OnlineReport, OnlineStream, online};
 pub use options::{Order, RunOptions, ScoreOptions, SelectOptions, Solver, addable, addable_names};
 pub use prepared::{Prepared, Shards};
 pub use scoring::score;

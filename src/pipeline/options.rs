@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use super::MethodOptions;
 use crate::{
-    config::{ByteSize, OnError},
+    config::{ByteSize, DEFAULT_MAX_PIXELS, OnError},
     engine::Added,
     schema::{CLIP_SCORE, Derived, HEIGHT, IMAGE_EMBEDDING, STATUS, TEXT_EMBEDDING, WIDTH},
     select::{Balance, Keep},
@@ -75,6 +75,26 @@ pub struct SelectOptions {
     pub dedup: Option<f32>,
     /// Rows that entered and left since the last selection from the store go to this Parquet file.
     pub changes: Option<PathBuf>,
+}
+
+impl ScoreOptions {
+    /// Scores `inputs`, found columns, no store, the usual limit on pixels.
+    pub fn new(inputs: Vec<String>, threads: usize, memory_limit: ByteSize) -> Self {
+        Self {
+            inputs,
+            columns: ColumnChoice::default(),
+            scores: None,
+            only_new: false,
+            embeddings: None,
+            model_batch_rows: None,
+            threads,
+            memory_limit,
+            max_pixels: DEFAULT_MAX_PIXELS,
+            allow_external_paths: false,
+            method: MethodOptions::default(),
+            derived: Vec::new(),
+        }
+    }
 }
 
 /// Everything that decides what a run does.

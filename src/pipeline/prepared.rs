@@ -175,6 +175,11 @@ impl Prepared {
         }
     }
 
+    /// The score columns that conditions may name and the output gets.
+    pub(super) fn scored(&self) -> &[AddedColumn] {
+        &self.scored
+    }
+
     /// The score columns that the output gets, in their order there.
     pub(super) fn written(&self, options: &RunOptions) -> impl Iterator<Item = &AddedColumn> {
         self.scored

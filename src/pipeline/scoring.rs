@@ -225,7 +225,7 @@ impl Wanted<'_> {
         (factory, spec): (Arc<dyn EncoderFactory>, StoreSpec),
         context: &RunContext<'_>,
     ) -> Result<Scored> {
-        let loaded = self.loaded(factory)?;
+        let loaded = loaded(self.options, self.shards, factory)?;
         let memory = loaded.memory.clone();
         let mut store = ScoreStore::open_or_create(directory, &spec)?;
         if !self.options.only_new {
@@ -291,14 +291,10 @@ impl Wanted<'_> {
             embeddings: self.options.embeddings.or(kept).unwrap_or_default(),
         }
     }
-
-    fn loaded(&self, factory: Arc<dyn EncoderFactory>) -> Result<Loaded> {
-        loaded_for(self.options, self.shards, factory)
-    }
 }
 
-/// How the encoders of `factory` run over these shards.
-pub(super) fn loaded_for(
+/// A model that encodes the pairs of `shards`.
+pub(super) fn loaded(
     options: &ScoreOptions,
     shards: &Shards,
     factory: Arc<dyn EncoderFactory>,

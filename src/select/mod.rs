@@ -1,4 +1,4 @@
-//! Which rows stay: an exact budget over a score, and the result as a value.
+//! Which rows stay: an exact budget over a score, and the result as a value; or a budget that holds in one pass.
 
 mod balance;
 mod budget;
@@ -6,6 +6,7 @@ mod changes;
 mod exact_sum;
 mod grouped;
 mod objective;
+mod online;
 mod paper;
 #[cfg(test)]
 mod properties;
@@ -24,6 +25,7 @@ pub use changes::Changes;
 pub use exact_sum::ExactSum;
 pub use grouped::{Cuts, GroupedBoundary, GroupedHistogram, Refined};
 pub use objective::{Objective, ObjectiveState};
+pub use online::OnlineSelector;
 pub use paper::{PaperSelection, PaperSolver};
 pub use quota::{Limits, even, proportional};
 pub use ranks::RankHistogram;

@@ -1,5 +1,6 @@
 //! Files out: writer policy, metadata, rejects, and the atomic commit.
 
+mod arrow_stream;
 mod commit;
 mod file;
 mod metadata;
@@ -9,6 +10,7 @@ mod rejects;
 mod stream;
 mod writer;
 
+pub use arrow_stream::ArrowStream;
 pub use commit::{Destination, Staged, write_synced};
 pub use file::StagedFile;
 pub use metadata::{Provenance, output_metadata};

@@ -1,11 +1,12 @@
 //! Files of pyarrow, DuckDB, Polars and HF datasets are read, and they read ours.
 
 use std::{
+    fs::File,
     path::Path,
     process::{Command, Output},
 };
 
-use crate::program::{Place, ROOT};
+use crate::program::{Place, ROOT, program};
 
 fn python(script: &str) -> Command {
     let interpreter =
@@ -73,5 +74,37 @@ fn other_tools_write_our_inputs_and_read_our_outputs() {
         let read = script.output().unwrap();
         eprint!("{}", text(&read));
         assert!(read.status.success(), "{}", text(&read));
+    }
+}
+
+#[test]
+fn other_tools_read_the_stream_of_a_run_in_one_pass() {
+    let place = Place::new();
+    crate::shards::write_pairs(
+        &place.path("in.parquet"),
+        &crate::shards::good_pairs(400),
+        100,
+    );
+    let stream = place.path("stream.arrows");
+    let status = program()
+        .current_dir(place.dir())
+        .args(["in.parquet", "-", "--online", "--keep", "0.5", "--add"])
+        .args(["status", "--model", "mock", "--json"])
+        .stdout(File::create(&stream).unwrap())
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&status.stderr).into_owned();
+    assert!(status.status.success(), "{stderr}");
+    let report: serde_json::Value = serde_json::from_str(stderr.lines().last().unwrap()).unwrap();
+    let read = python("stream.py")
+        .arg(report["rows_kept"].to_string())
+        .stdin(File::open(&stream).unwrap())
+        .output();
+    match read {
+        Ok(read) => {
+            eprint!("{}", text(&read));
+            assert!(read.status.success(), "{}", text(&read));
+        }
+        Err(error) => eprintln!("skipped: no Python: {error}"),
     }
 }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    sink::{ParquetStream, WriterPolicy, plain_batches, plain_schema},
+    sink::{ArrowStream, ParquetStream, WriterPolicy},
 };
 
 /// `--format`.
@@ -73,7 +73,7 @@ impl Format {
                 &WriterPolicy::of_result(schema),
                 Arc::clone(schema),
             )?),
-            Format::Arrow => Box::new(Ipc::start(out, schema)?),
+            Format::Arrow => Box::new(ArrowStream::try_new(out, schema)?),
         })
     }
 }
@@ -183,30 +183,13 @@ impl<W: Write> RowWriter for Ndjson<W> {
     }
 }
 
-struct Ipc<W: Write> {
-    writer: arrow_ipc::writer::StreamWriter<W>,
-    schema: SchemaRef,
-}
-
-impl<W: Write> Ipc<W> {
-    fn start(out: W, schema: &SchemaRef) -> Result<Self> {
-        // A view shares buffers with rows that were left out; IPC would write those whole.
-        let schema = Arc::new(plain_schema(schema));
-        let writer = arrow_ipc::writer::StreamWriter::try_new(out, &schema).map_err(failed)?;
-        Ok(Self { writer, schema })
-    }
-}
-
-impl<W: Write> RowWriter for Ipc<W> {
+impl<W: Write> RowWriter for ArrowStream<W> {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        for plain in plain_batches(batch, &self.schema)? {
-            self.writer.write(&plain).map_err(failed)?;
-        }
-        Ok(())
+        ArrowStream::write(self, batch)
     }
 
     fn finish(&mut self) -> Result<()> {
-        self.writer.finish().map_err(failed)
+        ArrowStream::finish(self)
     }
 }
 

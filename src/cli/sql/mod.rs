@@ -27,10 +27,10 @@ use tokio::runtime::Runtime;
 pub(super) use args::SqlArgs;
 use args::{Param, ResultArgs};
 use editor::Editor;
-use results::{Pipe, Results};
+use results::Results;
 use shell::Shell;
 
-use super::{loading::NamedModel, print, say, say_error, surroundings};
+use super::{loading::NamedModel, pipe::Pipe, print, say, say_error, surroundings};
 use crate::{
     engine::{Described, Recipe, Rows, SqlSession},
     error::{Error, ErrorKind, Result},

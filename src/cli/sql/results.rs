@@ -1,7 +1,7 @@
 //! Where rows go: a pipe or terminal, or an output that appears when it is complete.
 
 use std::{
-    io::{self, BufWriter, ErrorKind, Write},
+    io::Write,
     path::{Path, PathBuf},
 };
 
@@ -13,44 +13,10 @@ use super::{
     format::{Format, RowWriter, failed},
 };
 use crate::{
+    cli::pipe::Pipe,
     error::{Error, Result},
     sink::{DatasetWriter, Destination, StagedFile, WriterPolicy},
 };
-
-/// Bytes gathered before a write.
-const BUFFER_BYTES: usize = 1 << 16;
-
-/// Standard output, which may be closed by the program that reads it.
-pub(super) struct Pipe {
-    out: BufWriter<Box<dyn Write + Send>>,
-    closed: bool,
-}
-
-impl Pipe {
-    pub(super) fn new(out: Box<dyn Write + Send>) -> Self {
-        Self {
-            out: BufWriter::with_capacity(BUFFER_BYTES, out),
-            closed: false,
-        }
-    }
-
-    fn noticing<T>(&mut self, result: io::Result<T>) -> io::Result<T> {
-        self.closed |= matches!(&result, Err(error) if error.kind() == ErrorKind::BrokenPipe);
-        result
-    }
-}
-
-impl Write for Pipe {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let result = self.out.write(bytes);
-        self.noticing(result)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        let result = self.out.flush();
-        self.noticing(result)
-    }
-}
 
 /// An output that was found to be free.
 #[derive(Debug)]
@@ -197,7 +163,7 @@ impl Results {
 /// Writes rows to `pipe`; a pipe that is closed is no error.
 pub(super) async fn deliver(rows: Rows, format: Format, pipe: &mut Pipe) -> Result<Delivered> {
     match write_all(rows, format, pipe).await {
-        Err(_) if pipe.closed => Ok(Delivered::Closed),
+        Err(_) if pipe.is_closed() => Ok(Delivered::Closed),
         result => result.map(Delivered::Rows),
     }
 }

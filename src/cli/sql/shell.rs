@@ -6,9 +6,9 @@ use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use clap::ValueEnum;
 
 use super::{
-    Described, Session,
+    Described, Pipe, Session,
     format::Format,
-    results::{Delivered, Pipe, deliver},
+    results::{Delivered, deliver},
     rows_of,
     statements::split,
     table::rows_text,

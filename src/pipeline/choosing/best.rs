@@ -8,6 +8,9 @@ use crate::{
     select::{Balance, Cuts, GroupedHistogram, Keep, Refined, ScoreHistogram, Selection, even},
 };
 
+/// Gives every score of every group.
+type Pass<'a> = &'a mut dyn FnMut(&mut dyn FnMut(u32, f32)) -> Result<()>;
+
 pub(super) fn overall(candidates: &Candidates<'_>, keep: Keep) -> Result<Selection> {
     let mut histogram = ScoreHistogram::default();
     candidates.for_each(&mut |candidate| {
@@ -65,11 +68,7 @@ impl Choosing<'_> {
     }
 
     /// Where the quota of every group ends; `pass` gives every score of every group, as often as it is called.
-    pub(super) fn cuts(
-        &self,
-        quotas: &[u64],
-        pass: &mut dyn FnMut(&mut dyn FnMut(u32, f32)) -> Result<()>,
-    ) -> Result<Cuts> {
+    pub(super) fn cuts(&self, quotas: &[u64], pass: Pass<'_>) -> Result<Cuts> {
         let mut histogram = GroupedHistogram::new(quotas.len());
         pass(&mut |group, score| histogram.push(group, score))?;
         let mut boundary = histogram.refine(quotas);

@@ -84,7 +84,7 @@ impl Contrast<'_> {
             let found = contrast(&images, &texts, TEMPERATURE, half)?;
             let both = found.of_images.iter().zip(&found.of_texts);
             for (position, (of_image, of_text)) in positions.into_iter().zip(both) {
-                lose(position, TEMPERATURE / 2.0 * (of_image + of_text))?;
+                lose(position, (of_image + of_text) / 2.0)?;
             }
         }
         Ok(())

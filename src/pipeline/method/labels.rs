@@ -21,6 +21,9 @@ const MOST_GROUPS: usize = 1 << 20;
 const BATCH_ROWS: usize = 8192;
 const BATCH_BYTES: u64 = 16 << 20;
 
+/// The values of a column as text.
+type NamesOf<'a> = &'a dyn Fn(&ArrayRef) -> Result<StringViewArray>;
+
 /// Rows by the value of a column.
 pub(in crate::pipeline) struct Groups {
     /// The group of each stored row.
@@ -37,7 +40,7 @@ impl Groups {
         rows: &StoredRows<'_>,
         set: &ShardSet,
         column: &str,
-        (known, names_of): (&[String], &dyn Fn(&ArrayRef) -> Result<StringViewArray>),
+        (known, names_of): (&[String], NamesOf<'_>),
         directory: &Path,
     ) -> Result<Self> {
         let mut of_rows = ScratchColumn::create(directory)?;

@@ -241,11 +241,9 @@ impl<'a> StoredRows<'a> {
 /// A derived column at some rows.
 fn numbers(column: &ArrayRef, offsets: &[usize]) -> Vec<f32> {
     if let Some(values) = column.as_primitive_opt::<Float32Type>() {
-        let value = |offset: usize| {
-            values
-                .is_valid(offset)
-                .then(|| values.value(offset))
-                .unwrap_or(f32::NAN)
+        let value = |offset: usize| match values.is_valid(offset) {
+            true => values.value(offset),
+            false => f32::NAN,
         };
         return offsets.iter().map(|&offset| value(offset)).collect();
     }

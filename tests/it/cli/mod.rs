@@ -6,6 +6,7 @@ mod broken;
 mod inputs;
 mod inspect;
 mod layouts;
+mod online;
 mod outputs;
 mod paths;
 mod scores;

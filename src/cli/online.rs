@@ -1,0 +1,257 @@
+//! `clip-filter IN - --online`: the rows kept as an Arrow IPC stream on stdout, everything else on stderr.
+
+use std::{
+    io::{IsTerminal, stdout},
+    process::ExitCode,
+    sync::Arc,
+    thread,
+    time::Instant,
+};
+
+use arrow::{
+    array::RecordBatch,
+    datatypes::{Schema, SchemaRef},
+};
+use futures::StreamExt;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    args::FilterArgs,
+    loading::NamedModel,
+    machine,
+    pipe::Pipe,
+    running::{Running, Scoring, exit_code, model_warnings, score_options},
+    say, summary,
+};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    pipeline::{self, OnlineOptions, OnlineReport, RunContext},
+    report::{Counters, Stage},
+    select::Keep,
+    sink::ArrowStream,
+};
+
+/// The output that means stdout.
+pub(super) const STDOUT: &str = "-";
+
+pub(super) fn run(args: &FilterArgs) -> Result<ExitCode> {
+    let start = Instant::now();
+    let options = options(args)?;
+    if stdout().is_terminal() {
+        return Err(Error::usage("write an Arrow stream to a terminal")
+            .hint("send standard output to a program or a file, as in ... | python train.py"));
+    }
+    let quiet = args.tells.verbosity.quiet;
+    let model = NamedModel::new(&args.model, quiet);
+    let running = Running {
+        model: &model,
+        verbosity: &args.tells.verbosity,
+    };
+    let mut report = running.run(|context| filter(&options, context))?;
+    let run = &mut report.run;
+    run.peak_rss_bytes = machine::peak_rss_bytes();
+    run.seconds = start.elapsed().as_secs_f64();
+    run.warnings = model_warnings(run, &args.model);
+    if !report.complete {
+        let warning =
+            "standard output was closed before the end: rows in are those decided by then";
+        report.run.warnings.push(warning.to_owned());
+    }
+    if args.tells.json {
+        let json = serde_json::to_string(&report)
+            .map_err(|error| Error::internal("write the summary as JSON").source(error))?;
+        say(&json);
+    } else if !quiet {
+        say(&summary::online(&report, options.scoring.memory_limit));
+    }
+    Ok(exit_code(&report.run, args.bad_rows.max_bad_rows))
+}
+
+fn options(args: &FilterArgs) -> Result<OnlineOptions> {
+    refuse_others(args)?;
+    let mut inputs = args.paths.clone();
+    if inputs.pop().as_deref() != Some(STDOUT) || inputs.is_empty() {
+        return Err(
+            Error::usage("find the output: an online run writes to standard output")
+                .hint("clip-filter in.parquet - --online --keep 0.3"),
+        );
+    }
+    let selects = &args.selects;
+    let keep = match selects.keep {
+        Some(keep) => keep,
+        None if selects.min_score.is_some() || selects.condition.is_some() => Keep::All,
+        None => {
+            return Err(Error::usage("filter in one pass: no selection was given")
+                .hint("--keep 0.3, --min-score 0.25 or --where SQL"));
+        }
+    };
+    Ok(OnlineOptions {
+        scoring: score_options(Scoring {
+            inputs,
+            scores: None,
+            store: &args.store,
+            columns: &args.columns.names,
+            labels: &args.labels,
+            method: &args.method,
+            derived: Vec::new(),
+            model: &args.model,
+            images: &args.bad_rows.images,
+            resources: &args.resources,
+        })?,
+        keep,
+        min_score: selects.min_score,
+        condition: selects.condition.clone(),
+        on_error: args.bad_rows.on_error.into(),
+        add: args.columns.add.clone(),
+        prefix: args.columns.prefix.clone(),
+        command: std::env::args().collect::<Vec<_>>().join(" "),
+    })
+}
+
+/// Refuses options that one pass has no use for; each may have come from its environment twin.
+fn refuse_others(args: &FilterArgs) -> Result<()> {
+    let two_passes = "leave it out, or select in two passes: leave --online out and name an output";
+    let options = [
+        (
+            args.selects.keep_rows.is_some(),
+            "--keep-rows: how many rows will come is not known",
+            "--keep FRACTION, or leave --online out",
+        ),
+        (
+            args.scores.is_some(),
+            "--scores: it keeps no store",
+            two_passes,
+        ),
+        (
+            args.store.only_new,
+            "--only-new: it keeps no store",
+            two_passes,
+        ),
+        (
+            args.store.embeddings.is_some(),
+            "--embeddings: it keeps no store",
+            "--add image_embedding,text_embedding gives them as columns",
+        ),
+        (
+            args.columns.add.iter().any(|added| added.is_derived()),
+            "scores from embeddings: they look at all rows",
+            two_passes,
+        ),
+        (
+            args.method.adapts() || args.method.target.is_some(),
+            "scores from embeddings: they look at all rows",
+            two_passes,
+        ),
+        (
+            args.chooses.is_given(),
+            "--select, --solver, --balance, --dedup and --changes: they look at all rows",
+            two_passes,
+        ),
+        (
+            args.bad_rows.rejects.is_some(),
+            "--rejects: it writes no file",
+            "--on-error keep --add status lets bad rows through",
+        ),
+        (
+            args.tells.overwrite,
+            "--overwrite: it writes no file",
+            "leave it out",
+        ),
+        (
+            args.tells.dry_run,
+            "--dry-run: it decides while it writes",
+            "leave --online out, or send standard output to /dev/null",
+        ),
+    ];
+    match options.into_iter().find(|(given, ..)| *given) {
+        Some((_, what, hint)) => {
+            Err(Error::usage(format!("filter in one pass with {what}")).hint(hint))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Filters into stdout, until it is closed.
+async fn filter(options: &OnlineOptions, context: RunContext<'_>) -> Result<OnlineReport> {
+    let mut cancel = context.cancel.clone();
+    let counters = Arc::clone(&context.counters);
+    let mut kept = pipeline::online(options, context).await?;
+    let (batches, written) = start_writing(kept.plain_schema(), counters)?;
+    let write_all = async {
+        let mut takes_more = true;
+        while takes_more && let Some(batch) = kept.next().await {
+            // Nobody takes it once stdout is closed or has failed.
+            takes_more = batches.send(Portion::Rows(batch?)).await.is_ok();
+        }
+        if takes_more {
+            // The thread says how it ended.
+            let _ = batches.send(Portion::End).await;
+        }
+        drop(batches);
+        written
+            .await
+            .map_err(|error| Error::internal("write the Arrow stream").source(error))?
+    };
+    tokio::select! {
+        result = write_all => result?,
+        // A reader that has stopped to read must not hold up the end.
+        _ = cancel.wait_for(|stop| *stop) => {
+            return Err(Error::new(ErrorKind::Interrupted, "finish: it was interrupted"));
+        }
+    }
+    Ok(kept.report())
+}
+
+/// What is written next.
+enum Portion {
+    Rows(RecordBatch),
+    End,
+}
+
+type Written = oneshot::Receiver<Result<()>>;
+
+/// A thread that writes what it is given; how it ended comes back. It is not joined: it may wait for a reader
+/// that never reads again, and ends with the process then.
+fn start_writing(
+    schema: &SchemaRef,
+    counters: Arc<Counters>,
+) -> Result<(mpsc::Sender<Portion>, Written)> {
+    // One batch waits while another is written.
+    let (sender, batches) = mpsc::channel(1);
+    let (ended, written) = oneshot::channel();
+    let schema = Arc::clone(schema);
+    thread::Builder::new()
+        .name("write".to_owned())
+        .spawn(move || {
+            let mut pipe = Pipe::new(Box::new(stdout()));
+            let result = write(&mut pipe, &schema, batches, &counters);
+            // The receiver is gone after an interruption.
+            let _ = ended.send(match result {
+                Err(_) if pipe.is_closed() => Ok(()),
+                result => result,
+            });
+        })
+        .map_err(|error| Error::resources("start the thread that writes").source(error))?;
+    Ok((sender, written))
+}
+
+/// Writes batches as they come; the end of the stream only after the last, so that one that breaks off has none.
+fn write(
+    pipe: &mut Pipe,
+    schema: &Schema,
+    mut batches: mpsc::Receiver<Portion>,
+    counters: &Counters,
+) -> Result<()> {
+    let mut stream = ArrowStream::try_new(pipe, schema)?;
+    stream.flush()?;
+    while let Some(portion) = batches.blocking_recv() {
+        let start = Instant::now();
+        match portion {
+            Portion::Rows(batch) => stream.write(&batch)?,
+            Portion::End => stream.finish()?,
+        }
+        stream.flush()?;
+        counters.add_busy(Stage::Write, start.elapsed());
+    }
+    Ok(())
+}

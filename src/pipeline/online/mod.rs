@@ -1,0 +1,177 @@
+//! Scores and filters in one pass, while somebody reads.
+//!
+//! ```text
+//! shards ─► scan ─► ClipEncode ─► early conditions below, late ones beside ─► sieve ─► consumer
+//! ```
+//!
+//! Nothing is stored and no row is read twice, so the budget is held by a threshold that is learned on the way
+//! ([`OnlineSelector`]) and not by the exact selection.
+
+mod options;
+mod sieve;
+mod stream;
+
+use std::sync::{Arc, atomic::Ordering};
+
+use arrow::datatypes::{Field, Schema};
+use futures::StreamExt;
+
+use super::{Prepared, RunContext, RunOptions, emit::written_schema, prepare, scoring::loaded};
+use crate::{
+    engine::{EncodeRuntime, MemoryPlan, ShardTable, WidePlan, from_datafusion, one_pass},
+    error::Result,
+    report::Counters,
+    select::{Keep, OnlineSelector},
+    sink::{Provenance, WriterPolicy, plain_schema},
+};
+
+pub use options::OnlineOptions;
+use sieve::Sieve;
+use stream::Pass;
+pub use stream::{OnlineReport, OnlineStream};
+
+/// Starts to score and filter: a stream of the rows that are kept, in row order, for a data loader to read.
+///
+/// Needs a runtime of tokio, on which the work goes on while the consumer does something else: at most six
+/// batches of 256 rows ahead of it, no further. Dropping the stream stops the work, and so does
+/// [`RunContext::cancel`], which ends the stream with an error of kind [`ErrorKind::Interrupted`].
+///
+/// Conditions are decided first, then the threshold, then the budget, which counts what is left; it holds over any
+/// 10,000 of these rows within 0.02, see [`OnlineSelector`]. Bad rows are left out and counted,
+/// [`OnlineOptions::on_error`] may say otherwise.
+///
+/// # Shape
+/// All columns of the shards, then `clip_score`, then those that [`OnlineOptions::add`] names. Strings and bytes
+/// are views of the pages that were read, so that no image is copied; [`OnlineStream::plain_schema`] has the types
+/// that the shards declare.
+///
+/// # Errors
+/// When a score store is asked for, the budget is a number of rows, an input cannot be read, a column or condition
+/// cannot be understood, or the model cannot be loaded. A shard that cannot be read to its end is an error of the
+/// stream, which then ends.
+///
+/// # Example
+/// ```
+/// use std::sync::Arc;
+/// use clip_filter::{
+///     encode::{EncoderFactory, MockFactory},
+///     error::Result,
+///     pipeline::{Model, OnlineOptions, RunContext, ScoreOptions, online},
+///     report::{Counters, ModelCard},
+/// };
+/// use futures::TryStreamExt;
+///
+/// /// In place of a real model, see `OnnxFactory`.
+/// struct Mock;
+///
+/// impl Model for Mock {
+///     fn identity(&self) -> Result<Option<ModelCard>> {
+///         Ok(None)
+///     }
+///     fn load(&self, _: Option<&ModelCard>) -> Result<Arc<dyn EncoderFactory>> {
+///         Ok(Arc::new(MockFactory::try_new()?))
+///     }
+/// }
+///
+/// # fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+/// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+/// let shards = vec!["assets/sample.parquet".to_owned()];
+/// let options = OnlineOptions::new(ScoreOptions::new(shards, 2, "1GiB".parse()?), "0.3".parse()?);
+/// let (_stop, cancel) = tokio::sync::watch::channel(false);
+/// let mut pairs = online(&options, RunContext {
+///     model: &Mock,
+///     counters: Arc::new(Counters::default()),
+///     cancel,
+///     explain: &|_| {},
+///     say: &|_| {},
+/// }).await?;
+/// let mut rows = 0;
+/// while let Some(batch) = pairs.try_next().await? {
+///     rows += batch.num_rows(); // train on it
+/// }
+/// let report = pairs.report();
+/// assert_eq!(report.run.rows_kept, rows as u64);
+/// assert_eq!(report.run.rows_in, 236);
+/// # Ok(())
+/// # })
+/// # }
+/// ```
+pub async fn online(options: &OnlineOptions, context: RunContext<'_>) -> Result<OnlineStream> {
+    options.check()?;
+    let selector = match options.keep {
+        Keep::All => None,
+        keep => Some(OnlineSelector::try_new(keep)?),
+    };
+    let run = options.as_run();
+    let mut prepared = prepare(&run)?;
+    prepared.check_condition(&run)?;
+    let factory = context.model.load(None)?;
+    let provenance = Provenance {
+        model: factory.card().clone(),
+        command: options.command.clone(),
+        selection: format!("{}, in one pass", run.describe_selection()),
+    };
+    let loaded = loaded(&run.scoring, &prepared.shards, factory)?;
+    let memory = loaded.memory.clone();
+    let counters = &context.counters;
+    let rows = prepared.shards.set.rows();
+    counters.rows_total.store(rows, Ordering::Relaxed);
+    let runtime = Arc::new(EncodeRuntime::new(loaded, Arc::clone(counters)));
+    let plan = wide_plan(&run, &prepared, (runtime, &memory), counters);
+    let (batches, text) = one_pass(plan).await?;
+    (context.explain)(&text);
+    let policy = prepared.writer_policy(&run, &provenance, &memory);
+    let columns = written_schema(&policy);
+    let metadata = policy.metadata.iter().cloned().collect();
+    let schema = Arc::new(Schema::clone(&columns).with_metadata(metadata));
+    let pass = Pass {
+        sieve: Sieve::try_new(&run, &prepared, (Arc::clone(&schema), selector))?,
+        plain: Arc::new(declared_schema(&policy, &schema)),
+        schema,
+        rows_in: rows,
+        provenance,
+        memory,
+        threads: run.scoring.threads,
+        counters: Arc::clone(counters),
+    };
+    let batches =
+        batches.map(|batch| batch.map_err(|error| from_datafusion(error, "score a batch")));
+    Ok(OnlineStream::new(batches.boxed(), pass, context.cancel))
+}
+
+/// The wide pass with everything that the stream gives or a condition may name.
+fn wide_plan(
+    options: &RunOptions,
+    prepared: &Prepared,
+    (runtime, memory): (Arc<EncodeRuntime>, &MemoryPlan),
+    counters: &Arc<Counters>,
+) -> WidePlan {
+    let set = &prepared.shards.set;
+    let table = ShardTable::new(
+        Arc::clone(set),
+        &prepared.shards.binding.image,
+        (memory.batch_rows, memory.batch_bytes),
+        Arc::clone(counters),
+    );
+    let names = set.schema.fields().iter().map(|field| field.name().clone());
+    WidePlan {
+        table,
+        binding: prepared.shards.binding.clone(),
+        carried: names.collect(),
+        added: prepared.scored().to_vec(),
+        condition: prepared.condition(options),
+        runtime,
+        memory_limit: options.scoring.memory_limit,
+    }
+}
+
+/// The types that the shards declare, but for views.
+fn declared_schema(policy: &WriterPolicy, schema: &Schema) -> Schema {
+    let declared = policy.input.fields().iter().cloned();
+    let added = policy.added.iter().cloned().map(Field::into);
+    let fields: Vec<_> = declared.chain(added).collect();
+    plain_schema(&Schema::new_with_metadata(
+        fields,
+        schema.metadata().clone(),
+    ))
+}

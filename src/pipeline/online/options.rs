@@ -1,0 +1,88 @@
+use super::super::{RunOptions, ScoreOptions, SelectOptions};
+use crate::{
+    config::OnError,
+    engine::Added,
+    error::{Error, Result},
+    select::Keep,
+};
+
+/// What is filtered in one pass, and how. No field is read from the environment.
+#[derive(Debug, Clone)]
+pub struct OnlineOptions {
+    /// What is scored; its store must be `None`.
+    pub scoring: ScoreOptions,
+    /// Which part of the candidates stays; no number of rows.
+    pub keep: Keep,
+    /// Candidates have at least this `clip_score`.
+    pub min_score: Option<f32>,
+    /// Candidates fulfil this SQL condition.
+    pub condition: Option<String>,
+    /// What becomes of bad rows.
+    pub on_error: OnError,
+    /// Columns to add beside the score.
+    pub add: Vec<Added>,
+    /// Put before the name of every added column.
+    pub prefix: String,
+    /// The command line, for the stream's metadata.
+    pub command: String,
+}
+
+impl OnlineOptions {
+    /// Keeps this part of all good rows.
+    pub fn new(scoring: ScoreOptions, keep: Keep) -> Self {
+        Self {
+            scoring,
+            keep,
+            min_score: None,
+            condition: None,
+            on_error: OnError::Drop,
+            add: Vec::new(),
+            prefix: String::new(),
+            command: String::new(),
+        }
+    }
+
+    /// Refuses what one pass cannot do.
+    pub(super) fn check(&self) -> Result<()> {
+        let refused = match &self.scoring {
+            scoring if scoring.scores.is_some() => "a score store",
+            scoring if scoring.only_new => "scoring only what is new",
+            scoring if scoring.embeddings.is_some() => "a type of stored embeddings",
+            _ => return self.check_columns(),
+        };
+        Err(
+            Error::usage(format!("use {refused}: an online run keeps no store"))
+                .hint("leave it out, or score first and select from the store (without --online)"),
+        )
+    }
+
+    fn check_columns(&self) -> Result<()> {
+        match self.as_run().derived().first() {
+            None => Ok(()),
+            Some(column) => Err(Error::usage(format!(
+                "compute {} in one pass: it depends on all rows",
+                column.as_str()
+            ))
+            .hint("leave it out, or select in two passes (without --online)")),
+        }
+    }
+
+    /// The same for what a run in two passes shares.
+    pub(super) fn as_run(&self) -> RunOptions {
+        RunOptions {
+            scoring: self.scoring.clone(),
+            output: None,
+            dry_run: true,
+            overwrite: false,
+            keep: self.keep,
+            select: SelectOptions::default(),
+            min_score: self.min_score,
+            condition: self.condition.clone(),
+            on_error: self.on_error,
+            rejects: None,
+            add: self.add.clone(),
+            prefix: self.prefix.clone(),
+            command: self.command.clone(),
+        }
+    }
+}
