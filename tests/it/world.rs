@@ -11,7 +11,9 @@ use clip_filter::{
     encode::{EncoderFactory, MockFactory},
     engine::{Recipe, SqlSession},
     error::{Error, Result},
-    pipeline::{self, DEFAULT_TABLE, Model, RunContext, ScoreOptions, SqlOptions, open_sql},
+    pipeline::{
+        self, DEFAULT_TABLE, MethodOptions, Model, RunContext, ScoreOptions, SqlOptions, open_sql,
+    },
     report::{Counters, ModelCard},
     source::ColumnChoice,
 };
@@ -122,6 +124,8 @@ impl World {
             memory_limit: memory_limit(),
             max_pixels: DEFAULT_MAX_PIXELS,
             allow_external_paths: false,
+            method: MethodOptions::default(),
+            derived: Vec::new(),
         };
         let (_never, cancel) = tokio::sync::watch::channel(false);
         let context = RunContext {
