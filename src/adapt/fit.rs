@@ -41,6 +41,7 @@ pub fn fit(
     on_epoch: &mut dyn FnMut(&EpochRecord) -> ControlFlow<()>,
 ) -> Result<Fitted> {
     options.check()?;
+    multiply_on_one_thread();
     let problem = Problem::of(pairs, options)?;
     let start = Start::measure(pairs, &problem, options)?;
     let record = first_record(&problem, options, &start);
@@ -77,6 +78,12 @@ pub fn fit(
         }
     }
     Ok(decided(best, training.record, stop))
+}
+
+/// Products of this size gain little from more threads, and threads that wait by spinning make a fit four times as
+/// slow where cores are shared. candle has no setting of its own; only this room multiplies with its kernels.
+fn multiply_on_one_thread() {
+    gemm::set_threading_threshold(usize::MAX);
 }
 
 /// Why training ended.
