@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -55,9 +58,24 @@ pub struct Counters {
     pub captions_encoded: AtomicU64,
     /// Calls of a tower.
     pub model_batches: AtomicU64,
+    /// What is done where no pairs are counted.
+    step: Mutex<String>,
 }
 
 impl Counters {
+    /// Says what is done where no pairs are counted; nothing if it is empty.
+    pub fn set_step(&self, step: impl Into<String>) {
+        *self.step.lock().unwrap_or_else(PoisonError::into_inner) = step.into();
+    }
+
+    /// What [`Counters::set_step`] said last.
+    pub fn step(&self) -> String {
+        self.step
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
     /// Adds busy time of one thread to `stage`.
     pub fn add_busy(&self, stage: Stage, time: Duration) {
         let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);

@@ -29,7 +29,7 @@ const INTERRUPTED: u8 = 130;
 
 /// Runs the command that was typed.
 pub fn main() -> ExitCode {
-    surroundings::forbid_runtime_telemetry();
+    surroundings::tell_libraries();
     let args = args::Args::parse();
     let quiet = match &args.command {
         Some(args::Command::Sql(sql)) => sql.verbosity.quiet,

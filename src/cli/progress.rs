@@ -75,8 +75,11 @@ fn bar() -> impl FnMut(&Counters) {
         bar.set_position(decided(counters));
         let written = counters.rows_written.load(Ordering::Relaxed);
         let bad = counters.rows_bad.load(Ordering::Relaxed);
+        let step = counters.step();
         bar.set_message(if written > 0 {
             format!("{bad} bad, writing: {written}")
+        } else if !step.is_empty() {
+            step
         } else {
             format!("{:.1} pairs/s, {bad} bad", rate(counters, start))
         });
@@ -112,8 +115,11 @@ fn lines() -> impl FnMut(&Counters) {
         let bad = counters.rows_bad.load(Ordering::Relaxed);
         let written = counters.rows_written.load(Ordering::Relaxed);
         let rate = rate(counters, start);
+        let step = counters.step();
         if written > 0 {
             say(&format!("writing: {written} rows"));
+        } else if !step.is_empty() {
+            say(&step);
         } else if total > 0 {
             say(&format!(
                 "{done} of {total} pairs, {rate:.1} scored/s, {bad} bad"

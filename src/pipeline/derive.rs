@@ -65,6 +65,7 @@ pub(super) fn derive(
         budget: work_budget(options.memory_limit, options.threads),
         embed: &embed,
         say: context.say,
+        step: &|step| context.counters.set_step(step),
         cancelled: &|| {
             if *cancel.borrow() {
                 Err(interrupted())
@@ -73,7 +74,9 @@ pub(super) fn derive(
             }
         },
     };
-    deriving.run(columns)?;
+    let derived = deriving.run(columns);
+    context.counters.set_step("");
+    derived?;
     scored.store = Arc::new(store.reread());
     Ok(scored)
 }

@@ -118,6 +118,10 @@ pub(in crate::pipeline) struct CellFile {
 }
 
 impl CellFile {
+    pub(in crate::pipeline) fn len(&self) -> usize {
+        self.cells.len()
+    }
+
     pub(in crate::pipeline) fn cells(&self) -> impl Iterator<Item = (u32, CellRows<'_>)> {
         self.cells.iter().map(|(cell, pieces)| {
             let rows = CellRows {

@@ -21,6 +21,7 @@ pub(super) struct CellScorer<'a> {
     pub(super) wanted: &'a [Derived],
     pub(super) neighbours: Option<u32>,
     pub(super) budget: Budget,
+    pub(super) step: &'a dyn Fn(String),
     pub(super) cancelled: &'a dyn Fn() -> Result<()>,
 }
 
@@ -60,8 +61,10 @@ impl CellScorer<'_> {
         file: &CellFile,
         work: &mut dyn FnMut(&[u64], &CellInHand<'_>) -> Result<()>,
     ) -> Result<()> {
-        for (_, rows) in file.cells() {
+        let cells = file.len();
+        for (number, (_, rows)) in file.cells().enumerate() {
             (self.cancelled)()?;
+            (self.step)(format!("comparing the rows of cells: {number} of {cells}"));
             let positions = rows.positions()?;
             work(&positions, &CellInHand::of(rows, self.budget)?)?;
         }

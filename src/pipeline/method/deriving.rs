@@ -53,6 +53,8 @@ pub(in crate::pipeline) struct Deriving<'a> {
     pub(in crate::pipeline) budget: Budget,
     pub(in crate::pipeline) embed: EmbedText<'a>,
     pub(in crate::pipeline) say: &'a dyn Fn(&str),
+    /// Told what is done now, for whoever looks on.
+    pub(in crate::pipeline) step: &'a dyn Fn(String),
     pub(in crate::pipeline) cancelled: &'a dyn Fn() -> Result<()>,
 }
 
@@ -248,6 +250,7 @@ impl Deriving<'_> {
         let (classes, class_texts) = match &self.shards.binding.classes {
             None => (None, Vec::new()),
             Some(classes) => {
+                (self.step)("reading class labels".to_owned());
                 let known = classes.names.as_deref().unwrap_or_default();
                 let names_of = |labels: &_| classes.names_of(labels);
                 let source = (known, &names_of as _);
@@ -263,6 +266,7 @@ impl Deriving<'_> {
             (Adaptation::Given(_), _) => given,
             (Adaptation::Fit, Some(kept)) => Some(kept),
             (Adaptation::Fit, None) => {
+                (self.step)("fitting adapters".to_owned());
                 let pairs = StoredPairs {
                     rows,
                     dim: self.dim(),
@@ -281,6 +285,7 @@ impl Deriving<'_> {
                 Some(adapting::fitted(pairs, about, self.say)?)
             }
         };
+        (self.step)("finding the centres of cells".to_owned());
         let centres = match (&classes, frozen.centres) {
             _ if !centres::are_wanted(missing, classes.is_some()) => None,
             (Some(groups), _) => {
@@ -402,6 +407,7 @@ impl Deriving<'_> {
         };
         let stored = rows.for_each(sides, &mut |block| {
             (self.cancelled)()?;
+            (self.step)(format!("scoring embeddings: row {}", block.first));
             let classes = classes_of(block, reference)?;
             let scored = scorer.score(block, classes.as_deref())?;
             for (name, column) in columns.iter_mut() {
@@ -449,6 +455,7 @@ impl Deriving<'_> {
             wanted: missing,
             neighbours: self.options.neighbours,
             budget: self.budget,
+            step: self.step,
             cancelled: self.cancelled,
         };
         let mut give = |name: Derived, positions: &[u64], values: &[f32]| {
@@ -521,6 +528,7 @@ impl Deriving<'_> {
     }
 
     fn contrast(&self, rows: &StoredRows<'_>, counted: u64) -> Result<ScratchColumn> {
+        (self.step)("comparing pairs in random batches".to_owned());
         let contrast = Contrast {
             rows,
             directory: &self.directory(),
