@@ -4,6 +4,7 @@ use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use super::machine;
 use super::{
+    adapt::AdaptArgs,
     inspect::InspectArgs,
     label_args::LabelArgs,
     method_args::{ChooseArgs, MethodArgs},
@@ -57,6 +58,8 @@ pub(super) enum Command {
     Setup(SetupArgs),
     /// Score shards and keep the scores, to select from them as often as you like
     Score(Box<ScoreArgs>),
+    /// Fit adapters to the pairs of a score store, to be used with --adapters
+    Adapt(Box<AdaptArgs>),
     /// Ask in SQL: one query, a script, or a shell
     Sql(Box<SqlArgs>),
     /// Say what shards, a score store or a model are, without running a model

@@ -1,5 +1,6 @@
 //! The command line: typed text to options, options to a run, a run to a summary and an exit code.
 
+mod adapt;
 mod args;
 mod filter;
 mod inspect;
@@ -33,12 +34,14 @@ pub fn main() -> ExitCode {
     let args = args::Args::parse();
     let quiet = match &args.command {
         Some(args::Command::Sql(sql)) => sql.verbosity.quiet,
+        Some(args::Command::Adapt(adapt)) => adapt.verbosity.quiet,
         Some(args::Command::Score(score)) => score.verbosity.quiet,
         Some(args::Command::Inspect(inspect)) => inspect.quiet,
         _ => args.filter.tells.verbosity.quiet,
     };
     let result = match args.command {
         Some(args::Command::Setup(setup)) => loading::setup(&setup),
+        Some(args::Command::Adapt(args)) => adapt::run(&args),
         Some(args::Command::Score(args)) => score::run(&args),
         Some(args::Command::Sql(sql)) => sql::run(&sql),
         Some(args::Command::Inspect(inspect)) => inspect::run(&inspect),

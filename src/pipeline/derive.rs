@@ -34,30 +34,34 @@ pub(super) fn derive(
         drop(store);
         store = ScoreStore::open_or_create(&directory, &spec)?;
     }
+    let derived = with_deriving((options, shards), &store, considered, context, |deriving| {
+        deriving.run(columns)
+    });
+    context.counters.set_step("");
+    derived?;
+    scored.store = Arc::new(store.reread());
+    Ok(scored)
+}
+
+/// Calls `work` with all that columns are derived with; a model is loaded when a text must be embedded.
+pub(super) fn with_deriving<T>(
+    (options, shards): (&ScoreOptions, &Shards),
+    store: &ScoreStore,
+    considered: Option<(&Selection, &str)>,
+    context: &RunContext<'_>,
+    work: impl FnOnce(&Deriving<'_>) -> Result<T>,
+) -> Result<T> {
     let cancel = context.cancel.clone();
     let runtime: OnceLock<EncodeRuntime> = OnceLock::new();
-    let embed = |text: &str| {
-        let runtime = match runtime.get() {
-            Some(runtime) => runtime,
-            None => {
-                let factory = context.model.load(Some(&store.spec().model))?;
-                if factory.card().fingerprint != store.spec().model.fingerprint {
-                    return Err(Error::input(
-                        "embed class prompts for this store: it was made with another model",
-                    )
-                    .with("the store has", &store.spec().model.fingerprint)
-                    .with("the model has", &factory.card().fingerprint)
-                    .hint("leave --model out: the store knows its model"));
-                }
-                let model = loaded(options, shards, factory)?;
-                let counters = Arc::clone(&context.counters);
-                runtime.get_or_init(|| EncodeRuntime::new(model, counters))
-            }
-        };
-        runtime.embed_text(text)
+    let embed = |text: &str| match runtime.get() {
+        Some(runtime) => runtime.embed_text(text),
+        None => {
+            let started = start_model((options, shards), store, context)?;
+            runtime.get_or_init(|| started).embed_text(text)
+        }
     };
-    let deriving = Deriving {
-        store: &store,
+    work(&Deriving {
+        store,
         shards,
         options: &options.method,
         considered,
@@ -73,10 +77,25 @@ pub(super) fn derive(
                 Ok(())
             }
         },
-    };
-    let derived = deriving.run(columns);
-    context.counters.set_step("");
-    derived?;
-    scored.store = Arc::new(store.reread());
-    Ok(scored)
+    })
+}
+
+/// The model that the store was made with.
+fn start_model(
+    (options, shards): (&ScoreOptions, &Shards),
+    store: &ScoreStore,
+    context: &RunContext<'_>,
+) -> Result<EncodeRuntime> {
+    let stored = &store.spec().model;
+    let factory = context.model.load(Some(stored))?;
+    if factory.card().fingerprint != stored.fingerprint {
+        return Err(Error::input(
+            "embed class prompts for this store: it was made with another model",
+        )
+        .with("the store has", &stored.fingerprint)
+        .with("the model has", &factory.card().fingerprint)
+        .hint("leave --model out: the store knows its model"));
+    }
+    let model = loaded(options, shards, factory)?;
+    Ok(EncodeRuntime::new(model, Arc::clone(&context.counters)))
 }

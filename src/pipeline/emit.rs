@@ -19,7 +19,7 @@ use arrow::{
 };
 
 use super::{
-    Cancel, Prepared, RunContext, RunOptions, interrupted, rejecting, scoring::Scored,
+    Cancel, Prepared, RunContext, RunOptions, changes, interrupted, rejecting, scoring::Scored,
     selecting::Chosen,
 };
 use crate::{
@@ -60,11 +60,10 @@ pub(super) async fn emit(
     };
     let mut rejects = None;
     if let Some(path) = &options.rejects {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let temporary = path.with_file_name(format!(".{name}.clip-filter.tmp"));
-        let writer = RejectsWriter::create(path.clone(), temporary)?;
+        let writer = RejectsWriter::create(path)?;
         rejects = Some(rejecting::write(writer, prepared, &scored, &chosen)?);
     }
+    let remembered = changes::stage(options, prepared, &scored, &chosen)?;
     let emit = Emit {
         set: Arc::clone(&prepared.shards.set),
         identities: prepared.shards.identities.clone(),
@@ -86,7 +85,8 @@ pub(super) async fn emit(
         .outputs()
         .map_err(|error| Error::output("list the output").source(error))?;
     // The output last: where it is, all of the run is.
-    let moves = rejects.into_iter().chain([written]).map(Staged::into_move);
+    let others = rejects.into_iter().chain(remembered);
+    let moves = others.chain([written]).map(Staged::into_move);
     Ok(Emitted {
         outputs: outputs
             .iter()

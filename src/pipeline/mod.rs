@@ -6,6 +6,8 @@
 //! [`online`] does all of it in one pass, as a stream that whoever trains reads from.
 //! [`inspect`] tells what shards, a store or a model are.
 
+mod adapt;
+mod changes;
 mod choosing;
 mod derive;
 mod emit;
@@ -37,6 +39,7 @@ use crate::{
     sink::Provenance,
 };
 
+pub use adapt::{AdaptOptions, adapt};
 pub use method::{Adaptation, DEFAULT_DIVERSITY_WEIGHT, MethodOptions};
 pub use online::{OnlineOptions, OnlineReport, OnlineStream, online};
 pub use options::{Order, RunOptions, ScoreOptions, SelectOptions, Solver, addable, addable_names};

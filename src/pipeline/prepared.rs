@@ -99,8 +99,13 @@ impl Prepared {
         if self.unfinished.is_none() {
             work.start_over();
             destination.check(options.overwrite, &paths)?;
-            if let Some(rejects) = &options.rejects {
-                check_rejects(rejects, options, &self.shards.set)?;
+            for (what, path) in [
+                ("rejects", &options.rejects),
+                ("changes", &options.select.changes),
+            ] {
+                if let Some(path) = path {
+                    check_listing((what, path), options, &self.shards.set)?;
+                }
             }
         }
         self.work = Some(work);
@@ -226,18 +231,18 @@ fn identity(options: &RunOptions, shards: &Shards) -> String {
     })
 }
 
-/// Refuses a rejects file that is an input, is the output or lies within it, or exists already.
-fn check_rejects(rejects: &Path, options: &RunOptions, set: &ShardSet) -> Result<()> {
+/// Refuses a list of rows that is an input, is the output or lies within it, or exists already.
+fn check_listing((what, path): (&str, &Path), options: &RunOptions, set: &ShardSet) -> Result<()> {
     let place = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
-    let within = |output: &PathBuf| place(rejects).starts_with(place(output));
-    if options.output.as_ref().is_some_and(within) || rejects.is_dir() {
-        return Err(Error::usage(
-            "write the rejects file: it is the output, within it, or a directory",
-        )
-        .with("rejects", rejects.display())
-        .hint("give the rejects file a name of its own"));
+    let within = |output: &PathBuf| place(path).starts_with(place(output));
+    if options.output.as_ref().is_some_and(within) || path.is_dir() {
+        return Err(Error::usage(format!(
+            "write the {what} file: it is the output, within it, or a directory"
+        ))
+        .with("file", path.display())
+        .hint(format!("give the {what} file a name of its own")));
     }
-    Destination::File(rejects.to_path_buf()).check(options.overwrite, &set.paths())
+    Destination::File(path.to_path_buf()).check(options.overwrite, &set.paths())
 }
 
 fn is_written(options: &RunOptions, added: Added) -> bool {

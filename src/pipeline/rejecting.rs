@@ -71,7 +71,11 @@ pub(super) fn for_each_bad(
 }
 
 /// Keys of the selected rows of one shard; only the pages that hold them are read.
-fn keys_of(prepared: &Prepared, number: usize, rows: &Selection) -> Result<Vec<Option<String>>> {
+pub(super) fn keys_of(
+    prepared: &Prepared,
+    number: usize,
+    rows: &Selection,
+) -> Result<Vec<Option<String>>> {
     let set = &prepared.shards.set;
     let key = prepared.shards.binding.key.as_ref();
     let Some(column) = key.and_then(|key| set.schema.index_of(key).ok()) else {

@@ -3,6 +3,7 @@
 mod arrow_stream;
 mod commit;
 mod file;
+mod listing;
 mod metadata;
 mod part;
 mod plain;
@@ -13,6 +14,7 @@ mod writer;
 pub use arrow_stream::ArrowStream;
 pub use commit::{Destination, Staged, write_synced};
 pub use file::StagedFile;
+pub use listing::{Listing, stage_bytes};
 pub use metadata::{Provenance, output_metadata};
 pub use part::{ColumnLayout, EncodedGroup};
 pub use plain::{plain_batches, plain_schema};

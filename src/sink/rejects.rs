@@ -1,12 +1,11 @@
-use std::{fs::File, path::PathBuf, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use arrow::{
-    array::{Int64Array, RecordBatch, StringArray},
+    array::{ArrayRef, Int64Array, RecordBatch, StringArray},
     datatypes::{DataType, Field, Schema},
 };
-use parquet::arrow::ArrowWriter;
 
-use super::{Destination, Staged};
+use super::{Listing, Staged};
 use crate::{
     error::{Error, Result},
     schema::Status,
@@ -32,24 +31,18 @@ pub struct Reject {
 
 /// Writes bad rows to a Parquet file of `key, shard, row, status, reason`.
 pub struct RejectsWriter {
-    staged: Staged,
-    writer: ArrowWriter<File>,
+    listing: Listing,
     waiting: Vec<Reject>,
 }
 
 impl RejectsWriter {
-    /// Starts the file that will be `path` under the name `temporary`.
+    /// Starts the file that will be `path`.
     ///
     /// # Errors
     /// When it cannot be made there.
-    pub fn create(path: PathBuf, temporary: PathBuf) -> Result<Self> {
-        let staged = Destination::File(path).stage_at(temporary)?;
-        let file = File::create(staged.part(0)).map_err(|error| failed(&staged, error))?;
-        let writer =
-            ArrowWriter::try_new(file, schema(), None).map_err(|error| failed(&staged, error))?;
+    pub fn create(path: &Path) -> Result<Self> {
         Ok(Self {
-            staged,
-            writer,
+            listing: Listing::create(path, schema())?,
             waiting: Vec::new(),
         })
     }
@@ -73,41 +66,24 @@ impl RejectsWriter {
     /// When the disk is full.
     pub fn finish(mut self) -> Result<Staged> {
         self.write_waiting()?;
-        self.writer
-            .finish()
-            .map_err(|error| failed(&self.staged, error))?;
-        self.writer
-            .inner()
-            .sync_all()
-            .map_err(|error| failed(&self.staged, error))?;
-        Ok(self.staged)
+        self.listing.finish()
     }
 
     fn write_waiting(&mut self) -> Result<()> {
         let rows = std::mem::take(&mut self.waiting);
-        let text = |value: fn(&Reject) -> &str| {
-            Arc::new(
-                rows.iter()
-                    .map(|row| Some(value(row)))
-                    .collect::<StringArray>(),
-            )
+        let texts = |value: fn(&Reject) -> Option<&str>| -> ArrayRef {
+            Arc::new(rows.iter().map(value).collect::<StringArray>())
         };
-        let columns: Vec<arrow::array::ArrayRef> = vec![
-            Arc::new(
-                rows.iter()
-                    .map(|row| row.key.as_deref())
-                    .collect::<StringArray>(),
-            ),
-            text(|row| &row.shard),
+        let columns: Vec<ArrayRef> = vec![
+            texts(|row| row.key.as_deref()),
+            texts(|row| Some(&row.shard)),
             Arc::new(rows.iter().map(|row| row.row).collect::<Int64Array>()),
-            text(|row| row.status.as_str()),
-            text(|row| &row.reason),
+            texts(|row| Some(row.status.as_str())),
+            texts(|row| Some(&row.reason)),
         ];
-        let batch =
-            RecordBatch::try_new(schema(), columns).map_err(|error| failed(&self.staged, error))?;
-        self.writer
-            .write(&batch)
-            .map_err(|error| failed(&self.staged, error))
+        let batch = RecordBatch::try_new(schema(), columns)
+            .map_err(|error| Error::internal("list bad rows").source(error))?;
+        self.listing.write(&batch)
     }
 }
 
@@ -119,10 +95,4 @@ fn schema() -> Arc<Schema> {
         Field::new("status", DataType::Utf8, false),
         Field::new("reason", DataType::Utf8, false),
     ]))
-}
-
-fn failed(staged: &Staged, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-    Error::output("write the rejects file")
-        .with("file", staged.part(0).display())
-        .source(error)
 }

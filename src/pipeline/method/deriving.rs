@@ -74,13 +74,7 @@ impl Deriving<'_> {
     pub(in crate::pipeline) fn run(&self, columns: &[Derived]) -> Result<()> {
         let wanted = with_inputs(columns);
         check(&wanted, self.options)?;
-        if self.store.schema().index_of(IMAGE_EMBEDDING).is_err() {
-            return Err(
-                Error::input("compute scores from embeddings: the store keeps none")
-                    .with("store", self.store.directory().display())
-                    .hint("score into another directory with --embeddings f16"),
-            );
-        }
+        self.check_embeddings()?;
         let given = match &self.options.adaptation {
             Adaptation::Given(path) => Some(adapting::given(path, &self.store.spec().model)?),
             _ => None,
@@ -129,6 +123,17 @@ impl Deriving<'_> {
             ..spec
         };
         publish(self.store, spec, &rows, &columns, &artifacts)
+    }
+
+    fn check_embeddings(&self) -> Result<()> {
+        match self.store.schema().index_of(IMAGE_EMBEDDING) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(
+                Error::input("compute scores from embeddings: the store keeps none")
+                    .with("store", self.store.directory().display())
+                    .hint("score into another directory with --embeddings f16"),
+            ),
+        }
     }
 
     fn rows(&self) -> StoredRows<'_> {
@@ -247,42 +252,18 @@ impl Deriving<'_> {
             counted += block.rows.len() as u64;
             Ok(())
         })?;
-        let (classes, class_texts) = match &self.shards.binding.classes {
-            None => (None, Vec::new()),
-            Some(classes) => {
-                (self.step)("reading class labels".to_owned());
-                let known = classes.names.as_deref().unwrap_or_default();
-                let names_of = |labels: &_| classes.names_of(labels);
-                let source = (known, &names_of as _);
-                let set = &self.shards.set;
-                let groups = Groups::read(rows, set, &classes.column, source, &self.directory())?;
-                let texts = class_texts(classes, &groups.names, self.dim(), self.embed)?;
-                (Some(groups), texts)
-            }
-        };
+        let (classes, class_texts) = self.classes(rows)?;
         let frozen = self.frozen_state(missing)?;
         let adapters = match (&self.options.adaptation, frozen.adapters) {
             (Adaptation::None, _) => None,
             (Adaptation::Given(_), _) => given,
             (Adaptation::Fit, Some(kept)) => Some(kept),
             (Adaptation::Fit, None) => {
-                (self.step)("fitting adapters".to_owned());
-                let pairs = StoredPairs {
+                let texts = class_texts.as_slice();
+                Some(self.fit(
                     rows,
-                    dim: self.dim(),
-                    classes: classes
-                        .as_ref()
-                        .map(|groups| (&groups.of_rows, class_texts.as_slice())),
-                    buffer_bytes: self.budget.bytes / 4,
-                    cancelled: self.cancelled,
-                };
-                let prompts = self.shards.binding.classes.as_ref();
-                let prompts = prompts
-                    .map(|classes| classes.prompts.clone())
-                    .unwrap_or_default();
-                let model = &self.store.spec().model;
-                let about = (model, prompts, self.options.seed);
-                Some(adapting::fitted(pairs, about, self.say)?)
+                    classes.as_ref().map(|groups| (&groups.of_rows, texts)),
+                )?)
             }
         };
         (self.step)("finding the centres of cells".to_owned());
@@ -319,6 +300,53 @@ impl Deriving<'_> {
             centres,
             counted,
         })
+    }
+
+    /// Fits adapters anew.
+    pub(in crate::pipeline) fn adapters(&self) -> Result<Adapters> {
+        self.check_embeddings()?;
+        let rows = self.rows();
+        let (classes, texts) = self.classes(&rows)?;
+        let classes = classes
+            .as_ref()
+            .map(|groups| (&groups.of_rows, texts.as_slice()));
+        self.fit(&rows, classes)
+    }
+
+    fn fit(
+        &self,
+        rows: &StoredRows<'_>,
+        classes: Option<(&ScratchColumn, &[f32])>,
+    ) -> Result<Adapters> {
+        (self.step)("fitting adapters".to_owned());
+        let pairs = StoredPairs {
+            rows,
+            dim: self.dim(),
+            classes,
+            buffer_bytes: self.budget.bytes / 4,
+            cancelled: self.cancelled,
+        };
+        let prompts = self.shards.binding.classes.as_ref();
+        let prompts = prompts
+            .map(|classes| classes.prompts.clone())
+            .unwrap_or_default();
+        let about = (&self.store.spec().model, prompts, self.options.seed);
+        adapting::fitted(pairs, about, self.say)
+    }
+
+    /// The class of each row, and the texts of the classes; nothing where pairs have captions.
+    fn classes(&self, rows: &StoredRows<'_>) -> Result<(Option<Groups>, Vec<f32>)> {
+        let Some(classes) = &self.shards.binding.classes else {
+            return Ok((None, Vec::new()));
+        };
+        (self.step)("reading class labels".to_owned());
+        let known = classes.names.as_deref().unwrap_or_default();
+        let names_of = |labels: &_| classes.names_of(labels);
+        let source = (known, &names_of as _);
+        let set = &self.shards.set;
+        let groups = Groups::read(rows, set, &classes.column, source, &self.directory())?;
+        let texts = class_texts(classes, &groups.names, self.dim(), self.embed)?;
+        Ok((Some(groups), texts))
     }
 
     /// Adapters and centres of the columns that are there, where they may be used again.

@@ -1,0 +1,116 @@
+//! `clip-filter adapt`.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::Args as ClapArgs;
+
+use super::{
+    args::{ModelArgs, ResourceArgs, VerbosityArgs},
+    label_args::LabelArgs,
+    loading::NamedModel,
+    running::{Running, print_json},
+    say,
+};
+use crate::{
+    adapt::{Outcome, TrainingRecord},
+    config::DEFAULT_MAX_PIXELS,
+    error::Result,
+    pipeline::{self, AdaptOptions, MethodOptions, ScoreOptions},
+    source::ColumnChoice,
+};
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct AdaptArgs {
+    /// Parquet files, directories, globs or brace ranges; all shards of the store if none is named
+    #[arg(value_name = "IN")]
+    inputs: Vec<String>,
+    /// The score store whose embeddings are fitted
+    #[arg(long, value_name = "DIR", env = "CLIP_FILTER_SCORES", required = true)]
+    scores: Option<PathBuf>,
+    /// Where the adapters go: a safetensors file for --adapters
+    #[arg(long, short, value_name = "FILE", required = true)]
+    output: PathBuf,
+    /// Replace a file that exists
+    #[arg(long, env = "CLIP_FILTER_OVERWRITE")]
+    overwrite: bool,
+    /// Seed of the order of training
+    #[arg(long, value_name = "N", env = "CLIP_FILTER_SEED", default_value_t = 0)]
+    seed: u64,
+    #[command(flatten)]
+    labels: LabelArgs,
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    resources: ResourceArgs,
+    /// Print the training record as one JSON object on stdout
+    #[arg(long, env = "CLIP_FILTER_JSON", help_heading = "Output")]
+    json: bool,
+    #[command(flatten)]
+    pub(super) verbosity: VerbosityArgs,
+}
+
+pub(super) fn run(args: &AdaptArgs) -> Result<ExitCode> {
+    let scoring = ScoreOptions {
+        inputs: args.inputs.clone(),
+        columns: ColumnChoice {
+            labels: args.labels.choice()?,
+            ..ColumnChoice::default()
+        },
+        scores: args.scores.clone(),
+        only_new: false,
+        embeddings: None,
+        model_batch_rows: args.model.batch_size.map(|rows| rows as usize),
+        threads: args.resources.threads(),
+        memory_limit: args.resources.memory_limit(),
+        max_pixels: DEFAULT_MAX_PIXELS,
+        allow_external_paths: false,
+        method: MethodOptions {
+            seed: args.seed,
+            ..MethodOptions::default()
+        },
+        derived: Vec::new(),
+    };
+    let options = AdaptOptions {
+        scoring,
+        output: args.output.clone(),
+        overwrite: args.overwrite,
+    };
+    let model = NamedModel::new(&args.model, args.verbosity.quiet);
+    let running = Running {
+        model: &model,
+        verbosity: &args.verbosity,
+    };
+    let record = running.run(|context| async move { pipeline::adapt(&options, &context) })?;
+    if args.json {
+        print_json(&record)?;
+    }
+    if !args.verbosity.quiet {
+        say(&text(&record, args));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn text(record: &TrainingRecord, args: &AdaptArgs) -> String {
+    let outcome = match record.outcome {
+        Outcome::Accepted => format!(
+            "epoch {} of {} kept",
+            record.best_epoch,
+            record.epochs.len()
+        ),
+        _ => format!(
+            "nothing was learned, the file changes nothing: {}",
+            record.reason
+        ),
+    };
+    [
+        String::new(),
+        format!(
+            "  rows       {} trained on, {} held out",
+            record.training_rows, record.held_out_rows
+        ),
+        format!("  adapters   {outcome}"),
+        format!("  output     {}", args.output.display()),
+        String::new(),
+    ]
+    .join("\n")
+}

@@ -1,0 +1,57 @@
+use std::path::PathBuf;
+
+use super::{RunContext, ScoreOptions, Shards, derive::with_deriving};
+use crate::{
+    adapt::TrainingRecord,
+    error::{Error, Result},
+    sink::{Destination, stage_bytes},
+    store::ScoreStore,
+};
+
+/// What adapters are fitted to, and where they go.
+#[derive(Debug, Clone)]
+pub struct AdaptOptions {
+    /// The store, its shards and their labels; all shards of the store if no input is named.
+    pub scoring: ScoreOptions,
+    /// The file they are written to.
+    pub output: PathBuf,
+    /// Replace what is there.
+    pub overwrite: bool,
+}
+
+/// Fits adapters to stored pairs and writes them; what the fit was like.
+///
+/// # Errors
+/// When the store lacks embeddings or rows of the shards, or the file cannot be written.
+pub fn adapt(options: &AdaptOptions, context: &RunContext<'_>) -> Result<TrainingRecord> {
+    let destination = Destination::File(options.output.clone());
+    destination.check(options.overwrite, &[])?;
+    let scoring = &options.scoring;
+    let directory = scoring
+        .scores
+        .as_deref()
+        .ok_or_else(|| Error::usage("find the score store: no directory was given"))?;
+    let store = ScoreStore::open(directory)?;
+    let mut scoring = scoring.clone();
+    if scoring.inputs.is_empty() {
+        let known = store.shards().iter();
+        scoring.inputs = known.map(|shard| shard.path.clone()).collect();
+    }
+    let shards = Shards::open(&scoring)?;
+    store.check_shards(&shards.identities)?;
+    for shard in &shards.identities {
+        if !store.coverage(shard)?.complete {
+            return Err(
+                Error::input("fit adapters: the store lacks rows of a shard")
+                    .with("shard", &shard.path)
+                    .hint("clip-filter score scores them"),
+            );
+        }
+    }
+    let adapters = with_deriving((&scoring, &shards), &store, None, context, |deriving| {
+        deriving.adapters()
+    })?;
+    let staged = stage_bytes(&options.output, &adapters.to_bytes()?)?;
+    staged.commit()?;
+    Ok(adapters.record().clone())
+}

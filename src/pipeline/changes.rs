@@ -1,0 +1,110 @@
+//! What a store remembers of the last selection, and how the next one differs from it.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use arrow::{
+    array::{ArrayRef, Int64Array, RecordBatch, StringArray},
+    datatypes::{DataType, Field, Schema, SchemaRef},
+};
+
+use super::{Prepared, RunOptions, rejecting, scoring::Scored, selecting::Chosen};
+use crate::{
+    error::{Error, Result},
+    select::{Changes, SavedSelection, Selection},
+    sink::{Listing, Staged, stage_bytes},
+};
+
+/// In a score store: the rows that the last run kept.
+const SELECTION: &str = "selection.bin";
+const ENTERED: &str = "entered";
+const LEFT: &str = "left";
+
+/// The selection, and the changes if they are asked for, under temporary names.
+pub(super) fn stage(
+    options: &RunOptions,
+    prepared: &Prepared,
+    scored: &Scored,
+    chosen: &Chosen,
+) -> Result<Vec<Staged>> {
+    if options.scoring.scores.is_none() {
+        return Ok(Vec::new());
+    }
+    let path = scored.store.directory().join(SELECTION);
+    let shards = prepared.shards.identities.iter();
+    let fingerprints: Vec<String> = shards.map(|shard| shard.fingerprint.clone()).collect();
+    let selection = SavedSelection::new(fingerprints, chosen.written.clone())?;
+    let mut staged = Vec::new();
+    if let Some(changes) = &options.select.changes {
+        let before = match last(&path)? {
+            Some(before) => before,
+            None => SavedSelection::new(Vec::new(), Selection::builder([]).finish())?,
+        };
+        let found = Changes::between(&before, &selection)?;
+        staged.push(list(changes, prepared, &found)?);
+    }
+    let mut bytes = Vec::new();
+    selection
+        .write(&mut bytes)
+        .map_err(|error| Error::internal("keep the selection").source(error))?;
+    staged.push(stage_bytes(&path, &bytes)?);
+    Ok(staged)
+}
+
+fn last(path: &PathBuf) -> Result<Option<SavedSelection>> {
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => {
+            return Err(Error::input("read the last selection")
+                .with("file", path.display())
+                .source(error));
+        }
+    };
+    SavedSelection::read(&bytes)
+        .map(Some)
+        .map_err(|error| error.with("file", path.display()))
+}
+
+fn list(path: &Path, prepared: &Prepared, changes: &Changes) -> Result<Staged> {
+    let mut listing = Listing::create(path, schema())?;
+    for (number, shard) in prepared.shards.identities.iter().enumerate() {
+        for (change, rows) in [(ENTERED, &changes.entered), (LEFT, &changes.left)] {
+            let numbers = rejecting::rows_of(rows, number, shard)?;
+            if numbers.is_empty() {
+                continue;
+            }
+            let mut keys = rejecting::keys_of(prepared, number, rows)?;
+            keys.resize(numbers.len(), None);
+            let shard = prepared.shards.set.shards[number]
+                .path
+                .display()
+                .to_string();
+            let same = |text: &str| -> ArrayRef {
+                let texts = std::iter::repeat_n(text, numbers.len());
+                Arc::new(StringArray::from_iter_values(texts))
+            };
+            let columns: Vec<ArrayRef> = vec![
+                same(change),
+                Arc::new(StringArray::from(keys)),
+                same(&shard),
+                Arc::new(Int64Array::from(numbers.clone())),
+            ];
+            let rows = RecordBatch::try_new(schema(), columns)
+                .map_err(|error| Error::internal("list changes").source(error))?;
+            listing.write(&rows)?;
+        }
+    }
+    listing.finish()
+}
+
+fn schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new("change", DataType::Utf8, false),
+        Field::new("key", DataType::Utf8, true),
+        Field::new("shard", DataType::Utf8, false),
+        Field::new("row", DataType::Int64, false),
+    ]))
+}
