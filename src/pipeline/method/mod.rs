@@ -3,16 +3,17 @@
 //! | step | reads | file |
 //! |---|---|---|
 //! | classes of rows, texts of classes | the label column; the model, for prompts | `labels`, `class_texts` |
-//! | adapters | embeddings, in mixed order, once per epoch | `pairs`, `adapting` |
+//! | adapters | embeddings, in mixed order, once per epoch | `reference`, `pairs`, `adapting` |
 //! | centres of cells | image embeddings, once | `centres` |
-//! | scores of rows | embeddings, once; puts them in order of cells on disk | `row_scores`, `cell_file` |
+//! | scores of rows | embeddings, once; puts them in order of cells on disk | `row_pass`, `row_scores`, `cell_file` |
 //! | scores within cells | one cell after another | `cell_scores` |
 //! | scores within random batches | embeddings, ten times | `contrast` |
-//! | one file per shard | temporary columns | `publish` |
+//! | one file per shard | temporary columns, and those that were there | `stored_columns`, `publish` |
 //!
 //! No step holds more than a stretch of rows, a cell, or a buffer of bounded size.
 
 mod adapting;
+mod caption_pool;
 mod cell_file;
 mod cell_scores;
 mod centres;
@@ -24,13 +25,17 @@ mod options;
 mod pairs;
 mod publish;
 mod random;
+mod reference;
+mod row_pass;
 mod row_scores;
 mod scratch;
+mod stored_columns;
 mod stored_rows;
 mod target;
 
 pub(super) use cell_file::{CellInHand, CellRows, CellSpill};
 pub(super) use deriving::Deriving;
+use deriving::{ADAPTERS, CENTRES};
 pub(super) use labels::Groups;
 pub use options::{Adaptation, DEFAULT_DIVERSITY_WEIGHT, MethodOptions};
 pub(super) use options::{check, with_inputs};
