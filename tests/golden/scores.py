@@ -84,14 +84,14 @@ def sds(images, labels, neighbours):
     return values
 
 
-def class_means(images, labels):
-    return [sum(images[row] for row in members(labels, c)) / len(members(labels, c)) for c in range(CLASSES)]
+def class_means(images, labels, classes=CLASSES):
+    return [sum(images[row] for row in members(labels, c)) / len(members(labels, c)) for c in range(classes)]
 
 
-def dup_max_sim(images, labels):
+def dup_max_sim(images, labels, classes=CLASSES):
     """The largest cosine to an earlier row of the class, earlier being nearer to the normalised mean of the class."""
     values = [None] * len(images)
-    for label, mean in enumerate(class_means(images, labels)):
+    for label, mean in enumerate(class_means(images, labels, classes)):
         centroid = unit(mean)
         order = sorted(members(labels, label), key=lambda row: (-np.dot(images[row], centroid), row))
         for place, row in enumerate(order):
@@ -100,9 +100,9 @@ def dup_max_sim(images, labels):
     return values
 
 
-def moderate(images, labels):
+def moderate(images, labels, classes=CLASSES):
     values = [None] * len(images)
-    for label, mean in enumerate(class_means(images, labels)):
+    for label, mean in enumerate(class_means(images, labels, classes)):
         distances = {row: np.sqrt(np.sum((images[row] - mean) ** 2)) for row in members(labels, label)}
         ordered = sorted(distances.values())
         middle = (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2

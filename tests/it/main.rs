@@ -14,6 +14,7 @@ mod cli;
 mod golden;
 mod hostile;
 mod interop;
+mod method;
 mod pictures;
 mod program;
 mod resume;
