@@ -51,7 +51,7 @@ def few_rows(binary, folder, model, add):
 
 
 def class_shares(seed=5):
-    """Unequal classes: the largest has about fifteen times the rows of the average one, the smallest a tenth."""
+    """Unequal classes: the logarithms of their sizes are normal, so that the largest is a hundred times the smallest."""
     import numpy as np
 
     shares = np.exp(np.random.default_rng(seed).normal(0, 0.75, CLASSES))
@@ -132,14 +132,11 @@ class Store:
             for writer, schema in ((main, self.schema), (beside, self.derived_schema if beside else None)):
                 if writer:
                     table = pa.Table.from_arrays([column(field) for field in schema], schema=schema)
-                    writer.write_table(table, row_group_size=EMBEDDING_GROUP_ROWS if self.has(arrays) else synthetic_store.GROUP_ROWS)
+                    writer.write_table(table, row_group_size=EMBEDDING_GROUP_ROWS if "image_embedding" in arrays else synthetic_store.GROUP_ROWS)
             first += count
         main.close()
         if beside:
             beside.close()
-
-    def has(self, arrays):
-        return "image_embedding" in arrays
 
     def finish(self):
         (self.directory / "manifest.json").write_text(json.dumps(self.manifest, indent=2))
