@@ -19,7 +19,7 @@ use parquet::{
 
 use crate::{
     error::{Error, Result},
-    schema::{CLIP_SCORE, IMAGE_EMBEDDING, TEXT_EMBEDDING},
+    schema::{CLIP_SCORE, Derived, IMAGE_EMBEDDING, TEXT_EMBEDDING},
 };
 
 /// Bounds the memory of a writer, and what a reader holds of a column.
@@ -116,9 +116,15 @@ fn properties(metadata: Vec<(String, String)>) -> WriterProperties {
         .set_column_encoding(
             ColumnPath::from(crate::schema::STORED_ROW),
             Encoding::DELTA_BINARY_PACKED,
-        )
-        .set_column_dictionary_enabled(ColumnPath::from(CLIP_SCORE), false)
-        .set_column_compression(ColumnPath::from(CLIP_SCORE), Compression::UNCOMPRESSED);
+        );
+    let derived = Derived::ALL
+        .iter()
+        .filter(|column| **column != Derived::Cell);
+    for name in derived.map(|column| column.as_str()).chain([CLIP_SCORE]) {
+        builder = builder
+            .set_column_dictionary_enabled(ColumnPath::from(name), false)
+            .set_column_compression(ColumnPath::from(name), Compression::UNCOMPRESSED);
+    }
     for name in [IMAGE_EMBEDDING, TEXT_EMBEDDING] {
         let values = ColumnPath::new(vec![
             name.to_owned(),

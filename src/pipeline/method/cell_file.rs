@@ -135,6 +135,7 @@ impl CellFile {
 }
 
 /// The rows of one cell.
+#[derive(Clone, Copy)]
 pub(in crate::pipeline) struct CellRows<'a> {
     scratch: &'a Scratch,
     dim: usize,

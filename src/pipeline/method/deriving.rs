@@ -7,7 +7,8 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Adaptation, MethodOptions, adapting, check, class_texts::EmbedText, contrast::Contrast,
-    publish::publish, scratch::ScratchColumn, stored_rows::StoredRows, target, with_inputs,
+    ordering::Ordering, publish::publish, scratch::ScratchColumn, stored_rows::StoredRows, target,
+    with_inputs,
 };
 use crate::{
     adapt::Adapters,
@@ -46,7 +47,6 @@ impl Deriving<'_> {
     pub(in crate::pipeline) fn run(&self, columns: &[Derived]) -> Result<()> {
         let wanted = with_inputs(columns);
         check(&wanted, self.options)?;
-        self.check_embeddings()?;
         let given = match &self.options.adaptation {
             Adaptation::Given(path) => Some(adapting::given(path, &self.store.spec().model)?),
             _ => None,
@@ -60,15 +60,19 @@ impl Deriving<'_> {
             return Ok(());
         }
         let rows = self.rows();
-        let mut columns = self.known_columns(&spec, &rows)?;
+        let known = self.known(&spec);
         let missing: Vec<Derived> = wanted
             .iter()
             .copied()
-            .filter(|column| !columns.contains_key(column))
+            .filter(|column| !known.contains(column))
             .collect();
+        if missing == [Derived::SelectionScore] {
+            return self.add_order(spec, &rows, &known);
+        }
+        self.check_embeddings()?;
+        let mut columns = self.known_columns(&known, &rows)?;
         let mut artifacts = Vec::new();
-        let only_order = missing == [Derived::SelectionScore];
-        if !only_order && !missing.is_empty() {
+        if !missing.is_empty() {
             let reference = self.reference(&rows, &missing, given)?;
             self.score_rows(&rows, &missing, &reference, &mut columns)?;
             if missing.contains(&Derived::SCliploss) {
@@ -83,18 +87,32 @@ impl Deriving<'_> {
                 artifacts.push((CENTRES, text));
             }
         } else {
-            let kept = [ADAPTERS, CENTRES].map(|name| Some((name, self.store.artifact(name)?)));
-            artifacts.extend(kept.into_iter().flatten());
+            artifacts.extend(self.kept_artifacts());
         }
         if missing.contains(&Derived::SelectionScore) {
             artifacts.push((OBJECTIVE, self.order(&mut columns, &rows)?));
         }
-        let names = columns.keys().map(|column| column.as_str().to_owned());
-        let spec = DerivedSpec {
-            columns: names.collect(),
-            ..spec
-        };
+        let spec = with_columns(spec, columns.keys());
         publish(self.store, spec, &rows, &columns, &artifacts)
+    }
+
+    /// Adds `selection_score` alone.
+    fn add_order(&self, spec: DerivedSpec, rows: &StoredRows<'_>, known: &[Derived]) -> Result<()> {
+        (self.step)("computing selection_score".to_owned());
+        let ordering = Ordering {
+            store: self.store,
+            rows,
+            weight: self.options.diversity_weight,
+            cancelled: self.cancelled,
+        };
+        let spec = with_columns(spec, known.iter().chain([&Derived::SelectionScore]));
+        ordering.add(spec, known, (OBJECTIVE, self.kept_artifacts()))
+    }
+
+    /// What the columns that are there were made with.
+    fn kept_artifacts(&self) -> Vec<(&'static str, Vec<u8>)> {
+        let kept = [ADAPTERS, CENTRES].map(|name| Some((name, self.store.artifact(name)?)));
+        kept.into_iter().flatten().collect()
     }
 
     pub(super) fn check_embeddings(&self) -> Result<()> {
@@ -174,5 +192,13 @@ impl Deriving<'_> {
             cancelled: self.cancelled,
         };
         contrast.score(counted)
+    }
+}
+
+fn with_columns<'a>(spec: DerivedSpec, columns: impl Iterator<Item = &'a Derived>) -> DerivedSpec {
+    let columns = columns.map(|column| column.as_str().to_owned());
+    DerivedSpec {
+        columns: columns.collect(),
+        ..spec
     }
 }

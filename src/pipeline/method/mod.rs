@@ -6,8 +6,9 @@
 //! | adapters | embeddings, in mixed order, once per epoch | `reference`, `pairs`, `adapting` |
 //! | centres of cells | image embeddings, once | `centres` |
 //! | scores of rows | embeddings, once; puts them in order of cells on disk | `row_pass`, `row_scores`, `cell_file` |
-//! | scores within cells | one cell after another | `cell_scores` |
+//! | scores within cells | a cell per thread | `cell_scores`, `shared_cells` |
 //! | scores within random batches | embeddings, ten times | `contrast` |
+//! | what orders rows, where only that is missing | stored columns, twice | `ordering` |
 //! | one file per shard | temporary columns, and those that were there | `stored_columns`, `publish` |
 //!
 //! No step holds more than a stretch of rows, a cell, or a buffer of bounded size.
@@ -22,6 +23,7 @@ mod contrast;
 mod deriving;
 mod labels;
 mod options;
+mod ordering;
 mod pairs;
 mod publish;
 mod random;
@@ -29,6 +31,7 @@ mod reference;
 mod row_pass;
 mod row_scores;
 mod scratch;
+mod shared_cells;
 mod stored_columns;
 mod stored_rows;
 mod target;

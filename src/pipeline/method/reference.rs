@@ -14,7 +14,7 @@ use crate::{adapt::Adapters, error::Result, schema::Derived};
 /// What rows are compared with.
 pub(super) struct Reference {
     pub(super) classes: Option<Groups>,
-    /// Texts of the classes, before they are adapted.
+    /// Texts of the classes, before they are adapted; none where nothing is compared with them.
     pub(super) class_texts: Vec<f32>,
     pub(super) adapters: Option<Adapters>,
     pub(super) centres: Option<Centroids>,
@@ -34,8 +34,15 @@ impl Deriving<'_> {
             counted += block.rows.len() as u64;
             Ok(())
         })?;
-        let (classes, class_texts) = self.classes(rows)?;
+        let classes = self.classes(rows)?;
         let frozen = self.frozen_state(missing)?;
+        let fits = self.options.adaptation == Adaptation::Fit && frozen.adapters.is_none();
+        let aligned = [Derived::Sas, Derived::SasMargin];
+        // Neighbours and means are those of images and need no model.
+        let class_texts = match fits || missing.iter().any(|column| aligned.contains(column)) {
+            true => self.class_texts(classes.as_ref())?,
+            false => Vec::new(),
+        };
         let adapters = match (&self.options.adaptation, frozen.adapters) {
             (Adaptation::None, _) => None,
             (Adaptation::Given(_), _) => given,
@@ -88,7 +95,8 @@ impl Deriving<'_> {
     pub(in crate::pipeline) fn adapters(&self) -> Result<Adapters> {
         self.check_embeddings()?;
         let rows = self.rows();
-        let (classes, texts) = self.classes(&rows)?;
+        let classes = self.classes(&rows)?;
+        let texts = self.class_texts(classes.as_ref())?;
         let classes = classes
             .as_ref()
             .map(|groups| (&groups.of_rows, texts.as_slice()));
@@ -116,19 +124,27 @@ impl Deriving<'_> {
         adapting::fitted(pairs, about, self.say)
     }
 
-    /// The class of each row, and the texts of the classes; nothing where pairs have captions.
-    fn classes(&self, rows: &StoredRows<'_>) -> Result<(Option<Groups>, Vec<f32>)> {
+    /// The class of each row; none where pairs have captions.
+    fn classes(&self, rows: &StoredRows<'_>) -> Result<Option<Groups>> {
         let Some(classes) = &self.shards.binding.classes else {
-            return Ok((None, Vec::new()));
+            return Ok(None);
         };
         (self.step)("reading class labels".to_owned());
         let known = classes.names.as_deref().unwrap_or_default();
         let names_of = |labels: &_| classes.names_of(labels);
         let source = (known, &names_of as _);
         let set = &self.shards.set;
-        let groups = Groups::read(rows, set, &classes.column, source, &self.directory())?;
-        let texts = class_texts(classes, &groups.names, self.dim(), self.embed)?;
-        Ok((Some(groups), texts))
+        Groups::read(rows, set, &classes.column, source, &self.directory()).map(Some)
+    }
+
+    /// Embeds what is said of each class.
+    fn class_texts(&self, groups: Option<&Groups>) -> Result<Vec<f32>> {
+        match (&self.shards.binding.classes, groups) {
+            (Some(classes), Some(groups)) => {
+                class_texts(classes, &groups.names, self.dim(), self.embed)
+            }
+            _ => Ok(Vec::new()),
+        }
     }
 
     /// Adapters and centres of the columns that are there, where they may be used again.

@@ -20,29 +20,33 @@ use crate::{
 
 impl Deriving<'_> {
     /// The columns that the store has and that are still right.
-    pub(super) fn known_columns(
-        &self,
-        spec: &DerivedSpec,
-        rows: &StoredRows<'_>,
-    ) -> Result<Columns> {
-        let mut columns = Columns::new();
-        let Some(known) = self.store.derived() else {
-            return Ok(columns);
+    pub(super) fn known(&self, spec: &DerivedSpec) -> Vec<Derived> {
+        let same =
+            |known: &&DerivedSpec| known.made_with == spec.made_with && known.shards == spec.shards;
+        let Some(known) = self.store.derived().filter(same) else {
+            return Vec::new();
         };
-        if known.made_with != spec.made_with || known.shards != spec.shards {
-            return Ok(columns);
-        }
-        let names = known
-            .columns
-            .iter()
-            .filter_map(|name| Derived::from_name(name));
         let right = |column: &Derived| {
             *column != Derived::SelectionScore
                 || spec.selection.is_none()
                 || known.selection == spec.selection
         };
-        let names: Vec<Derived> = names.filter(right).collect();
-        for name in &names {
+        let names = known.columns.iter();
+        let names = names.filter_map(|name| Derived::from_name(name));
+        names.filter(right).collect()
+    }
+
+    /// Copies of columns that the store has.
+    pub(super) fn known_columns(
+        &self,
+        names: &[Derived],
+        rows: &StoredRows<'_>,
+    ) -> Result<Columns> {
+        let mut columns = Columns::new();
+        if names.is_empty() {
+            return Ok(columns);
+        }
+        for name in names {
             columns.insert(*name, ScratchColumn::create(&self.directory())?);
         }
         let stored: Vec<&str> = names.iter().map(|name| name.as_str()).collect();

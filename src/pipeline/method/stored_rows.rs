@@ -7,6 +7,7 @@ use arrow::{
     datatypes::{DataType, Float16Type, Float32Type, UInt32Type},
 };
 use clip_filter_vectors::normalise;
+use half::slice::HalfFloatSliceExt;
 
 use super::scratch::NO_CELL;
 use crate::{
@@ -277,7 +278,9 @@ fn unit_rows(column: &ArrayRef, offsets: &[usize]) -> Result<(usize, Vec<f32>)> 
         match list.values().data_type() {
             DataType::Float16 => {
                 let halves = list.values().as_primitive::<Float16Type>().values();
-                values.extend(halves[start..start + dim].iter().map(|half| half.to_f32()));
+                let end = values.len();
+                values.resize(end + dim, 0.0);
+                halves[start..start + dim].convert_to_f32_slice(&mut values[end..]);
             }
             _ => {
                 let floats = list.values().as_primitive_opt::<Float32Type>();

@@ -1,0 +1,187 @@
+"""What `scale.py` compares with, each in a process of its own: prints one JSON object with `job_seconds`, reading within, imports not.
+
+    python benches/scale_peers.py NAME DIR [further words]
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+WEIGHT, KEEP, THREADS = 0.1, 0.3, 2
+
+
+def derived_files(data):
+    store = data / "scores"
+    manifest = json.loads((store / "manifest.json").read_text())
+    names = [shard["fingerprint"][:32] + ".parquet" for shard in manifest["shards"]]
+    folder = next(path for path in (store / "derived").iterdir() if path.is_dir())
+    return [folder / name for name in names]
+
+
+def columns(data, names):
+    """Columns of the store in NumPy, shards in their order."""
+    import numpy as np
+    import pyarrow.parquet as pq
+
+    tables = [pq.read_table(file, columns=names) for file in derived_files(data)]
+    return [np.concatenate([table[name].to_numpy() for table in tables]) for name in names]
+
+
+def objective(sas, sds):
+    """Alignment from its 0.001 quantile on (down to the next value whose lower half is zero), and diversity, by their means."""
+    import numpy as np
+
+    rank = -(-len(sas) // 1000)
+    low = np.partition(sas, rank - 1)[rank - 1]
+    low = np.float64((low.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32))
+    if low < 0:
+        raise SystemExit("the quantile of the alignment is expected to be positive here")
+    scores = (sas - low) / (sas.mean(dtype=np.float64) - low) + WEIGHT * sds / sds.mean(dtype=np.float64)
+    return scores.astype(np.float32)
+
+
+def budget(rows):
+    return int(KEEP * rows + 0.5)
+
+
+def top(scores, keep):
+    """The best rows, equal scores by row order."""
+    import numpy as np
+
+    cut = np.partition(scores, len(scores) - keep)[len(scores) - keep]
+    kept = scores > cut
+    tied = np.flatnonzero(scores == cut)[: keep - int(kept.sum())]
+    kept[tied] = True
+    return kept
+
+
+def numpy_top(data, out=None):
+    import numpy as np
+
+    began = time.perf_counter()
+    sas, sds = columns(data, ["sas", "sds"])
+    kept = top(objective(sas, sds), budget(len(sas)))
+    seconds = time.perf_counter() - began
+    if out:
+        np.save(out, np.flatnonzero(kept))
+    return {"job_seconds": seconds, "rows": int(kept.sum())}
+
+
+def polars_top(data, group=None):
+    """All of it in one query; with a group, the best of each, equal shares of the budget."""
+    import polars as pl
+
+    began = time.perf_counter()
+    frame = pl.scan_parquet(derived_files(data)).select("sas", "sds").collect()
+    sas, sds = pl.col("sas"), pl.col("sds")
+    rows = len(frame)
+    low = frame["sas"].bottom_k(-(-rows // 1000)).max()
+    score = (sas - low) / (sas.mean() - low) + WEIGHT * sds / sds.mean()
+    scores = frame.select(score.alias("score"))
+    kept = scores.with_row_index().top_k(budget(rows), by="score")
+    return {"job_seconds": time.perf_counter() - began, "rows": len(kept)}
+
+
+def published(data, patience, out=None):
+    """The published iteration, as released: one parameter per row, descent with momentum, all of it in float32."""
+    import numpy as np
+
+    sas, sds = columns(data, ["sas", "sds"])
+    scores = objective(sas, sds)
+    rows, keep = len(scores), budget(len(scores))
+    began = time.perf_counter()
+    weights, velocities = np.full(rows, 0.01, np.float32), np.zeros(rows, np.float32)
+    share, sharpness, steps, converged = np.float32(1 / rows), np.float32(100), 0, False
+    while time.perf_counter() - began < float(patience) and steps < 100_000:
+        gate = 1 / (1 + np.exp(-sharpness * weights))
+        excess = int((gate > 0.5).sum()) - keep
+        if 2 * abs(excess) / rows < 1e-3:
+            converged = True
+            break
+        slopes = (np.float32(2 * np.sign(excess)) * share - scores * share) * sharpness * gate * (1 - gate)
+        velocities = np.float32(0.9) * velocities + slopes
+        weights -= np.float32(1e-3) * velocities
+        steps += 1
+    seconds = time.perf_counter() - began
+    kept = 1 / (1 + np.exp(-sharpness * weights)) > 0.5
+    if out:
+        np.save(out, np.flatnonzero(kept))
+    return {"job_seconds": seconds, "rows": int(kept.sum()), "steps": steps, "converged": converged}
+
+
+def cells(data, part):
+    """The embeddings of some of the classes in float32, one class after another, as a script has them: everything in memory at first."""
+    import numpy as np
+    import pyarrow.parquet as pq
+
+    manifest = json.loads((data / "scores/manifest.json").read_text())
+    dim = manifest["spec"]["model"]["dim"]
+    rows = sum(shard["rows"] for shard in manifest["shards"])
+    embeddings, labels, at = np.empty((rows, dim), np.float16), np.empty(rows, np.int16), 0
+    for shard in manifest["shards"]:
+        file = pq.ParquetFile(data / "scores/shards" / (shard["fingerprint"][:32] + ".parquet"))
+        labels[at : at + shard["rows"]] = pq.read_table(shard["path"], columns=["label"])["label"].to_numpy()
+        for group in range(file.num_row_groups):
+            values = file.read_row_group(group, columns=["image_embedding"])["image_embedding"].combine_chunks().flatten().to_numpy()
+            count = len(values) // dim
+            embeddings[at : at + count] = values.reshape(count, dim)
+            at += count
+    order = np.argsort(labels, kind="stable")
+    ends = np.searchsorted(labels[order], np.arange(labels.max() + 2))
+    classes = np.arange(labels.max() + 1)
+    for label in classes[:: int(part)]:
+        own = order[ends[label] : ends[label + 1]]
+        values = embeddings[own].astype(np.float32)
+        values /= np.linalg.norm(values, axis=1, keepdims=True)
+        yield own, values, min(max(len(own) // 10, 50), 100, len(own) - 1)
+
+
+def distances(data, part, out, search):
+    import numpy as np
+
+    began, searching, comparisons, positions, means = time.perf_counter(), 0.0, 0, [], []
+    for own, values, neighbours in cells(data, part):
+        start = time.perf_counter()
+        means.append(search(values, neighbours))
+        searching += time.perf_counter() - start
+        comparisons += len(own) ** 2
+        positions.append(own)
+    seconds = time.perf_counter() - began
+    if out:
+        np.savez(out, positions=np.concatenate(positions), means=np.concatenate(means))
+    return {"job_seconds": seconds, "searching": searching, "rows": sum(map(len, positions)), "comparisons": comparisons}
+
+
+def sklearn(data, part=1, out=None):
+    from sklearn.neighbors import NearestNeighbors
+
+    def search(values, neighbours):
+        found = NearestNeighbors(n_neighbors=neighbours, algorithm="brute", n_jobs=THREADS).fit(values)
+        return found.kneighbors()[0].mean(axis=1)
+
+    return distances(data, part, out, search)
+
+
+def faiss(data, part=1, out=None):
+    import faiss
+    import numpy as np
+
+    faiss.omp_set_num_threads(THREADS)
+
+    def search(values, neighbours):
+        index = faiss.IndexFlatL2(values.shape[1])
+        index.add(values)
+        squared, found = index.search(values, neighbours + 1)
+        # The row itself is among its neighbours, first unless another one is as near.
+        own = found == np.arange(len(values))[:, None]
+        own[~own.any(axis=1), -1] = True
+        return np.sqrt(np.maximum(squared[~own].reshape(len(values), neighbours), 0)).mean(axis=1)
+
+    return distances(data, part, out, search)
+
+
+if __name__ == "__main__":
+    name, data, *words = sys.argv[1:]
+    jobs = {"numpy": numpy_top, "polars": polars_top, "published": published, "sklearn": sklearn, "faiss": faiss}
+    print(json.dumps(jobs[name](Path(data), *words)))
