@@ -178,9 +178,10 @@ impl Selecting<'_> {
             shards: &shards.identities,
             allowed: self.decided.as_ref().map(|decided| decided.passing.clone()),
             min_score: options.min_score.unwrap_or(f32::NEG_INFINITY),
-            order: match options.select.order {
-                Order::ClipScore => None,
-                Order::AlignDiverse => Some(Derived::SelectionScore),
+            order: match (options.select.order, options.select.solver) {
+                (Order::ClipScore, _) => None,
+                (Order::AlignDiverse, Solver::Cover) => Some(Derived::SasMargin),
+                (Order::AlignDiverse, _) => Some(Derived::SelectionScore),
             },
         };
         if let Some(distance) = options.select.dedup {
