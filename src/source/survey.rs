@@ -218,7 +218,7 @@ impl Open {
 
 impl Spread {
     /// `None` of no numbers.
-    fn of(mut numbers: Vec<u64>) -> Option<Self> {
+    pub fn of(mut numbers: Vec<u64>) -> Option<Self> {
         numbers.sort_unstable();
         Some(Self {
             min: *numbers.first()?,

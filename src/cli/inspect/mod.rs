@@ -1,5 +1,7 @@
 //! `clip-filter inspect`.
 
+mod lines;
+mod store_text;
 mod text;
 
 use std::process::ExitCode;
@@ -13,7 +15,7 @@ use crate::{
 };
 
 const AFTER_HELP: &str = "\
-Reads footers and manifests, and of a score store its scores; no image is decoded and no model is run, so neither \
+Reads footers and manifests, and of a score store its scores and the columns computed from its embeddings; no image is decoded and no model is run, so neither \
 ONNX Runtime nor the model of a store is needed. A store can be inspected while it is written to.
 
 Examples:

@@ -1,60 +1,23 @@
 //! One screen of facts.
 
-use std::fmt::{Display, Write};
-
+use super::{lines::Lines, store_text};
 use crate::{
     cli::summary::count,
     config::ByteSize,
-    pipeline::inspect::{
-        ColumnFinding, FileState, Inspection, ModelFacts, Progress, Scores, ShardFacts, StoreFacts,
-        StoredShard,
-    },
+    pipeline::inspect::{ColumnFinding, Inspection, ModelFacts, ShardFacts},
     report::ModelCard,
     source::{ColumnFacts, Spread},
 };
-
-/// Columns, shards or files that are listed; the rest is counted.
-const SHOWN: usize = 10;
 
 /// The facts, ending in a line break.
 pub(super) fn text(facts: &Inspection) -> String {
     let mut lines = Lines::default();
     match facts {
         Inspection::Shards(facts) => shards(facts, &mut lines),
-        Inspection::Store(facts) => store(facts, &mut lines),
+        Inspection::Store(facts) => store_text::store(facts, &mut lines),
         Inspection::Model(facts) => model(facts, &mut lines),
     }
-    lines.0
-}
-
-#[derive(Default)]
-struct Lines(String);
-
-impl Lines {
-    fn add(&mut self, name: &str, value: impl Display) {
-        // Writing to a string does not fail.
-        let _ = writeln!(self.0, "{}", format!("{name:<11} {value}").trim_end());
-    }
-
-    /// At most [`SHOWN`] lines of a table, indented; texts to the left, numbers to the right.
-    fn table<const N: usize>(&mut self, rows: &[[String; N]], numbers: usize) {
-        let shown = &rows[..rows.len().min(SHOWN)];
-        let width = |column: usize| shown.iter().map(|row| row[column].chars().count()).max();
-        for row in shown {
-            let cells = row.iter().enumerate().map(|(column, cell)| {
-                let width = width(column).unwrap_or(0);
-                match column {
-                    _ if column >= N - numbers => format!("{cell:>width$}"),
-                    _ => format!("{cell:<width$}"),
-                }
-            });
-            let cells: Vec<String> = cells.collect();
-            let _ = writeln!(self.0, "  {}", cells.join("  ").trim_end());
-        }
-        if rows.len() > SHOWN {
-            let _ = writeln!(self.0, "  ... and {} more", rows.len() - SHOWN);
-        }
-    }
+    lines.text()
 }
 
 fn shards(facts: &ShardFacts, lines: &mut Lines) {
@@ -154,125 +117,6 @@ fn column_row(column: &ColumnFacts, size_bytes: u64) -> [String; 4] {
     ]
 }
 
-fn store(facts: &StoreFacts, lines: &mut Lines) {
-    let made = &facts.made_with;
-    lines.add(
-        "score store",
-        format!(
-            "{}, {}, format {}, made by {}",
-            facts.directory,
-            ByteSize(facts.size_bytes),
-            facts.format,
-            facts.written_by
-        ),
-    );
-    if facts.in_use {
-        lines.add("in use", "by another process: it may hold more soon");
-    }
-    card(&made.model, lines);
-    lines.add(
-        "columns",
-        format!(
-            "image {}, caption {}; embeddings {}",
-            made.image_column, made.text_column, made.embeddings
-        ),
-    );
-    lines.add("condition", made.condition.as_deref().unwrap_or("none"));
-    lines.add("rows", store_rows(facts));
-    let bad: Vec<String> = facts
-        .bad
-        .iter()
-        .map(|(status, rows)| format!("{} {status}", count(*rows)))
-        .collect();
-    let bad = match bad.is_empty() {
-        true => String::new(),
-        false => format!("   ({})", bad.join(", ")),
-    };
-    lines.add("bad", format!("{}{bad}", count(facts.rows_bad)));
-    match &facts.scores {
-        None => lines.add("clip_score", "none"),
-        Some(found) => scores(found, lines),
-    }
-    lines.add("shards", shard_counts(&facts.shards));
-    let mut rows: Vec<&StoredShard> = facts.shards.iter().collect();
-    // What needs a look comes first.
-    rows.sort_by_key(|shard| (shard.file == FileState::Same, shard.progress));
-    let rows: Vec<_> = rows.into_iter().map(shard_row).collect();
-    lines.table(&rows, 0);
-}
-
-fn store_rows(facts: &StoreFacts) -> String {
-    let [decided, rows, stored] = [facts.rows_decided, facts.rows, facts.rows_stored].map(count);
-    let share = percent(facts.rows_decided, facts.rows);
-    match facts.made_with.condition {
-        None => format!("{decided} of {rows} scored ({share})"),
-        Some(_) => format!(
-            "{decided} of {rows} decided ({share}): {stored} fulfil the condition and are scored"
-        ),
-    }
-}
-
-fn scores(scores: &Scores, lines: &mut Lines) {
-    let (min, max, mean) = (scores.min, scores.max, scores.mean);
-    let rows = numbered(scores.count, "row");
-    lines.add(
-        "clip_score",
-        format!("{min:.4} to {max:.4}, mean {mean:.4}, of {rows}"),
-    );
-    let cells = |cell: &dyn Fn(usize) -> String| {
-        let cells: Vec<String> = (0..scores.quantiles.len())
-            .map(|position| format!("{:>7}", cell(position)))
-            .collect();
-        cells.join(" ")
-    };
-    let quantiles = &scores.quantiles;
-    lines.add("quantile", cells(&|at| quantiles[at].q.to_string()));
-    lines.add("", cells(&|at| format!("{:.4}", quantiles[at].score)));
-}
-
-fn shard_counts(shards: &[StoredShard]) -> String {
-    let mut parts = Vec::new();
-    let mut add = |what: &str, is: &dyn Fn(&StoredShard) -> bool| {
-        let found = shards.iter().filter(|&shard| is(shard)).count();
-        if found > 0 {
-            parts.push(format!("{} {what}", count(found as u64)));
-        }
-    };
-    add("complete", &|shard| shard.progress == Progress::Complete);
-    add("partial", &|shard| shard.progress == Progress::Partial);
-    add("missing", &|shard| shard.progress == Progress::Missing);
-    let files = [
-        ("whose file has changed", FileState::Changed),
-        ("whose file is gone", FileState::Gone),
-        ("whose file cannot be read", FileState::Unreadable),
-    ];
-    for (what, state) in files {
-        add(what, &|shard| shard.file == state);
-    }
-    match parts.is_empty() {
-        true => "none".to_owned(),
-        false => parts.join(", "),
-    }
-}
-
-fn shard_row(shard: &StoredShard) -> [String; 3] {
-    let progress = match shard.progress {
-        Progress::Complete => "complete".to_owned(),
-        Progress::Missing => "missing".to_owned(),
-        Progress::Partial => {
-            let (decided, rows) = (count(shard.decided_rows), count(shard.rows));
-            format!("{decided} of {rows} rows")
-        }
-    };
-    let file = match shard.file {
-        FileState::Same => "",
-        FileState::Changed => "file has changed",
-        FileState::Gone => "file is gone",
-        FileState::Unreadable => "file cannot be read",
-    };
-    [progress, shard.path.clone(), file.to_owned()]
-}
-
 fn model(facts: &ModelFacts, lines: &mut Lines) {
     card(&facts.card, lines);
     lines.add(
@@ -315,7 +159,7 @@ fn model(facts: &ModelFacts, lines: &mut Lines) {
     lines.table(&rows, 1);
 }
 
-fn card(card: &ModelCard, lines: &mut Lines) {
+pub(super) fn card(card: &ModelCard, lines: &mut Lines) {
     lines.add(
         "model",
         identity(&card.name, &card.precision, &card.fingerprint),
@@ -340,7 +184,7 @@ fn identity(name: &str, precision: &str, fingerprint: &str) -> String {
     }
 }
 
-fn spread(spread: Spread, shown: impl Fn(u64) -> String) -> String {
+pub(super) fn spread(spread: Spread, shown: impl Fn(u64) -> String) -> String {
     if spread.min == spread.max {
         return shown(spread.min);
     }
@@ -348,12 +192,12 @@ fn spread(spread: Spread, shown: impl Fn(u64) -> String) -> String {
     format!("{min} to {max}, median {median}")
 }
 
-fn numbered(number: u64, what: &str) -> String {
+pub(super) fn numbered(number: u64, what: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{} {what}{plural}", count(number))
 }
 
-fn percent(part: u64, whole: u64) -> String {
+pub(super) fn percent(part: u64, whole: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "a share for a person")]
     let share = part as f64 / whole.max(1) as f64;
     format!("{:.1} %", share * 100.0)

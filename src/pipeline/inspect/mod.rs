@@ -1,8 +1,13 @@
 //! What shards, a score store or a model are, without running a model.
 
+mod cells;
+mod content;
+mod derived;
+mod distribution;
 mod model;
 mod shards;
 mod store;
+mod stretches;
 mod subject;
 
 use std::path::{Path, PathBuf};
@@ -11,9 +16,12 @@ use serde::Serialize;
 
 use crate::{encode::ModelSpec, error::Result};
 
+pub use cells::CellFacts;
+pub use derived::{DerivedColumn, DerivedFacts};
+pub use distribution::{QUANTILES, Quantile, Scores};
 pub use model::{FileSize, ModelFacts, TokenizerFacts};
 pub use shards::{ColumnFinding, EarlierRun, Pairs, ShardFacts};
-pub use store::{FileState, Progress, QUANTILES, Quantile, Scores, StoreFacts, StoredShard};
+pub use store::{FileState, Progress, StoreFacts, StoredShard};
 pub use subject::{Subject, subject};
 
 /// The facts of a [`Subject`].

@@ -2,7 +2,10 @@
 
 use std::{path::Path, sync::Arc};
 
-use arrow::array::{ArrayRef, Int64Array};
+use arrow::{
+    array::{ArrayRef, AsArray, Int64Array},
+    datatypes::UInt32Type,
+};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use serde_json::{Value, json};
 
@@ -262,6 +265,72 @@ fn a_store_is_described_on_one_screen() {
 }
 
 #[test]
+fn columns_computed_from_embeddings_are_described() {
+    let place = place();
+    place
+        .mock("score in/0.parquet --scores scores --quiet --cells 3 --add dup_max_sim,selection_score,proto_dist")
+        .exits(0);
+    let text = shown(&place, "scores");
+    let derived = |text: &str| -> String {
+        let lines = text.lines().skip_while(|line| !line.starts_with("derived"));
+        let lines = lines.take_while(|line| !line.starts_with("shards"));
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    insta::assert_snapshot!(derived(&text), @r"
+    derived     adapters none, cells 3, neighbours auto, pairs captions, seed 0, diversity weight 0.1
+                3 cells: rows 7 to 11, median 8
+                       rows      min     0.05      0.5    0.95     max     mean
+      sas                26  -0.6042  -0.4672  -0.1493  0.5556  0.5882  -0.0386
+      sds                26   0.4914   0.5363   0.7632  0.9395  0.9450   0.7348
+      dup_max_sim        26  -1.0000  -1.0000   0.9268  0.9854  0.9885   0.6760
+      proto_dist         26   0.0033   0.0258   0.1372  0.3054  0.3537   0.1543
+      selection_score    26   0.1062   0.3328   0.9061  2.1152  2.2118   1.1000
+    ");
+    place.mock("score in --scores scores --quiet").exits(0);
+    let text = derived(&shown(&place, "scores"));
+    assert!(text.contains("made over 1 of 2 shards"), "{text}");
+}
+
+#[test]
+fn derived_columns_as_json_are_those_of_the_rows() {
+    let place = place();
+    place
+        .mock("in out.parquet --scores scores --keep 1 --cells 2 --add sds,cell --quiet")
+        .exits(0);
+    let kept = shards::read(&place.path("out.parquet"));
+    let mut values: Vec<f32> = shards::floats(&kept, "sds").into_iter().flatten().collect();
+    values.sort_by(f32::total_cmp);
+    let facts = inspect(&place, "scores --json").json()["derived"].clone();
+    assert_eq!(
+        facts["made_with"],
+        json!({"adapters": "none", "cells": "2", "neighbours": "auto", "pairs": "captions", "seed": "0"})
+    );
+    assert_eq!(
+        (&facts["selection"], &facts["shards"]),
+        (&Value::Null, &json!(2))
+    );
+    let [sds] = facts["columns"].as_array().unwrap().as_slice() else {
+        panic!("{facts}");
+    };
+    let float = |value: &Value| value.to_string().parse::<f32>().unwrap();
+    assert_eq!(sds["name"], "sds");
+    assert_eq!(sds["scores"]["count"], values.len());
+    assert_eq!(float(&sds["scores"]["min"]), values[0]);
+    let median = &sds["scores"]["quantiles"][4];
+    assert_eq!(
+        float(&median["score"]),
+        values[values.len().div_ceil(2) - 1]
+    );
+    let cells = kept["cell"].as_primitive::<UInt32Type>();
+    let of_cell = |cell| cells.iter().filter(|found| *found == Some(cell)).count();
+    let (fewer, more) = (of_cell(0).min(of_cell(1)), of_cell(0).max(of_cell(1)));
+    assert_eq!(
+        facts["cells"],
+        json!({"count": 2, "rows": {"min": fewer, "median": fewer, "max": more}})
+    );
+}
+
+#[test]
 fn a_store_as_json() {
     let place = place();
     place.mock("score in --scores scores --quiet").exits(0);
@@ -277,6 +346,7 @@ fn a_store_as_json() {
         "truncated_image": 2,
         "unsupported_image": 2
       },
+      "derived": null,
       "directory": "scores",
       "format": 1,
       "in_use": false,
@@ -526,9 +596,9 @@ fn the_help_has_examples() {
       -q, --quiet                  Say nothing but errors on stderr [env: CLIP_FILTER_QUIET=]
       -h, --help                   Print help
 
-    Reads footers and manifests, and of a score store its scores; no image is decoded and no model is
-    run, so neither ONNX Runtime nor the model of a store is needed. A store can be inspected while it
-    is written to.
+    Reads footers and manifests, and of a score store its scores and the columns computed from its
+    embeddings; no image is decoded and no model is run, so neither ONNX Runtime nor the model of a
+    store is needed. A store can be inspected while it is written to.
 
     Examples:
       clip-filter inspect in.parquet

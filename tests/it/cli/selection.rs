@@ -447,3 +447,20 @@ fn clip_score_is_a_plain_cosine_and_embeddings_have_length_one() {
             == 0
     );
 }
+
+#[test]
+fn cover_fills_the_budget_whatever_else_the_store_has() {
+    let (place, _) = scored(60);
+    let kept = |args: &str| {
+        let ran = place.mock(&format!(
+            "in.parquet --dry-run --json --solver cover {args}"
+        ));
+        ran.exits(0).json()["rows_kept"].as_u64().unwrap()
+    };
+    assert_eq!(kept("--keep 0.5"), 26);
+    assert_eq!(kept("--keep-rows 9"), 9);
+    assert_eq!(kept("--keep-rows 9 --add selection_score"), 9);
+    // Near-duplicates of a row are taken away first.
+    let distinct = kept("--keep 1 --dedup 0.2");
+    assert!((1..51).contains(&distinct), "{distinct}");
+}
