@@ -37,6 +37,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     report::{Counters, ModelCard, RunReport, Stage},
     sink::Provenance,
+    store::ScoreStore,
 };
 
 pub use adapt::{AdaptOptions, adapt};
@@ -112,6 +113,7 @@ pub async fn run(
         model: scored.store.spec().model.clone(),
         command: options.command.clone(),
         selection: options.describe_selection(),
+        derived: derived_provenance(options, &scored.store),
     };
     let mut report = RunReport {
         rows_in: prepared.shards.set.rows(),
@@ -156,6 +158,12 @@ async fn derived(
     let considered = considered.as_ref().map(|rows| (rows, condition));
     let of_shards = (&options.scoring, &prepared.shards);
     derive::derive(of_shards, &columns, considered, scored, context)
+}
+
+/// What the derived columns of a run were made with.
+fn derived_provenance(options: &RunOptions, store: &ScoreStore) -> Option<String> {
+    let spec = store.derived().filter(|_| !options.derived().is_empty())?;
+    serde_json::to_string(&spec.made_with).ok()
 }
 
 fn limiting_stage(counters: &Counters, threads: usize, memory: &MemoryPlan) -> String {

@@ -17,13 +17,15 @@ pub struct Provenance {
     pub command: String,
     /// What selected the rows.
     pub selection: String,
+    /// What scores from embeddings were made with, JSON; `None` if there are none.
+    pub derived: Option<String>,
 }
 
 impl Provenance {
     /// File-level key-value pairs.
-    fn pairs(&self) -> [(String, String); 4] {
+    fn pairs(&self) -> Vec<(String, String)> {
         let pair = |key: &str, value: String| (format!("clip_filter.{key}"), value);
-        [
+        let mut pairs = vec![
             pair("version", env!("CARGO_PKG_VERSION").to_owned()),
             pair(
                 "model",
@@ -31,7 +33,13 @@ impl Provenance {
             ),
             pair("selection", self.selection.clone()),
             pair("command", self.command.clone()),
-        ]
+        ];
+        pairs.extend(
+            self.derived
+                .iter()
+                .map(|text| pair("derived", text.clone())),
+        );
+        pairs
     }
 
     /// What the metadata of an output says, and the version of the program that wrote it; `None` of any other
@@ -42,6 +50,7 @@ impl Provenance {
             model: serde_json::from_str(&value("model")?).ok()?,
             command: value("command")?,
             selection: value("selection")?,
+            derived: value("derived"),
         };
         Some((value("version")?, provenance))
     }
@@ -122,6 +131,7 @@ mod tests {
             },
             command: "clip-filter a b".into(),
             selection: "keep 0.3".into(),
+            derived: None,
         };
         let metadata = HashMap::from(written.pairs());
         let (version, read) = Provenance::of_file(&metadata).unwrap();

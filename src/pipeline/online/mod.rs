@@ -110,6 +110,7 @@ pub async fn online(options: &OnlineOptions, context: RunContext<'_>) -> Result<
         model: factory.card().clone(),
         command: options.command.clone(),
         selection: format!("{}, in one pass", run.describe_selection()),
+        derived: None,
     };
     let loaded = loaded(&run.scoring, &prepared.shards, factory)?;
     let memory = loaded.memory.clone();

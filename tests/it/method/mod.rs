@@ -2,5 +2,7 @@
 //!
 //! `reference` puts embeddings of `tests/golden/method.json` in a score store, so that every number is known.
 
+mod adapt;
+mod changes;
 mod reference;
 mod scores;

@@ -1,0 +1,89 @@
+//! `clip-filter adapt`.
+
+use super::reference::{ROWS, Reference};
+use crate::{program::Place, shards};
+
+/// 960 rows: those of the reference again and again, as other shards.
+fn place(reference: &Reference) -> Place {
+    let place = Place::new();
+    let rows: Vec<usize> = (0..16 * ROWS).map(|row| row % ROWS).collect();
+    reference.write_shard(&place, "in.parquet", &rows);
+    reference.fill(&place, "scores", &["in.parquet"]);
+    place
+}
+
+#[test]
+fn adapters_are_fitted_to_a_store_and_used_again() {
+    let reference = Reference::read();
+    let place = place(&reference);
+    let record = place
+        .mock("adapt --scores scores --label-column label -o fitted.safetensors --json")
+        .exits(0)
+        .json();
+    assert_eq!(record["mode"], "labelled");
+    assert_eq!(record["classes"], 5);
+    let rows = |name: &str| record[name].as_u64().unwrap();
+    assert_eq!(rows("training_rows") + rows("held_out_rows"), 16 * 60);
+    assert!(!record["epochs"].as_array().unwrap().is_empty());
+
+    // A file that is there is kept unless asked.
+    place
+        .mock("adapt --scores scores --label-column label -o fitted.safetensors")
+        .exits(1)
+        .says(&["fitted.safetensors", "--overwrite"]);
+    let before = std::fs::read(place.path("fitted.safetensors")).unwrap();
+    place
+        .mock("adapt in.parquet --scores scores --label-column label -o fitted.safetensors --overwrite")
+        .exits(0)
+        .says(&["trained on"]);
+    assert_eq!(
+        std::fs::read(place.path("fitted.safetensors")).unwrap(),
+        before
+    );
+
+    // The file gives what fitting within a run does.
+    let scores = |args: &str, name: &str| {
+        let args = format!(
+            "in.parquet {name} --keep 0.5 --scores scores --label-column label --add sas,sds {args}"
+        );
+        place.mock(&args).exits(0);
+        let written = shards::read(&place.path(name));
+        (
+            shards::floats(&written, "sas"),
+            shards::floats(&written, "sds"),
+        )
+    };
+    let given = scores("--adapters fitted.safetensors", "given.parquet");
+    let fitted = scores("--adapt", "fitted.parquet");
+    assert_eq!(given, fitted);
+}
+
+#[test]
+fn captions_serve_where_there_are_no_labels() {
+    let reference = Reference::read();
+    let place = place(&reference);
+    let record = place
+        .mock("adapt --scores scores -o fitted.safetensors --json")
+        .exits(0)
+        .json();
+    assert_eq!(record["mode"], "captioned");
+}
+
+#[test]
+fn a_store_without_all_rows_or_embeddings_is_refused() {
+    let reference = Reference::read();
+    let place = reference.place();
+    reference.write_shard(&place, "more.parquet", &[1, 2, 3]);
+    place
+        .mock("adapt in.parquet more.parquet --scores scores -o a.safetensors")
+        .exits(1)
+        .says(&["more.parquet", "clip-filter score"]);
+    place
+        .mock("score in.parquet --scores plain --embeddings none")
+        .exits(0);
+    place
+        .mock("adapt --scores plain -o a.safetensors")
+        .exits(1)
+        .says(&["--embeddings f16"]);
+    assert!(!place.path("a.safetensors").exists());
+}
