@@ -133,7 +133,7 @@ mod tests {
             selection: "keep 0.3".into(),
             derived: None,
         };
-        let metadata = HashMap::from(written.pairs());
+        let metadata = written.pairs().into_iter().collect();
         let (version, read) = Provenance::of_file(&metadata).unwrap();
         assert_eq!(version, env!("CARGO_PKG_VERSION"));
         assert_eq!((read.model, read.command), (written.model, written.command));
