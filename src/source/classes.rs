@@ -54,9 +54,9 @@ impl Classes {
         choice: &LabelChoice,
     ) -> Result<Self> {
         let detected = LabelColumn::detect(schema, metadata);
-        let column = match (&choice.column, &detected) {
+        let column = match (&choice.column, detected) {
             (Some(named), _) => named.clone(),
-            (None, Some(found)) => found.column.clone(),
+            (None, Some(found)) => found.column,
             (None, None) => {
                 return Err(Error::usage("find the label column").hint("--label-column NAME"));
             }
@@ -66,11 +66,10 @@ impl Classes {
             return Err(Error::usage(format!("find the label column '{column}'"))
                 .with("columns", names.join(", ")));
         };
-        let declared = detected.filter(|found| found.column == column);
         let names = choice
             .class_names
             .clone()
-            .or_else(|| declared.and_then(|found| found.classes));
+            .or_else(|| LabelColumn::classes_of(&column, metadata));
         let names = match field.data_type() {
             text if is_text(text) => None,
             number if number.is_integer() => Some(names.ok_or_else(|| {
@@ -223,6 +222,25 @@ mod tests {
             captions.iter().collect::<Vec<_>>(),
             [Some("a photo of a dog"), None]
         );
+    }
+
+    #[test]
+    fn a_column_has_the_names_that_were_declared_for_it() {
+        let text = r#"{"info": {"features": {
+            "score": {"_type": "ClassLabel", "names": ["no"]},
+            "other": {"_type": "ClassLabel", "names": ["first"]},
+            "label": {"_type": "ClassLabel", "names": ["cat", "dog"]}}}}"#;
+        let schema = Schema::new(vec![
+            Field::new("other", DataType::Int64, true),
+            Field::new("label", DataType::Int64, true),
+        ]);
+        let metadata = HashMap::from([("huggingface".to_owned(), text.to_owned())]);
+        let names = |choice| Classes::resolve(&schema, &metadata, &choice).unwrap().names;
+        let declared = |names: &[&str]| Some(names.iter().map(|&name| name.to_owned()).collect());
+        assert_eq!(names(choice("label", None, &[])), declared(&["cat", "dog"]));
+        assert_eq!(names(LabelChoice::default()), declared(&["first"]));
+        let given = choice("label", Some(&["a", "b"]), &[]);
+        assert_eq!(names(given), declared(&["a", "b"]));
     }
 
     #[test]

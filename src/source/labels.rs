@@ -21,14 +21,10 @@ pub struct LabelColumn {
 impl LabelColumn {
     /// Finds the label column of shards, the one that HF metadata calls a `ClassLabel` before one of a usual name.
     pub fn detect(schema: &Schema, metadata: &HashMap<String, String>) -> Option<Self> {
-        let features: Option<Value> = metadata
-            .get("huggingface")
-            .and_then(|text| serde_json::from_str(text).ok());
-        let feature = |name: &str| features.as_ref()?.pointer("/info/features")?.get(name);
+        let features = features(metadata);
         let declared = schema.fields().iter().find_map(|field| {
-            let feature = feature(field.name())?;
-            let is_label = feature.get("_type")?.as_str()? == "ClassLabel";
-            (is_label && field.data_type().is_integer()).then(|| Self {
+            let feature = class_label(features.as_ref()?, field.name())?;
+            field.data_type().is_integer().then(|| Self {
                 column: field.name().clone(),
                 classes: class_names(feature),
             })
@@ -48,6 +44,26 @@ impl LabelColumn {
                 })
         })
     }
+
+    /// The names of the classes of `column`, where HF metadata calls it a `ClassLabel` and has them.
+    pub(super) fn classes_of(
+        column: &str,
+        metadata: &HashMap<String, String>,
+    ) -> Option<Vec<String>> {
+        class_names(class_label(&features(metadata)?, column)?)
+    }
+}
+
+/// What HF metadata says of the columns.
+fn features(metadata: &HashMap<String, String>) -> Option<Value> {
+    let text = metadata.get("huggingface")?;
+    let mut value: Value = serde_json::from_str(text).ok()?;
+    value.pointer_mut("/info/features").map(Value::take)
+}
+
+fn class_label<'a>(features: &'a Value, column: &str) -> Option<&'a Value> {
+    let feature = features.get(column)?;
+    (feature.get("_type")?.as_str()? == "ClassLabel").then_some(feature)
 }
 
 fn is_label(data_type: &DataType) -> bool {
@@ -96,5 +112,18 @@ mod tests {
         assert_eq!(detect("not json"), Some(usual));
         let none = Schema::new(vec![Field::new("label", DataType::Binary, true)]);
         assert_eq!(LabelColumn::detect(&none, &HashMap::new()), None);
+    }
+
+    #[test]
+    fn every_declared_label_has_its_names() {
+        let text = r#"{"info": {"features": {
+            "label": {"_type": "ClassLabel", "names": ["a", "b"]},
+            "other": {"_type": "ClassLabel", "names": ["c"]},
+            "number": {"_type": "Value", "names": ["d"]}}}}"#;
+        let metadata = HashMap::from([("huggingface".to_owned(), text.to_owned())]);
+        let names = |column| LabelColumn::classes_of(column, &metadata);
+        assert_eq!(names("label"), Some(vec!["a".to_owned(), "b".to_owned()]));
+        assert_eq!(names("other"), Some(vec!["c".to_owned()]));
+        assert_eq!((names("number"), names("none")), (None, None));
     }
 }
