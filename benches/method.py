@@ -41,6 +41,7 @@ CAPTIONED = {
 }
 ORDERED_BY = {"s_cliploss (sql)": ("s_cliploss", ()), "sas_margin (sql)": ("sas_margin", ()), "sas_margin, --adapt (sql)": ("sas_margin", ADAPT)}
 MIN_MAX = "min-max top-k, --adapt (NumPy)"
+GATE = "random where sas_margin > 0, --adapt (NumPy)"
 
 
 @dataclass
@@ -57,7 +58,7 @@ class Tool:
         if done.returncode:
             sys.exit(f"{' '.join(command)} ended with {done.returncode}\n{done.stderr}")
         lines = [line.strip() for line in done.stderr.splitlines()]
-        self.said += [line for line in lines if any(mark in line for mark in ("adapt: kept", "adapt: no", "published iteration", "cover:"))]
+        self.said += [line for line in lines if line.startswith(("adapt: kept", "adapt: no", "published iteration:", "cover:"))]
         return done.stdout
 
     def score(self, data, name, *words):
@@ -105,6 +106,12 @@ def min_max_best(table, rows):
     return np.sort(np.argsort(-score, kind="stable")[:rows])
 
 
+def of_gate(table, rows, seed):
+    """Rows that the trust gate of `cover` lets through, at random."""
+    trusted = np.flatnonzero(table.column("sas_margin").to_numpy() > 0)
+    return np.random.default_rng(seed).choice(trusted, min(rows, len(trusted)), replace=False)
+
+
 def labelled_selections(tool, options, label, keeps, keys):
     """`{(method, keep): [rows, by seed]}`. Without adapters nothing is random, and one run is enough."""
     store = tool.score(options.train, f"train-{label}", "--label-column", label)
@@ -122,12 +129,13 @@ def labelled_selections(tool, options, label, keeps, keys):
                         chosen.setdefault((name, keep), []).append(positions(kept, keys))
                 if adapted:
                     chosen.setdefault((MIN_MAX, keep), []).append(min_max_best(every, round(keep * len(keys))))
+                    chosen.setdefault((GATE, keep), []).append(of_gate(every, round(keep * len(keys)), seed))
             print(f"{label}, seed {seed} {' '.join(adapted)}: selected", file=sys.stderr)
     return chosen
 
 
 def labelled_table(tool, options, label, keeps, probe, truth):
-    """Wrong labels among the kept rows, the probe's accuracy and the smallest class, per method and budget."""
+    """Wrong labels among the kept rows, the probe's accuracies and the smallest class, per method and budget."""
     table = without_images(options.train)
     keys, given = table.column("key").to_numpy(zero_copy_only=False), table.column(label).to_numpy()
     chosen = labelled_selections(tool, options, label, keeps, keys)
@@ -135,22 +143,19 @@ def labelled_table(tool, options, label, keeps, probe, truth):
         draws = [np.random.default_rng(seed).choice(len(keys), round(keep * len(keys)), replace=False) for seed in options.seeds]
         chosen["Random", keep] = draws
     chosen["all rows", 1] = [np.arange(len(keys))]
-    jobs = [(rows, given[rows]) for every in chosen.values() for rows in every]
-    accuracies = iter(probe.accuracies(jobs))
-    accuracy = {cell: [100 * next(accuracies) for _ in every] for cell, every in chosen.items()}
-    wrong = {cell: [100 * np.mean(given[rows] != truth[rows]) for rows in every] for cell, every in chosen.items()}
-    smallest = {cell: min(np.bincount(given[rows], minlength=10).min() / len(rows) for rows in every) for cell, every in chosen.items()}
+    accuracies = iter(probe.accuracies([(rows, given[rows]) for every in chosen.values() for rows in every]))
     noisy = label != "label_clean"
-    per_keep = 3 if noisy else 2
-    head = "".join((f" wrong at {keep}, % |" if noisy else "") + f" probe at {keep}, % | smallest class |" for keep in keeps)
-    lines = [f"| |{head}", "|---|" + "---|" * per_keep * len(keeps)]
-    for name in dict.fromkeys(name for name, keep in chosen if keep != 1):
-        row = []
-        for keep in keeps:
-            row += ([mean_range(wrong[name, keep], 2)] if noisy else []) + [mean_range(accuracy[name, keep], 1), f"{smallest[name, keep]:.3f}"]
-        lines.append(f"| {name} | " + " | ".join(row) + " |")
-    whole = ([f"{wrong['all rows', 1][0]:.2f}"] if noisy else []) + [f"{accuracy['all rows', 1][0]:.1f}", f"{smallest['all rows', 1]:.3f}"]
-    lines.append("| all rows, keep 1 | " + " | ".join(whole + [""] * (per_keep * (len(keeps) - 1))) + " |")
+    heads = (["wrong, %"] if noisy else []) + [f"probe C = {strength:g}, %" for strength in probe.strengths] + ["smallest class"]
+    cells = {}
+    for cell, every in chosen.items():
+        wrong = [100 * np.mean(given[rows] != truth[rows]) for rows in every]
+        accuracy = np.array([next(accuracies) for _ in every]) * 100
+        smallest = min(np.bincount(given[rows], minlength=10).min() / len(rows) for rows in every)
+        cells[cell] = ([mean_range(wrong, 2)] if noisy else []) + [mean_range(column, 1) for column in accuracy.T] + [f"{smallest:.3f}"]
+    keeps_named = {name: None for name, keep in chosen if keep != 1}
+    lines = ["| | " + " | ".join(f"{keep}: {head}" for keep in keeps for head in heads) + " |", "|---|" + "---|" * len(heads) * len(keeps)]
+    lines += [f"| {name} | " + " | ".join(text for keep in keeps for text in cells[name, keep]) + " |" for name in keeps_named]
+    lines.append("| all rows (keep 1) | " + " | ".join(cells["all rows", 1] + [""] * len(heads) * (len(keeps) - 1)) + " |")
     return "\n".join(lines) + "\n\n" + overlap(chosen, keeps)
 
 
@@ -193,7 +198,7 @@ def captioned_shares(tool, data, store, seed, key, wrong, keeps):
     share = lambda kept: 100 * np.mean(wrong[positions(kept.select([key]), keys)])
     for adapted in ((), ADAPT):
         method = (*adapted, "--seed", seed)
-        tool.run("score", data, "--scores", store, *method, "--add", "sas,sas_margin,sds,s_cliploss,selection_score", "--quiet")
+        tool.run("score", data, "--scores", store, *method, "--add", "sas,sas_margin,sds,s_cliploss,selection_score")
         for keep in keeps:
             for name, (words, needs) in CAPTIONED.items():
                 if needs == adapted:
@@ -236,7 +241,7 @@ def probe_of(tool, options):
     probe = Probe(embeddings(tool, options.train, train, "--label-column", "label"), embeddings(tool, options.test, test, "--label-column", "label"), labels)
     found = probe.choose_strength(without_images(options.train).column("label").to_numpy())
     agreement = ", ".join(f"{strength:g}: {share:.3f}" for strength, share in found.items())
-    return probe, f"C = {probe.strength:g}, the best of (agreement with the given, partly wrong labels of 10,000 held-out training rows) {agreement}"
+    return probe, f"C = {probe.strengths[0]:g} is the best by (agreement with the given, partly wrong labels of 10,000 held-out training rows) {agreement}; {probe.strengths[1]:g} is scikit-learn's own"
 
 
 def main():
@@ -257,7 +262,7 @@ def main():
         truth = without_images(options.train).column("label_clean").to_numpy()
         probe, settings = probe_of(tool, options)
         parts.append(
-            f"Linear probe: multinomial logistic regression (scikit-learn, L-BFGS, at most 1,000 iterations, standardised image embeddings of the bundled model) on the kept rows with the labels they were given, "
+            f"Linear probe: multinomial logistic regression (scikit-learn, L-BFGS, at most 300 iterations, standardised image embeddings of the bundled model) on the kept rows with the labels they were given, "
             f"accuracy on the {len(probe.test_labels):,} untouched rows of the test split. {settings}. Mean and range over seeds {options.seeds} (Random: as many draws; where nothing is random, one run). "
             "Smallest class: least share of the kept rows that a class has, 0.1 where all are equal."
         )
