@@ -6,3 +6,4 @@ mod adapt;
 mod changes;
 mod reference;
 mod scores;
+mod stored;
