@@ -81,7 +81,8 @@ impl Deriving<'_> {
             if let Some(adapters) = &reference.adapters {
                 artifacts.push((ADAPTERS, adapters.to_bytes()?));
             }
-            if let Some(centres) = &reference.centres {
+            let centres = reference.centres.as_ref();
+            if let Some(centres) = centres.or(reference.unused_centres.as_ref()) {
                 let text = serde_json::to_vec(centres.values())
                     .map_err(|error| Error::internal("keep the centres of cells").source(error))?;
                 artifacts.push((CENTRES, text));

@@ -144,20 +144,26 @@ fn centres_of_cells_are_kept_or_found_anew() {
 
 #[test]
 fn rows_keep_their_cells_when_shards_come() {
-    let place = two_shards();
-    let run = |inputs: &str, more: &str| {
-        let args = format!("{inputs} out.parquet --overwrite --keep 1 --cells 4 --add cell");
-        place
-            .mock(&format!("{args} --scores scores --only-new {more}"))
-            .exits(0);
-        shards::strings(&shards::read(&place.path("out.parquet")), "cell")
-    };
-    let before = run("a.parquet", "");
-    let after = run("a.parquet b.parquet", "");
-    assert_eq!(before, after[..before.len()]);
-    // Columns that need no centres do not lose them.
-    run("a.parquet b.parquet", "--add cell,sas");
-    let centres = artifact(&place, "centres.json");
-    run("a.parquet b.parquet", "--add cell,sas,proto_dist");
-    assert!(artifact(&place, "centres.json") == centres);
+    let reference = Reference::read();
+    for adapters in ["", "--adapters adapters.safetensors", "--adapt"] {
+        let place = two_shards();
+        reference.write_beside(&place);
+        let run = |inputs: &str, columns: &str| {
+            let args =
+                format!("{inputs} out.parquet --overwrite --keep 1 --cells 4 --add {columns}");
+            place
+                .mock(&format!("{args} --scores scores --only-new {adapters}"))
+                .exits(0);
+            shards::read(&place.path("out.parquet"))
+        };
+        let before = shards::strings(&run("a.parquet", "cell"), "cell");
+        let after = shards::strings(&run("a.parquet b.parquet", "cell"), "cell");
+        assert_eq!(before, after[..before.len()], "{adapters}");
+        // Columns that need no centres do not lose them.
+        let centres = artifact(&place, "centres.json");
+        run("a.parquet b.parquet", "cell,sas");
+        assert!(artifact(&place, "centres.json") == centres, "{adapters}");
+        run("a.parquet b.parquet", "cell,sas,proto_dist");
+        assert!(artifact(&place, "centres.json") == centres, "{adapters}");
+    }
 }
