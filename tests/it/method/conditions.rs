@@ -97,7 +97,7 @@ fn conditions_decide_alike_with_a_store_and_without() {
         "sas > 0",
         "rank < 100 AND sas > 0",
         "rank < 100",
-        "rank < 100 AND sas > 0 AND clip_score > -0.5 AND sds < 0.5",
+        "rank < 100 AND sas > 0 AND clip_score > -0.5 AND sds IS NOT NULL",
         "sas IS NOT NULL OR rank = 5",
     ] {
         let fresh = passing(&place, condition, args);

@@ -58,6 +58,7 @@ fn strangers(files: &BTreeMap<String, Vec<u8>>) -> Vec<&String> {
         "adapters.safetensors",
         "centres.json",
         "objective.json",
+        "selection.bin",
     ];
     let is_known =
         |name: &str| name.ends_with(".parquet") || known.iter().any(|end| name.ends_with(end));

@@ -98,6 +98,26 @@ fn stores_adapters_and_targets_that_do_not_fit() {
 }
 
 #[test]
+fn nothing_is_encoded_before_it_is_refused() {
+    let place = place();
+    for args in [
+        "score in.parquet --scores new --add vas",
+        "score in.parquet --scores new --add vas --target none.parquet",
+        "score in.parquet --scores new --add sas --adapters cut.safetensors",
+        "in.parquet out.parquet --scores new --add normsim_2",
+        "in.parquet out.parquet --scores new --adapters missing.safetensors",
+        "in.parquet out.parquet --scores new --balance kinds",
+        "in.parquet out.parquet --scores new --balance image",
+        "in.parquet out.parquet --scores new --solver cover --balance rank",
+        "in.parquet out.parquet --scores new --solver paper --balance cell",
+    ] {
+        let ran = place.mock(args);
+        assert!(matches!(ran.code, Some(1 | 2)), "{args}: {}", ran.stderr);
+        assert!(!place.path("new").exists(), "{args}");
+    }
+}
+
+#[test]
 fn labels_that_do_not_fit() {
     let place = place();
     insta::assert_snapshot!(said(
