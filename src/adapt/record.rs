@@ -1,4 +1,4 @@
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// What the images were matched with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,10 +28,13 @@ pub struct EpochRecord {
     /// Counted from 1.
     pub epoch: u32,
     /// Mean loss per row, in nats, over the rows trained on, while their weights were still moving.
+    #[serde(serialize_with = "nine_decimals")]
     pub training_loss: f64,
     /// Mean loss per row, in nats, over the rows held out, after the epoch.
+    #[serde(serialize_with = "nine_decimals")]
     pub held_out_loss: f64,
     /// Standard error of the fall of that loss since the start, in nats.
+    #[serde(serialize_with = "nine_decimals")]
     pub gain_error: f64,
     /// The learned scale of logits after the epoch.
     pub logit_scale: f32,
@@ -63,6 +66,7 @@ pub struct TrainingRecord {
     /// Scale of logits at which the embeddings as they are have their least held-out loss.
     pub start_logit_scale: f32,
     /// That loss: mean per row, in nats.
+    #[serde(serialize_with = "nine_decimals")]
     pub start_held_out_loss: f64,
     /// The epochs that were run, in order.
     pub epochs: Vec<EpochRecord>,
@@ -81,4 +85,10 @@ impl TrainingRecord {
     pub fn accepted(&self) -> bool {
         self.outcome == Outcome::Accepted
     }
+}
+
+/// Few enough digits that a number is read as the one that was written: readers of JSON may be off by the last bit of
+/// more, and equal adapters must have equal bytes.
+fn nine_decimals<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64((value * 1e9).round() / 1e9)
 }

@@ -80,6 +80,16 @@ pub fn condition_needs_scores(condition: &RowCondition, shards: &Schema) -> Resu
     Ok(condition.split(&context, shards)?.late.is_some())
 }
 
+/// The parts of `condition` that need no score, as text; `None` if there are none.
+///
+/// # Errors
+/// When it is no condition on a row of `shards`.
+pub fn early_condition(condition: &RowCondition, shards: &Schema) -> Result<Option<String>> {
+    let context = session(ByteSize(1 << 20), 1)?;
+    let early = condition.split(&context, shards)?.early;
+    Ok(early.map(|early| early.to_string()))
+}
+
 /// Refuses what does not look at one row alone: a join or a sort would lose the order of rows.
 fn check_row_by_row(expr: &Expr, text: &str) -> Result<()> {
     let several = |expr: &Expr| {

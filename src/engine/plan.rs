@@ -177,6 +177,24 @@ pub struct NarrowPlan {
 pub async fn narrow_pass(plan: NarrowPlan) -> Result<(SendableRecordBatchStream, String)> {
     let context = session(plan.memory_limit, NARROW_BATCH_ROWS)?;
     let parts = plan.condition.split(&context, &plan.shards)?;
+    narrow(&context, plan, parts).await
+}
+
+/// As [`narrow_pass`] without the late conditions, whose columns need not be there yet.
+///
+/// # Errors
+/// As [`narrow_pass`].
+pub async fn early_pass(plan: NarrowPlan) -> Result<(SendableRecordBatchStream, String)> {
+    let context = session(plan.memory_limit, NARROW_BATCH_ROWS)?;
+    let early = plan.condition.split(&context, &plan.shards)?.early;
+    narrow(&context, plan, Parts { early, late: None }).await
+}
+
+async fn narrow(
+    context: &SessionContext,
+    plan: NarrowPlan,
+    parts: Parts,
+) -> Result<(SendableRecordBatchStream, String)> {
     let build = || -> datafusion::common::Result<LogicalPlan> {
         let source = provider_as_source(Arc::new(plan.table));
         let mut builder = LogicalPlanBuilder::scan("pairs", source, None)?;
@@ -187,7 +205,7 @@ pub async fn narrow_pass(plan: NarrowPlan) -> Result<(SendableRecordBatchStream,
         builder.project([col(SHARD), col(ROW), passes])?.build()
     };
     let logical = build().map_err(|error| from_datafusion(error, "plan the selection"))?;
-    run(&context, &logical, "plan the selection", async { Ok(()) }).await
+    run(context, &logical, "plan the selection", async { Ok(()) }).await
 }
 
 async fn run<T>(

@@ -154,8 +154,9 @@ async fn derived(
         return Ok(scored);
     }
     let considered = selecting::considered(options, prepared, &scored, context).await?;
-    let condition = options.condition.as_deref().unwrap_or_default();
-    let considered = considered.as_ref().map(|rows| (rows, condition));
+    let considered = considered
+        .as_ref()
+        .map(|(rows, condition)| (rows, condition.as_str()));
     let of_shards = (&options.scoring, &prepared.shards);
     derive::derive(of_shards, &columns, considered, scored, context)
 }

@@ -10,7 +10,7 @@ use arrow::datatypes::Field;
 use sha2::{Digest, Sha256};
 
 use super::{
-    RunOptions, ScoreOptions,
+    RunOptions, ScoreOptions, choosing, method,
     work::{Commit, WorkDir},
 };
 use crate::{
@@ -71,6 +71,8 @@ pub struct Prepared {
 impl Prepared {
     pub(super) fn check(options: &RunOptions) -> Result<Self> {
         let shards = Shards::open(&options.scoring)?;
+        method::check(&options.derived(), &options.scoring.method)?;
+        choosing::check(options, &shards.set.schema)?;
         let scored = scored_columns(options, &shards.set)?;
         let mut prepared = Self {
             destination: options.output.as_deref().map(Destination::of),

@@ -8,6 +8,7 @@ use super::{
     encoding::Encoding,
     filling::{self, Fill},
     limiting_stage,
+    method::check,
 };
 use crate::{
     config::OnError,
@@ -109,6 +110,7 @@ pub async fn score(options: &ScoreOptions, context: RunContext<'_>) -> Result<Ru
         .as_deref()
         .ok_or_else(|| Error::usage("find the score store: no directory was given"))?;
     let shards = Shards::open(options)?;
+    check(&options.derived, &options.method)?;
     let wanted = Wanted {
         options,
         shards: &shards,

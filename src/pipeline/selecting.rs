@@ -7,6 +7,7 @@ use arrow::{
     compute::cast,
     datatypes::{DataType, Int64Type, UInt32Type},
 };
+use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt;
 
 use super::{
@@ -19,7 +20,7 @@ use super::{
 };
 use crate::{
     config::OnError,
-    engine::{NarrowPlan, PASSES, from_datafusion, narrow_pass},
+    engine::{NarrowPlan, PASSES, early_condition, early_pass, from_datafusion, narrow_pass},
     error::{Error, Result},
     report::BadRows,
     schema::{CLIP_SCORE, Derived, ROW, SHARD, STATUS, Status},
@@ -52,19 +53,24 @@ struct Decided {
     passing: Selection,
 }
 
-/// The rows that the parts of a condition which need no score let through; `None` if all do.
+/// The rows that the parts of a condition which need no score let through, and these parts; `None` if all do.
 pub(super) async fn considered(
     options: &RunOptions,
     prepared: &Prepared,
     scored: &Scored,
     context: &RunContext<'_>,
-) -> Result<Option<Selection>> {
+) -> Result<Option<(Selection, String)>> {
     // Rows that fail a condition which needs no score are not in a private store.
-    if options.condition.is_none() || scored.is_private {
+    let Some(condition) = prepared.condition(options).filter(|_| !scored.is_private) else {
         return Ok(None);
-    }
-    let decided = decide(options, prepared, scored, context).await?;
-    Ok(Some(decided.considered))
+    };
+    let Some(early) = early_condition(&condition, &prepared.shards.set.schema)? else {
+        return Ok(None);
+    };
+    // The other parts may name columns that are computed over these rows.
+    let pass = early_pass(narrow_plan(options, prepared, scored)?).await?;
+    let decided = decide(pass, prepared, context).await?;
+    Ok(Some((decided.considered, early)))
 }
 
 /// Decides which rows stay.
@@ -76,7 +82,8 @@ pub(super) async fn select(
 ) -> Result<Chosen> {
     let decided = match options.condition {
         Some(_) if prepared.needs_scores() || !scored.is_private => {
-            Some(decide(options, prepared, scored, context).await?)
+            let pass = narrow_pass(narrow_plan(options, prepared, scored)?).await?;
+            Some(decide(pass, prepared, context).await?)
         }
         _ => None,
     };
@@ -102,22 +109,23 @@ pub(super) async fn select(
     Ok(chosen)
 }
 
-async fn decide(
-    options: &RunOptions,
-    prepared: &Prepared,
-    scored: &Scored,
-    context: &RunContext<'_>,
-) -> Result<Decided> {
+fn narrow_plan(options: &RunOptions, prepared: &Prepared, scored: &Scored) -> Result<NarrowPlan> {
     let condition = prepared
         .condition(options)
         .ok_or_else(|| Error::internal("find the condition"))?;
-    let plan = NarrowPlan {
+    Ok(NarrowPlan {
         table: prepared.table(&scored.store, &scored.memory),
         shards: Arc::clone(&prepared.shards.set.schema),
         condition,
         memory_limit: options.scoring.memory_limit,
-    };
-    let (mut stream, plan) = narrow_pass(plan).await?;
+    })
+}
+
+async fn decide(
+    (mut stream, plan): (SendableRecordBatchStream, String),
+    prepared: &Prepared,
+    context: &RunContext<'_>,
+) -> Result<Decided> {
     (context.explain)(&plan);
     let (mut considered, mut passing) = (prepared.no_rows(), prepared.no_rows());
     let mut cancel = context.cancel.clone();

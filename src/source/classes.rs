@@ -7,7 +7,10 @@ use arrow::{
 };
 use sha2::{Digest, Sha256};
 
-use super::{LabelColumn, columns::is_text};
+use super::{
+    LabelColumn,
+    columns::{is_text, nearest},
+};
 use crate::error::{Error, Result};
 
 /// The prompt of CLIP's paper; `{}` stands for the name of the class.
@@ -63,8 +66,12 @@ impl Classes {
         };
         let Ok(field) = schema.field_with_name(&column) else {
             let names: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
-            return Err(Error::usage(format!("find the label column '{column}'"))
-                .with("columns", names.join(", ")));
+            let error = Error::usage(format!("find the label column '{column}'"))
+                .with("columns", names.join(", "));
+            return Err(match nearest(schema, &column) {
+                Some(close) => error.hint(format!("--label-column {close}")),
+                None => error,
+            });
         };
         let names = choice
             .class_names

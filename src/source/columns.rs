@@ -209,7 +209,7 @@ fn find_named<'a>(schema: &'a Schema, name: &str, sought: &Sought) -> Result<&'a
 }
 
 /// The column of `schema` whose name is within two edits of `name`.
-fn nearest<'a>(schema: &'a Schema, name: &str) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(schema: &'a Schema, name: &str) -> Option<&'a str> {
     schema
         .fields()
         .iter()

@@ -10,6 +10,7 @@ mod shard;
 mod survey;
 
 pub use classes::{Classes, LabelChoice};
+pub(crate) use columns::nearest;
 pub use columns::{ColumnBinding, ColumnChoice, ImageLayout};
 pub use expand::expand;
 pub use labels::LabelColumn;

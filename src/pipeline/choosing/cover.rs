@@ -81,11 +81,7 @@ impl Choosing<'_> {
                 let limits: Vec<Limits> = balance.bounds.limits(&sizes, budget)?;
                 (even(&sizes, budget, &balance.bounds)?, limits)
             }
-            Some(balance) => {
-                return Err(Error::usage("cover rows of other groups than cells")
-                    .with("balance", &balance.column)
-                    .hint("--balance cell, or --solver exact"));
-            }
+            Some(_) => return Err(Error::internal("cover rows of other groups than cells")),
         };
         let groups = counts.iter().zip(quotas).zip(limits);
         Ok(groups

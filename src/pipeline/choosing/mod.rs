@@ -6,15 +6,17 @@
 //! | the published iteration | `published` |
 //! | rows that resemble the trusted ones of their cell | `cover` |
 //!
-//! `duplicates` takes candidates away before. All read the score store alone, in row order.
+//! `check` refuses what no solver can do, before anything is scored. `duplicates` takes candidates away before. All read the score store alone, in row order.
 
 mod best;
 mod candidates;
+mod check;
 mod cover;
 mod duplicates;
 mod published;
 
 pub(super) use candidates::Candidates;
+pub(super) use check::check;
 
 use clip_filter_vectors::Budget;
 

@@ -1,18 +1,12 @@
 use super::Choosing;
 use crate::{
-    error::{Error, Result},
+    error::Result,
     select::{PaperSolver, Selection},
 };
 
 impl Choosing<'_> {
     /// What the published iteration selects; two numbers per candidate in memory.
     pub(super) fn published(&self) -> Result<Selection> {
-        if self.options.select.balance.is_some() {
-            return Err(Error::usage(
-                "balance groups by the published iteration: it has no quotas",
-            )
-            .hint("--solver exact"));
-        }
         let mut scores = Vec::new();
         self.candidates.for_each(&mut |candidate| {
             scores.push(candidate.score);

@@ -6,7 +6,7 @@ use clip_filter_vectors::Budget;
 use sha2::{Digest, Sha256};
 
 use super::{
-    Adaptation, MethodOptions, adapting, check, class_texts::EmbedText, contrast::Contrast,
+    Adaptation, MethodOptions, adapting, class_texts::EmbedText, contrast::Contrast,
     ordering::Ordering, publish::publish, scratch::ScratchColumn, stored_rows::StoredRows, target,
     with_inputs,
 };
@@ -46,7 +46,6 @@ impl Deriving<'_> {
     /// Makes `columns` derived columns of the store, unless they are.
     pub(in crate::pipeline) fn run(&self, columns: &[Derived]) -> Result<()> {
         let wanted = with_inputs(columns);
-        check(&wanted, self.options)?;
         let given = match &self.options.adaptation {
             Adaptation::Given(path) => Some(adapting::given(path, &self.store.spec().model)?),
             _ => None,
@@ -81,7 +80,8 @@ impl Deriving<'_> {
             if let Some(adapters) = &reference.adapters {
                 artifacts.push((ADAPTERS, adapters.to_bytes()?));
             }
-            if let Some(centres) = &reference.centres {
+            let centres = reference.centres.as_ref();
+            if let Some(centres) = centres.or(reference.unused_centres.as_ref()) {
                 let text = serde_json::to_vec(centres.values())
                     .map_err(|error| Error::internal("keep the centres of cells").source(error))?;
                 artifacts.push((CENTRES, text));

@@ -1,6 +1,8 @@
 use std::path::PathBuf;
 
+use super::target;
 use crate::{
+    adapt::Adapters,
     error::{Error, Result},
     schema::Derived,
 };
@@ -86,17 +88,23 @@ pub(in crate::pipeline) fn with_inputs(columns: &[Derived]) -> Vec<Derived> {
     all
 }
 
-/// Refuses columns that need what was not given.
+/// Refuses columns that need what was not given or cannot be read, so that it is known before anything is encoded.
 pub(in crate::pipeline) fn check(columns: &[Derived], options: &MethodOptions) -> Result<()> {
+    if let (Adaptation::Given(path), false) = (&options.adaptation, columns.is_empty()) {
+        Adapters::read(path)?;
+    }
     let of_target = [Derived::NormsimInf, Derived::Normsim2, Derived::Vas];
-    match columns.iter().find(|column| of_target.contains(column)) {
-        Some(column) if options.target.is_none() => Err(Error::usage(format!(
+    let Some(column) = columns.iter().find(|column| of_target.contains(column)) else {
+        return Ok(());
+    };
+    match &options.target {
+        Some(target) => target::check(target),
+        None => Err(Error::usage(format!(
             "compute {}: no target set was given",
             column.as_str()
         ))
         .hint(
             "--target FILE, a Parquet file with image_embedding (--add image_embedding writes one)",
         )),
-        _ => Ok(()),
     }
 }

@@ -18,6 +18,8 @@ pub(super) struct Reference {
     pub(super) class_texts: Vec<f32>,
     pub(super) adapters: Option<Adapters>,
     pub(super) centres: Option<Centroids>,
+    /// Clusters of an earlier run that no missing column needs: a later one may.
+    pub(super) unused_centres: Option<Centroids>,
     /// Rows that count.
     pub(super) counted: u64,
 }
@@ -35,7 +37,7 @@ impl Deriving<'_> {
             Ok(())
         })?;
         let classes = self.classes(rows)?;
-        let frozen = self.frozen_state(missing)?;
+        let frozen = self.frozen_state(missing, given.as_ref())?;
         let fits = self.options.adaptation == Adaptation::Fit && frozen.adapters.is_none();
         let aligned = [Derived::Sas, Derived::SasMargin];
         // Neighbours and means are those of images and need no model.
@@ -56,8 +58,13 @@ impl Deriving<'_> {
             }
         };
         (self.step)("finding the centres of cells".to_owned());
-        let centres = match (&classes, frozen.centres) {
-            _ if !centres::are_wanted(missing, classes.is_some()) => None,
+        let wanted = centres::are_wanted(missing, classes.is_some());
+        let (known_centres, unused_centres) = match wanted {
+            true => (frozen.centres, None),
+            false => (None, frozen.centres.filter(|_| classes.is_none())),
+        };
+        let centres = match (&classes, known_centres) {
+            _ if !wanted => None,
             (Some(groups), _) => {
                 let classes = (&groups.of_rows, groups.names.len());
                 Some(centres::class_means(
@@ -87,6 +94,7 @@ impl Deriving<'_> {
             class_texts,
             adapters,
             centres,
+            unused_centres,
             counted,
         })
     }
@@ -148,12 +156,11 @@ impl Deriving<'_> {
     }
 
     /// Adapters and centres of the columns that are there, where they may be used again.
-    fn frozen_state(&self, missing: &[Derived]) -> Result<Frozen> {
+    fn frozen_state(&self, missing: &[Derived], given: Option<&Adapters>) -> Result<Frozen> {
         let Some(known) = self.store.derived() else {
             return Ok(Frozen::default());
         };
-        let spec = self.spec(missing, None);
-        let same = spec.is_ok_and(|spec| spec.made_with == known.made_with);
+        let same = self.spec(missing, given)?.made_with == known.made_with;
         let same_rows = || {
             let rows = self.rows();
             let shards = rows.shards().iter().map(|(_, shard)| &shard.fingerprint);

@@ -17,15 +17,25 @@ use crate::{
 const BATCH_ROWS: usize = 8192;
 const BATCH_BYTES: u64 = 32 << 20;
 
+/// Refuses a file that is no Parquet or has no embeddings.
+pub(super) fn check(path: &Path) -> Result<()> {
+    open(path).map(|_| ())
+}
+
+fn open(path: &Path) -> Result<(ShardSet, usize)> {
+    let set = ShardSet::open(&[path.to_path_buf()])?;
+    let column = set.schema.index_of(IMAGE_EMBEDDING).map_err(|_| {
+        Error::input("read the target set: it has no column image_embedding")
+            .with("file", path.display())
+            .hint("--add image_embedding writes one")
+    })?;
+    Ok((set, column))
+}
+
 impl Target {
     /// Reads the column `image_embedding` of a Parquet file; null rows are left out.
     pub(super) fn read(path: &Path, dim: usize) -> Result<Self> {
-        let set = ShardSet::open(&[path.to_path_buf()])?;
-        let column = set.schema.index_of(IMAGE_EMBEDDING).map_err(|_| {
-            Error::input("read the target set: it has no column image_embedding")
-                .with("file", path.display())
-                .hint("--add image_embedding writes one")
-        })?;
+        let (set, column) = open(path)?;
         let plan = ReadPlan {
             columns: vec![column],
             batch_rows: BATCH_ROWS,

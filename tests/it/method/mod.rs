@@ -4,6 +4,13 @@
 
 mod adapt;
 mod changes;
+mod choosing;
+mod conditions;
+mod killed;
+mod layout;
+mod only_new;
+mod pairs;
 mod reference;
+mod refused;
 mod scores;
 mod stored;

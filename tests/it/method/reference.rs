@@ -1,6 +1,10 @@
 //! Shards and score stores with the embeddings of `tests/golden/method.json`.
 
-use std::{collections::HashMap, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+    sync::Arc,
+};
 
 use arrow::{
     array::{
@@ -67,6 +71,21 @@ impl Reference {
     pub(super) fn labels(&self) -> Vec<i64> {
         let labels = self.0["data"]["labels"].as_array().unwrap();
         labels.iter().map(|label| label.as_i64().unwrap()).collect()
+    }
+
+    /// Rows of equal images and classes, ascending, where there are several.
+    pub(super) fn copies(&self) -> Vec<Vec<usize>> {
+        let labels = self.labels();
+        let mut groups: BTreeMap<(i64, Vec<u32>), Vec<usize>> = BTreeMap::new();
+        for row in 0..ROWS {
+            let bits = self
+                .embedding("/images", row)
+                .iter()
+                .map(|x| x.to_bits())
+                .collect();
+            groups.entry((labels[row], bits)).or_default().push(row);
+        }
+        groups.into_values().filter(|rows| rows.len() > 1).collect()
     }
 
     /// A score of every row.

@@ -1,0 +1,169 @@
+//! Shards that come later: the answer is that of all shards at once, and what was learned is kept where that is asked
+//! for.
+
+use std::path::PathBuf;
+
+use super::{
+    pairs,
+    reference::{LABELLED, ROWS, Reference},
+};
+use crate::{program::Place, shards};
+
+const COLUMNS: &str = "cell,sas,sas_margin,sds,s_cliploss,dup_max_sim,proto_dist,moderate,normsim_inf,normsim_2,vas,selection_score";
+
+/// The finished files of the derived columns, by name.
+fn derived(place: &Place) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(place.path("scores/derived")).unwrap();
+    let directories = entries.map(|entry| entry.unwrap().path());
+    let directories: Vec<PathBuf> = directories.filter(|path| path.is_dir()).collect();
+    assert_eq!(directories.len(), 1, "{directories:?}");
+    let files = std::fs::read_dir(&directories[0]).unwrap();
+    let mut files: Vec<PathBuf> = files.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+fn artifact(place: &Place, name: &str) -> Vec<u8> {
+    let files = derived(place);
+    let file = files.iter().find(|path| path.ends_with(name));
+    std::fs::read(file.unwrap_or_else(|| panic!("no {name} in {files:?}"))).unwrap()
+}
+
+#[test]
+fn scores_and_selections_over_added_shards_are_those_of_all_at_once() {
+    let reference = Reference::read();
+    let place = || {
+        let place = Place::new();
+        reference.write_beside(&place);
+        reference.write_shard(&place, "a.parquet", &(0..25).collect::<Vec<_>>());
+        reference.write_shard(&place, "b.parquet", &(25..ROWS).collect::<Vec<_>>());
+        place
+    };
+    let plain = LABELLED.replace(" --adapters adapters.safetensors", "");
+    for args in [LABELLED, plain.as_str()] {
+        let grown = place();
+        reference.fill(&grown, "scores", &["a.parquet"]);
+        let first = format!("score a.parquet --only-new --add {COLUMNS} {args}");
+        grown.mock(&first).exits(0);
+        reference.fill(&grown, "scores", &["b.parquet"]);
+        let fresh = place();
+        reference.fill(&fresh, "scores", &["a.parquet", "b.parquet"]);
+        for (name, select) in [
+            ("all", "--keep 1"),
+            ("best", "--keep 0.3"),
+            ("balanced", "--keep 0.5 --balance label:min=3"),
+            ("cover", "--keep 0.4 --solver cover"),
+        ] {
+            let run = |place: &Place, more: &str| {
+                let args = format!(
+                    "a.parquet b.parquet {name}.parquet {select} --add {COLUMNS} {args} {more}"
+                );
+                place.mock(&args).exits(0);
+                shards::read(&place.path(&format!("{name}.parquet")))
+            };
+            let (grown, fresh) = (run(&grown, "--only-new"), run(&fresh, ""));
+            assert_eq!(grown.columns(), fresh.columns(), "{name} {args}");
+        }
+        let [one, other] = [&grown, &fresh].map(|place| {
+            let files = derived(place).into_iter();
+            files
+                .map(|file| std::fs::read(file).unwrap())
+                .collect::<Vec<_>>()
+        });
+        assert!(one == other, "{args}: the stores differ");
+    }
+}
+
+/// `a.parquet` and `b.parquet`, encoded by the mock.
+fn two_shards() -> Place {
+    let place = Place::new();
+    let pairs = shards::good_pairs(700);
+    for (name, pairs) in [("a.parquet", &pairs[..400]), ("b.parquet", &pairs[400..])] {
+        shards::write(&place.path(name), &pairs::labelled(pairs));
+    }
+    place
+}
+
+/// What was learned from the first shard is kept with `--only-new` alone.
+fn is_kept_when_asked_for(args: &str, artifact_name: &str) {
+    let place = two_shards();
+    place
+        .mock(&format!("score a.parquet --scores scores {args}"))
+        .exits(0);
+    let of_first = artifact(&place, artifact_name);
+    let both = format!("score a.parquet b.parquet --scores scores {args}");
+    place.mock(&format!("{both} --only-new")).exits(0);
+    assert!(
+        artifact(&place, artifact_name) == of_first,
+        "not kept: {args}"
+    );
+    assert_eq!(
+        derived(&place)
+            .iter()
+            .filter(|path| path.extension().is_some_and(|end| end == "parquet"))
+            .count(),
+        2
+    );
+    // The same shards again: nothing is learned anew either.
+    place.mock(&both).exits(0);
+    assert!(
+        artifact(&place, artifact_name) == of_first,
+        "not kept: {args}"
+    );
+    let anew = two_shards();
+    anew.mock(&format!("score a.parquet --scores scores {args}"))
+        .exits(0);
+    assert!(
+        artifact(&anew, artifact_name) == of_first,
+        "not the same again: {args}"
+    );
+    anew.mock(&both).exits(0);
+    assert!(
+        artifact(&anew, artifact_name) != of_first,
+        "not learned anew: {args}"
+    );
+}
+
+#[test]
+fn adapters_of_classes_are_kept_or_fitted_anew() {
+    is_kept_when_asked_for(
+        "--adapt --label-column kind --add sas",
+        "adapters.safetensors",
+    );
+}
+
+#[test]
+fn adapters_of_captions_are_kept_or_fitted_anew() {
+    is_kept_when_asked_for("--adapt --add sas", "adapters.safetensors");
+}
+
+#[test]
+fn centres_of_cells_are_kept_or_found_anew() {
+    is_kept_when_asked_for("--cells 4 --add cell,proto_dist", "centres.json");
+}
+
+#[test]
+fn rows_keep_their_cells_when_shards_come() {
+    let reference = Reference::read();
+    for adapters in ["", "--adapters adapters.safetensors", "--adapt"] {
+        let place = two_shards();
+        reference.write_beside(&place);
+        let run = |inputs: &str, columns: &str| {
+            let args =
+                format!("{inputs} out.parquet --overwrite --keep 1 --cells 4 --add {columns}");
+            place
+                .mock(&format!("{args} --scores scores --only-new {adapters}"))
+                .exits(0);
+            shards::read(&place.path("out.parquet"))
+        };
+        let before = shards::strings(&run("a.parquet", "cell"), "cell");
+        let after = shards::strings(&run("a.parquet b.parquet", "cell"), "cell");
+        assert_eq!(before, after[..before.len()], "{adapters}");
+        // Columns that need no centres do not lose them.
+        let centres = artifact(&place, "centres.json");
+        run("a.parquet b.parquet", "cell,sas");
+        assert!(artifact(&place, "centres.json") == centres, "{adapters}");
+        run("a.parquet b.parquet", "cell,sas,proto_dist");
+        assert!(artifact(&place, "centres.json") == centres, "{adapters}");
+    }
+}
