@@ -1,4 +1,4 @@
-use std::path::Path;
+use std::{fs::File, path::Path};
 
 use arrow::{
     array::{Array, AsArray},
@@ -23,6 +23,7 @@ pub(super) fn check(path: &Path) -> Result<()> {
 }
 
 fn open(path: &Path) -> Result<(ShardSet, usize)> {
+    File::open(path).map_err(|error| failed(path, error))?;
     let set = ShardSet::open(&[path.to_path_buf()])?;
     let column = set.schema.index_of(IMAGE_EMBEDDING).map_err(|_| {
         Error::input("read the target set: it has no column image_embedding")
