@@ -1,12 +1,18 @@
 //! Streaming filter for image-text Parquet: CLIP scores as columns, exact budgets, bounded memory.
 //!
 //! ```text
-//! shards ─► source ─► preprocess ─► encode ─► store ─► select ─► sink ─► pruned dataset
-//!            rows      pixels,       embed-    score    Selection  only the selected
-//!                      tokens        dings     store    (a value)  rows are read again
+//! shards ─► source ─► preprocess ─► encode ─► store ─► adapt ─► score ─► select ─► sink ─► pruned dataset
+//!            rows      pixels,       embed-    score   linear   columns  Selection  only the selected
+//!                      tokens        dings     store   maps     of the   (a value)  rows are read again
+//!                                                               store
 //! ```
 //!
-//! Read [`pipeline`] first: it names every room once, in order. The contract ([`error`], [`schema`],
+//! Read [`pipeline`] first: it names every room once, in order. What rows are compared by, adaptation, scores and
+//! selection of arXiv 2410.11215, reads stored embeddings alone: `pipeline/method` makes the score columns of
+//! [`schema::Derived`], `pipeline/choosing` fills a budget by them. The kernels for that are the crate
+//! `clip-filter-vectors`, as those for pixels are `clip-filter-pixels`: both stay optimised in a debug build.
+//!
+//! The contract ([`error`], [`schema`],
 //! [`config`], [`report`]) is what rooms share; a room imports the contract only, except that `encode`
 //! takes its batch types from `preprocess`. Only [`engine`] and [`pipeline`] see DataFusion, only
 //! `encode/onnx` sees ONNX Runtime, only [`adapt`] sees candle, only [`cli`] sees clap.
@@ -18,6 +24,7 @@
 //! - A row whose score is committed is not encoded again, and a run that was killed ends as one that was not.
 //! - The output does not depend on threads, batch size or shard order, but for a model whose own vectors do
 //!   (see [`report::ModelCard::batch_dependent`]).
+//! - Scores from embeddings, and selections by them, hold stretches of rows or of a cell in memory, not the dataset.
 //! - No room reads the environment; `provision` alone reaches the network.
 //!
 //! # Why is encoding an operator and not a function?

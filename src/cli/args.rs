@@ -8,13 +8,14 @@ use super::{
     inspect::InspectArgs,
     label_args::LabelArgs,
     method_args::{ChooseArgs, MethodArgs},
+    score_args::ScoreArgs,
+    score_names::SCORE_NAMES,
     sql::SqlArgs,
 };
 use crate::{
     config::{ByteSize, DEFAULT_MAX_PIXELS, Device, OnError},
     engine::Added,
     pipeline,
-    schema::Derived,
     select::Keep,
     store::EmbeddingType,
 };
@@ -30,6 +31,8 @@ Examples:
   clip-filter 'shards/{00000..00127}.parquet' kept/ --keep 0.2 --model hf:Xenova/clip-vit-base-patch32
   clip-filter in.parquet out.parquet --where 'width >= 200 AND clip_score > 0.28' --add image_embedding
   clip-filter in.parquet --dry-run --json
+  clip-filter photos.parquet kept.parquet --label-column label --adapt --keep 0.3
+  clip-filter shards/ kept/ --scores scores/ --solver cover --dedup 0.05 --keep 0.3
   clip-filter shards/ - --online --keep 0.3 | python train.py";
 
 /// Filter image-text Parquet by how well each caption fits its image.
@@ -41,6 +44,7 @@ Examples:
     name = "clip-filter",
     version,
     after_help = AFTER_HELP,
+    after_long_help = format!("{SCORE_NAMES}\n\n{AFTER_HELP}"),
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
     max_term_width = 110
@@ -113,8 +117,8 @@ pub(super) struct FilterArgs {
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "Selection")]
 pub(super) struct SelectArgs {
-    /// Keep this fraction of the good rows left, best scores first, exactly (rounded half up; equal scores by
-    /// row order). 0.3 if no selection is given
+    /// Keep this fraction of the good rows left, the best first (--select), exactly (rounded half up; equal scores
+    /// by row order). 0.3 if no selection is given
     #[arg(
         long,
         value_name = "FRACTION",
@@ -122,7 +126,7 @@ pub(super) struct SelectArgs {
         conflicts_with = "keep_rows"
     )]
     pub(super) keep: Option<Keep>,
-    /// Keep at most this many rows, best scores first
+    /// Keep at most this many rows, the best first
     #[arg(long, value_name = "N", env = "CLIP_FILTER_KEEP_ROWS")]
     pub(super) keep_rows: Option<u64>,
     /// Keep rows with at least this clip_score
@@ -135,8 +139,8 @@ pub(super) struct SelectArgs {
         value_parser = score
     )]
     pub(super) min_score: Option<f32>,
-    /// Keep rows that fulfil this SQL condition on input columns, clip_score, status, width and height.
-    /// Conditions on input columns alone are decided before any image is decoded. Column names are
+    /// Keep rows that fulfil this SQL condition on input columns, clip_score, status, width, height and scores from
+    /// embeddings. Conditions on input columns alone are decided before any image is decoded. Column names are
     /// case-sensitive
     #[arg(long = "where", value_name = "SQL", env = "CLIP_FILTER_WHERE")]
     pub(super) condition: Option<String>,
@@ -153,8 +157,8 @@ pub(super) struct ColumnArgs {
     #[command(flatten)]
     pub(super) names: ColumnNameArgs,
     /// Columns to add after clip_score: image_embedding, text_embedding, status, width, height; and scores from
-    /// embeddings: cell, sas, sas_margin, sds, s_cliploss, dup_max_sim, proto_dist, moderate, normsim_inf, normsim_2,
-    /// vas, selection_score
+    /// embeddings (--help says what each is): cell, sas, sas_margin, sds, s_cliploss, dup_max_sim, proto_dist,
+    /// moderate, normsim_inf, normsim_2, vas, selection_score
     #[arg(long, value_name = "NAMES", env = "CLIP_FILTER_ADD", value_delimiter = ',', value_parser = addable)]
     pub(super) add: Vec<Added>,
     /// Put this before the name of every added column
@@ -191,13 +195,6 @@ fn score(text: &str) -> Result<f32, String> {
 fn addable(name: &str) -> Result<Added, String> {
     pipeline::addable(name).ok_or_else(|| {
         let names: Vec<&str> = pipeline::addable_names().collect();
-        format!("it is not one of {}", names.join(", "))
-    })
-}
-
-fn derived(name: &str) -> Result<Derived, String> {
-    Derived::from_name(name).ok_or_else(|| {
-        let names = Derived::ALL.map(Derived::as_str);
         format!("it is not one of {}", names.join(", "))
     })
 }
@@ -264,7 +261,8 @@ pub(super) struct ImageArgs {
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "Score store")]
 pub(super) struct StoreArgs {
-    /// Score again shards that have changed since they were scored, rather than refuse them
+    /// Score again shards that have changed since they were scored, rather than refuse them; adapters and clusters
+    /// of the earlier run are used again
     #[arg(long, env = "CLIP_FILTER_ONLY_NEW", requires = "scores")]
     pub(super) only_new: bool,
     /// How a new store keeps embeddings: f16, f32 or none; f16 if not given
@@ -275,61 +273,6 @@ pub(super) struct StoreArgs {
         requires = "scores"
     )]
     pub(super) embeddings: Option<EmbeddingType>,
-}
-
-/// `clip-filter score`.
-#[derive(Debug, ClapArgs)]
-pub(super) struct ScoreArgs {
-    /// Parquet files, directories, globs or brace ranges
-    #[arg(required = true, value_name = "IN")]
-    pub(super) inputs: Vec<String>,
-    /// Where the scores are kept: a directory, made if it is not there
-    #[arg(
-        long,
-        value_name = "DIR",
-        env = "CLIP_FILTER_SCORES",
-        help_heading = "Score store",
-        required = true
-    )]
-    pub(super) scores: Option<PathBuf>,
-    #[command(flatten)]
-    pub(super) store: StoreArgs,
-    #[command(flatten)]
-    pub(super) columns: ColumnNameArgs,
-    #[command(flatten)]
-    pub(super) labels: LabelArgs,
-    /// Scores from embeddings to compute and keep: cell, sas, sas_margin, sds, s_cliploss, dup_max_sim, proto_dist,
-    /// moderate, normsim_inf, normsim_2, vas, selection_score
-    #[arg(
-        long,
-        value_name = "NAMES",
-        env = "CLIP_FILTER_ADD",
-        value_delimiter = ',',
-        value_parser = derived,
-        help_heading = "Scores from embeddings"
-    )]
-    pub(super) add: Vec<Derived>,
-    #[command(flatten)]
-    pub(super) method: MethodArgs,
-    #[command(flatten)]
-    pub(super) model: ModelArgs,
-    #[command(flatten)]
-    pub(super) images: ImageArgs,
-    /// Exit with 3 if there are more bad rows than this
-    #[arg(
-        long,
-        value_name = "N",
-        env = "CLIP_FILTER_MAX_BAD_ROWS",
-        help_heading = "Bad rows"
-    )]
-    pub(super) max_bad_rows: Option<u64>,
-    #[command(flatten)]
-    pub(super) resources: ResourceArgs,
-    /// Print the summary as one JSON object on stdout
-    #[arg(long, env = "CLIP_FILTER_JSON", help_heading = "Output")]
-    pub(super) json: bool,
-    #[command(flatten)]
-    pub(super) verbosity: VerbosityArgs,
 }
 
 /// `--on-error`.

@@ -18,7 +18,8 @@ pub(super) struct LabelArgs {
     /// Names of the classes, one per line, that of label 0 first; else those of Hugging Face metadata
     #[arg(long, value_name = "FILE", env = "CLIP_FILTER_CLASS_NAMES")]
     pub(super) class_names: Option<PathBuf>,
-    /// What is said of a class, {} stands for its name; several are averaged. 'a photo of a {}' if not given
+    /// What is said of a class, {} stands for its name; given several times, their embeddings are averaged. 'a photo of
+    /// a {}' if not given
     #[arg(long, value_name = "TEXT", env = "CLIP_FILTER_PROMPT")]
     pub(super) prompt: Vec<String>,
 }

@@ -12,23 +12,25 @@ use crate::{
 #[derive(Debug, Clone, ClapArgs)]
 #[command(next_help_heading = "Scores from embeddings")]
 pub(super) struct MethodArgs {
-    /// Fit adapters to the pairs, labelled or captioned, before their embeddings are compared; they are not used
-    /// where they do not help
+    /// Fit adapters to the pairs before their embeddings are compared: linear corrections that bring the images of
+    /// this dataset nearer to their captions or classes. They are not used unless they help on pairs held out
     #[arg(long, env = "CLIP_FILTER_ADAPT", conflicts_with = "adapters")]
     pub(super) adapt: bool,
     /// Use the adapters in this file, of `clip-filter adapt`
     #[arg(long, value_name = "FILE", env = "CLIP_FILTER_ADAPTERS")]
     pub(super) adapters: Option<PathBuf>,
-    /// Clusters within which neighbours are sought, where pairs have no class; one per 1,000 rows if not given
+    /// Clusters of similar images, where pairs have no class: neighbours and near-duplicates are sought within one.
+    /// One per 1,000 rows if not given
     #[arg(long, value_name = "N", env = "CLIP_FILTER_CELLS", value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     pub(super) cells: Option<u32>,
-    /// Neighbours that sds looks at; a tenth of the cell, 50 to 100, if not given
+    /// Nearest images that sds is the mean of; a tenth of the cell, but 50 to 100, if not given
     #[arg(long, value_name = "K", env = "CLIP_FILTER_NEIGHBOURS", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub(super) neighbours: Option<u32>,
-    /// The target set of normsim_inf, normsim_2 and vas: Parquet with a column image_embedding
+    /// Images to resemble, for normsim_inf, normsim_2 and vas: Parquet with a column image_embedding, as written
+    /// by --add image_embedding
     #[arg(long, value_name = "FILE", env = "CLIP_FILTER_TARGET")]
     pub(super) target: Option<PathBuf>,
-    /// Weight of diversity beside alignment
+    /// Weight of diversity (sds) beside alignment (sas)
     #[arg(long, value_name = "WEIGHT", env = "CLIP_FILTER_DIVERSITY_WEIGHT", default_value_t = DEFAULT_DIVERSITY_WEIGHT, value_parser = weight)]
     pub(super) diversity_weight: f32,
     /// Seed of everything random: order of training, clusters, batches
@@ -61,22 +63,23 @@ impl MethodArgs {
 #[derive(Debug, Clone, ClapArgs)]
 #[command(next_help_heading = "Selection")]
 pub(super) struct ChooseArgs {
-    /// What the rows of a budget are ordered by; align-diverse where labels, --adapt, --adapters or --solver are
-    /// given, else clip-score
+    /// Which rows are the best of a budget; align-diverse where labels, --adapt, --adapters or --solver are given,
+    /// else clip-score
     #[arg(long, value_enum, env = "CLIP_FILTER_SELECT")]
     pub(super) select: Option<OrderArg>,
-    /// How a budget is filled
+    /// How a budget (--keep, --keep-rows) is filled; exact if not given
     #[arg(long, value_enum, env = "CLIP_FILTER_SOLVER")]
     pub(super) solver: Option<SolverArg>,
-    /// Give every value of a column (or `cell`) the same share of the budget, within bounds in rows or, with a
-    /// point, as part of the budget
+    /// Give every value of a column, or every `cell`, the same share of the budget; what one has too few rows for goes
+    /// to the others. min and max bound each share, in rows (100) or, with a point, as part of the budget (0.2)
     #[arg(
         long,
         value_name = "COLUMN[:min=..,max=..]",
         env = "CLIP_FILTER_BALANCE"
     )]
     pub(super) balance: Option<Balance>,
-    /// Of images in a cell whose cosine is above 1 - DISTANCE keep the best row only, before the budget
+    /// Before the budget, take near-duplicates away: of images in a cell whose cosine is above 1 - DISTANCE, such as
+    /// 0.05, only the best row stays
     #[arg(long, value_name = "DISTANCE", env = "CLIP_FILTER_DEDUP", value_parser = distance)]
     pub(super) dedup: Option<f32>,
     /// Write the rows that entered and left since the last selection from the score store to this Parquet file

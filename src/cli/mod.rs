@@ -13,6 +13,8 @@ mod pipe;
 mod progress;
 mod running;
 mod score;
+mod score_args;
+mod score_names;
 mod sql;
 mod summary;
 mod surroundings;

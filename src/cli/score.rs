@@ -3,11 +3,12 @@
 use std::{process::ExitCode, time::Instant};
 
 use super::{
-    args::ScoreArgs,
     loading::NamedModel,
     machine,
     running::{Running, Scoring, exit_code, model_warnings, print_json, score_options},
-    say, summary,
+    say,
+    score_args::ScoreArgs,
+    summary,
 };
 use crate::{error::Result, pipeline};
 

@@ -48,10 +48,11 @@ pub use scored_scan::ScoredScanExec;
 pub use shard_table::ShardTable;
 pub use sql::{Described, Rows, SqlLimits, SqlSession};
 
-use datafusion::sql::sqlparser::parser::ParserError;
+use datafusion::{common::SchemaError, sql::sqlparser::parser::ParserError};
 
 use crate::{
     error::{Error, ErrorKind},
+    schema::Derived,
     source::Shard,
     store::ShardIdentity,
 };
@@ -97,7 +98,13 @@ pub(crate) fn from_datafusion(error: datafusion::error::DataFusionError, doing: 
             let lines = text
                 .lines()
                 .filter(|line| !line.starts_with("Column names are case"));
-            Error::usage(doing).source(lines.collect::<Vec<_>>().join("\n"))
+            let refused = Error::usage(doing).source(lines.collect::<Vec<_>>().join("\n"));
+            match missing_score(&inner) {
+                Some(score) => refused.hint(format!(
+                    "clip-filter score IN --scores DIR --add {score}, then ask with --scores DIR"
+                )),
+                None => refused,
+            }
         }
         DataFusionError::SQL(inner, _) => Error::usage(doing).source(said(inner.as_ref())),
         DataFusionError::Plan(text) => Error::usage(doing).source(text),
@@ -109,6 +116,16 @@ pub(crate) fn from_datafusion(error: datafusion::error::DataFusionError, doing: 
             None => Error::internal(doing),
         },
         other => Error::internal(doing).source(other),
+    }
+}
+
+/// The score from embeddings that a query names and no table has: only a store that was asked for it does.
+fn missing_score(error: &SchemaError) -> Option<&'static str> {
+    match error {
+        SchemaError::FieldNotFound { field, .. } => {
+            Derived::from_name(field.name()).map(Derived::as_str)
+        }
+        _ => None,
     }
 }
 

@@ -13,13 +13,15 @@ macro_rules! recipe {
         )
     };
 }
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 10] = [
     recipe!("caption-quality"),
     recipe!("class-quota"),
     recipe!("datacomp-basic"),
     recipe!("datacomp-clip-top30"),
     recipe!("exact-duplicates"),
     recipe!("laion-threshold"),
+    recipe!("s-cliploss-top"),
+    recipe!("semantic-dedup"),
     recipe!("uid-list"),
     recipe!("zero-shot"),
 ];

@@ -1,8 +1,10 @@
 //! Names every room once, in order: shards, scores, selection, output.
 //!
 //! [`prepare`] refuses what can be refused before a model is loaded. [`run`] then fills the score store with what
-//! it lacks (`scoring`, `filling`), decides over it which rows stay (`selecting`), and reads those again to write
-//! them (`emit`). [`score`] stops after the first step. `work` is what a killed run leaves to the next.
+//! it lacks (`scoring`, `filling`), computes the columns from embeddings that somebody named or the selection needs
+//! (`derive`, steps in `method`), decides over the store which rows stay (`selecting`, solvers in `choosing`), and
+//! reads those again to write them (`emit`). [`score`] stops before the selection. `work` is what a killed run leaves
+//! to the next.
 //! [`online`] does all of it in one pass, as a stream that whoever trains reads from.
 //! [`inspect`] tells what shards, a store or a model are.
 

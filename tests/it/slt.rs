@@ -1,4 +1,4 @@
-//! Runs the examples on the pages of the SQL functions, and the files under `tests/slt/`.
+//! Runs the examples on the pages of the SQL functions and columns, and the files under `tests/slt/`.
 //!
 //! Both are in the format of sqllogictest: a query, `----`, and what it gives. A page shows its examples in
 //! blocks tagged `slt`; the blocks of one page run in order in one session, and so does a file. Each runs twice,
@@ -20,6 +20,7 @@ use arrow::{
     datatypes::{DataType, Schema},
     util::display::{ArrayFormatter, FormatOptions},
 };
+use clip_filter::schema::Derived;
 use sqllogictest::{ColumnType, DB, DBOutput, Runner, parse_with_name, strict_column_validator};
 
 use crate::{
@@ -283,8 +284,9 @@ fn all_hold(scripts: &[(String, String)]) {
 }
 
 #[test]
-fn examples_of_the_function_pages_hold() {
-    let scripts = pages().into_iter().map(|(name, page)| {
+fn examples_of_the_pages_hold() {
+    let pages = pages().into_iter().chain(files("sql/*.md"));
+    let scripts = pages.map(|(name, page)| {
         let script = examples(&page).unwrap_or_else(|error| panic!("{name}: {error}"));
         (name, script)
     });
@@ -396,4 +398,15 @@ mod harness {
         assert_eq!(rows[0], ["(empty)", "0.96", "7", "[0.6, NULL]"]);
         assert_eq!(rows[1], ["NULL", "1.0", "NULL", "NULL"]);
     }
+}
+
+#[test]
+fn every_computed_column_has_a_line_on_its_page() {
+    let page = std::fs::read_to_string(Path::new(ROOT).join("sql/columns.md")).unwrap();
+    let (_, table) = page.split_once("## Computed from embeddings").unwrap();
+    let names: Vec<&str> = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+        .collect();
+    assert_eq!(names, Derived::ALL.map(Derived::as_str));
 }

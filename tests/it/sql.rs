@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::AsArray;
-use clip_filter::engine::Recipe;
+use clip_filter::{engine::Recipe, pipeline::MethodOptions, schema::Derived};
 
 use crate::{
     shards::{good_pairs, hf_batch, mixed_pairs, strings},
@@ -256,14 +256,19 @@ fn rows_of_every_recipe_come_in_the_order_of_the_shards() {
     let world = World::new()
         .with("pairs", &shards, 40)
         .with("uids", &[uids], 30);
-    world.score("pairs");
+    let computed = [Derived::SCliploss, Derived::DupMaxSim];
+    world.derive("pairs", MethodOptions::default(), &computed);
     for scores in [Scores::Encoded, Scores::Stored] {
         let session = world.open(scores, Arc::new(Mock::default()));
-        for recipe in Recipe::all() {
+        let only_stored =
+            |recipe: &Recipe| ["s-cliploss-top", "semantic-dedup"].contains(&recipe.name);
+        let is_here = |recipe: &Recipe| scores == Scores::Stored || !only_stored(recipe);
+        for recipe in Recipe::all().into_iter().filter(is_here) {
             let params: &[(&str, &str)] = match recipe.name {
                 "class-quota" => &[("rows", "20")],
                 "datacomp-basic" => &[("side", "4")],
                 "laion-threshold" | "zero-shot" => &[("threshold", "-0.5")],
+                "semantic-dedup" => &[("distance", "0.001")],
                 _ => &[],
             };
             let params: Vec<_> = params

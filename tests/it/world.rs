@@ -15,6 +15,7 @@ use clip_filter::{
         self, DEFAULT_TABLE, MethodOptions, Model, RunContext, ScoreOptions, SqlOptions, open_sql,
     },
     report::{Counters, ModelCard},
+    schema::Derived,
     source::ColumnChoice,
 };
 use futures::TryStreamExt;
@@ -112,6 +113,11 @@ impl World {
 
     /// Scores the table `name` into the store of this world.
     pub(crate) fn score(&self, name: &str) {
+        self.derive(name, MethodOptions::default(), &[]);
+    }
+
+    /// As [`Self::score`], with columns computed from embeddings.
+    pub(crate) fn derive(&self, name: &str, method: MethodOptions, columns: &[Derived]) {
         let (_, inputs) = self.tables.iter().find(|(known, _)| known == name).unwrap();
         let options = ScoreOptions {
             inputs: inputs.clone(),
@@ -124,8 +130,8 @@ impl World {
             memory_limit: memory_limit(),
             max_pixels: DEFAULT_MAX_PIXELS,
             allow_external_paths: false,
-            method: MethodOptions::default(),
-            derived: Vec::new(),
+            method,
+            derived: columns.to_vec(),
         };
         let (_never, cancel) = tokio::sync::watch::channel(false);
         let context = RunContext {

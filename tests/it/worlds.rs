@@ -3,24 +3,26 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use clip_filter::{pipeline::MethodOptions, schema::Derived};
 
 use crate::{
     pictures,
-    shards::{Pair, batch, bytes_column, good_pairs, hf_batch, mixed_pairs, text_column},
-    world::World,
+    shards::{self, Pair, batch, bytes_column, good_pairs, hf_batch, mixed_pairs, text_column},
+    world::{Mock, Scores, World},
 };
 
 /// A name, and what makes the world.
 pub(crate) type Named = (&'static str, fn() -> World);
 
 /// Every world; each of its tables of pairs is scored.
-pub(crate) const WORLDS: [Named; 6] = [
+pub(crate) const WORLDS: [Named; 7] = [
     ("pairs", pairs),
     ("none", none),
     ("bytes", bytes),
     ("captions", captions),
     ("sizes", sizes),
     ("classes", classes),
+    ("derived", derived),
 ];
 
 /// `pairs`: 14 rows in two shards, rows 3 and 10 bad. `others`: 42 rows with every fault. `sized`: has a `width`
@@ -152,6 +154,27 @@ fn sizes() -> World {
 
 /// `pairs` in three shards with a `label`; several are equal in image, in caption, or in both.
 fn classes() -> World {
+    scored(repeated(), &["pairs"])
+}
+
+/// As `classes`, with every column that is computed from embeddings. The target set is the images of row 0 and 1.
+fn derived() -> World {
+    let world = repeated();
+    world.score("pairs");
+    let opened = world.open(Scores::Stored, Arc::new(Mock::default()));
+    let target = opened.rows("SELECT image_embedding FROM pairs LIMIT 2");
+    drop(opened);
+    let path = world.path("target.parquet");
+    shards::write(&path, &target);
+    let method = MethodOptions {
+        target: Some(path),
+        ..MethodOptions::default()
+    };
+    world.derive("pairs", method, &Derived::ALL);
+    world
+}
+
+fn repeated() -> World {
     let rows: [(Option<u32>, &str, Option<&str>); 14] = [
         (Some(1), "a red barn", Some("barn")),
         (Some(2), "a red barn", Some("barn")),
@@ -179,7 +202,7 @@ fn classes() -> World {
     let labels: Vec<Option<&str>> = rows.iter().map(|(_, _, label)| *label).collect();
     let pairs = with_column(&hf_batch(&pairs), "label", text(&labels));
     let shards = [pairs.slice(0, 5), pairs.slice(5, 4), pairs.slice(9, 5)];
-    scored(World::new().with("pairs", &shards, 3), &["pairs"])
+    World::new().with("pairs", &shards, 3)
 }
 
 fn scored(world: World, tables: &[&str]) -> World {

@@ -5,11 +5,15 @@
 //! | classes of rows, texts of classes | the label column; the model, for prompts | `labels`, `class_texts` |
 //! | adapters | embeddings, in mixed order, once per epoch | `reference`, `pairs`, `adapting` |
 //! | centres of cells | image embeddings, once | `centres` |
+//! | captions to compare with | text embeddings, once | `caption_pool` |
+//! | the target set | its file, once | `target` |
 //! | scores of rows | embeddings, once; puts them in order of cells on disk | `row_pass`, `row_scores`, `cell_file` |
 //! | scores within cells | a cell per thread | `cell_scores`, `shared_cells` |
-//! | scores within random batches | embeddings, ten times | `contrast` |
-//! | what orders rows, where only that is missing | stored columns, twice | `ordering` |
+//! | scores within random batches | embeddings, ten times; once where one batch holds all | `contrast` |
+//! | what orders rows | the columns it is made of, twice | `deriving`; `ordering` where only that is missing |
 //! | one file per shard | temporary columns, and those that were there | `stored_columns`, `publish` |
+//!
+//! `deriving` puts the steps that are wanted in order; `stored_rows` reads the store for all of them.
 //!
 //! No step holds more than a stretch of rows, a cell, or a buffer of bounded size.
 

@@ -1,0 +1,74 @@
+use std::path::PathBuf;
+
+use clap::Args as ClapArgs;
+
+use super::{
+    args::{ColumnNameArgs, ImageArgs, ModelArgs, ResourceArgs, StoreArgs, VerbosityArgs},
+    label_args::LabelArgs,
+    method_args::MethodArgs,
+    score_names::SCORE_NAMES,
+};
+use crate::schema::Derived;
+
+/// `clip-filter score`.
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = SCORE_NAMES)]
+pub(super) struct ScoreArgs {
+    /// Parquet files, directories, globs or brace ranges
+    #[arg(required = true, value_name = "IN")]
+    pub(super) inputs: Vec<String>,
+    /// Where the scores are kept: a directory, made if it is not there
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "CLIP_FILTER_SCORES",
+        help_heading = "Score store",
+        required = true
+    )]
+    pub(super) scores: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) store: StoreArgs,
+    #[command(flatten)]
+    pub(super) columns: ColumnNameArgs,
+    #[command(flatten)]
+    pub(super) labels: LabelArgs,
+    /// Scores from embeddings to compute and keep (--help says what each is): cell, sas, sas_margin, sds, s_cliploss,
+    /// dup_max_sim, proto_dist, moderate, normsim_inf, normsim_2, vas, selection_score
+    #[arg(
+        long,
+        value_name = "NAMES",
+        env = "CLIP_FILTER_ADD",
+        value_delimiter = ',',
+        value_parser = derived,
+        help_heading = "Scores from embeddings"
+    )]
+    pub(super) add: Vec<Derived>,
+    #[command(flatten)]
+    pub(super) method: MethodArgs,
+    #[command(flatten)]
+    pub(super) model: ModelArgs,
+    #[command(flatten)]
+    pub(super) images: ImageArgs,
+    /// Exit with 3 if there are more bad rows than this
+    #[arg(
+        long,
+        value_name = "N",
+        env = "CLIP_FILTER_MAX_BAD_ROWS",
+        help_heading = "Bad rows"
+    )]
+    pub(super) max_bad_rows: Option<u64>,
+    #[command(flatten)]
+    pub(super) resources: ResourceArgs,
+    /// Print the summary as one JSON object on stdout
+    #[arg(long, env = "CLIP_FILTER_JSON", help_heading = "Output")]
+    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) verbosity: VerbosityArgs,
+}
+
+fn derived(name: &str) -> Result<Derived, String> {
+    Derived::from_name(name).ok_or_else(|| {
+        let names = Derived::ALL.map(Derived::as_str);
+        format!("it is not one of {}", names.join(", "))
+    })
+}
