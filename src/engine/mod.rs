@@ -40,7 +40,7 @@ pub use condition::{RowCondition, condition_needs_scores, early_condition};
 pub use encode_exec::ClipEncodeExec;
 pub use encode_node::{Added, AddedColumn, ClipEncodeNode, PairColumns};
 pub use pairs::{BatchSize, PairsTable};
-pub use plan::{NarrowPlan, PASSES, WidePlan, early_pass, narrow_pass, one_pass, wide_pass};
+pub use plan::{NarrowPlan, PASSES, Pass, WidePlan, early_pass, narrow_pass, one_pass, wide_pass};
 pub use recipe::{PairNames, Recipe, RecipeParam};
 pub use runtime::{EncodeOptions, EncodeRuntime, LoadModel, Loaded};
 pub use scan::ShardScanExec;

@@ -46,6 +46,9 @@ use crate::{
 pub const PASSES: &str = "__passes";
 /// What is said of a labelled image.
 const CLASS_CAPTION: &str = "__class_caption";
+/// A query that is ready to give rows, and its physical plan as text.
+pub type Pass = (SendableRecordBatchStream, String);
+
 /// Rows of a batch of the narrow pass.
 const NARROW_BATCH_ROWS: usize = 8192;
 
@@ -72,7 +75,7 @@ pub struct WidePlan {
 ///
 /// # Errors
 /// When the condition cannot be read, the plan cannot be made, or an encoder cannot be started.
-pub async fn wide_pass(plan: WidePlan) -> Result<(SendableRecordBatchStream, String)> {
+pub async fn wide_pass(plan: WidePlan) -> Result<Pass> {
     let context = session(plan.memory_limit, plan.table.batch_rows())?;
     let early = split(&plan, &context)?.early;
     encode(&context, plan, early, None).await
@@ -82,7 +85,7 @@ pub async fn wide_pass(plan: WidePlan) -> Result<(SendableRecordBatchStream, Str
 ///
 /// # Errors
 /// As [`wide_pass`].
-pub async fn one_pass(plan: WidePlan) -> Result<(SendableRecordBatchStream, String)> {
+pub async fn one_pass(plan: WidePlan) -> Result<Pass> {
     let context = session(plan.memory_limit, plan.table.batch_rows())?;
     let parts = split(&plan, &context)?;
     let passes = parts.late.unwrap_or_else(|| lit(true)).alias(PASSES);
@@ -104,7 +107,7 @@ async fn encode(
     plan: WidePlan,
     early: Option<Expr>,
     passes: Option<Expr>,
-) -> Result<(SendableRecordBatchStream, String)> {
+) -> Result<Pass> {
     let runtime = Arc::clone(&plan.runtime);
     let logical = encode_shards(plan, early, passes)
         .map_err(|error| from_datafusion(error, "plan the scoring pass"))?;
@@ -174,7 +177,7 @@ pub struct NarrowPlan {
 ///
 /// # Errors
 /// When the condition cannot be read or the plan cannot be made.
-pub async fn narrow_pass(plan: NarrowPlan) -> Result<(SendableRecordBatchStream, String)> {
+pub async fn narrow_pass(plan: NarrowPlan) -> Result<Pass> {
     let context = session(plan.memory_limit, NARROW_BATCH_ROWS)?;
     let parts = plan.condition.split(&context, &plan.shards)?;
     narrow(&context, plan, parts).await
@@ -184,17 +187,13 @@ pub async fn narrow_pass(plan: NarrowPlan) -> Result<(SendableRecordBatchStream,
 ///
 /// # Errors
 /// As [`narrow_pass`].
-pub async fn early_pass(plan: NarrowPlan) -> Result<(SendableRecordBatchStream, String)> {
+pub async fn early_pass(plan: NarrowPlan) -> Result<Pass> {
     let context = session(plan.memory_limit, NARROW_BATCH_ROWS)?;
     let early = plan.condition.split(&context, &plan.shards)?.early;
     narrow(&context, plan, Parts { early, late: None }).await
 }
 
-async fn narrow(
-    context: &SessionContext,
-    plan: NarrowPlan,
-    parts: Parts,
-) -> Result<(SendableRecordBatchStream, String)> {
+async fn narrow(context: &SessionContext, plan: NarrowPlan, parts: Parts) -> Result<Pass> {
     let build = || -> datafusion::common::Result<LogicalPlan> {
         let source = provider_as_source(Arc::new(plan.table));
         let mut builder = LogicalPlanBuilder::scan("pairs", source, None)?;
@@ -213,7 +212,7 @@ async fn run<T>(
     logical: &LogicalPlan,
     doing: &str,
     before: impl Future<Output = Result<T>>,
-) -> Result<(SendableRecordBatchStream, String)> {
+) -> Result<Pass> {
     let failed = |error| from_datafusion(error, doing);
     let physical = context
         .state()

@@ -7,7 +7,6 @@ use arrow::{
     compute::cast,
     datatypes::{DataType, Int64Type, UInt32Type},
 };
-use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt;
 
 use super::{
@@ -20,7 +19,7 @@ use super::{
 };
 use crate::{
     config::OnError,
-    engine::{NarrowPlan, PASSES, early_condition, early_pass, from_datafusion, narrow_pass},
+    engine::{NarrowPlan, PASSES, Pass, early_condition, early_pass, from_datafusion, narrow_pass},
     error::{Error, Result},
     report::BadRows,
     schema::{CLIP_SCORE, Derived, ROW, SHARD, STATUS, Status},
@@ -122,7 +121,7 @@ fn narrow_plan(options: &RunOptions, prepared: &Prepared, scored: &Scored) -> Re
 }
 
 async fn decide(
-    (mut stream, plan): (SendableRecordBatchStream, String),
+    (mut stream, plan): Pass,
     prepared: &Prepared,
     context: &RunContext<'_>,
 ) -> Result<Decided> {

@@ -64,7 +64,7 @@ impl Reference {
         let values = self.0["data"].pointer(path).unwrap().as_array().unwrap();
         values
             .iter()
-            .map(|value| value.as_f64().unwrap() as f32)
+            .map(|value| single(value.as_f64().unwrap()))
             .collect()
     }
 
@@ -77,13 +77,13 @@ impl Reference {
     pub(super) fn copies(&self) -> Vec<Vec<usize>> {
         let labels = self.labels();
         let mut groups: BTreeMap<(i64, Vec<u32>), Vec<usize>> = BTreeMap::new();
-        for row in 0..ROWS {
+        for (row, label) in labels.into_iter().enumerate() {
             let bits = self
                 .embedding("/images", row)
                 .iter()
                 .map(|x| x.to_bits())
                 .collect();
-            groups.entry((labels[row], bits)).or_default().push(row);
+            groups.entry((label, bits)).or_default().push(row);
         }
         groups.into_values().filter(|rows| rows.len() > 1).collect()
     }
@@ -204,11 +204,9 @@ impl Reference {
         let (images, texts) = (side("/images"), side("/texts"));
         let cosines = images.iter().zip(&texts).map(|(image, text)| {
             let products = image.iter().zip(text);
-            Some(
-                products
-                    .map(|(a, b)| f64::from(*a) * f64::from(*b))
-                    .sum::<f64>() as f32,
-            )
+            Some(single(
+                products.map(|(a, b)| f64::from(*a) * f64::from(*b)).sum(),
+            ))
         });
         let cosines: Float32Array = cosines.collect();
         let schema = store.schema();
@@ -266,6 +264,15 @@ fn strings(value: &Value) -> Vec<String> {
     texts
         .map(|text| text.as_str().unwrap().to_owned())
         .collect()
+}
+
+/// To the precision of embeddings.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "what is lost is meant to be"
+)]
+pub(super) fn single(value: f64) -> f32 {
+    value as f32
 }
 
 /// A column of vectors.

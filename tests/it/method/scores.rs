@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::reference::{CAPTIONED, LABELLED, Reference, assert_scores};
+use super::reference::{CAPTIONED, LABELLED, Reference, assert_scores, single};
 use crate::{
     program::{Place, Ran, program},
     shards,
@@ -101,7 +101,7 @@ fn are_those_of_the_reference(columns: &[(&str, &str)], args: &str) {
         }
         let found: Vec<Option<f32>> = asked
             .iter()
-            .map(|row| row.get(*name)?.as_f64().map(|value| value as f32))
+            .map(|row| row.get(*name)?.as_f64().map(single))
             .collect();
         assert_scores(&found, &expected, &format!("{name} in SQL"));
     }
