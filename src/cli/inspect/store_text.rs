@@ -3,6 +3,7 @@ use super::{
     text::{card, numbered, percent, spread},
 };
 use crate::{
+    adapt::{Outcome, TrainingRecord},
     cli::summary::count,
     config::ByteSize,
     pipeline::inspect::{
@@ -97,6 +98,9 @@ fn derived(derived: &DerivedFacts, shards: usize, lines: &mut Lines) {
         .collect();
     made_with.extend(derived.selection.clone());
     lines.add("derived", made_with.join(", "));
+    if let Some(record) = &derived.fit {
+        lines.add("", fit(record));
+    }
     if derived.shards < shards {
         let (of, all) = (count(derived.shards as u64), count(shards as u64));
         lines.add("", format!("made over {of} of {all} shards"));
@@ -113,6 +117,18 @@ fn derived(derived: &DerivedFacts, shards: usize, lines: &mut Lines) {
     let mut rows = vec![names.map(str::to_owned)];
     rows.extend(derived.columns.iter().map(derived_row));
     lines.whole_table(&rows, 7);
+}
+
+fn fit(record: &TrainingRecord) -> String {
+    match record.outcome {
+        Outcome::Accepted => format!(
+            "adapters: epoch {} of {} kept, fitted to {} pairs",
+            record.best_epoch,
+            record.epochs.len(),
+            count(record.training_rows)
+        ),
+        _ => format!("adapters change nothing: {}", record.reason),
+    }
 }
 
 /// A hash as short as that of a model, anything else as it is.

@@ -4,6 +4,8 @@ use serde::Serialize;
 
 use super::{cells::CellFacts, content::Content, distribution::Scores};
 use crate::{
+    adapt::{Adapters, TrainingRecord},
+    pipeline::method::ADAPTERS,
     schema::Derived,
     store::{DerivedSpec, ScoreStore},
 };
@@ -17,6 +19,8 @@ pub struct DerivedFacts {
     pub selection: Option<String>,
     /// Shards of the store that the columns were made over; other shards have none.
     pub shards: usize,
+    /// How the adapters were fitted, if there are any.
+    pub fit: Option<TrainingRecord>,
     /// Cells, if there are any.
     pub cells: Option<CellFacts>,
     /// The other columns.
@@ -49,6 +53,10 @@ impl DerivedFacts {
             shards: shards
                 .filter(|shard| spec.shards.contains(&shard.fingerprint))
                 .count(),
+            fit: store
+                .artifact(ADAPTERS)
+                .and_then(|bytes| Adapters::from_bytes(&bytes).ok())
+                .map(|adapters| adapters.record().clone()),
             cells: std::mem::take(&mut content.cells).facts(),
             columns: columns
                 .into_iter()

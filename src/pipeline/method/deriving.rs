@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Files beside the columns.
-pub(super) const ADAPTERS: &str = "adapters.safetensors";
+pub(in crate::pipeline) const ADAPTERS: &str = "adapters.safetensors";
 pub(super) const CENTRES: &str = "centres.json";
 const OBJECTIVE: &str = "objective.json";
 

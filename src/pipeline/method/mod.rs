@@ -41,8 +41,8 @@ mod stored_rows;
 mod target;
 
 pub(super) use cell_file::{CellInHand, CellRows, CellSpill};
-pub(super) use deriving::Deriving;
-use deriving::{ADAPTERS, CENTRES};
+use deriving::CENTRES;
+pub(super) use deriving::{ADAPTERS, Deriving};
 pub(super) use labels::Groups;
 pub use options::{Adaptation, DEFAULT_DIVERSITY_WEIGHT, MethodOptions};
 pub(super) use options::{check, with_inputs};

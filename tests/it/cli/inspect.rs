@@ -286,9 +286,28 @@ fn columns_computed_from_embeddings_are_described() {
       proto_dist         26   0.0033   0.0258   0.1372  0.3054  0.3537   0.1543
       selection_score    26   0.1062   0.3328   0.9061  2.1152  2.2118   1.1000
     ");
+    assert!(inspect(&place, "scores --json").json()["derived"]["fit"].is_null());
     place.mock("score in --scores scores --quiet").exits(0);
     let text = derived(&shown(&place, "scores"));
     assert!(text.contains("made over 1 of 2 shards"), "{text}");
+}
+
+#[test]
+fn a_store_says_whether_fitted_adapters_are_used() {
+    let place = place();
+    place
+        .mock("score in --scores scores --adapt --add sas --quiet")
+        .exits(0);
+    let fit = inspect(&place, "scores --json").json()["derived"]["fit"].clone();
+    let text = shown(&place, "scores");
+    let line = match fit["outcome"].as_str().unwrap() {
+        "accepted" => format!("adapters: epoch {} of ", fit["best_epoch"]),
+        _ => format!(
+            "adapters change nothing: {}",
+            fit["reason"].as_str().unwrap()
+        ),
+    };
+    assert!(text.contains(&line), "'{line}' is not in:\n{text}");
 }
 
 #[test]

@@ -5,7 +5,6 @@ mod bad_rows;
 mod broken;
 mod inputs;
 mod inspect;
-mod kept_state;
 mod layouts;
 mod online;
 mod outputs;

@@ -6,6 +6,7 @@ mod adapt;
 mod changes;
 mod choosing;
 mod conditions;
+mod kept_state;
 mod killed;
 mod layout;
 mod only_new;
