@@ -50,7 +50,8 @@ fn store(place: &Place) -> BTreeMap<String, Vec<u8>> {
     files
 }
 
-/// Files whose names are not those of a store's.
+/// Files that are none of a store's, nor one of these that was being written: embeddings that wait for their turn lie
+/// in files without a name.
 fn strangers(files: &BTreeMap<String, Vec<u8>>) -> Vec<&String> {
     let known = [
         "lock",
@@ -60,8 +61,11 @@ fn strangers(files: &BTreeMap<String, Vec<u8>>) -> Vec<&String> {
         "objective.json",
         "selection.bin",
     ];
-    let is_known =
-        |name: &str| name.ends_with(".parquet") || known.iter().any(|end| name.ends_with(end));
+    let is_known = |name: &str| {
+        let name = name.strip_suffix(".tmp").unwrap_or(name);
+        let name = name.strip_suffix(".clip-filter").unwrap_or(name);
+        name.ends_with(".parquet") || known.iter().any(|end| name.ends_with(end))
+    };
     files.keys().filter(|name| !is_known(name)).collect()
 }
 
