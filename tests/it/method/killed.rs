@@ -50,7 +50,8 @@ fn store(place: &Place) -> BTreeMap<String, Vec<u8>> {
     files
 }
 
-/// Files whose names are not those of a store's, nor of one that was being written: the next run writes that anew.
+/// Files that are none of a store's, nor one of these that was being written: embeddings that wait for their turn lie
+/// in files without a name.
 fn strangers(files: &BTreeMap<String, Vec<u8>>) -> Vec<&String> {
     let known = [
         "lock",
