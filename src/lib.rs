@@ -23,7 +23,8 @@
 //! - Nothing is visible under the output's name before it is complete and synced.
 //! - A row whose score is committed is not encoded again, and a run that was killed ends as one that was not.
 //! - The output does not depend on threads, batch size or shard order, but for a model whose own vectors do
-//!   (see [`report::ModelCard::batch_dependent`]).
+//!   (see [`report::ModelCard::batch_dependent`]). Fitted adapters, clusters and random batches are drawn by the position
+//!   of rows: they depend on the order of shards, too, and on nothing else but `--seed`.
 //! - Scores from embeddings, and selections by them, hold stretches of rows or of a cell in memory, not the dataset.
 //! - No room reads the environment; `provision` alone reaches the network.
 //!
