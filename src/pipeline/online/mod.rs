@@ -34,7 +34,7 @@ pub use stream::{OnlineReport, OnlineStream};
 ///
 /// Needs a runtime of tokio, on which the work goes on while the consumer does something else: at most six
 /// batches of 256 rows ahead of it, no further. Dropping the stream stops the work, and so does
-/// [`RunContext::cancel`], which ends the stream with an error of kind [`ErrorKind::Interrupted`].
+/// [`RunContext::cancel`], which ends the stream with an error of kind [`ErrorKind::Interrupted`](crate::error::ErrorKind::Interrupted).
 ///
 /// Conditions are decided first, then the threshold, then the budget, which counts what is left; it holds over any
 /// 10,000 of these rows within 0.02, see [`OnlineSelector`]. Bad rows are left out and counted,
