@@ -1,11 +1,16 @@
 use std::{
     fs::{File, OpenOptions, TryLockError},
     path::Path,
+    time::Duration,
 };
 
 use crate::error::{Error, Result};
 
 const LOCK: &str = "lock";
+/// How often a lock is asked for before it is said to be another process's: a look at it, or a process that is just
+/// being started and has not closed what it inherited, holds one for a moment.
+const TRIES: u32 = 50;
+const BETWEEN_TRIES: Duration = Duration::from_millis(10);
 
 /// A lock on a directory that the system takes back when its owner dies, however that happens.
 #[derive(Debug)]
@@ -33,7 +38,8 @@ impl DirLock {
                     .source(error)
                     .hint("choose a directory you may write to")
             })?;
-        Self::held(file.try_lock(), file, directory).map(|lock| Self {
+        let locked = patiently(|| file.try_lock());
+        Self::held(locked, file, directory).map(|lock| Self {
             is_writers: true,
             ..lock
         })
@@ -45,7 +51,10 @@ impl DirLock {
     /// When another process writes there.
     pub fn shared(directory: &Path) -> Result<Self> {
         match File::open(directory.join(LOCK)) {
-            Ok(file) => Self::held(file.try_lock_shared(), file, directory),
+            Ok(file) => {
+                let locked = patiently(|| file.try_lock_shared());
+                Self::held(locked, file, directory)
+            }
             Err(_) => Ok(Self::none()),
         }
     }
@@ -65,7 +74,7 @@ impl DirLock {
 
     /// True if a writer holds the directory.
     ///
-    /// The lock that finds this out is let go at once, but a writer that asks in that moment is refused.
+    /// The lock that finds this out is let go at once.
     pub(super) fn is_exclusive(directory: &Path) -> bool {
         File::open(directory.join(LOCK))
             .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
@@ -86,6 +95,18 @@ impl DirLock {
             Err(TryLockError::Error(_)) => Ok(Self::none()),
         }
     }
+}
+
+fn patiently(
+    lock: impl Fn() -> std::result::Result<(), TryLockError>,
+) -> std::result::Result<(), TryLockError> {
+    for _ in 1..TRIES {
+        match lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(BETWEEN_TRIES),
+            decided => return decided,
+        }
+    }
+    lock()
 }
 
 #[cfg(test)]
