@@ -17,10 +17,11 @@ use clap::Parser;
 use clip_filter::{
     config::Device,
     encode::{
-        Encoder, EncoderFactory, ModelSource, ModelSpec, OnnxFactory, OnnxOptions, TokenBatch,
+        Encoder, EncoderFactory, ModelSource, ModelSpec, Normalise, OnnxFactory, OnnxOptions,
+        TokenBatch,
     },
     error::{Error, Result},
-    preprocess::ImageKernel,
+    preprocess::{ImageKernel, Padding},
     source::{ColumnBinding, ColumnChoice, ReadPlan, ShardReader, ShardSet},
 };
 
@@ -69,9 +70,14 @@ fn run(args: &Args) -> Result<()> {
         reproducible: false,
         intra_threads: 1,
         cuda_libraries: Vec::new(),
+        graph_cache: None,
+        normalise: Normalise::Auto,
     };
-    let factory =
-        OnnxFactory::try_new(ModelSpec::open(&source, &precision)?, Device::Cpu, options)?;
+    let factory = OnnxFactory::try_new(
+        ModelSpec::open(&source, &precision)?,
+        Device::Cpu.into(),
+        options,
+    )?;
     let (images, captions) = read_pairs(&args.input)?;
     let decode = decode_rate(&factory, &images, args.threads)?;
     let (mut image, mut text) = (0f64, 0f64);
@@ -137,10 +143,10 @@ fn decode_rate(factory: &OnnxFactory, images: &[Vec<u8>], threads: usize) -> Res
         .map(|_| ImageKernel::new(spec.clone(), u64::MAX))
         .collect();
     rate(kernels, |kernel, turn| {
-        let mut pixels = vec![0.0; kernel.output_len()];
+        let mut rgb = vec![0; kernel.output_len()];
         for offset in 0..BATCH {
             // A bad image costs what it costs.
-            let _ = kernel.run(&images[(turn * BATCH + offset) % images.len()], &mut pixels);
+            let _ = kernel.run(&images[(turn * BATCH + offset) % images.len()], &mut rgb);
         }
         Ok(BATCH)
     })
@@ -154,8 +160,8 @@ fn encode_rates(
 ) -> Result<(f64, f64)> {
     let preprocessing = factory.preprocessing();
     let mut kernel = ImageKernel::new(preprocessing.pixels.clone(), u64::MAX);
-    let mut pixels = vec![0.0; rows * kernel.output_len()];
-    for (slot, image) in pixels
+    let mut rgb = vec![0; rows * kernel.output_len()];
+    for (slot, image) in rgb
         .chunks_mut(kernel.output_len())
         .zip(images.iter().cycle())
     {
@@ -168,7 +174,7 @@ fn encode_rates(
             .collect::<Result<Vec<_>>>()
     };
     let image_rate = rate(make()?, |encoder, _| {
-        encoder.encode_images(&pixels, rows).map(|_| rows)
+        encoder.encode_images(&rgb, rows).map(|_| rows)
     })?;
     let text_rate = rate(make()?, |encoder: &mut Box<dyn Encoder>, turn| {
         let batch = &batches[turn % batches.len()];
@@ -177,7 +183,7 @@ fn encode_rates(
     Ok((image_rate, text_rate))
 }
 
-/// Captions sorted by length within portions of 256 rows, as in the scoring pass.
+/// Captions grouped by length within portions of 256 rows, as in the scoring pass.
 fn text_batches(
     factory: &OnnxFactory,
     captions: &[String],
@@ -189,7 +195,10 @@ fn text_batches(
         let texts: Vec<&str> = portion.iter().map(String::as_str).collect();
         let mut ids = tokens.encode(&texts)?;
         ids.sort_by_key(Vec::len);
-        for chunk in ids.chunks(rows) {
+        let together =
+            |a: &Vec<i64>, b: &Vec<i64>| tokens.padding() != Padding::None || a.len() == b.len();
+        let groups = ids.chunk_by(together);
+        for chunk in groups.flat_map(|group| group.chunks(rows)) {
             batches.push(tokens.batch(&chunk.iter().map(Vec::as_slice).collect::<Vec<_>>()));
         }
     }

@@ -50,6 +50,73 @@ impl fmt::Display for Device {
     }
 }
 
+/// One or more devices of one kind, over which encoders are spread.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Devices {
+    first: Device,
+    others: Vec<Device>,
+}
+
+impl Devices {
+    /// The device that is tried first.
+    pub fn first(&self) -> Device {
+        self.first
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        1 + self.others.len()
+    }
+
+    /// The device of the encoder with this number: encoders go round.
+    pub fn of(&self, encoder: usize) -> Device {
+        match encoder % self.count() {
+            0 => self.first,
+            number => self.others[number - 1],
+        }
+    }
+}
+
+impl From<Device> for Devices {
+    fn from(first: Device) -> Self {
+        Self {
+            first,
+            others: Vec::new(),
+        }
+    }
+}
+
+impl FromStr for Devices {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut parts = text.split(',');
+        let first: Device = parts.next().unwrap_or_default().parse()?;
+        let kind = text.split(':').next().unwrap_or_default();
+        let mut devices = Self::from(first);
+        for ordinal in parts {
+            let next: Device = format!("{kind}:{ordinal}").parse()?;
+            if next == devices.first || devices.others.contains(&next) {
+                return Err(format!("device {next} is named twice"));
+            }
+            devices.others.push(next);
+        }
+        Ok(devices)
+    }
+}
+
+impl fmt::Display for Devices {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.first.fmt(f)?;
+        for device in &self.others {
+            if let Device::Cuda(ordinal) | Device::TensorRt(ordinal) = device {
+                write!(f, ",{ordinal}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// What becomes of a bad row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnError {
@@ -135,6 +202,29 @@ mod tests {
         assert_eq!("cuda".parse(), Ok(Device::Cuda(0)));
         for text in ["gpu", "cpu:1", "cuda:x", "cuda:-1", ""] {
             assert!(text.parse::<Device>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn several_devices_are_of_one_kind_and_encoders_go_round() {
+        for text in ["auto", "cpu", "cuda:1", "cuda:0,1", "tensorrt:2,0,1"] {
+            let devices: Devices = text.parse().unwrap();
+            assert_eq!(devices.to_string(), text);
+        }
+        let devices: Devices = "cuda:3,1".parse().unwrap();
+        let of: Vec<Device> = (0..4).map(|encoder| devices.of(encoder)).collect();
+        let (three, one) = (Device::Cuda(3), Device::Cuda(1));
+        assert_eq!(of, [three, one, three, one]);
+        assert_eq!("cuda".parse(), Ok(Devices::from(Device::Cuda(0))));
+        for text in [
+            "cuda:0,0",
+            "cpu,1",
+            "auto,0",
+            "cuda:0,cuda:1",
+            "cuda:0,",
+            "",
+        ] {
+            assert!(text.parse::<Devices>().is_err(), "{text}");
         }
     }
 

@@ -58,6 +58,8 @@ pub struct Counters {
     pub captions_encoded: AtomicU64,
     /// Calls of a tower.
     pub model_batches: AtomicU64,
+    /// Most rows of a model batch after memory was too small for more; 0 while it never was.
+    model_batch_rows: AtomicU64,
     /// What is done where no pairs are counted.
     step: Mutex<String>,
 }
@@ -74,6 +76,21 @@ impl Counters {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// Says that memory was too small for more than `rows` rows of a model batch.
+    pub fn lower_model_batch(&self, rows: usize) {
+        let rows = u64::try_from(rows).unwrap_or(u64::MAX);
+        let lower = |known| (known == 0 || rows < known).then_some(rows);
+        // It fails where another encoder was there before with less.
+        let _ = self
+            .model_batch_rows
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, lower);
+    }
+
+    /// The least that [`Counters::lower_model_batch`] was told, none if it never was.
+    pub fn lowered_model_batch(&self) -> Option<u64> {
+        Some(self.model_batch_rows.load(Ordering::Relaxed)).filter(|&rows| rows > 0)
     }
 
     /// Adds busy time of one thread to `stage`.
@@ -161,6 +178,14 @@ pub struct RunReport {
 }
 
 impl RunReport {
+    /// What a run should say of how its encoders fared.
+    pub fn encoder_warnings(counters: &Counters) -> Vec<String> {
+        let lowered = counters.lowered_model_batch().map(|rows| {
+            format!("memory was too small for the model batches begun with: they were halved to {rows} rows (--batch-size {rows} begins there)")
+        });
+        lowered.into_iter().collect()
+    }
+
     /// Busy seconds by stage name.
     pub fn busy_by_stage(counters: &Counters) -> BTreeMap<String, f64> {
         Stage::ALL

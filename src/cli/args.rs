@@ -13,7 +13,7 @@ use super::{
     sql::SqlArgs,
 };
 use crate::{
-    config::{ByteSize, DEFAULT_MAX_PIXELS, Device, OnError},
+    config::{ByteSize, DEFAULT_MAX_PIXELS, Devices, OnError},
     engine::Added,
     pipeline,
     select::Keep,
@@ -206,13 +206,14 @@ pub(super) struct ModelArgs {
     /// made with, or bundled
     #[arg(long, env = "CLIP_FILTER_MODEL")]
     pub(super) model: Option<String>,
-    /// Variant of the weights: fp32, fp16, quantized, ...; auto takes fp32 if it is there
+    /// Variant of the weights: fp32, fp16, quantized, ...; auto takes fp32 if it is there, on a GPU that --device names
+    /// fp16, and int8 variants only where there is no other
     #[arg(long, env = "CLIP_FILTER_PRECISION", default_value = "auto")]
     pub(super) precision: String,
-    /// auto, cpu, cuda[:N] or tensorrt[:N]
+    /// auto, cpu, cuda[:N] or tensorrt[:N]; cuda:0,1 spreads over two GPUs
     #[arg(long, env = "CLIP_FILTER_DEVICE", default_value = "auto")]
-    pub(super) device: Device,
-    /// Pairs per model call
+    pub(super) device: Devices,
+    /// Pairs per model call; if not given, 8 on a CPU and the fastest on a GPU, halved where memory is too small
     #[arg(long, value_name = "N", env = "CLIP_FILTER_BATCH_SIZE", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub(super) batch_size: Option<u32>,
     /// Give each row the same vector whatever rows are beside it, even where that costs speed

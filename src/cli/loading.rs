@@ -15,6 +15,13 @@ use crate::{
     report::ModelCard,
 };
 
+/// What `--device auto` says where there seems to be a GPU and nothing to use it with.
+const NO_GPU_RUNTIME: &str = "no GPU is used, although there is an NVIDIA driver: ONNX Runtime for CUDA is not here; `clip-filter setup --cuda` installs it";
+
+/// The precision that is left to the program, and the one that a GPU is made for.
+const AUTO: &str = "auto";
+const HALF: &str = "fp16";
+
 /// The default model.
 const BUNDLED: &str = "bundled";
 
@@ -50,6 +57,22 @@ impl NamedModel {
         }
     }
 
+    /// The model of this name; a GPU that was asked for gets 16-bit floats if there are any, which it is made for.
+    fn spec(&self, name: &str, precision: &str, surroundings: &Surroundings) -> Result<ModelSpec> {
+        let on_gpu = matches!(
+            self.args.device.first(),
+            Device::Cuda(_) | Device::TensorRt(_)
+        );
+        if on_gpu
+            && precision == AUTO
+            && let Ok(spec) = model_spec(name, HALF, surroundings, &mut self.tell())
+        {
+            return Ok(spec);
+        }
+        // What is wrong beside the precision shows here again.
+        model_spec(name, precision, surroundings, &mut self.tell())
+    }
+
     /// The mock's factory: it encodes without a model, for tests of everything around it.
     fn mock(name: &str) -> Result<Option<MockFactory>> {
         match name.strip_prefix("mock") {
@@ -72,7 +95,7 @@ impl Model for NamedModel {
             return Ok(Some(mock.card().clone()));
         }
         let surroundings = surroundings::resolve(self.args.offline, self.args.onnxruntime.clone());
-        let spec = model_spec(name, &self.args.precision, &surroundings, &mut self.tell())?;
+        let spec = self.spec(name, &self.args.precision, &surroundings)?;
         Ok(Some(spec.card()))
     }
 
@@ -86,9 +109,9 @@ impl Model for NamedModel {
             return Ok(Arc::new(mock));
         }
         let surroundings = surroundings::resolve(self.args.offline, self.args.onnxruntime.clone());
-        let spec = model_spec(name, precision, &surroundings, &mut self.tell())?;
-        let library = runtime(self.args.device, &surroundings, &mut self.tell())?;
-        onnx_factory(spec, &self.args, library)
+        let spec = self.spec(name, precision, &surroundings)?;
+        let library = runtime(self.args.device.first(), &surroundings, &mut self.tell())?;
+        onnx_factory(spec, &self.args, library, &mut self.tell())
     }
 }
 
@@ -97,19 +120,31 @@ fn onnx_factory(
     spec: ModelSpec,
     args: &ModelArgs,
     library: Library,
+    tell: &mut dyn FnMut(&str),
 ) -> Result<Arc<dyn EncoderFactory>> {
-    use crate::encode::{OnnxFactory, OnnxOptions};
+    use crate::encode::{Normalise, OnnxFactory, OnnxOptions};
     let options = OnnxOptions {
         library: library.path,
         reproducible: args.reproducible,
         intra_threads: 1,
         cuda_libraries: library.preload,
+        graph_cache: Some(surroundings::cache().join("graphs")),
+        normalise: Normalise::Auto,
     };
-    Ok(Arc::new(OnnxFactory::try_new(spec, args.device, options)?))
+    let factory = OnnxFactory::try_new(spec, args.device.clone(), options)?;
+    if let Some(notice) = factory.notice() {
+        tell(notice);
+    }
+    Ok(Arc::new(factory))
 }
 
 #[cfg(not(feature = "onnx"))]
-fn onnx_factory(_: ModelSpec, _: &ModelArgs, _: Library) -> Result<Arc<dyn EncoderFactory>> {
+fn onnx_factory(
+    _: ModelSpec,
+    _: &ModelArgs,
+    _: Library,
+    _: &mut dyn FnMut(&str),
+) -> Result<Arc<dyn EncoderFactory>> {
     Err(crate::error::Error::usage(
         "load a model: this build has no ONNX Runtime (feature `onnx`)",
     ))
@@ -155,8 +190,11 @@ fn runtime(
         Device::Cuda(_) | Device::TensorRt(_) => return cuda(),
         // The search may have to ask a Python interpreter, which takes a while.
         Device::Auto if machine::may_have_nvidia_gpu() => {
-            if let Ok(library) = cuda() {
-                return Ok(library);
+            match cuda() {
+                Ok(library) => return Ok(library),
+                // Elsewhere the driver cannot be told from its absence.
+                Err(_) if cfg!(target_os = "linux") => tell(NO_GPU_RUNTIME),
+                Err(_) => {}
             }
         }
         Device::Auto | Device::Cpu => {}

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     error::Result,
-    preprocess::{ImageKernel, PathPolicy, RowFault},
+    preprocess::{ImageKernel, Padding, PathPolicy, RowFault},
     report::Stage,
     schema::Status,
 };
@@ -73,10 +73,10 @@ impl DecodeWorker {
         rows: Range<usize>,
     ) -> Vec<(Vec<Vec<usize>>, EncodeWork)> {
         let image_len = self.kernel.output_len();
-        let mut pixels = self.shared.take_buffer(rows.len() * image_len);
+        let mut rgb = self.shared.take_buffer(rows.len() * image_len);
         let mut good = Vec::with_capacity(rows.len());
         for row in rows {
-            let slot = &mut pixels[good.len() * image_len..][..image_len];
+            let slot = &mut rgb[good.len() * image_len..][..image_len];
             match self.decode_row(&job.batch, row, slot) {
                 Ok(size) => {
                     job.assembly.set_size(row, size);
@@ -89,11 +89,11 @@ impl DecodeWorker {
             }
         }
         if good.is_empty() {
-            self.shared.return_buffer(pixels);
+            self.shared.return_buffer(rgb);
             return Vec::new();
         }
-        pixels.truncate(good.len() * image_len);
-        vec![(good, EncodeWork::Images { pixels, image_len })]
+        rgb.truncate(good.len() * image_len);
+        vec![(good, EncodeWork::Images { rgb, image_len })]
     }
 
     /// Width and height on success; on failure the fault and, where the header was readable, the size.
@@ -101,7 +101,7 @@ impl DecodeWorker {
         &mut self,
         batch: &PairBatch,
         row: usize,
-        slot: &mut [f32],
+        slot: &mut [u8],
     ) -> Result<Size, (RowFault, Option<Size>)> {
         let loaded;
         let stored = batch.images.as_ref().filter(|images| images.is_valid(row));
@@ -146,18 +146,24 @@ impl DecodeWorker {
                 job.assembly.set_fault(Side::Text, row, fault);
             }
         }
-        let (captions, rows) = distinct_captions(captions);
+        let (captions, rows) = self.unknown_captions(&job.assembly, distinct_captions(captions));
         let tokens = &self.shared.preprocessing.tokens;
         let ids = tokens.encode(&captions)?;
         let mut order: Vec<usize> = (0..ids.len()).collect();
-        // Captions of one length share a model batch, so that little of it is padding.
         order.sort_by_key(|&caption| ids[caption].len());
         let counted = u64::try_from(ids.len()).unwrap_or(u64::MAX);
         self.shared
             .counters
             .captions_encoded
             .fetch_add(counted, Ordering::Relaxed);
-        let chunks = order.chunks(self.shared.options.batch_rows.max(1));
+        // Captions of one length share a model batch, so that little or nothing of it is padding.
+        let together = |a: &usize, b: &usize| match tokens.padding() {
+            Padding::None => ids[*a].len() == ids[*b].len(),
+            Padding::Longest | Padding::Fixed(_) => true,
+        };
+        let chunks = order
+            .chunk_by(together)
+            .flat_map(|group| group.chunks(self.shared.options.batch_rows.max(1)));
         Ok(chunks
             .map(|chunk| {
                 let members: Vec<&[i64]> = chunk
@@ -165,9 +171,37 @@ impl DecodeWorker {
                     .map(|&caption| ids[caption].as_slice())
                     .collect();
                 let targets = chunk.iter().map(|&caption| rows[caption].clone()).collect();
-                (targets, EncodeWork::Texts(tokens.batch(&members)))
+                let remembered = self.shared.known.iter().flat_map(|_| chunk);
+                let work = EncodeWork::Texts {
+                    tokens: tokens.batch(&members),
+                    captions: remembered
+                        .map(|&caption| captions[caption].to_owned())
+                        .collect(),
+                };
+                (targets, work)
             })
             .collect())
+    }
+
+    /// Those of `captions`, each with its rows, whose vectors are not known; rows of the others get theirs.
+    fn unknown_captions<'c>(
+        &self,
+        assembly: &Assembly,
+        (captions, rows): (Vec<&'c str>, Vec<Vec<usize>>),
+    ) -> (Vec<&'c str>, Vec<Vec<usize>>) {
+        let Some(known) = &self.shared.known else {
+            return (captions, rows);
+        };
+        let mut unknown = (Vec::new(), Vec::new());
+        for (caption, rows) in captions.into_iter().zip(rows) {
+            if let Some(vector) = known.get(caption) {
+                assembly.put_texts(&[rows], &vector);
+            } else {
+                unknown.0.push(caption);
+                unknown.1.push(rows);
+            }
+        }
+        unknown
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     error::{ErrorKind, Result},
     preprocess::RowFault,
-    report::Stage,
+    report::{Counters, Stage},
     schema::Status,
 };
 
@@ -22,33 +22,52 @@ pub(super) fn encode_loop(
     jobs: &Receiver<EncodeJob>,
     shared: &Arc<Shared>,
 ) {
+    let mut most_rows = usize::MAX;
     while let Ok(job) = jobs.recv_blocking() {
         let start = Instant::now();
         if !job.assembly.is_abandoned() {
-            encode(encoder.as_mut(), &job);
+            encode(encoder.as_mut(), &job, &mut most_rows, shared);
         }
         shared.counters.add_busy(Stage::Encode, start.elapsed());
-        shared
-            .counters
-            .model_batches
-            .fetch_add(1, Ordering::Relaxed);
         let EncodeJob { assembly, work, .. } = job;
-        if let EncodeWork::Images { pixels, .. } = work {
-            shared.return_buffer(pixels);
+        if let EncodeWork::Images { rgb, .. } = work {
+            shared.return_buffer(rgb);
         }
         assembly.finish_job();
     }
 }
 
-/// A model batch at once; where the model has no answer for it, row by row, so that only the rows it has
-/// none for are bad.
-fn encode(encoder: &mut dyn Encoder, job: &EncodeJob) {
-    let rows = job.targets.len();
-    match encode_rows(encoder, &job.work, 0, rows) {
-        Ok(vectors) => job.put(0, rows, &vectors),
-        Err(error) if error.kind() != ErrorKind::Model => job.assembly.fail(error),
-        Err(_) => (0..rows).for_each(|row| match encode_rows(encoder, &job.work, row, 1) {
-            Ok(vector) => job.put(row, 1, &vector),
+/// A model batch at once, or in parts of `most_rows`, which is halved whenever memory is too small for a part; only
+/// where it is too small for one row is that an error.
+fn encode(encoder: &mut dyn Encoder, job: &EncodeJob, most_rows: &mut usize, shared: &Shared) {
+    let (rows, mut first) = (job.targets.len(), 0);
+    while first < rows {
+        let part = (rows - first).min(*most_rows);
+        match encode_rows(encoder, &job.work, first, part) {
+            Ok(vectors) => finish(job, (first, part), &vectors, shared),
+            Err(error) if error.kind() == ErrorKind::Resources && part > 1 => {
+                *most_rows = part / 2;
+                shared.counters.lower_model_batch(part / 2);
+                continue;
+            }
+            Err(error) if error.kind() != ErrorKind::Model => return job.assembly.fail(error),
+            Err(_) => encode_one_by_one(encoder, job, (first, part), shared),
+        }
+        count_batch(&shared.counters);
+        first += part;
+    }
+}
+
+/// Where the model has no answer for a batch, so that only the rows it has none for are bad.
+fn encode_one_by_one(
+    encoder: &mut dyn Encoder,
+    job: &EncodeJob,
+    (first, rows): (usize, usize),
+    shared: &Shared,
+) {
+    for row in first..first + rows {
+        match encode_rows(encoder, &job.work, row, 1) {
+            Ok(vector) => finish(job, (row, 1), &vector, shared),
             Err(error) if error.kind() != ErrorKind::Model => job.assembly.fail(error),
             Err(error) => {
                 for &target in &job.targets[row] {
@@ -56,8 +75,23 @@ fn encode(encoder: &mut dyn Encoder, job: &EncodeJob) {
                     job.assembly.set_fault(job.side(), target, fault);
                 }
             }
-        }),
+        }
     }
+}
+
+/// Hands `rows` vectors, those from row `first` of the model batch on, to whoever waits for them.
+fn finish(job: &EncodeJob, (first, rows): (usize, usize), vectors: &[f32], shared: &Shared) {
+    job.put(first, rows, vectors);
+    if let (Some(known), EncodeWork::Texts { captions, .. }) = (&shared.known, &job.work) {
+        let vectors = vectors.chunks_exact((vectors.len() / rows).max(1));
+        for (caption, vector) in captions[first..first + rows].iter().zip(vectors) {
+            known.put(caption, vector);
+        }
+    }
+}
+
+fn count_batch(counters: &Counters) {
+    counters.model_batches.fetch_add(1, Ordering::Relaxed);
 }
 
 fn encode_rows(
@@ -67,11 +101,11 @@ fn encode_rows(
     rows: usize,
 ) -> Result<Vec<f32>> {
     match work {
-        EncodeWork::Images { pixels, image_len } => {
-            encoder.encode_images(&pixels[first * image_len..(first + rows) * image_len], rows)
+        EncodeWork::Images { rgb, image_len } => {
+            encoder.encode_images(&rgb[first * image_len..(first + rows) * image_len], rows)
         }
-        EncodeWork::Texts(tokens) if rows == tokens.rows => encoder.encode_texts(tokens),
-        EncodeWork::Texts(tokens) => {
+        EncodeWork::Texts { tokens, .. } if rows == tokens.rows => encoder.encode_texts(tokens),
+        EncodeWork::Texts { tokens, .. } => {
             let part = first * tokens.length..(first + rows) * tokens.length;
             let (ids, mask) = (
                 tokens.ids[part.clone()].to_vec(),

@@ -9,12 +9,14 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use clip_filter_pixels::{Alpha, Corner, Filter, PixelSpec, Resize};
+use clip_filter_pixels::{Alpha, Corner, Filter, Normaliser, PixelSpec, Resize};
 use tokenizers::Tokenizer;
 use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 
-use super::{Encoder, EncoderFactory, ModelCard, TokenBatch, describe_pixels, normalise_rows};
+use super::{
+    Encoder, EncoderFactory, EncoderSizes, ModelCard, TokenBatch, describe_pixels, normalise_rows,
+};
 use crate::error::{Error, Result};
 use crate::preprocess::{Padding, Preprocessing, Tokenize, TokenizeOptions};
 
@@ -22,6 +24,8 @@ use crate::preprocess::{Padding, Preprocessing, Tokenize, TokenizeOptions};
 const SIDE: usize = 8;
 /// Length of the mock's embeddings.
 const DIM: usize = 8;
+/// Rows of a model batch.
+const BATCH_ROWS: usize = 8;
 /// Most tokens of a caption; a token is a byte.
 const CONTEXT: usize = 64;
 
@@ -114,12 +118,24 @@ impl EncoderFactory for MockFactory {
         64 * 1024
     }
 
+    fn sizes(&self) -> EncoderSizes {
+        EncoderSizes {
+            batch_rows: BATCH_ROWS,
+            most_encoders: usize::MAX,
+        }
+    }
+
+    fn captions_alone(&self) -> bool {
+        true
+    }
+
     fn make(&self, _intra_threads: usize) -> Result<Box<dyn Encoder>> {
         let log = self.log.as_ref().map(|path| {
             let opened = File::options().create(true).append(true).open(path);
             opened.map_err(|error| Error::output("open the mock's log").source(error))
         });
         Ok(Box::new(MockEncoder {
+            normaliser: Normaliser::new(&self.preprocessing.pixels),
             log: log.transpose()?,
         }))
     }
@@ -128,18 +144,24 @@ impl EncoderFactory for MockFactory {
 /// See the module.
 #[derive(Debug)]
 struct MockEncoder {
+    normaliser: Normaliser,
     log: Option<File>,
 }
 
 impl Encoder for MockEncoder {
-    fn encode_images(&mut self, pixels: &[f32], rows: usize) -> Result<Vec<f32>> {
+    fn encode_images(&mut self, rgb: &[u8], rows: usize) -> Result<Vec<f32>> {
         let image = 3 * SIDE * SIDE;
-        if pixels.len() != rows * image {
-            return Err(Error::internal("encode pixels of another size")
+        if rgb.len() != rows * image {
+            return Err(Error::internal("encode images of another size")
                 .with("expected", rows * image)
-                .with("found", pixels.len()));
+                .with("found", rgb.len()));
         }
-        let mut vectors: Vec<f32> = pixels.chunks_exact(image).flat_map(quarter_means).collect();
+        let mut pixels = [0.0; 3 * SIDE * SIDE];
+        let means = rgb.chunks_exact(image).flat_map(|rgb| {
+            self.normaliser.run(rgb, &mut pixels);
+            quarter_means(&pixels)
+        });
+        let mut vectors: Vec<f32> = means.collect();
         normalise_rows(&mut vectors, DIM)?;
         if let Some(log) = &mut self.log {
             log.write_all(&vec![b'.'; rows])
@@ -210,20 +232,17 @@ mod tests {
             assert_eq!(alone, together[row * DIM..(row + 1) * DIM]);
         }
         assert_ne!(together[..DIM], together[DIM..2 * DIM]);
-        let pixels: Vec<f32> = (0..2 * 192).map(|value| (value % 7) as f32 / 7.0).collect();
-        let both = encoder.encode_images(&pixels, 2).unwrap();
-        assert_eq!(
-            encoder.encode_images(&pixels[192..], 1).unwrap(),
-            both[DIM..]
-        );
-        assert!(encoder.encode_images(&pixels, 1).is_err());
+        let rgb: Vec<u8> = (0..=251u8).cycle().take(2 * 192).collect();
+        let both = encoder.encode_images(&rgb, 2).unwrap();
+        assert_eq!(encoder.encode_images(&rgb[192..], 1).unwrap(), both[DIM..]);
+        assert!(encoder.encode_images(&rgb, 1).is_err());
     }
 
     #[test]
     fn vectors_have_length_one() {
         let factory = MockFactory::try_new().unwrap();
         let mut encoder = factory.make(1).unwrap();
-        let vector = encoder.encode_images(&[0.0; 192], 1).unwrap();
+        let vector = encoder.encode_images(&[0; 192], 1).unwrap();
         assert!((vector.iter().map(|value| value * value).sum::<f32>() - 1.0).abs() < 1e-6);
     }
 }

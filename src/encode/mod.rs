@@ -5,7 +5,9 @@
 //! ONNX Runtime, and `mock` encodes without a model.
 
 mod assembly;
+mod batch_rows;
 mod bundled;
+mod captions;
 mod decode_worker;
 mod encode_worker;
 mod gate;
@@ -30,7 +32,7 @@ pub use assembly::EncodedBatch;
 pub use mock::MockFactory;
 pub use model::{ModelLayout, ModelSource, ModelSpec, Precision};
 #[cfg(feature = "onnx")]
-pub use onnx::{OnnxFactory, OnnxOptions, load_runtime};
+pub use onnx::{Normalise, OnnxFactory, OnnxOptions, load_runtime};
 pub use pool::{Bond, EncodePool, PairBatch, PoolOptions};
 
 use crate::error::{Error, Result};
@@ -40,11 +42,13 @@ pub trait Encoder: Send {
     /// L2-normalised image embeddings of `rows` images.
     ///
     /// # Shape
-    /// `pixels`: `rows` x 3 x height x width, `f32`, normalised. Result: `rows` x [`ModelCard::dim`].
+    /// `rgb`: `rows` x height x width x 3 bytes, as [`crate::preprocess::ImageKernel`] makes them; they are normalised
+    /// where the model runs. Result: `rows` x [`ModelCard::dim`].
     ///
     /// # Errors
-    /// When the runtime fails, or an output has another shape or is not finite.
-    fn encode_images(&mut self, pixels: &[f32], rows: usize) -> Result<Vec<f32>>;
+    /// When the runtime fails, or an output has another shape or is not finite; of kind
+    /// [`ErrorKind::Resources`](crate::error::ErrorKind::Resources) when memory is too small for so many rows.
+    fn encode_images(&mut self, rgb: &[u8], rows: usize) -> Result<Vec<f32>>;
 
     /// L2-normalised text embeddings of `tokens.rows` captions.
     ///
@@ -54,6 +58,15 @@ pub trait Encoder: Send {
     /// # Errors
     /// As [`Encoder::encode_images`].
     fn encode_texts(&mut self, tokens: &TokenBatch) -> Result<Vec<f32>>;
+
+    /// Does once what a first run needs time for; `rgb` is one image.
+    ///
+    /// # Errors
+    /// As [`Encoder::encode_images`].
+    fn warm_up(&mut self, rgb: &[u8]) -> Result<()> {
+        let _ = rgb;
+        Ok(())
+    }
 }
 
 /// Makes one [`Encoder`] per worker thread; cheap to share, holds at most the encoder that checked the model.
@@ -67,11 +80,26 @@ pub trait EncoderFactory: Send + Sync {
     /// Bytes that one encoder holds while it lives: weights and working memory.
     fn encoder_bytes(&self) -> u64;
 
+    /// Sizes that suit the device.
+    fn sizes(&self) -> EncoderSizes;
+
+    /// True when the vector of a caption is the same to the last bit whatever captions are encoded beside it.
+    fn captions_alone(&self) -> bool;
+
     /// A new encoder that uses `intra_threads` threads per operator.
     ///
     /// # Errors
     /// When the session cannot be made.
     fn make(&self, intra_threads: usize) -> Result<Box<dyn Encoder>>;
+}
+
+/// Sizes that suit where encoders run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EncoderSizes {
+    /// Rows of a model batch, unless somebody says another number.
+    pub batch_rows: usize,
+    /// Most encoders that do any good.
+    pub most_encoders: usize,
 }
 
 /// How pixels are made, in one line for [`ModelCard::preprocessing`].

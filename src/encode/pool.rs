@@ -21,8 +21,9 @@ use arrow::array::{Array, BinaryViewArray, StringViewArray, UInt32Array};
 use async_channel::Sender;
 
 use super::{
-    EncoderFactory, TokenBatch,
+    Encoder, EncoderFactory, TokenBatch,
     assembly::{Assembly, EncodedBatch, Side},
+    captions::CaptionCache,
     decode_worker::DecodeWorker,
     encode_worker::encode_loop,
     gate::{ByteGate, lock},
@@ -112,7 +113,8 @@ impl EncodePool {
             preprocessing: Arc::clone(factory.preprocessing()),
             options: options.clone(),
             gate: ByteGate::new(options.decode_bytes),
-            pixel_buffers: Mutex::new(Vec::new()),
+            known: factory.captions_alone().then(CaptionCache::new),
+            image_buffers: Mutex::new(Vec::new()),
             counters: Arc::clone(counters),
         });
         let mut pool = Self {
@@ -121,8 +123,7 @@ impl EncodePool {
             batch_rows: options.batch_rows,
             dim,
         };
-        for number in 0..options.encoders {
-            let encoder = factory.make(options.intra_threads)?;
+        for (number, encoder) in warm_encoders(factory, options)?.into_iter().enumerate() {
             let (jobs, shared) = (encode_jobs.clone(), Arc::clone(&shared));
             pool.spawn(format!("encode-{number}"), move || {
                 encode_loop(encoder, &jobs, &shared)
@@ -192,6 +193,26 @@ impl Drop for EncodePool {
     }
 }
 
+/// All encoders, made side by side; each has encoded an image, so that no batch pays for what the first run sets up.
+fn warm_encoders(
+    factory: &dyn EncoderFactory,
+    options: &PoolOptions,
+) -> Result<Vec<Box<dyn Encoder>>> {
+    let (height, width) = factory.preprocessing().pixels.output_size();
+    let grey = vec![127; 3 * height as usize * width as usize];
+    let make = || -> Result<Box<dyn Encoder>> {
+        let mut encoder = factory.make(options.intra_threads)?;
+        encoder.warm_up(&grey)?;
+        Ok(encoder)
+    };
+    std::thread::scope(|scope| {
+        let making: Vec<_> = (0..options.encoders).map(|_| scope.spawn(make)).collect();
+        let made = making.into_iter().map(|thread| thread.join());
+        made.map(|encoder| encoder.map_err(|_| stopped())?)
+            .collect()
+    })
+}
+
 pub(super) fn stopped() -> Error {
     Error::internal("encode a batch: a worker thread has stopped")
 }
@@ -227,15 +248,22 @@ pub(super) struct EncodeJob {
 }
 
 pub(super) enum EncodeWork {
-    Images { pixels: Vec<f32>, image_len: usize },
-    Texts(TokenBatch),
+    Images {
+        rgb: Vec<u8>,
+        image_len: usize,
+    },
+    Texts {
+        tokens: TokenBatch,
+        /// The captions, where their vectors are worth remembering.
+        captions: Vec<String>,
+    },
 }
 
 impl EncodeJob {
     pub(super) fn side(&self) -> Side {
         match self.work {
             EncodeWork::Images { .. } => Side::Image,
-            EncodeWork::Texts(_) => Side::Text,
+            EncodeWork::Texts { .. } => Side::Text,
         }
     }
 
@@ -255,18 +283,20 @@ pub(super) struct Shared {
     pub(super) options: PoolOptions,
     pub(super) gate: ByteGate,
     pub(super) counters: Arc<Counters>,
-    /// Pixel buffers between two model batches.
-    pixel_buffers: Mutex<Vec<Vec<f32>>>,
+    /// Captions that were encoded, where their vectors do not depend on the batch.
+    pub(super) known: Option<CaptionCache>,
+    /// Buffers of resized images between two model batches.
+    image_buffers: Mutex<Vec<Vec<u8>>>,
 }
 
 impl Shared {
-    pub(super) fn take_buffer(&self, len: usize) -> Vec<f32> {
-        let mut buffer = lock(&self.pixel_buffers).pop().unwrap_or_default();
-        buffer.resize(len, 0.0);
+    pub(super) fn take_buffer(&self, len: usize) -> Vec<u8> {
+        let mut buffer = lock(&self.image_buffers).pop().unwrap_or_default();
+        buffer.resize(len, 0);
         buffer
     }
 
-    pub(super) fn return_buffer(&self, buffer: Vec<f32>) {
-        lock(&self.pixel_buffers).push(buffer);
+    pub(super) fn return_buffer(&self, buffer: Vec<u8>) {
+        lock(&self.image_buffers).push(buffer);
     }
 }

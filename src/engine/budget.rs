@@ -19,7 +19,7 @@ pub struct MemoryPlan {
     pub intra_threads: usize,
     /// For all image decoders together.
     pub decode_bytes: u64,
-    /// For weights, working memory and pixel buffers.
+    /// For weights, working memory and buffers of images.
     pub encoder_bytes: u64,
     /// Target of one Arrow batch.
     pub batch_bytes: u64,
@@ -37,13 +37,13 @@ pub struct MemoryNeeds {
     /// `--threads`.
     pub threads: usize,
     /// Most encoders wanted, whatever fits.
-    pub max_encoders: usize,
+    pub most_encoders: usize,
     /// Weights and working memory of one encoder.
     pub encoder_bytes: u64,
     /// Rows of a model batch.
     pub model_batch_rows: usize,
-    /// Pixels of one image, normalised.
-    pub pixel_bytes: u64,
+    /// One resized image.
+    pub image_bytes: u64,
 }
 
 impl MemoryPlan {
@@ -72,14 +72,17 @@ impl MemoryPlan {
     pub fn divide(needs: &MemoryNeeds) -> Result<Self> {
         let limit = needs.limit.0;
         let threads = needs.threads.max(1);
-        let model_batch = needs.pixel_bytes * needs.model_batch_rows as u64;
+        let model_batch = needs.image_bytes * needs.model_batch_rows as u64;
         // One model batch in work and one waiting per encoder, one being filled per thread.
         let cost = |encoders: usize| {
             encoders as u64 * (needs.encoder_bytes + 2 * model_batch) + threads as u64 * model_batch
         };
-        let encoders = (1..=needs.max_encoders.clamp(1, threads))
+        // Threads are divided between encoders, unless the device rather than the threads says how many there are.
+        let shares =
+            |encoders: usize| needs.most_encoders < threads || threads.is_multiple_of(encoders);
+        let encoders = (1..=needs.most_encoders.clamp(1, threads))
             .rev()
-            .find(|&encoders| threads.is_multiple_of(encoders) && cost(encoders) <= limit / 2)
+            .find(|&encoders| shares(encoders) && cost(encoders) <= limit / 2)
             .unwrap_or(1);
         let fixed = PROCESS_BYTES + cost(encoders);
         let rest = limit.saturating_sub(fixed);
@@ -112,10 +115,10 @@ mod tests {
         MemoryNeeds {
             limit: ByteSize(limit),
             threads,
-            max_encoders: threads,
+            most_encoders: threads,
             encoder_bytes,
             model_batch_rows: 16,
-            pixel_bytes: 602_112,
+            image_bytes: 602_112,
         }
     }
 

@@ -101,6 +101,17 @@ impl EncodeRuntime {
             .await
     }
 
+    /// Starts the threads unless they run, so that no row waits for it; the first execution pays for their memory.
+    ///
+    /// # Errors
+    /// When the model cannot be loaded or the threads cannot be started.
+    pub async fn start(&self) -> crate::error::Result<()> {
+        let started = self.on_blocking_thread(Model::pool).await;
+        started
+            .map(|_| ())
+            .map_err(|error| super::from_datafusion(error, "start the encoders"))
+    }
+
     pub(super) fn counters(&self) -> &Counters {
         &self.model.counters
     }

@@ -68,6 +68,8 @@ pub(super) async fn fill(
     let names = Names::of(&fill, store);
     let (stream, plan) = wide_pass(wide_plan(&fill, &names, starts, context)).await?;
     (context.explain)(&plan);
+    // Sessions are made and run once before the clock starts: what is measured is encoding.
+    fill.runtime.start().await?;
     let start = Instant::now();
     let (sender, batches) = mpsc::channel(BATCHES_WAITING);
     let committing = tokio::task::spawn_blocking(move || committer.run(batches));

@@ -20,7 +20,7 @@ pub fn probe(bytes: &[u8], max_pixels: u64) -> Result<ImageFacts, RowFault> {
     Ok(facts)
 }
 
-/// Image bytes to pixels; one per thread, its buffers are reused.
+/// Image bytes to what an encoder takes; one per thread, its buffers are reused.
 pub struct ImageKernel {
     kernel: Kernel,
     output_len: usize,
@@ -39,7 +39,7 @@ impl ImageKernel {
         }
     }
 
-    /// Numbers that one image becomes.
+    /// Bytes that one image becomes.
     pub fn output_len(&self) -> usize {
         self.output_len
     }
@@ -52,15 +52,15 @@ impl ImageKernel {
         probe(bytes, self.max_pixels)
     }
 
-    /// Decodes, resizes, crops and normalises.
+    /// Decodes, resizes and crops; normalising is left to where the model runs.
     ///
     /// # Shape
-    /// `out` holds 3 x height x width numbers, [`Self::output_len`] in all.
+    /// `out` is height x width x 3, channels R G B, [`Self::output_len`] bytes in all.
     ///
     /// # Errors
     /// When the image is damaged.
-    pub fn run(&mut self, bytes: &[u8], out: &mut [f32]) -> Result<ImageFacts, RowFault> {
-        self.kernel.run(bytes, out).map_err(row_fault)
+    pub fn run(&mut self, bytes: &[u8], out: &mut [u8]) -> Result<ImageFacts, RowFault> {
+        self.kernel.run_rgb(bytes, out).map_err(row_fault)
     }
 }
 

@@ -21,6 +21,8 @@ const MAX_CONTEXT_TOKENS: usize = 16 * 1024;
 /// To what length the captions of a model batch are padded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Padding {
+    /// Not at all: captions of one length make a batch. A vector then depends on its caption alone.
+    None,
     /// To the longest caption of the batch. Right where padding cannot change an embedding: causal text
     /// towers that pool at the end of the text, and those that are given an attention mask.
     Longest,
@@ -200,7 +202,7 @@ impl Tokenize {
     pub fn batch(&self, rows: &[&[i64]]) -> TokenBatch {
         let longest = rows.iter().map(|row| row.len()).max().unwrap_or(0).max(1);
         let length = match self.padding {
-            Padding::Longest => longest,
+            Padding::None | Padding::Longest => longest,
             Padding::Fixed(length) => length.max(longest),
         };
         let mut ids = Vec::with_capacity(rows.len() * length);

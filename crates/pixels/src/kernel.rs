@@ -4,6 +4,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::fault::{Fault, FaultKind};
+use crate::normalise::Normaliser;
 use crate::probe::{ImageFacts, ImageKind, probe};
 use crate::resize::{Resampler, Window};
 use crate::samples::{Buffers, cleared};
@@ -17,8 +18,7 @@ const KEPT_BYTES: usize = 16 << 20;
 pub struct Kernel {
     spec: PixelSpec,
     max_pixels: u64,
-    /// The float of every channel's every byte.
-    normalised: Box<[[f32; 256]; 3]>,
+    normaliser: Normaliser,
     buffers: Buffers,
     resampler: Resampler,
     resized: Vec<u8>,
@@ -37,12 +37,12 @@ impl Kernel {
     /// A kernel for one model; images that declare more than `max_pixels` are refused.
     #[must_use]
     pub fn new(spec: PixelSpec, max_pixels: u64) -> Self {
-        let normalised = Box::new(normalise_table(&spec));
+        let normaliser = Normaliser::new(&spec);
         let (buffers, resampler) = (Buffers::default(), Resampler::default());
         Self {
             spec,
             max_pixels,
-            normalised,
+            normaliser,
             buffers,
             resampler,
             resized: Vec::new(),
@@ -172,7 +172,7 @@ impl Kernel {
         );
         let padded = window.size != (width, height);
         for (channel, plane) in out.chunks_exact_mut((rows * columns).max(1)).enumerate() {
-            let table = &self.normalised[channel];
+            let table = self.normaliser.of(channel);
             if padded {
                 plane.fill(table[0]);
             }
@@ -214,27 +214,6 @@ fn decode_as(
         ImageKind::Bmp => bmp::decode(bytes, facts, alpha, buffers),
         ImageKind::Tiff => tiff::decode(bytes, facts, alpha, buffers),
     }
-}
-
-/// # Source
-///
-/// transformers: `rescale` in f64 rounded to f32, then `normalize` in f32.
-fn normalise_table(spec: &PixelSpec) -> [[f32; 256]; 3] {
-    let mut table = [[0.0; 256]; 3];
-    for (channel, row) in table.iter_mut().enumerate() {
-        for (byte, value) in (0..=255u8).zip(row) {
-            *value = (rescale(byte, spec.rescale) - spec.mean[channel]) / spec.std[channel];
-        }
-    }
-    table
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the rounding to f32 is the one that transformers does"
-)]
-fn rescale(byte: u8, factor: f32) -> f32 {
-    (f64::from(byte) * f64::from(factor)) as f32
 }
 
 /// A length that was an allocation already.

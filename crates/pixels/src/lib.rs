@@ -45,6 +45,7 @@ mod gif;
 mod jpeg;
 mod jpeg_stream;
 mod kernel;
+mod normalise;
 mod png;
 mod probe;
 mod resample;
@@ -57,5 +58,6 @@ mod webp;
 
 pub use fault::{Fault, FaultKind};
 pub use kernel::Kernel;
+pub use normalise::Normaliser;
 pub use probe::{ImageFacts, ImageKind, probe};
 pub use spec::{Alpha, Corner, Filter, PixelSpec, Resize};

@@ -136,7 +136,7 @@ impl Files {
     }
 
     /// Bytes of the file `name`.
-    pub(super) fn size(&self, name: &str) -> Result<u64> {
+    pub(crate) fn size(&self, name: &str) -> Result<u64> {
         match self {
             Files::Directory(directory) => fs::metadata(directory.join(name))
                 .map(|data| data.len())

@@ -3,15 +3,15 @@
 use std::borrow::Cow;
 
 use half::f16;
-use half::slice::HalfFloatSliceExt;
 use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session, SessionInputValue};
 use ort::value::{Tensor, TensorElementType, TensorRef};
 
 use super::failed;
+use super::feed::Feed;
 use crate::encode::model::different;
 use crate::encode::ports::{TextInput, TextRole};
 use crate::encode::{Encoder, ModelSpec, normalise_rows};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::preprocess::{Padding, Preprocessing, TokenBatch};
 
 /// What the padding test encodes: short, so that padding to the context is most of the row.
@@ -28,40 +28,32 @@ pub(super) struct OnnxEncoder {
     pub(super) text: Loaded,
     /// The input that takes pixels.
     pub(super) pixels: String,
-    /// Pixels are 16-bit floats.
-    pub(super) half: bool,
+    /// Makes pixels of resized bytes.
+    pub(super) feed: Feed,
     /// Channels, height, width.
     pub(super) size: [usize; 3],
     /// What the text tower takes.
     pub(super) inputs: Vec<TextInput>,
     /// Rows are encoded one by one and without their padding.
     pub(super) trims: bool,
+    /// Fewest captions of a run: one alone goes through another kernel than several, and gets another last bit.
+    pub(super) least_captions: usize,
 }
 
 impl Encoder for OnnxEncoder {
-    fn encode_images(&mut self, pixels: &[f32], rows: usize) -> Result<Vec<f32>> {
+    fn encode_images(&mut self, rgb: &[u8], rows: usize) -> Result<Vec<f32>> {
         let image: usize = self.size.iter().product();
-        if pixels.len() != rows * image {
-            return Err(Error::internal("encode pixels of another size")
+        if rgb.len() != rows * image {
+            return Err(Error::internal("encode images of another size")
                 .with("expected", rows * image)
-                .with("found", pixels.len()));
+                .with("found", rgb.len()));
         }
         let step = self.image.step.unwrap_or(rows).max(1);
         let mut vectors = Vec::new();
-        for chunk in pixels.chunks(step * image) {
+        for chunk in rgb.chunks(step * image) {
             let given = chunk.len() / image;
             let batch = self.image.step.unwrap_or(given);
-            let chunk = padded(chunk, batch * image);
-            let [channels, height, width] = self.size;
-            let shape = [batch, channels, height, width];
-            let value = if self.half {
-                let mut narrow = vec![f16::ZERO; chunk.len()];
-                narrow.convert_from_f32_slice(&chunk);
-                Tensor::from_array((shape, narrow)).map(SessionInputValue::from)
-            } else {
-                TensorRef::from_array_view((shape, &*chunk)).map(SessionInputValue::from)
-            };
-            let value = value.map_err(failed("hand pixels to the runtime"))?;
+            let value = self.feed.pixels(chunk, batch, self.size)?;
             self.image.run(
                 vec![(Cow::Borrowed(self.pixels.as_str()), value)],
                 given,
@@ -82,7 +74,7 @@ impl Encoder for OnnxEncoder {
         let mut vectors = Vec::new();
         for start in (0..tokens.rows).step_by(step) {
             let given = step.min(tokens.rows - start);
-            let batch = self.text.step.unwrap_or(given);
+            let batch = self.text.step.unwrap_or(given.max(self.least_captions));
             let span = start * tokens.length..(start + given) * tokens.length;
             let (mut ids, mut mask) = (&tokens.ids[span.clone()], &tokens.mask[span]);
             let mut length = tokens.length;
@@ -101,9 +93,13 @@ impl Encoder for OnnxEncoder {
         }
         self.text.finish(vectors, tokens.rows)
     }
+
+    fn warm_up(&mut self, rgb: &[u8]) -> Result<()> {
+        self.encode_images(rgb, 1).map(|_| ())
+    }
 }
 
-/// `values`, with zeros behind them up to `length` where an export fixed the rows of its batch.
+/// `values`, with zeros behind them up to `length` where a run has more rows than were given.
 fn padded<T: Clone + Default>(values: &[T], length: usize) -> Cow<'_, [T]> {
     if values.len() >= length {
         return Cow::Borrowed(values);
@@ -155,7 +151,7 @@ pub(super) struct Loaded {
     output: String,
     model: String,
     /// Rows of every run, where the export fixed them or rows are encoded one by one.
-    step: Option<usize>,
+    pub(super) step: Option<usize>,
     /// Length of an embedding, once one was made.
     dim: Option<usize>,
 }
@@ -194,7 +190,7 @@ impl Loaded {
         let outputs = self
             .session
             .run_with_options(inputs, &self.select)
-            .map_err(|error| about(Error::model("run the model").source(error.to_string())))?;
+            .map_err(|error| about(run_failed(&error.to_string())))?;
         let value = outputs
             .get(&self.output)
             .ok_or_else(|| about(Error::model("find the embeddings among the outputs")))?;
@@ -246,16 +242,32 @@ impl Loaded {
 impl OnnxEncoder {
     /// The length of an embedding, found by running the image tower; the text tower has run before.
     pub(super) fn test_dim(&mut self, spec: &ModelSpec) -> Result<usize> {
-        let pixels: Vec<f32> = (0..64u8)
-            .cycle()
-            .map(|step| f32::from(step) / 32.0 - 1.0)
-            .take(self.size.iter().product())
-            .collect();
-        let image = self.encode_images(&pixels, 1)?.len();
+        let image = self.encode_images(&self.test_images(1), 1)?.len();
         match self.text.dim {
             Some(text) if text != image => Err(different(image, text).with("model", &spec.name)),
             _ => Ok(image),
         }
+    }
+
+    /// So many images of a ramp of greys.
+    pub(super) fn test_images(&self, rows: usize) -> Vec<u8> {
+        let image: usize = self.size.iter().product();
+        (0..=255u8).cycle().take(rows * image).collect()
+    }
+
+    /// Whether the vector of a caption has the same bits whatever captions of its length are beside it.
+    pub(super) fn test_captions_alone(&mut self, preprocessing: &Preprocessing) -> Result<bool> {
+        let tokens = &preprocessing.tokens;
+        let probe = tokens.encode(&[PROBE_CAPTION])?.swap_remove(0);
+        let mut other = probe.clone();
+        // Another caption of the same length; special tokens at both ends stay where they are.
+        if let Some(middle) = other.len().checked_sub(2).filter(|&middle| middle > 1) {
+            other[1..=middle].reverse();
+        }
+        let mut encode = |rows: &[&[i64]]| self.encode_texts(&tokens.batch(rows));
+        let alone = encode(&[&probe])?;
+        let beside = encode(&[&other, &other, &probe, &other])?;
+        Ok(beside[2 * alone.len()..3 * alone.len()] == *alone)
     }
 
     /// How captions have to be padded: to the longest, if that is asked for and makes no difference.
@@ -290,5 +302,44 @@ impl OnnxEncoder {
         let rows = preprocessing.tokens.encode(&[PROBE_CAPTION])?;
         let rows: Vec<&[i64]> = rows.iter().map(Vec::as_slice).collect();
         self.encode_texts(&preprocessing.tokens.batch(&rows))
+    }
+}
+
+/// The error of a run: who has to act depends on whether memory was too small.
+fn run_failed(cause: &str) -> Error {
+    /// How ONNX Runtime, CUDA and its libraries say so.
+    const OUT_OF_MEMORY: [&str; 6] = [
+        "failed to allocate memory",
+        "out of memory",
+        "bad_alloc",
+        "bad allocation",
+        "alloc_failed",
+        "memoryallocation",
+    ];
+    let lower = cause.to_ascii_lowercase();
+    if OUT_OF_MEMORY.iter().any(|words| lower.contains(words)) {
+        return Error::new(ErrorKind::Resources, "run the model within the device's memory")
+            .source(cause.to_owned())
+            .hint("a smaller model or precision, or another --device: batches were halved down to one row already");
+    }
+    Error::model("run the model").source(cause.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_is_too_small_is_told_from_a_model_that_fails() {
+        for cause in [
+            "Non-zero status code returned while running MatMul node. Status Message: Failed to allocate memory for requested buffer of size 123",
+            "CUDA failure 2: out of memory ; GPU=0",
+            "CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED ; GPU=0",
+            "std::bad_alloc",
+        ] {
+            assert_eq!(run_failed(cause).kind(), ErrorKind::Resources, "{cause}");
+        }
+        let cause = "Invalid rank for input: pixel_values Got: 3 Expected: 4";
+        assert_eq!(run_failed(cause).kind(), ErrorKind::Model);
     }
 }

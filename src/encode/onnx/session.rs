@@ -8,9 +8,11 @@ use ort::ep::{self, ExecutionProviderDispatch};
 use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 
-use super::{Setup, failed};
+use super::graph_cache::{CachedGraph, MOST_BYTES};
+use super::{Setup, TENSORRT_BATCH, failed};
 use crate::config::Device;
 use crate::encode::ModelLayout;
+use crate::encode::graph::prelude::prelude;
 use crate::encode::model::{Files, Tower};
 use crate::error::{Error, Result};
 
@@ -30,12 +32,7 @@ impl Setup {
         let about = |error: Error| error.with("model", &spec.name).with("file", &tower.file);
         let mut builder = builder(&self.environment, intra_threads)
             .map_err(|error| about(failed("set up a session")(error)))?;
-        let providers = self.providers(device);
-        if !providers.is_empty() {
-            builder = builder
-                .with_execution_providers(providers)
-                .map_err(|error| about(no_device(device, &error.to_string())))?;
-        }
+        builder = self.on_device(builder, device).map_err(about)?;
         let commit = |result: ort::Result<Session>| match result {
             Ok(session) => Ok(session),
             Err(error) if device == Device::Cpu => Err(about(
@@ -44,7 +41,7 @@ impl Setup {
             Err(error) => Err(about(no_device(device, &error.to_string()))),
         };
         if spec.layout == ModelLayout::Pair {
-            return match &spec.files {
+            let make = |mut builder: SessionBuilder| match &spec.files {
                 Files::Directory(directory) => {
                     commit(builder.commit_from_file(directory.join(&tower.file)))
                 }
@@ -52,12 +49,52 @@ impl Setup {
                     builder.commit_from_memory(files.embedded(&tower.file).unwrap_or_default()),
                 ),
             };
+            let Some(cached) = self.cached(tower, output, device) else {
+                return make(builder);
+            };
+            return match cached.load(&builder) {
+                Some(session) => Ok(session),
+                None => cached.keep(&builder, make),
+            };
         }
         let graph = spec.files.pruned(&tower.file, output)?;
         if let Files::Directory(directory) = &spec.files {
             builder = with_external(builder, directory, tower).map_err(about)?;
         }
         commit(builder.commit_from_memory(&graph))
+    }
+
+    /// A session of the graph that normalises images on `device`.
+    ///
+    /// # Errors
+    /// When `device` is not there.
+    pub(super) fn prelude(&self, device: Device, half: bool) -> Result<Session> {
+        let builder = builder(&self.environment, 1).map_err(failed("set up a session"))?;
+        let mut builder = self.on_device(builder, device)?;
+        builder
+            .commit_from_memory(&prelude(&self.spec.pixels, half))
+            .map_err(|error| no_device(device, &error.to_string()))
+    }
+
+    fn on_device(&self, builder: SessionBuilder, device: Device) -> Result<SessionBuilder> {
+        let providers = self.providers(device);
+        if providers.is_empty() {
+            return Ok(builder);
+        }
+        builder
+            .with_execution_providers(providers)
+            .map_err(|error| no_device(device, &error.to_string()))
+    }
+
+    /// Where the optimised graph of a tower is kept, if it is.
+    fn cached<P>(&self, tower: &Tower<P>, output: &str, device: Device) -> Option<CachedGraph> {
+        let directory = self.options.graph_cache.as_ref()?;
+        let size = self.spec.files.size(&tower.file).ok()?;
+        if device != Device::Cpu || size > MOST_BYTES || !tower.external.is_empty() {
+            return None;
+        }
+        let parts = [&self.spec.fingerprint, &tower.file, output, &self.version];
+        Some(CachedGraph::new(directory, &parts))
     }
 
     /// The execution providers of `device`; registering one that is not there is an error.
@@ -81,13 +118,37 @@ impl Setup {
             }
             Device::TensorRt(ordinal) => {
                 self.preload();
-                let tensorrt = ep::TensorRT::default()
-                    .with_device_id(id(ordinal))
-                    .build()
-                    .error_on_failure();
-                vec![tensorrt, cuda(ordinal)]
+                vec![self.tensorrt(id(ordinal)), cuda(ordinal)]
             }
         }
+    }
+
+    /// TensorRT builds an engine for every range of shapes, which takes minutes: it is told the whole range at once, and
+    /// keeps what it built.
+    fn tensorrt(&self, ordinal: i32) -> ExecutionProviderDispatch {
+        let (height, width) = self.spec.image_size();
+        let longest = self.spec.tokens.max_length;
+        let shapes = |rows: usize, length: usize| {
+            let image = &self.spec.image.ports.pixels;
+            let mut shapes = vec![format!("{image}:{rows}x3x{height}x{width}")];
+            let texts = self.spec.text.ports.inputs.iter();
+            shapes.extend(texts.map(|input| format!("{}:{rows}x{length}", input.name)));
+            shapes.join(",")
+        };
+        let mut tensorrt = ep::TensorRT::default()
+            .with_device_id(ordinal)
+            .with_fp16(self.spec.image.ports.half)
+            .with_profile_min_shapes(shapes(1, 1))
+            .with_profile_opt_shapes(shapes(TENSORRT_BATCH, longest.min(32)))
+            .with_profile_max_shapes(shapes(4 * TENSORRT_BATCH, longest));
+        if let Some(cache) = &self.options.graph_cache {
+            tensorrt = tensorrt
+                .with_engine_cache(true)
+                .with_engine_cache_path(cache.display())
+                .with_timing_cache(true)
+                .with_timing_cache_path(cache.display());
+        }
+        tensorrt.build().error_on_failure()
     }
 
     /// Loads what the CUDA provider needs; what is missing shows when the provider is registered.

@@ -78,7 +78,7 @@ impl ModelFacts {
                 vocabulary: tokens.vocabulary(),
                 max_length: tokens.max_length(),
                 padded_to: match tokens.padding() {
-                    Padding::Longest => None,
+                    Padding::None | Padding::Longest => None,
                     Padding::Fixed(length) => Some(length),
                 },
             },
