@@ -107,6 +107,21 @@ impl Layout {
     }
 }
 
+/// A CLIP in the layout of the hub, and the directory it lies in.
+pub(crate) fn clip_pair() -> (Place, ModelSpec) {
+    let layout = Layout::assemble("clip-xenova");
+    let spec = layout.spec();
+    (layout.place, spec)
+}
+
+/// The same in 16-bit floats.
+pub(crate) fn clip_half() -> (Place, ModelSpec) {
+    let layout = Layout::assemble("clip-xenova");
+    let source = ModelSource::Directory(layout.model.clone().into());
+    let spec = ModelSpec::open(&source, &Precision::Variant("fp16".to_owned())).unwrap();
+    (layout.place, spec)
+}
+
 /// What Python answered.
 struct Reference(RecordBatch);
 

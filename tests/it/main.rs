@@ -1,6 +1,6 @@
 //! All integration tests, as one binary: each that links the engine takes long to link and much disk.
 //!
-//! `cli` drives the program with the mock encoder, which needs no model; `golden`, `sample` and `interop`
+//! `cli` drives the program with the mock encoder, which needs no model; `encoders`, `golden`, `sample` and `interop`
 //! load ONNX Runtime, fetched into the user cache if the machine has none.
 
 #![expect(
@@ -11,6 +11,7 @@
 )]
 
 mod cli;
+mod encoders;
 mod golden;
 mod hostile;
 mod interop;

@@ -86,6 +86,8 @@ pub(super) struct DeviceFeed {
     /// Normalises on the device.
     prelude: Session,
     binding: IoBinding,
+    /// Where pixels stay.
+    there: MemoryInfo<'static>,
     /// Allocates host memory that the device reads without a detour.
     host: Allocator,
     staged: Option<(usize, Tensor<u8>)>,
@@ -100,13 +102,11 @@ impl DeviceFeed {
         let set_up = failed("set up the way of images to the device");
         let (host, there) = memory_of(device).map_err(&set_up)?;
         let host = Allocator::new(&prelude, host).map_err(&set_up)?;
-        let mut binding = prelude.create_binding().map_err(&set_up)?;
-        binding
-            .bind_output_to_device(PIXELS, &there)
-            .map_err(&set_up)?;
+        let binding = prelude.create_binding().map_err(&set_up)?;
         Ok(Self {
             prelude,
             binding,
+            there,
             host,
             staged: None,
         })
@@ -131,8 +131,10 @@ impl DeviceFeed {
         let (given, rest) = bytes.split_at_mut(rgb.len());
         given.copy_from_slice(rgb);
         rest.fill(0);
+        // The place of the last run has the size of the last run.
         self.binding
-            .bind_input(RGB, &*staged)
+            .bind_output_to_device(PIXELS, &self.there)
+            .and_then(|()| self.binding.bind_input(RGB, &*staged))
             .and_then(|()| self.binding.synchronize_inputs())
             .map_err(&hand_over)?;
         let mut outputs = self
