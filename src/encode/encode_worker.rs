@@ -1,7 +1,4 @@
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Instant,
-};
+use std::sync::{Arc, atomic::Ordering};
 
 use async_channel::Receiver;
 
@@ -22,16 +19,19 @@ pub(super) fn encode_loop(
     jobs: &Receiver<EncodeJob>,
     shared: &Arc<Shared>,
 ) {
-    while let Ok(job) = jobs.recv_blocking() {
-        let start = Instant::now();
+    let counters = &shared.counters;
+    while let Ok(job) = counters.starved(Stage::Encode, || jobs.recv_blocking()) {
+        counters.queue("model batches waiting", || jobs.len());
+        let effort = job.assembly.effort();
+        let span = counters.span(Stage::Encode).also(&effort.encode_nanos);
+        let mut span = span.of(job.side().as_str());
+        span.rows(job.targets.len());
         if !job.assembly.is_abandoned() {
             encode(encoder.as_mut(), &job);
         }
-        shared.counters.add_busy(Stage::Encode, start.elapsed());
-        shared
-            .counters
-            .model_batches
-            .fetch_add(1, Ordering::Relaxed);
+        drop(span);
+        effort.model_batches.fetch_add(1, Ordering::Relaxed);
+        counters.model_batches.fetch_add(1, Ordering::Relaxed);
         let EncodeJob { assembly, work, .. } = job;
         if let EncodeWork::Images { pixels, .. } = work {
             shared.return_buffer(pixels);
