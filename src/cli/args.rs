@@ -11,6 +11,7 @@ use super::{
     score_args::ScoreArgs,
     score_names::SCORE_NAMES,
     sql::SqlArgs,
+    summary::Detail,
 };
 use crate::{
     config::{ByteSize, DEFAULT_MAX_PIXELS, Device, OnError},
@@ -343,7 +344,17 @@ pub(super) struct VerbosityArgs {
     /// Say nothing but errors
     #[arg(short, long, env = "CLIP_FILTER_QUIET", conflicts_with = "verbose")]
     pub(super) quiet: bool,
-    /// Say more; twice for the plan of the query
+    /// Say more: how long threads waited and passes took; twice for the plan of the query
     #[arg(short, long, action = ArgAction::Count)]
     pub(super) verbose: u8,
+}
+
+impl VerbosityArgs {
+    /// How much a summary tells.
+    pub(super) fn detail(&self) -> Detail {
+        match self.verbose {
+            0 => Detail::Short,
+            _ => Detail::Long,
+        }
+    }
 }

@@ -45,7 +45,11 @@ pub(super) fn run(args: FilterArgs) -> Result<ExitCode> {
         print_json(&report)?;
     }
     if !args.tells.verbosity.quiet {
-        say(&summary::text(&report, &options));
+        say(&summary::text(
+            &report,
+            &options,
+            args.tells.verbosity.detail(),
+        ));
     }
     Ok(exit_code(&report, args.bad_rows.max_bad_rows))
 }

@@ -39,7 +39,7 @@ pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
         print_json(&report)?;
     }
     if !args.verbosity.quiet {
-        say(&summary::scores(&report, &options));
+        say(&summary::scores(&report, &options, args.verbosity.detail()));
     }
     Ok(exit_code(&report, args.max_bad_rows))
 }
