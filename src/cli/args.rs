@@ -12,6 +12,7 @@ use super::{
     score_names::SCORE_NAMES,
     sql::SqlArgs,
     summary::Detail,
+    tracing::TraceArgs,
 };
 use crate::{
     config::{ByteSize, DEFAULT_MAX_PIXELS, Device, OnError},
@@ -327,12 +328,14 @@ pub(super) struct TellArgs {
     /// Decide and report, write nothing
     #[arg(long, env = "CLIP_FILTER_DRY_RUN")]
     pub(super) dry_run: bool,
-    /// Replace an output that exists
+    /// Replace an output, or a trace, that exists
     #[arg(long, env = "CLIP_FILTER_OVERWRITE")]
     pub(super) overwrite: bool,
     /// Print the summary as one JSON object on stdout (with --online as the last line on stderr)
     #[arg(long, env = "CLIP_FILTER_JSON")]
     pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) trace: TraceArgs,
     #[command(flatten)]
     pub(super) verbosity: VerbosityArgs,
 }

@@ -22,6 +22,7 @@ use super::{
     pipe::Pipe,
     running::{Running, Scoring, exit_code, model_warnings, score_options},
     say, summary,
+    tracing::Others,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -46,6 +47,11 @@ pub(super) fn run(args: &FilterArgs) -> Result<ExitCode> {
     let running = Running {
         model: &model,
         verbosity: &args.tells.verbosity,
+        trace: args.tells.trace.start(Others {
+            overwrite: args.tells.overwrite,
+            inputs: &options.scoring.inputs,
+            outputs: &[],
+        })?,
     };
     let mut report = running.run(|context| filter(&options, context))?;
     let run = &mut report.run;
@@ -157,7 +163,7 @@ fn refuse_others(args: &FilterArgs) -> Result<()> {
             "--on-error keep --add status lets bad rows through",
         ),
         (
-            args.tells.overwrite,
+            args.tells.overwrite && args.tells.trace.trace.is_none(),
             "--overwrite: it writes no file",
             "leave it out",
         ),
