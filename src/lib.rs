@@ -13,7 +13,7 @@
 //! `clip-filter-vectors`, as those for pixels are `clip-filter-pixels`: both stay optimised in a debug build.
 //!
 //! The contract ([`error`], [`schema`],
-//! [`config`], [`report`]) is what rooms share; a room imports the contract only, except that `encode`
+//! [`config`], [`report`], [`trace`]) is what rooms share; a room imports the contract only, except that `encode`
 //! takes its batch types from `preprocess`. Only [`engine`] and [`pipeline`] see DataFusion, only
 //! `encode/onnx` sees ONNX Runtime, only [`adapt`] sees candle, only [`cli`] sees clap.
 //!
@@ -60,3 +60,4 @@ pub mod select;
 pub mod sink;
 pub mod source;
 pub mod store;
+pub mod trace;

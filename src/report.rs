@@ -1,9 +1,12 @@
 //! What a run did: counts, times per stage, and the summary built from them.
 
+mod span;
+mod stages;
+
 use std::{
     collections::BTreeMap,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -11,37 +14,19 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-/// A stage whose busy time is counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    /// Pages read and decompressed.
-    Read,
-    /// Images decoded and resized, captions tokenised.
-    Decode,
-    /// Both towers.
-    Encode,
-    /// The selected rows read again and written.
-    Write,
-}
+use crate::trace::Trace;
 
-impl Stage {
-    const ALL: [Stage; 4] = [Stage::Read, Stage::Decode, Stage::Encode, Stage::Write];
-
-    /// The name that summaries show.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Stage::Read => "read",
-            Stage::Decode => "decode",
-            Stage::Encode => "encode",
-            Stage::Write => "write",
-        }
-    }
-}
+use span::nanos;
+pub use span::{PassSpan, Span};
+pub use stages::{Pass, Stage, Wait, WaitSecs};
 
 /// Counters that workers add to while a run goes on; all are totals over threads.
 #[derive(Debug, Default)]
 pub struct Counters {
     busy_nanos: [AtomicU64; 4],
+    /// By stage, then by [`Wait`].
+    wait_nanos: [[AtomicU64; 2]; 4],
+    pass_nanos: [AtomicU64; 5],
     /// Rows of all shards.
     pub rows_total: AtomicU64,
     /// Rows that the scan left out by a condition on input columns.
@@ -62,9 +47,20 @@ pub struct Counters {
     model_batch_rows: AtomicU64,
     /// What is done where no pairs are counted.
     step: Mutex<String>,
+    trace: OnceLock<Arc<Trace>>,
 }
 
 impl Counters {
+    /// Draws what is counted from now on into `trace`; the first one stays.
+    pub fn draw_into(&self, trace: Arc<Trace>) {
+        // A second trace would have half of the events.
+        let _ = self.trace.set(trace);
+    }
+
+    fn trace(&self) -> Option<&Trace> {
+        self.trace.get().map(Arc::as_ref)
+    }
+
     /// Says what is done where no pairs are counted; nothing if it is empty.
     pub fn set_step(&self, step: impl Into<String>) {
         *self.step.lock().unwrap_or_else(PoisonError::into_inner) = step.into();
@@ -93,10 +89,9 @@ impl Counters {
         Some(self.model_batch_rows.load(Ordering::Relaxed)).filter(|&rows| rows > 0)
     }
 
-    /// Adds busy time of one thread to `stage`.
+    /// Adds busy time of one thread to `stage`; [`Counters::span`] measures it.
     pub fn add_busy(&self, stage: Stage, time: Duration) {
-        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        self.busy_nanos[stage as usize].fetch_add(nanos, Ordering::Relaxed);
+        self.busy_nanos[stage as usize].fetch_add(nanos(time), Ordering::Relaxed);
     }
 
     /// Busy time of `stage`, summed over its threads.
@@ -104,13 +99,26 @@ impl Counters {
         Duration::from_nanos(self.busy_nanos[stage as usize].load(Ordering::Relaxed))
     }
 
-    /// The stage with the largest busy time per thread; `threads` says how many each stage has.
-    pub fn limiting_stage(&self, threads: impl Fn(Stage) -> usize) -> Stage {
-        let share = |stage: Stage| self.busy(stage).as_secs_f64() / threads(stage).max(1) as f64;
-        Stage::ALL
-            .into_iter()
-            .max_by(|a, b| share(*a).total_cmp(&share(*b)))
-            .unwrap_or(Stage::Encode)
+    /// Adds waiting time of one thread to `stage`; [`Counters::wait`] measures it.
+    pub fn add_wait(&self, stage: Stage, wait: Wait, time: Duration) {
+        let waits = &self.wait_nanos[stage as usize];
+        waits[wait as usize].fetch_add(nanos(time), Ordering::Relaxed);
+    }
+
+    /// Waiting time of `stage`, summed over its threads.
+    pub fn waited(&self, stage: Stage, wait: Wait) -> Duration {
+        let waits = &self.wait_nanos[stage as usize];
+        Duration::from_nanos(waits[wait as usize].load(Ordering::Relaxed))
+    }
+
+    /// Adds to the time of `pass`; [`Counters::pass`] measures it.
+    pub fn add_pass(&self, pass: Pass, time: Duration) {
+        self.pass_nanos[pass as usize].fetch_add(nanos(time), Ordering::Relaxed);
+    }
+
+    /// Wall time of `pass`.
+    pub fn passed(&self, pass: Pass) -> Duration {
+        Duration::from_nanos(self.pass_nanos[pass as usize].load(Ordering::Relaxed))
     }
 }
 
@@ -157,10 +165,19 @@ pub struct RunReport {
     pub rows_scored: u64,
     /// Rows encoded per second of the scoring pass.
     pub pairs_per_sec: f64,
-    /// The stage that was busiest.
+    /// The stage that was busiest, see [`RunReport::with_stages`].
     pub limiting_stage: String,
     /// Busy seconds by stage, summed over threads.
     pub stage_busy_secs: BTreeMap<String, f64>,
+    /// Part of the time of scoring and writing that the threads of a stage were busy on average, in [0, 1].
+    #[serde(default)]
+    pub stage_busy: BTreeMap<String, f64>,
+    /// Waiting seconds by stage, summed over threads.
+    #[serde(default)]
+    pub stage_wait_secs: BTreeMap<String, WaitSecs>,
+    /// Wall seconds by pass.
+    #[serde(default)]
+    pub pass_secs: BTreeMap<String, f64>,
     /// Largest resident set of the process, where the system tells it.
     pub peak_rss_bytes: Option<u64>,
     /// Wall seconds of the whole run.
@@ -184,18 +201,5 @@ impl RunReport {
             format!("memory was too small for the model batches begun with: they were halved to {rows} rows (--batch-size {rows} begins there)")
         });
         lowered.into_iter().collect()
-    }
-
-    /// Busy seconds by stage name.
-    pub fn busy_by_stage(counters: &Counters) -> BTreeMap<String, f64> {
-        Stage::ALL
-            .into_iter()
-            .map(|stage| {
-                (
-                    stage.as_str().to_owned(),
-                    counters.busy(stage).as_secs_f64(),
-                )
-            })
-            .collect()
     }
 }

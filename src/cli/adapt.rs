@@ -79,6 +79,7 @@ pub(super) fn run(args: &AdaptArgs) -> Result<ExitCode> {
     let running = Running {
         model: &model,
         verbosity: &args.verbosity,
+        trace: None,
     };
     let record = running.run(|context| async move { pipeline::adapt(&options, &context) })?;
     if args.json {

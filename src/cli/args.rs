@@ -11,6 +11,8 @@ use super::{
     score_args::ScoreArgs,
     score_names::SCORE_NAMES,
     sql::SqlArgs,
+    summary::Detail,
+    tracing::TraceArgs,
 };
 use crate::{
     config::{ByteSize, DEFAULT_MAX_PIXELS, Devices, OnError},
@@ -327,12 +329,14 @@ pub(super) struct TellArgs {
     /// Decide and report, write nothing
     #[arg(long, env = "CLIP_FILTER_DRY_RUN")]
     pub(super) dry_run: bool,
-    /// Replace an output that exists
+    /// Replace an output, or a trace, that exists
     #[arg(long, env = "CLIP_FILTER_OVERWRITE")]
     pub(super) overwrite: bool,
     /// Print the summary as one JSON object on stdout (with --online as the last line on stderr)
     #[arg(long, env = "CLIP_FILTER_JSON")]
     pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) trace: TraceArgs,
     #[command(flatten)]
     pub(super) verbosity: VerbosityArgs,
 }
@@ -344,7 +348,17 @@ pub(super) struct VerbosityArgs {
     /// Say nothing but errors
     #[arg(short, long, env = "CLIP_FILTER_QUIET", conflicts_with = "verbose")]
     pub(super) quiet: bool,
-    /// Say more; twice for the plan of the query
+    /// Say more: how long threads waited and passes took; twice for the plan of the query
     #[arg(short, long, action = ArgAction::Count)]
     pub(super) verbose: u8,
+}
+
+impl VerbosityArgs {
+    /// How much a summary tells.
+    pub(super) fn detail(&self) -> Detail {
+        match self.verbose {
+            0 => Detail::Short,
+            _ => Detail::Long,
+        }
+    }
 }

@@ -9,6 +9,7 @@ use super::{
     online::{self, STDOUT},
     running::{Running, Scoring, exit_code, model_warnings, print_json, score_options},
     say, summary,
+    tracing::Others,
 };
 use crate::{
     error::{Error, Result},
@@ -33,6 +34,16 @@ pub(super) fn run(args: FilterArgs) -> Result<ExitCode> {
     let running = Running {
         model: &model,
         verbosity: &args.tells.verbosity,
+        trace: args.tells.trace.start(Others {
+            overwrite: args.tells.overwrite,
+            inputs: &options.scoring.inputs,
+            outputs: &[
+                options.output.as_deref().filter(|_| !options.dry_run),
+                options.scoring.scores.as_deref(),
+                options.rejects.as_deref(),
+                options.select.changes.as_deref(),
+            ],
+        })?,
     };
     let mut report = running.run(|context| pipeline::run(&options, prepared, context))?;
     report.peak_rss_bytes = machine::peak_rss_bytes();
@@ -45,7 +56,11 @@ pub(super) fn run(args: FilterArgs) -> Result<ExitCode> {
         print_json(&report)?;
     }
     if !args.tells.verbosity.quiet {
-        say(&summary::text(&report, &options));
+        say(&summary::text(
+            &report,
+            &options,
+            args.tells.verbosity.detail(),
+        ));
     }
     Ok(exit_code(&report, args.bad_rows.max_bad_rows))
 }

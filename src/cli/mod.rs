@@ -18,6 +18,7 @@ mod score_names;
 mod sql;
 mod summary;
 mod surroundings;
+mod tracing;
 
 use std::{io::Write, process::ExitCode};
 

@@ -22,11 +22,12 @@ use super::{
     pipe::Pipe,
     running::{Running, Scoring, exit_code, model_warnings, score_options},
     say, summary,
+    tracing::Others,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
     pipeline::{self, OnlineOptions, OnlineReport, RunContext},
-    report::{Counters, Stage},
+    report::{Counters, Pass, Stage},
     select::Keep,
     sink::ArrowStream,
 };
@@ -46,6 +47,11 @@ pub(super) fn run(args: &FilterArgs) -> Result<ExitCode> {
     let running = Running {
         model: &model,
         verbosity: &args.tells.verbosity,
+        trace: args.tells.trace.start(Others {
+            overwrite: args.tells.overwrite,
+            inputs: &options.scoring.inputs,
+            outputs: &[],
+        })?,
     };
     let mut report = running.run(|context| filter(&options, context))?;
     let run = &mut report.run;
@@ -62,7 +68,11 @@ pub(super) fn run(args: &FilterArgs) -> Result<ExitCode> {
             .map_err(|error| Error::internal("write the summary as JSON").source(error))?;
         say(&json);
     } else if !quiet {
-        say(&summary::online(&report, options.scoring.memory_limit));
+        say(&summary::online(
+            &report,
+            options.scoring.memory_limit,
+            args.tells.verbosity.detail(),
+        ));
     }
     Ok(exit_code(&report.run, args.bad_rows.max_bad_rows))
 }
@@ -153,7 +163,7 @@ fn refuse_others(args: &FilterArgs) -> Result<()> {
             "--on-error keep --add status lets bad rows through",
         ),
         (
-            args.tells.overwrite,
+            args.tells.overwrite && args.tells.trace.trace.is_none(),
             "--overwrite: it writes no file",
             "leave it out",
         ),
@@ -176,7 +186,8 @@ async fn filter(options: &OnlineOptions, context: RunContext<'_>) -> Result<Onli
     let mut cancel = context.cancel.clone();
     let counters = Arc::clone(&context.counters);
     let mut kept = pipeline::online(options, context).await?;
-    let (batches, written) = start_writing(kept.plain_schema(), counters)?;
+    let (batches, written) = start_writing(kept.plain_schema(), Arc::clone(&counters))?;
+    let scoring = counters.pass(Pass::Score);
     let write_all = async {
         let mut takes_more = true;
         while takes_more && let Some(batch) = kept.next().await {
@@ -199,6 +210,7 @@ async fn filter(options: &OnlineOptions, context: RunContext<'_>) -> Result<Onli
             return Err(Error::new(ErrorKind::Interrupted, "finish: it was interrupted"));
         }
     }
+    drop(scoring);
     Ok(kept.report())
 }
 
@@ -244,14 +256,16 @@ fn write(
 ) -> Result<()> {
     let mut stream = ArrowStream::try_new(pipe, schema)?;
     stream.flush()?;
-    while let Some(portion) = batches.blocking_recv() {
-        let start = Instant::now();
+    while let Some(portion) = counters.starved(Stage::Write, || batches.blocking_recv()) {
+        let mut span = counters.span(Stage::Write).of("rows");
         match portion {
-            Portion::Rows(batch) => stream.write(&batch)?,
+            Portion::Rows(batch) => {
+                span.rows(batch.num_rows());
+                stream.write(&batch)?;
+            }
             Portion::End => stream.finish()?,
         }
         stream.flush()?;
-        counters.add_busy(Stage::Write, start.elapsed());
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ use super::{
     print,
     progress::Progress,
     say,
+    tracing::TraceFile,
 };
 use crate::{
     error::{Error, Result},
@@ -61,14 +62,18 @@ pub(super) fn score_options(args: Scoring<'_>) -> Result<ScoreOptions> {
 pub(super) struct Running<'a> {
     pub(super) model: &'a NamedModel,
     pub(super) verbosity: &'a VerbosityArgs,
+    pub(super) trace: Option<TraceFile>,
 }
 
 impl<'a> Running<'a> {
-    pub(super) fn run<T, F>(&self, job: impl FnOnce(RunContext<'a>) -> F) -> Result<T>
+    pub(super) fn run<T, F>(self, job: impl FnOnce(RunContext<'a>) -> F) -> Result<T>
     where
         F: Future<Output = Result<T>>,
     {
         let counters = Arc::new(Counters::default());
+        if let Some(trace) = &self.trace {
+            trace.watch(&counters);
+        }
         let progress = Progress::start(&counters, self.verbosity.quiet);
         // Encoders bring their own threads; these only move batches.
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -104,6 +109,11 @@ impl<'a> Running<'a> {
             report
         });
         progress.stop();
+        // Joins what still works, so that the trace has all of it.
+        drop(runtime);
+        if let Some(trace) = self.trace {
+            trace.finish();
+        }
         result
     }
 }

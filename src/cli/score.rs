@@ -9,6 +9,7 @@ use super::{
     say,
     score_args::ScoreArgs,
     summary,
+    tracing::Others,
 };
 use crate::{error::Result, pipeline};
 
@@ -30,6 +31,11 @@ pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
     let running = Running {
         model: &model,
         verbosity: &args.verbosity,
+        trace: args.trace.start(Others {
+            overwrite: args.overwrite,
+            inputs: &options.inputs,
+            outputs: &[args.scores.as_deref()],
+        })?,
     };
     let mut report = running.run(|context| pipeline::score(&options, context))?;
     report.peak_rss_bytes = machine::peak_rss_bytes();
@@ -39,7 +45,7 @@ pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
         print_json(&report)?;
     }
     if !args.verbosity.quiet {
-        say(&summary::scores(&report, &options));
+        say(&summary::scores(&report, &options, args.verbosity.detail()));
     }
     Ok(exit_code(&report, args.max_bad_rows))
 }

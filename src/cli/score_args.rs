@@ -7,6 +7,7 @@ use super::{
     label_args::LabelArgs,
     method_args::MethodArgs,
     score_names::SCORE_NAMES,
+    tracing::TraceArgs,
 };
 use crate::schema::Derived;
 
@@ -62,6 +63,11 @@ pub(super) struct ScoreArgs {
     /// Print the summary as one JSON object on stdout
     #[arg(long, env = "CLIP_FILTER_JSON", help_heading = "Output")]
     pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) trace: TraceArgs,
+    /// Replace a trace that exists
+    #[arg(long, env = "CLIP_FILTER_OVERWRITE", help_heading = "Output")]
+    pub(super) overwrite: bool,
     #[command(flatten)]
     pub(super) verbosity: VerbosityArgs,
 }

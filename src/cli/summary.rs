@@ -1,11 +1,19 @@
 use crate::{
     config::ByteSize,
     pipeline::{OnlineReport, RunOptions, ScoreOptions},
-    report::RunReport,
+    report::{Pass, RunReport, Stage, WaitSecs},
 };
 
+/// How much a summary tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Detail {
+    Short,
+    /// With what stages waited for, and the time of each pass.
+    Long,
+}
+
 /// The one-screen summary of a run.
-pub(super) fn text(report: &RunReport, options: &RunOptions) -> String {
+pub(super) fn text(report: &RunReport, options: &RunOptions, detail: Detail) -> String {
     let mut lines = Lines::default();
     lines.add("rows in", count(report.rows_in));
     lines.add(
@@ -16,13 +24,13 @@ pub(super) fn text(report: &RunReport, options: &RunOptions) -> String {
     lines.add_bad(report);
     lines.add("selection", report.selection.clone());
     lines.add("model", model(report));
-    lines.add_effort(report, options.scoring.memory_limit);
+    lines.add_effort(report, options.scoring.memory_limit, detail);
     lines.add("output", outputs(report, options));
     lines.end(report)
 }
 
 /// The one-screen summary of `clip-filter score`.
-pub(super) fn scores(report: &RunReport, options: &ScoreOptions) -> String {
+pub(super) fn scores(report: &RunReport, options: &ScoreOptions, detail: Detail) -> String {
     let mut lines = Lines::default();
     let rows_stored = report.rows_in - report.rows_scored.min(report.rows_in);
     lines.add("rows in", count(report.rows_in));
@@ -33,13 +41,13 @@ pub(super) fn scores(report: &RunReport, options: &ScoreOptions) -> String {
     );
     lines.add_bad(report);
     lines.add("model", model(report));
-    lines.add_effort(report, options.memory_limit);
+    lines.add_effort(report, options.memory_limit, detail);
     lines.add("store", report.outputs.join(", "));
     lines.end(report)
 }
 
 /// The one-screen summary of a run with `--online`.
-pub(super) fn online(report: &OnlineReport, memory_limit: ByteSize) -> String {
+pub(super) fn online(report: &OnlineReport, memory_limit: ByteSize, detail: Detail) -> String {
     let run = &report.run;
     let mut lines = Lines::default();
     lines.add("rows in", count(run.rows_in));
@@ -51,7 +59,7 @@ pub(super) fn online(report: &OnlineReport, memory_limit: ByteSize) -> String {
     lines.add_bad(run);
     lines.add("selection", run.selection.clone());
     lines.add("model", model(run));
-    lines.add_effort(run, memory_limit);
+    lines.add_effort(run, memory_limit, detail);
     lines.add("output", "standard output");
     lines.end(run)
 }
@@ -74,7 +82,7 @@ impl Lines {
         self.add("bad", format!("{rows}{}", reasons(report)));
     }
 
-    fn add_effort(&mut self, report: &RunReport, limit: ByteSize) {
+    fn add_effort(&mut self, report: &RunReport, limit: ByteSize, detail: Detail) {
         let seconds = report.seconds;
         let speed = if report.rows_scored == 0 {
             format!("nothing had to be encoded; {seconds:.1} s in all")
@@ -85,6 +93,13 @@ impl Lines {
             )
         };
         self.add("speed", speed);
+        if report.stage_busy.values().any(|&busy| busy > 0.0) {
+            self.add("stages", stages(report));
+        }
+        if detail == Detail::Long {
+            self.add("waits", waits(report));
+            self.add("passes", passes(report));
+        }
         if let Some(bytes) = report.peak_rss_bytes {
             let peak = ByteSize(bytes);
             self.add("memory", format!("{peak} at peak, limit {limit}"));
@@ -96,6 +111,52 @@ impl Lines {
         self.0
             .extend(notes.map(|warning| format!("  note: {warning}")));
         self.0.join("\n")
+    }
+}
+
+/// How busy each stage was, and which limits.
+fn stages(report: &RunReport) -> String {
+    let busy = Stage::ALL.map(|stage| {
+        let name = stage.as_str();
+        let busy = 100.0 * report.stage_busy.get(name).copied().unwrap_or_default();
+        let limits = match report.limiting_stage == name {
+            true => " (limits)",
+            false => "",
+        };
+        format!("{name} {busy:.0} %{limits}")
+    });
+    format!("{} of the time busy", busy.join(", "))
+}
+
+/// What the threads of each stage waited for, added up.
+fn waits(report: &RunReport) -> String {
+    let of = |wait: fn(&WaitSecs) -> f64| {
+        let secs = Stage::ALL.map(|stage| {
+            let waits = report.stage_wait_secs.get(stage.as_str());
+            (stage.as_str(), waits.map_or(0.0, wait))
+        });
+        named_secs(secs)
+    };
+    let (input, room) = (of(|secs| secs.input), of(|secs| secs.room));
+    format!("for input: {input}; for room: {room}")
+}
+
+fn passes(report: &RunReport) -> String {
+    named_secs(Pass::ALL.map(|pass| {
+        let secs = report.pass_secs.get(pass.as_str());
+        (pass.as_str(), secs.copied().unwrap_or_default())
+    }))
+}
+
+/// Those that took time at all.
+fn named_secs<const N: usize>(secs: [(&str, f64); N]) -> String {
+    let taken = secs.into_iter().filter(|(_, secs)| *secs >= 0.05);
+    let told: Vec<String> = taken
+        .map(|(name, secs)| format!("{name} {secs:.1} s"))
+        .collect();
+    match told.as_slice() {
+        [] => "none".to_owned(),
+        told => told.join(", "),
     }
 }
 
@@ -151,7 +212,40 @@ pub(super) fn count(rows: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::report::{Counters, Wait};
+
+    #[test]
+    fn stages_waits_and_passes_take_a_line_each() {
+        let millis = Duration::from_millis;
+        let counters = Counters::default();
+        for (stage, busy) in Stage::ALL.into_iter().zip([300, 8_200, 9_700, 1_200]) {
+            counters.add_busy(stage, millis(busy));
+        }
+        counters.add_wait(Stage::Decode, Wait::Room, millis(11_800));
+        counters.add_wait(Stage::Write, Wait::Input, millis(8_000));
+        counters.add_wait(Stage::Read, Wait::Input, millis(4));
+        counters.add_pass(Pass::Score, millis(9_940));
+        counters.add_pass(Pass::Write, millis(60));
+        let report = RunReport::default().with_stages(&counters, millis(10_000), |stage| {
+            1 + usize::from(stage == Stage::Decode)
+        });
+        assert_eq!(
+            stages(&report),
+            "read 3 %, decode 41 %, encode 97 % (limits), write 12 % of the time busy"
+        );
+        assert_eq!(
+            waits(&report),
+            "for input: write 8.0 s; for room: decode 11.8 s"
+        );
+        assert_eq!(passes(&report), "score 9.9 s, write 0.1 s");
+        assert_eq!(
+            waits(&RunReport::default()),
+            "for input: none; for room: none"
+        );
+    }
 
     #[test]
     fn counts_are_grouped_by_three() {

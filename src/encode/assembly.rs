@@ -5,7 +5,10 @@ use std::sync::{
 
 use futures::channel::oneshot;
 
-use super::pool::{Bond, PairBatch};
+use super::{
+    Effort,
+    pool::{Bond, PairBatch},
+};
 use crate::{
     error::{Error, Result},
     preprocess::RowFault,
@@ -74,10 +77,21 @@ pub(super) enum Side {
     Text,
 }
 
+impl Side {
+    /// What a trace calls it.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Side::Image => "images",
+            Side::Text => "captions",
+        }
+    }
+}
+
 /// Collects the parts of one batch and answers when the last has come.
 pub(super) struct Assembly {
     batch: Mutex<Parts>,
     open_jobs: AtomicUsize,
+    effort: Arc<Effort>,
 }
 
 struct Parts {
@@ -91,6 +105,7 @@ impl Assembly {
         batch: &PairBatch,
         dim: usize,
         jobs: usize,
+        effort: &Arc<Effort>,
     ) -> (Arc<Self>, oneshot::Receiver<Result<EncodedBatch>>) {
         let (answer, receiver) = oneshot::channel();
         let parts = Parts {
@@ -102,9 +117,15 @@ impl Assembly {
             Arc::new(Self {
                 batch: Mutex::new(parts),
                 open_jobs: AtomicUsize::new(jobs),
+                effort: Arc::clone(effort),
             }),
             receiver,
         )
+    }
+
+    /// What is done for whoever waits for the batch.
+    pub(super) fn effort(&self) -> &Effort {
+        &self.effort
     }
 
     /// True when nobody waits for the batch any more.
@@ -220,7 +241,7 @@ mod tests {
             shards: None,
             bond,
         };
-        let (assembly, answer) = Assembly::start(&batch, 1, 1);
+        let (assembly, answer) = Assembly::start(&batch, 1, 1, &Arc::default());
         let fault = |status: Status| RowFault::new(status, "");
         assembly.put_images(&[vec![0], vec![1], vec![2]], &[1.0, 1.0, 1.0]);
         assembly.put_texts(&[vec![0], vec![1], vec![2]], &[1.0, 1.0, 1.0]);

@@ -2,7 +2,6 @@ use std::{
     collections::HashMap,
     ops::Range,
     sync::{Arc, atomic::Ordering},
-    time::Instant,
 };
 
 use arrow::array::{Array, StringViewArray};
@@ -32,18 +31,22 @@ pub(super) struct DecodeWorker {
 impl DecodeWorker {
     /// Works until the queue is closed.
     pub(super) fn run(mut self, jobs: &Receiver<DecodeJob>) {
-        while let Ok(job) = jobs.recv_blocking() {
+        let shared = Arc::clone(&self.shared);
+        let counters = &shared.counters;
+        while let Ok(job) = counters.starved(Stage::Decode, || jobs.recv_blocking()) {
+            counters.queue("decode jobs waiting", || jobs.len());
             if job.assembly.is_abandoned() {
                 continue;
             }
-            let start = Instant::now();
+            let span = counters.span(Stage::Decode).of(job.what());
+            let mut span = span.also(&job.assembly.effort().decode_nanos);
+            span.rows(job.rows());
+            span.bytes(|| job.bytes());
             let ready = match &job.work {
                 DecodeWork::Captions => self.tokenize(&job),
                 DecodeWork::Images(rows) => Ok(self.decode(&job, rows.clone())),
             };
-            self.shared
-                .counters
-                .add_busy(Stage::Decode, start.elapsed());
+            drop(span);
             match ready {
                 Err(error) => job.assembly.fail(error),
                 Ok(ready) => self.pass_on(&job.assembly, ready),
@@ -60,7 +63,9 @@ impl DecodeWorker {
                 targets,
                 work,
             };
-            if self.encode_queue.send_blocking(job).is_err() {
+            let counters = &self.shared.counters;
+            let sent = counters.blocked(Stage::Decode, || self.encode_queue.send_blocking(job));
+            if sent.is_err() {
                 assembly.fail(stopped());
             }
         }
@@ -77,7 +82,7 @@ impl DecodeWorker {
         let mut good = Vec::with_capacity(rows.len());
         for row in rows {
             let slot = &mut rgb[good.len() * image_len..][..image_len];
-            match self.decode_row(&job.batch, row, slot) {
+            match self.decode_row(job, row, slot) {
                 Ok(size) => {
                     job.assembly.set_size(row, size);
                     good.push(vec![row]);
@@ -99,10 +104,11 @@ impl DecodeWorker {
     /// Width and height on success; on failure the fault and, where the header was readable, the size.
     fn decode_row(
         &mut self,
-        batch: &PairBatch,
+        job: &DecodeJob,
         row: usize,
         slot: &mut [u8],
     ) -> Result<Size, (RowFault, Option<Size>)> {
+        let batch = &*job.batch;
         let loaded;
         let stored = batch.images.as_ref().filter(|images| images.is_valid(row));
         let bytes = if let Some(images) = stored {
@@ -120,17 +126,17 @@ impl DecodeWorker {
             return Err((fault, Some(size)));
         }
         let needed = facts.working_bytes();
-        let Some(_permit) = self.shared.gate.acquire(needed) else {
+        let Some(_permit) = self.shared.gate.acquire(needed, &self.shared.counters) else {
             let reason = format!(
                 "decoding {}x{} needs {needed} bytes, over the {} that the memory limit leaves for images",
                 facts.width, facts.height, self.shared.options.decode_bytes
             );
             return Err((RowFault::new(Status::TooManyPixels, reason), Some(size)));
         };
-        self.shared
-            .counters
-            .images_decoded
-            .fetch_add(1, Ordering::Relaxed);
+        let effort = job.assembly.effort();
+        for images in [&self.shared.counters.images_decoded, &effort.images_decoded] {
+            images.fetch_add(1, Ordering::Relaxed);
+        }
         self.kernel
             .run(bytes, slot)
             .map_err(|fault| (fault, Some(size)))?;

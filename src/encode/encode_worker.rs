@@ -1,7 +1,4 @@
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Instant,
-};
+use std::sync::{Arc, atomic::Ordering};
 
 use async_channel::Receiver;
 
@@ -23,12 +20,17 @@ pub(super) fn encode_loop(
     shared: &Arc<Shared>,
 ) {
     let mut most_rows = usize::MAX;
-    while let Ok(job) = jobs.recv_blocking() {
-        let start = Instant::now();
+    let counters = &shared.counters;
+    while let Ok(job) = counters.starved(Stage::Encode, || jobs.recv_blocking()) {
+        counters.queue("model batches waiting", || jobs.len());
+        let effort = job.assembly.effort();
+        let span = counters.span(Stage::Encode).also(&effort.encode_nanos);
+        let mut span = span.of(job.side().as_str());
+        span.rows(job.targets.len());
         if !job.assembly.is_abandoned() {
             encode(encoder.as_mut(), &job, &mut most_rows, shared);
         }
-        shared.counters.add_busy(Stage::Encode, start.elapsed());
+        drop(span);
         let EncodeJob { assembly, work, .. } = job;
         if let EncodeWork::Images { rgb, .. } = work {
             shared.return_buffer(rgb);
@@ -53,7 +55,7 @@ fn encode(encoder: &mut dyn Encoder, job: &EncodeJob, most_rows: &mut usize, sha
             Err(error) if error.kind() != ErrorKind::Model => return job.assembly.fail(error),
             Err(_) => encode_one_by_one(encoder, job, (first, part), shared),
         }
-        count_batch(&shared.counters);
+        count_batch(job, &shared.counters);
         first += part;
     }
 }
@@ -90,8 +92,11 @@ fn finish(job: &EncodeJob, (first, rows): (usize, usize), vectors: &[f32], share
     }
 }
 
-fn count_batch(counters: &Counters) {
-    counters.model_batches.fetch_add(1, Ordering::Relaxed);
+fn count_batch(job: &EncodeJob, counters: &Counters) {
+    let of_batch = &job.assembly.effort().model_batches;
+    for count in [&counters.model_batches, of_batch] {
+        count.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 fn encode_rows(

@@ -1,5 +1,7 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
+use crate::report::{Counters, Stage, Wait};
+
 /// Lets decoders share a fixed number of bytes.
 pub(super) struct ByteGate {
     total: u64,
@@ -17,11 +19,16 @@ impl ByteGate {
     }
 
     /// Waits until `bytes` are free; `None` if they never can be.
-    pub(super) fn acquire(&self, bytes: u64) -> Option<Permit<'_>> {
+    pub(super) fn acquire(&self, bytes: u64, counters: &Counters) -> Option<Permit<'_>> {
         if bytes > self.total {
             return None;
         }
+        // Ends after the lock is given back.
+        let mut _waiting = None;
         let mut free = lock(&self.free);
+        if *free < bytes {
+            _waiting = Some(counters.wait(Stage::Decode, Wait::Room));
+        }
         while *free < bytes {
             free = self
                 .returned

@@ -9,6 +9,7 @@ mod batch_rows;
 mod bundled;
 mod captions;
 mod decode_worker;
+mod effort;
 mod encode_worker;
 mod gate;
 mod graph;
@@ -29,6 +30,7 @@ use clip_filter_pixels::{Alpha, Corner, Filter, PixelSpec, Resize};
 
 pub use crate::{preprocess::TokenBatch, report::ModelCard};
 pub use assembly::EncodedBatch;
+pub use effort::Effort;
 pub use mock::MockFactory;
 pub use model::{ModelLayout, ModelSource, ModelSpec, Precision};
 #[cfg(feature = "onnx")]

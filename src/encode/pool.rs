@@ -21,7 +21,7 @@ use arrow::array::{Array, BinaryViewArray, StringViewArray, UInt32Array};
 use async_channel::Sender;
 
 use super::{
-    Encoder, EncoderFactory, TokenBatch,
+    Effort, Encoder, EncoderFactory, TokenBatch,
     assembly::{Assembly, EncodedBatch, Side},
     captions::CaptionCache,
     decode_worker::DecodeWorker,
@@ -155,6 +155,14 @@ impl EncodePool {
     /// # Errors
     /// When an encoder fails. A bad row is no error: it is in [`EncodedBatch::fault`].
     pub async fn encode(&self, batch: PairBatch) -> Result<EncodedBatch> {
+        self.encode_for(batch, &Arc::default()).await
+    }
+
+    /// As [`EncodePool::encode`], and adds what is done to `effort`.
+    ///
+    /// # Errors
+    /// As [`EncodePool::encode`].
+    pub async fn encode_for(&self, batch: PairBatch, effort: &Arc<Effort>) -> Result<EncodedBatch> {
         let rows = batch.rows();
         if rows == 0 {
             return Ok(EncodedBatch::empty(self.dim));
@@ -167,7 +175,7 @@ impl EncodePool {
         if batch.images.is_some() {
             work.extend(chunks(rows, self.batch_rows).map(DecodeWork::Images));
         }
-        let (assembly, done) = Assembly::start(&batch, self.dim, work.len());
+        let (assembly, done) = Assembly::start(&batch, self.dim, work.len(), effort);
         let batch = Arc::new(batch);
         for work in work {
             let job = DecodeJob {

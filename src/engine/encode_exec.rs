@@ -21,9 +21,7 @@ use datafusion::{
     physical_expr::{EquivalenceProperties, PhysicalExpr},
     physical_plan::{
         DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
-        ReplaceChildrenOptions,
-        metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet, Time},
-        stream::RecordBatchReceiverStreamBuilder,
+        ReplaceChildrenOptions, metrics::MetricsSet, stream::RecordBatchReceiverStreamBuilder,
     },
 };
 use futures::StreamExt;
@@ -32,13 +30,11 @@ use tokio::sync::Notify;
 use super::{
     AddedColumn, EncodeRuntime, PairColumns,
     encode_columns::{added_column, batch_bytes, image_parts},
+    encode_metrics::{EncodeMetrics, EncodeMetricsSet},
     into_datafusion,
     runtime::BATCHES_IN_FLIGHT,
 };
-use crate::{
-    encode::{EncodePool, PairBatch},
-    report::Stage,
-};
+use crate::encode::{EncodePool, PairBatch};
 
 /// Runs both towers over its input's pairs and adds columns; rows and their order stay.
 #[derive(Debug)]
@@ -49,7 +45,7 @@ pub struct ClipEncodeExec {
     pub(super) added: Vec<AddedColumn>,
     pub(super) runtime: Arc<EncodeRuntime>,
     properties: Arc<PlanProperties>,
-    metrics: ExecutionPlanMetricsSet,
+    metrics: EncodeMetricsSet,
 }
 
 impl ClipEncodeExec {
@@ -93,7 +89,7 @@ impl ClipEncodeExec {
             added,
             runtime,
             properties: Arc::new(properties),
-            metrics: ExecutionPlanMetricsSet::new(),
+            metrics: EncodeMetricsSet::default(),
         })
     }
 }
@@ -200,56 +196,14 @@ impl ExecutionPlan for ClipEncodeExec {
             added: self.added.clone(),
             schema: self.schema(),
             runtime: Arc::clone(&self.runtime),
-            metrics: EncodeMetrics::new(&self.metrics, partition),
+            metrics: self.metrics.execution(partition),
         };
-        builder.spawn(async move {
-            let result = encoding.run(input, &context, &sender).await;
-            encoding.metrics.record_stages(&encoding.runtime);
-            result
-        });
+        builder.spawn(async move { encoding.run(input, &context, &sender).await });
         Ok(builder.build())
     }
 
     fn metrics(&self) -> Option<MetricsSet> {
-        Some(self.metrics.clone_inner())
-    }
-}
-
-struct EncodeMetrics {
-    output_rows: Count,
-    rows_bad: Count,
-    images_decoded: Count,
-    model_batches: Count,
-    decode_time: Time,
-    encode_time: Time,
-    wait_time: Time,
-}
-
-impl EncodeMetrics {
-    fn new(set: &ExecutionPlanMetricsSet, partition: usize) -> Self {
-        let count = |name| MetricBuilder::new(set).counter(name, partition);
-        let time = |name| MetricBuilder::new(set).subset_time(name, partition);
-        Self {
-            output_rows: MetricBuilder::new(set).output_rows(partition),
-            rows_bad: count("rows_bad"),
-            images_decoded: count("images_decoded"),
-            model_batches: count("model_batches"),
-            decode_time: time("decode_time"),
-            encode_time: time("encode_time"),
-            wait_time: time("wait_time"),
-        }
-    }
-
-    /// The threads are shared by all executions; what they did is known as totals.
-    fn record_stages(&self, runtime: &EncodeRuntime) {
-        let counters = runtime.counters();
-        let count = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
-        self.images_decoded
-            .add(count(counters.images_decoded.load(Relaxed)));
-        self.model_batches
-            .add(count(counters.model_batches.load(Relaxed)));
-        self.decode_time.add_duration(counters.busy(Stage::Decode));
-        self.encode_time.add_duration(counters.busy(Stage::Encode));
+        Some(self.metrics.so_far())
     }
 }
 
@@ -297,7 +251,10 @@ impl Encoding {
 
     async fn encode(&self, pool: &EncodePool, batch: RecordBatch) -> Result<RecordBatch> {
         let pairs = self.pairs(&batch)?;
-        let encoded = pool.encode(pairs).await.map_err(into_datafusion)?;
+        let encoded = pool
+            .encode_for(pairs, &self.metrics.effort)
+            .await
+            .map_err(into_datafusion)?;
         let faults = (0..encoded.rows()).map(|row| encoded.fault(row));
         let bad = faults.flatten().count();
         self.metrics.output_rows.add(batch.num_rows());

@@ -2,9 +2,9 @@
 //!
 //! | part | files |
 //! |---|---|
-//! | shards as a table, read page by page | `shard_table`, `scan` |
+//! | shards as a table, read page by page | `shard_table`, `scan`, `scan_output` |
 //! | shards with stored scores as a table | `pairs`, `scored_scan`, `stored_scan` |
-//! | the encode operator | `encode_node`, `encode_exec`, `encode_columns`, `runtime` |
+//! | the encode operator | `encode_node`, `encode_exec`, `encode_metrics`, `encode_columns`, `runtime` |
 //! | SQL functions, and those of the model made columns of the operator | `udf`, `hoist`, `prune` |
 //! | rows that a query reads twice | `share`, `shared_rows_exec` |
 //! | conditions: `--where` taken apart, and evaluated within a scan | `condition`, `predicate` |
@@ -15,6 +15,7 @@ mod budget;
 mod condition;
 mod encode_columns;
 mod encode_exec;
+mod encode_metrics;
 mod encode_node;
 mod hoist;
 mod missing_table;
@@ -26,6 +27,7 @@ mod prune;
 mod recipe;
 mod runtime;
 mod scan;
+mod scan_output;
 mod scored_scan;
 mod session;
 mod shard_table;

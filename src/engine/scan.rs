@@ -8,7 +8,6 @@ use std::{
     fmt,
     ops::Range,
     sync::{Arc, atomic::Ordering::Relaxed},
-    time::Instant,
 };
 
 use arrow::{
@@ -26,7 +25,7 @@ use datafusion::{
         filter_pushdown::{
             ChildPushdownResult, FilterPushdownPhase, FilterPushdownPropagation, PushedDown,
         },
-        metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet},
+        metrics::{ExecutionPlanMetricsSet, MetricsSet},
         stream::{RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter},
     },
 };
@@ -34,7 +33,12 @@ use datafusion::{
 use futures::StreamExt;
 use tokio::sync::mpsc::Sender;
 
-use super::{into_datafusion, predicate::Condition};
+use super::{
+    encode_columns::batch_bytes,
+    into_datafusion,
+    predicate::Condition,
+    scan_output::{ScanMetrics, ScanOutput},
+};
 use crate::{
     report::{Counters, Stage},
     schema::SHARD,
@@ -186,17 +190,16 @@ impl ExecutionPlan for ShardScanExec {
 
     fn execute(&self, partition: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let scan = self.scan.clone();
-        let metrics = BaselineMetrics::new(&self.metrics, partition);
+        let metrics = ScanMetrics::new(&self.metrics, partition);
         let schema = Arc::clone(&scan.schema);
         Ok(read_when_polled(schema, move |sender| {
-            let mut rows_left = scan.limit.unwrap_or(usize::MAX);
-            scan.read_all(&mut |batch| {
-                let rows = batch.num_rows().min(rows_left);
-                rows_left -= rows;
-                metrics.record_output(rows);
+            let mut output = ScanOutput::new(&metrics, scan.limit);
+            let send = |batch| {
+                let send = || sender.blocking_send(Ok(batch));
                 // A closed channel means that the query was cancelled.
-                sender.blocking_send(Ok(batch.slice(0, rows))).is_ok() && rows_left > 0
-            })
+                scan.counters.blocked(Stage::Read, send).is_ok()
+            };
+            scan.read_all(&mut |batch| output.give(&batch, send))
         }))
     }
 
@@ -273,17 +276,18 @@ impl ShardScan {
         take: &mut dyn FnMut(RecordBatch) -> bool,
     ) -> Result<bool> {
         let mut passed = 0;
-        let start = Instant::now();
+        let opening = self.counters.span(Stage::Read);
         let mut batches = reader
             .row_group(group, rows_from(from, rows))
             .map_err(into_datafusion)?;
-        self.counters.add_busy(Stage::Read, start.elapsed());
+        drop(opening);
         loop {
-            let start = Instant::now();
-            let next = batches.next();
-            self.counters.add_busy(Stage::Read, start.elapsed());
-            let Some(batch) = next else { break };
+            let mut span = self.counters.span(Stage::Read);
+            let Some(batch) = batches.next() else { break };
             let batch = self.arrange(shard, batch.map_err(into_datafusion)?)?;
+            span.rows(batch.num_rows());
+            span.bytes(|| batch_bytes(&batch));
+            drop(span);
             passed += batch.num_rows() as u64;
             if !take(batch) {
                 return Ok(false);

@@ -10,11 +10,15 @@ use datafusion::{
         ReplaceChildrenOptions,
         execution_plan::{Boundedness, EmissionType},
         filter_pushdown::{ChildPushdownResult, FilterPushdownPhase, FilterPushdownPropagation},
-        metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet},
+        metrics::{ExecutionPlanMetricsSet, MetricsSet},
     },
 };
 
-use super::{scan::read_when_polled, stored_scan::StoredScan};
+use super::{
+    scan::read_when_polled,
+    scan_output::{ScanMetrics, ScanOutput},
+    stored_scan::StoredScan,
+};
 
 /// Reads shards and the scores a store has of them, side by side, in row order and one partition.
 ///
@@ -121,17 +125,13 @@ impl ExecutionPlan for ScoredScanExec {
     }
 
     fn execute(&self, partition: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let metrics = BaselineMetrics::new(&self.metrics, partition);
+        let metrics = ScanMetrics::new(&self.metrics, partition);
         let (scan, schema) = (self.scan.clone(), Arc::clone(&self.schema));
         Ok(read_when_polled(Arc::clone(&self.schema), move |sender| {
-            let mut rows_left = scan.limit.unwrap_or(usize::MAX);
-            scan.read_all(&schema, &mut |batch| {
-                let rows = batch.num_rows().min(rows_left);
-                rows_left -= rows;
-                metrics.record_output(rows);
-                // A closed channel means that the query was cancelled.
-                sender.blocking_send(Ok(batch.slice(0, rows))).is_ok() && rows_left > 0
-            })
+            let mut output = ScanOutput::new(&metrics, scan.limit);
+            // A closed channel means that the query was cancelled.
+            let send = |batch| sender.blocking_send(Ok(batch)).is_ok();
+            scan.read_all(&schema, &mut |batch| output.give(&batch, send))
         }))
     }
 

@@ -12,13 +12,17 @@ use datafusion::{
         DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
         execute_stream,
         execution_plan::{Boundedness, EmissionType},
+        metrics::{ExecutionPlanMetricsSet, MetricsSet},
         stream::RecordBatchReceiverStreamBuilder,
     },
 };
 use futures::StreamExt;
 use tokio::sync::OnceCell;
 
-use super::into_datafusion;
+use super::{
+    from_datafusion, into_datafusion,
+    scan_output::{ScanMetrics, ScanOutput},
+};
 use crate::{
     error::Error,
     store::{Spool, SpoolRows},
@@ -74,6 +78,7 @@ pub(super) struct SharedRowsExec {
     shared: Arc<SharedRows>,
     shown: Option<Arc<dyn ExecutionPlan>>,
     properties: Arc<PlanProperties>,
+    metrics: ExecutionPlanMetricsSet,
 }
 
 impl SharedRowsExec {
@@ -99,6 +104,7 @@ impl SharedRowsExec {
             shared,
             shown: None,
             properties: Arc::new(properties),
+            metrics: ExecutionPlanMetricsSet::new(),
         }
     }
 }
@@ -153,6 +159,7 @@ impl ExecutionPlan for SharedRowsExec {
             shared: Arc::clone(&self.shared),
             shown: children.pop(),
             properties: Arc::clone(&self.properties),
+            metrics: self.metrics.clone(),
         }))
     }
 
@@ -167,18 +174,29 @@ impl ExecutionPlan for SharedRowsExec {
         )
     }
 
-    fn execute(&self, _: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
         // One batch waits while the next is read.
         let mut builder = RecordBatchReceiverStreamBuilder::new(self.schema(), 1);
         let (sender, schema) = (builder.tx(), self.schema());
         let shared = Arc::clone(&self.shared);
+        let metrics = ScanMetrics::new(&self.metrics, partition);
         builder.spawn(async move {
             let rows = shared.rows(&context).await?;
             blocking(move || {
+                let mut output = ScanOutput::new(&metrics, None);
                 for batch in rows.read(&[])? {
-                    let batch = with_schema(&batch?, &schema);
+                    let batch = with_schema(&batch?, &schema)
+                        .map_err(|error| from_datafusion(error, "share encoded rows"))?;
                     // A closed channel means that the query was cancelled.
-                    if sender.blocking_send(batch).is_err() {
+                    if !output.give(&batch, |batch| sender.blocking_send(Ok(batch)).is_ok()) {
                         break;
                     }
                 }

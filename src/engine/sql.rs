@@ -124,6 +124,11 @@ impl SqlSession {
         })
     }
 
+    /// What the threads of all queries did.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
     /// Makes a table of shards that are no pairs.
     ///
     /// # Errors

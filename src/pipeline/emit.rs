@@ -9,7 +9,6 @@ use std::{
         atomic::Ordering,
         mpsc::{Receiver, SyncSender, sync_channel},
     },
-    time::Instant,
 };
 
 use arrow::{
@@ -142,20 +141,21 @@ impl Emit {
         portions: &Receiver<Result<Portion>>,
         writer: &mut DatasetWriter,
     ) -> Result<()> {
-        for portion in portions {
+        let counters = &self.counters;
+        while let Ok(portion) = counters.starved(Stage::Write, || portions.recv()) {
             if *self.cancel.borrow() {
                 return Err(interrupted());
             }
             let portion = portion?;
-            let start = Instant::now();
+            let mut span = counters.span(Stage::Write).of("rows");
             let rows = match portion {
                 Portion::Rows(batch) => writer.write(&batch).map(|()| batch.num_rows())?,
                 Portion::Group(group, added) => {
                     writer.copy(&group, &added).map(|()| added.num_rows())?
                 }
             };
-            self.counters.add_busy(Stage::Write, start.elapsed());
-            self.counters
+            span.rows(rows);
+            counters
                 .rows_written
                 .fetch_add(rows as u64, Ordering::Relaxed);
         }
@@ -263,10 +263,18 @@ impl Reading<'_> {
         rows: Range<usize>,
         scores: &mut ScoreCursor,
     ) -> bool {
+        let counters = &self.emit.counters;
+        let mut span = counters.span(Stage::Read);
+        span.rows(rows.len());
         let added = added_of(rows, scores, &self.emit.policy);
-        self.sender
-            .send(added.map(|added| Portion::Group(group, added)))
-            .is_ok()
+        drop(span);
+        self.send(added.map(|added| Portion::Group(group, added)))
+    }
+
+    /// False when nobody wants more.
+    fn send(&self, portion: Result<Portion>) -> bool {
+        let counters = &self.emit.counters;
+        counters.blocked(Stage::Read, || self.sender.send(portion).is_ok())
     }
 
     fn send_rows(
@@ -276,13 +284,22 @@ impl Reading<'_> {
         runs: Vec<(usize, usize)>,
     ) -> Result<bool> {
         let wanted = runs.into_iter().map(|(start, len)| start..start + len);
-        for batch in open.reader.row_group(group, Some(wanted.collect()))? {
+        let counters = &self.emit.counters;
+        let opening = counters.span(Stage::Read);
+        let mut batches = open.reader.row_group(group, Some(wanted.collect()))?;
+        drop(opening);
+        loop {
+            let mut span = counters.span(Stage::Read);
+            let Some(batch) = batches.next() else {
+                return Ok(true);
+            };
             let whole = batch.and_then(|batch| join(&batch, &mut open.scores, self.schema));
-            if self.sender.send(whole.map(Portion::Rows)).is_err() {
+            span.rows(whole.as_ref().map_or(0, RecordBatch::num_rows));
+            drop(span);
+            if !self.send(whole.map(Portion::Rows)) {
                 return Ok(false);
             }
         }
-        Ok(true)
     }
 }
 

@@ -22,6 +22,7 @@ use crate::{
         from_datafusion, wide_pass,
     },
     error::{Error, Result},
+    report::{Counters, Pass, Stage},
     schema::{ROW, SHARD, Status},
     store::{ScoreStore, ShardIdentity},
 };
@@ -54,7 +55,7 @@ pub(super) async fn fill(
     store: &Arc<ScoreStore>,
     context: &RunContext<'_>,
 ) -> Result<Filled> {
-    let mut committer = Committer::new(store, &fill.shards.identities)?;
+    let mut committer = Committer::new(store, &fill.shards.identities, &context.counters)?;
     let starts = committer.decided.clone();
     let rows_of = |shard: &ShardIdentity| shard.rows;
     let nothing_to_read = starts
@@ -71,6 +72,7 @@ pub(super) async fn fill(
     // Sessions are made and run once before the clock starts: what is measured is encoding.
     fill.runtime.start().await?;
     let start = Instant::now();
+    let _scoring = context.counters.pass(Pass::Score);
     let (sender, batches) = mpsc::channel(BATCHES_WAITING);
     let committing = tokio::task::spawn_blocking(move || committer.run(batches));
     let narrowed = stream.map(|batch| {
@@ -268,10 +270,15 @@ struct Committer {
     open: Vec<bool>,
     /// The shard whose rows come now.
     current: usize,
+    counters: Arc<Counters>,
 }
 
 impl Committer {
-    fn new(store: &Arc<ScoreStore>, shards: &[ShardIdentity]) -> Result<Self> {
+    fn new(
+        store: &Arc<ScoreStore>,
+        shards: &[ShardIdentity],
+        counters: &Arc<Counters>,
+    ) -> Result<Self> {
         let mut seen = HashSet::new();
         let (mut decided, mut open) = (Vec::new(), Vec::new());
         for shard in shards {
@@ -291,17 +298,21 @@ impl Committer {
             decided,
             open,
             current: 0,
+            counters: Arc::clone(counters),
         })
     }
 
     fn run(mut self, mut batches: mpsc::Receiver<Narrow>) -> Result<Self> {
-        while let Some(first) = batches.blocking_recv() {
+        let counters = Arc::clone(&self.counters);
+        while let Some(first) = counters.starved(Stage::Write, || batches.blocking_recv()) {
+            let mut span = counters.span(Stage::Write).of("scores");
             let mut waiting = vec![first];
             while waiting.len() < BATCHES_TOGETHER
                 && let Ok(next) = batches.try_recv()
             {
                 waiting.push(next);
             }
+            span.rows(waiting.iter().map(|next| next.rows.num_rows()).sum());
             let mut rest = waiting.as_slice();
             while let Some(first) = rest.first() {
                 let same = rest.iter().take_while(|next| next.shard == first.shard);
@@ -344,6 +355,8 @@ impl Committer {
     }
 
     fn finish(&mut self) -> Result<()> {
+        let counters = Arc::clone(&self.counters);
+        let _span = counters.span(Stage::Write).of("scores");
         self.complete_before(self.shards.len())
     }
 }

@@ -28,7 +28,7 @@ mod work;
 
 use std::{
     sync::{Arc, atomic::Ordering},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::watch;
@@ -37,7 +37,7 @@ use crate::{
     encode::EncoderFactory,
     engine::MemoryPlan,
     error::{Error, ErrorKind, Result},
-    report::{Counters, ModelCard, RunReport, Stage},
+    report::{Counters, ModelCard, Pass, RunReport, Stage},
     sink::Provenance,
     store::ScoreStore,
 };
@@ -110,7 +110,10 @@ pub async fn run(
     prepared.check_condition(options)?;
     let scored = scoring::scores_of(options, &prepared, &context).await?;
     let scored = derived(options, &prepared, scored, &context).await?;
+    let counters = &context.counters;
+    let selecting = counters.pass(Pass::Select);
     let chosen = selecting::select(options, &prepared, &scored, &context).await?;
+    drop(selecting);
     let provenance = Provenance {
         model: scored.store.spec().model.clone(),
         command: options.command.clone(),
@@ -134,11 +137,12 @@ pub async fn run(
     if options.writes() {
         report.rows_written = chosen.written.rows();
     }
+    let writing = counters.pass(Pass::Write);
     let staged = emit::emit(options, &prepared, (scored, chosen), &provenance, &context).await?;
+    drop(writing);
     report.outputs = staged.outputs;
-    let counters = &context.counters;
-    report.limiting_stage = limiting_stage(counters, options.scoring.threads, &memory);
-    report.stage_busy_secs = RunReport::busy_by_stage(counters);
+    let wall = counters.passed(Pass::Score) + counters.passed(Pass::Write);
+    report = with_stages(report, counters, wall, (options.scoring.threads, &memory));
     report.seconds = start.elapsed().as_secs_f64();
     prepared.commit(&report, staged.moves)?;
     Ok(report)
@@ -155,6 +159,7 @@ async fn derived(
     if columns.is_empty() {
         return Ok(scored);
     }
+    let _deriving = context.counters.pass(Pass::Derive);
     let considered = selecting::considered(options, prepared, &scored, context).await?;
     let considered = considered
         .as_ref()
@@ -169,13 +174,28 @@ fn derived_provenance(options: &RunOptions, store: &ScoreStore) -> Option<String
     serde_json::to_string(&spec.made_with).ok()
 }
 
-fn limiting_stage(counters: &Counters, threads: usize, memory: &MemoryPlan) -> String {
-    let threads = |stage: Stage| match stage {
+/// `report` with what stages did within `wall`, and what encoders have to say; every pass has one thread that reads and one that writes.
+fn with_stages(
+    report: RunReport,
+    counters: &Counters,
+    wall: Duration,
+    (threads, memory): (usize, &MemoryPlan),
+) -> RunReport {
+    let mut report = report.with_stages(counters, wall, |stage| match stage {
         Stage::Read | Stage::Write => 1,
         Stage::Decode => threads,
         Stage::Encode => memory.encoders,
-    };
-    counters.limiting_stage(threads).as_str().to_owned()
+    });
+    report
+        .warnings
+        .extend(RunReport::encoder_warnings(counters));
+    report
+}
+
+/// Loads the model; `stored` is the one that a store was made with.
+fn load(context: &RunContext<'_>, stored: Option<&ModelCard>) -> Result<Arc<dyn EncoderFactory>> {
+    let _loading = context.counters.pass(Pass::Load);
+    context.model.load(stored)
 }
 
 /// Rows that are settled before a run starts, so that its progress begins where the last one ended.

@@ -7,8 +7,9 @@ use super::{
     derive::derive,
     encoding::Encoding,
     filling::{self, Fill},
-    limiting_stage,
+    load,
     method::check,
+    with_stages,
 };
 use crate::{
     config::OnError,
@@ -16,7 +17,7 @@ use crate::{
     engine::{EncodeRuntime, Loaded, MemoryPlan, RowCondition},
     error::{Error, Result},
     preprocess::PathPolicy,
-    report::{BadRows, ModelCard, RunReport},
+    report::{BadRows, ModelCard, Pass, RunReport},
     schema::{CLIP_SCORE, STATUS},
     source::Classes,
     store::{EmbeddingType, ScoreStore, StoreSpec},
@@ -118,24 +119,27 @@ pub async fn score(options: &ScoreOptions, context: RunContext<'_>) -> Result<Ru
         fail_on_bad: false,
     };
     let scored = wanted.scores_in(directory, &context).await?;
-    let scored = derive((options, &shards), &options.derived, None, scored, &context)?;
-    let bad = bad_rows(&scored.store, &shards)?;
     let counters = &context.counters;
-    Ok(RunReport {
+    let deriving = counters.pass(Pass::Derive);
+    let scored = derive((options, &shards), &options.derived, None, scored, &context)?;
+    drop(deriving);
+    let bad = bad_rows(&scored.store, &shards)?;
+    let report = RunReport {
         rows_in: shards.set.rows(),
         rows_kept: shards.set.rows() - bad.values().sum::<u64>(),
         rows_bad: bad.values().sum(),
         bad,
         rows_scored: scored.rows_scored,
         pairs_per_sec: scored.pairs_per_sec(),
-        limiting_stage: limiting_stage(counters, options.threads, &scored.memory),
-        stage_busy_secs: RunReport::busy_by_stage(counters),
         selection: "every row".to_owned(),
         model: scored.store.spec().model.clone(),
         outputs: vec![directory.display().to_string()],
         seconds: start.elapsed().as_secs_f64(),
         ..RunReport::default()
-    })
+    };
+    let wall = counters.passed(Pass::Score);
+    let encoding = (options.threads, &scored.memory);
+    Ok(with_stages(report, counters, wall, encoding))
 }
 
 fn bad_rows(store: &ScoreStore, shards: &Shards) -> Result<BadRows> {
@@ -161,7 +165,7 @@ impl Wanted<'_> {
     /// A store of the user's: what was made otherwise, or has changed, is refused.
     async fn scores_in(&self, directory: &Path, context: &RunContext<'_>) -> Result<Scored> {
         let Some(spec) = ScoreStore::spec_at(directory)? else {
-            let factory = context.model.load(None)?;
+            let factory = load(context, None)?;
             let spec = self.spec(factory.card().clone(), None);
             return self.fill(directory, (factory, spec), context).await;
         };
@@ -175,7 +179,7 @@ impl Wanted<'_> {
         if !self.is_complete(&store)? {
             // Another process must not come between looking and writing; the lock is taken anew.
             drop(store);
-            let factory = context.model.load(Some(&spec.model))?;
+            let factory = load(context, Some(&spec.model))?;
             let spec = self.spec(factory.card().clone(), Some(&spec));
             return self.fill(directory, (factory, spec), context).await;
         }
@@ -196,7 +200,7 @@ impl Wanted<'_> {
 
     /// A store of this run: one that an earlier run left is used if it fits, and made anew if not.
     async fn private_scores(&self, directory: &Path, context: &RunContext<'_>) -> Result<Scored> {
-        let factory = context.model.load(None)?;
+        let factory = load(context, None)?;
         let spec = self.spec(factory.card().clone(), None);
         if !matches!(ScoreStore::spec_at(directory), Ok(None)) {
             let fits = |store: ScoreStore| store.check(&spec).is_ok();

@@ -212,6 +212,24 @@ fn an_interrupted_run_goes_on() {
 }
 
 #[test]
+fn an_interrupted_run_leaves_its_trace() {
+    let place = place();
+    let args = format!("{ARGS} --trace trace.json");
+    let mut child = command(&place, &args).spawn().unwrap();
+    let parts = place.path(".out.parquet.clip-filter/scores/parts");
+    while !has_entries(&parts) && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert!(!place.path("trace.json").exists());
+    signal(&child, "INT");
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let trace = std::fs::read(place.path("trace.json")).unwrap();
+    let events: Vec<serde_json::Value> = serde_json::from_slice(&trace).unwrap();
+    let names = |name: &str| events.iter().filter(|event| event["name"] == name).count();
+    assert!(names("encode") > 0 && names("score") == 1);
+}
+
+#[test]
 fn a_second_process_is_refused_and_the_lock_dies_with_its_owner() {
     let place = place();
     for (args, directory) in [

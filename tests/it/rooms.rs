@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::program::ROOT;
 
-const CONTRACT: [&str; 4] = ["error", "schema", "config", "report"];
+const CONTRACT: [&str; 5] = ["error", "schema", "config", "report", "trace"];
 const ROOMS: [&str; 9] = [
     "source",
     "preprocess",

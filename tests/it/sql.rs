@@ -1,6 +1,6 @@
 //! What a query costs: its plan, whether it loads the model, and how many images it encodes.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use arrow::array::AsArray;
 use clip_filter::{engine::Recipe, pipeline::MethodOptions, schema::Derived};
@@ -51,6 +51,23 @@ fn stored_plan(sql: &str) -> String {
     session.rows(sql);
     assert_eq!(model.loads(), 0, "stored scores need no model");
     plan
+}
+
+/// What `EXPLAIN ANALYZE sql` says of the first operator called `exec`, by name.
+fn metrics(session: &Opened<'_>, sql: &str, exec: &str) -> HashMap<String, String> {
+    let rows = session.rows(&format!("EXPLAIN ANALYZE {sql}"));
+    let plan = strings(&rows, "plan").remove(0).unwrap();
+    let of_exec = |line: &&str| line.trim_start().starts_with(exec);
+    let line = plan
+        .lines()
+        .find(of_exec)
+        .unwrap_or_else(|| panic!("{plan}"));
+    let (_, metrics) = line.split_once("metrics=[").unwrap();
+    let metrics = metrics.trim_end_matches(']').split(", ");
+    let pairs = metrics.map(|metric| metric.split_once('=').unwrap());
+    pairs
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
 }
 
 /// Images that `sql` encodes over [`large`], and the rows it gives.
@@ -281,4 +298,80 @@ fn rows_of_every_recipe_come_in_the_order_of_the_shards() {
             assert!(kept.len() > 50, "{}: {}", recipe.name, kept.len());
         }
     }
+}
+
+#[test]
+fn analyze_counts_what_this_query_did_and_nothing_of_another() {
+    let world = World::new().with("pairs", &[hf_batch(&good_pairs(40))], 16);
+    let session = world.open(Scores::Encoded, Arc::new(Mock::default()));
+    for (condition, rows, batches) in [
+        // Eight rows to a model batch, of images and of captions.
+        ("rank < 40", "40", "10"),
+        ("rank < 16", "16", "4"),
+        ("rank < 16", "16", "4"),
+        ("rank < 0", "0", "0"),
+    ] {
+        let sql = format!("SELECT clip_score FROM pairs WHERE {condition}");
+        let encode = metrics(&session, &sql, "ClipEncodeExec");
+        for (name, value) in [
+            ("output_rows", rows),
+            ("images_decoded", rows),
+            ("model_batches", batches),
+            ("rows_bad", "0"),
+        ] {
+            assert_eq!(encode[name], value, "{name} {condition}: {encode:?}");
+        }
+        for name in ["decode_time", "encode_time", "wait_time"] {
+            let worked = name == "wait_time" || rows != "0";
+            // A time that was added is shown as a nanosecond at least.
+            assert_eq!(encode[name] != "1ns", worked, "{name}: {encode:?}");
+        }
+        let scan = metrics(&session, &sql, "ShardScanExec");
+        assert_eq!(scan["output_rows"], rows, "{scan:?}");
+        assert_ne!(scan["elapsed_compute"], "1ns", "{scan:?}");
+        assert_eq!(scan["output_bytes"] != "0.0 B", rows != "0", "{scan:?}");
+    }
+}
+
+#[test]
+fn analyze_tells_bad_rows_and_that_their_images_were_not_decoded() {
+    let world = small();
+    let session = world.open(Scores::Encoded, Arc::new(Mock::default()));
+    let sql = "SELECT clip_score FROM pairs";
+    let encode = metrics(&session, sql, "ClipEncodeExec");
+    assert_eq!(encode["output_rows"], "14", "{encode:?}");
+    assert_eq!(encode["rows_bad"], "2", "{encode:?}");
+    assert_eq!(encode["images_decoded"], "12", "{encode:?}");
+}
+
+#[test]
+fn analyze_counts_what_was_done_before_a_limit_stopped_it() {
+    let world = large();
+    let session = world.open(Scores::Encoded, Arc::new(Mock::default()));
+    let sql = "SELECT rank, clip_score FROM pairs WHERE clip_score > -1 LIMIT 10";
+    let encode = metrics(&session, sql, "ClipEncodeExec");
+    let number = |name: &str| encode[name].parse::<usize>().unwrap();
+    assert!(
+        number("images_decoded") >= number("output_rows"),
+        "{encode:?}"
+    );
+    assert!(number("output_rows") >= 10, "{encode:?}");
+}
+
+#[test]
+fn analyze_shows_the_work_on_rows_that_are_shared_and_who_reads_them() {
+    let world = small();
+    let session = world.open(Scores::Encoded, Arc::new(Mock::default()));
+    let sql = "SELECT a.rank, b.rank FROM pairs a JOIN pairs b ON a.rank = b.rank + 1 \
+         WHERE a.clip_score > b.clip_score";
+    let encode = metrics(&session, sql, "ClipEncodeExec");
+    assert_eq!(encode["images_decoded"], "12", "{encode:?}");
+    let shared = metrics(&session, sql, "SharedRowsExec");
+    assert_eq!(shared["output_rows"], "14", "{shared:?}");
+    world.score("pairs");
+    let session = world.open(Scores::Stored, Arc::new(Mock::refusing()));
+    let stored = "SELECT rank, clip_score FROM pairs";
+    let scan = metrics(&session, stored, "ScoredScanExec");
+    assert_eq!(scan["output_rows"], "14", "{scan:?}");
+    assert_ne!(scan["output_bytes"], "0.0 B", "{scan:?}");
 }

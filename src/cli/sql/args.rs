@@ -4,7 +4,10 @@ use clap::Args as ClapArgs;
 
 use super::format::Format;
 use crate::{
-    cli::args::{ColumnNameArgs, ModelArgs, ResourceArgs, VerbosityArgs},
+    cli::{
+        args::{ColumnNameArgs, ModelArgs, ResourceArgs, VerbosityArgs},
+        tracing::TraceArgs,
+    },
     pipeline::DEFAULT_TABLE,
 };
 
@@ -38,6 +41,8 @@ pub(in crate::cli) struct SqlArgs {
     pub(in crate::cli) model: ModelArgs,
     #[command(flatten)]
     pub(in crate::cli) resources: ResourceArgs,
+    #[command(flatten)]
+    pub(in crate::cli) trace: TraceArgs,
     #[command(flatten)]
     pub(in crate::cli) verbosity: VerbosityArgs,
 }
@@ -81,7 +86,7 @@ pub(in crate::cli) struct ResultArgs {
     /// Write the result to this file, or to this directory as part-*.parquet
     #[arg(short, long, value_name = "FILE|DIR", env = "CLIP_FILTER_OUTPUT")]
     pub(in crate::cli) output: Option<PathBuf>,
-    /// Replace an output that exists
+    /// Replace an output, or a trace, that exists
     #[arg(long, env = "CLIP_FILTER_OVERWRITE")]
     pub(in crate::cli) overwrite: bool,
     /// Format of the result; else table, and for an output what its name ends in, or parquet

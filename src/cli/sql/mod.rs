@@ -30,7 +30,12 @@ use editor::Editor;
 use results::Results;
 use shell::Shell;
 
-use super::{loading::NamedModel, pipe::Pipe, print, say, say_error, surroundings};
+use super::{
+    loading::NamedModel,
+    pipe::Pipe,
+    print, say, say_error, surroundings,
+    tracing::{Others, TraceFile},
+};
 use crate::{
     engine::{Described, Recipe, Rows, SqlSession},
     error::{Error, ErrorKind, Result},
@@ -140,24 +145,41 @@ pub(super) fn run(args: &SqlArgs) -> Result<ExitCode> {
     let inputs: Vec<&Path> = inputs.iter().map(PathBuf::as_path).collect();
     let is_terminal = std::io::stdout().is_terminal();
     let results = Results::try_new(&args.result, stdout(), is_terminal, &inputs)?;
+    let paths: Vec<String> = args.tables.inputs.iter().map(|i| i.path.clone()).collect();
+    let trace = args.trace.start(Others {
+        overwrite: args.result.overwrite,
+        inputs: &paths,
+        outputs: &[args.result.output.as_deref(), args.tables.scores.as_deref()],
+    })?;
     let runtime = runtime(args)?;
-    let queries = open(args)?;
+    let queries = open(args, trace.as_ref())?;
     let session = Session {
         queries: queries.as_ref(),
         runtime: &runtime,
         interrupted: &|| Box::pin(interrupted()),
     };
+    let done = answer(&session, work, results, args);
+    // What still works is joined, so that the trace has all of it.
+    drop((queries, runtime));
+    if let Some(trace) = trace {
+        trace.finish();
+    }
+    done
+}
+
+/// Does what was asked for.
+fn answer(session: &Session<'_>, work: Work, results: Results, args: &SqlArgs) -> Result<ExitCode> {
     match work {
         Work::Query(text) => {
-            run_text(&session, &text, results, args)?;
+            run_text(session, &text, results, args)?;
             Ok(ExitCode::SUCCESS)
         }
         Work::Recipe(name) => {
             let text = session.queries.recipe(&name, &args.tables.params)?;
-            run_text(&session, &text, results, args).map_err(|error| error.with("recipe", name))?;
+            run_text(session, &text, results, args).map_err(|error| error.with("recipe", name))?;
             Ok(ExitCode::SUCCESS)
         }
-        Work::Script(text) => match run_text(&session, &text, results, args) {
+        Work::Script(text) => match run_text(session, &text, results, args) {
             Err(error) if error.kind() != ErrorKind::Interrupted => {
                 // A statement that is wrong is no wrong use of the program.
                 say_error(&error, args.verbosity.quiet);
@@ -168,14 +190,14 @@ pub(super) fn run(args: &SqlArgs) -> Result<ExitCode> {
         Work::Shell => {
             let mut editor = Editor::open(&surroundings::cache().join("sql_history"))?;
             let mut tell = say;
-            let mut shell = Shell::new(&session, stdout(), args.result.format(), &mut tell);
+            let mut shell = Shell::new(session, stdout(), args.result.format(), &mut tell);
             shell.run(&mut editor).map(|()| ExitCode::SUCCESS)
         }
     }
 }
 
 /// Opens what answers: the tables of `args.tables`, the model, the limits.
-fn open(args: &SqlArgs) -> Result<Box<dyn Queries>> {
+fn open(args: &SqlArgs, trace: Option<&TraceFile>) -> Result<Box<dyn Queries>> {
     let mut tables: Vec<(String, Vec<String>)> = Vec::new();
     for input in &args.tables.inputs {
         match tables.iter_mut().find(|(name, _)| *name == input.table) {
@@ -202,6 +224,9 @@ fn open(args: &SqlArgs) -> Result<Box<dyn Queries>> {
             say(line);
         }
     })?;
+    if let Some(trace) = trace {
+        trace.watch(session.counters());
+    }
     Ok(Box::new(session))
 }
 

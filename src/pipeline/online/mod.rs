@@ -16,7 +16,9 @@ use std::sync::{Arc, atomic::Ordering};
 use arrow::datatypes::{Field, Schema};
 use futures::StreamExt;
 
-use super::{Prepared, RunContext, RunOptions, emit::written_schema, prepare, scoring::loaded};
+use super::{
+    Prepared, RunContext, RunOptions, emit::written_schema, load, prepare, scoring::loaded,
+};
 use crate::{
     engine::{EncodeRuntime, MemoryPlan, ShardTable, WidePlan, from_datafusion, one_pass},
     error::Result,
@@ -105,7 +107,7 @@ pub async fn online(options: &OnlineOptions, context: RunContext<'_>) -> Result<
     let run = options.as_run();
     let mut prepared = prepare(&run)?;
     prepared.check_condition(&run)?;
-    let factory = context.model.load(None)?;
+    let factory = load(&context, None)?;
     let provenance = Provenance {
         model: factory.card().clone(),
         command: options.command.clone(),

@@ -10,7 +10,7 @@ use futures::{FutureExt, Stream, StreamExt, future::BoxFuture, stream::BoxStream
 use serde::Serialize;
 
 use super::{
-    super::{Cancel, limiting_stage},
+    super::{Cancel, with_stages},
     sieve::Sieve,
 };
 use crate::{
@@ -111,14 +111,14 @@ impl OnlineStream {
             rows_written: tally.given,
             rows_scored: tally.scored,
             pairs_per_sec: tally.scored as f64 / self.scoring.as_secs_f64().max(1e-9),
-            limiting_stage: limiting_stage(counters, self.pass.threads, &self.pass.memory),
-            stage_busy_secs: RunReport::busy_by_stage(counters),
             seconds: self.start.elapsed().as_secs_f64(),
             selection: provenance.selection.clone(),
             lowest_kept_score: tally.lowest_score,
             model: provenance.model.clone(),
             ..RunReport::default()
         };
+        let encoding = (self.pass.threads, &self.pass.memory);
+        let run = with_stages(run, counters, self.scoring, encoding);
         let candidates = tally.candidates;
         OnlineReport {
             run,

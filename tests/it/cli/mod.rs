@@ -14,3 +14,4 @@ mod selection;
 mod sql;
 mod summary;
 mod texts;
+mod trace;
