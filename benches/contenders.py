@@ -16,7 +16,7 @@ class Contender:
     """`command` is made of a case, a file of pairs and the options; `why_not` says in words what is missing, or nothing."""
 
     command: Callable
-    why_not: Callable = lambda case: ""
+    why_not: Callable = lambda case, options: ""
 
 
 def ceiling(case, data, options):
@@ -33,19 +33,29 @@ def peer(script, *further):
 
     def command(case, data, options):
         white = ["--white"] if case.model == "bundled" else []
-        return [sys.executable, HERE / script, "--model", case.folder, "--suffix", case.suffix, "--input", data, "--threads", options.threads, "--output", WORK / "peer.parquet", *white, *further]
+        python = options.clip_retrieval if "clip_retrieval" in script else sys.executable
+        return [python, HERE / script, "--model", case.folder, "--suffix", case.suffix, "--input", data, "--threads", options.threads, "--output", WORK / "peer.parquet", *white, *further]
 
     return command
 
 
 def needs(*modules):
     missing = [name for name in modules if importlib.util.find_spec(name) is None]
-    return lambda case: f"not installed: {', '.join(missing)}" if missing else ""
+    return lambda case, options: f"not installed: {', '.join(missing)}" if missing else ""
 
 
-def needs_float_clip(case):
+def no_float_clip(case):
     """A loop in torch can take the weights of a float CLIP alone."""
-    return needs("torch", "transformers")(case) or ("" if case.precision == "fp32" else "torch has no such weights")
+    return "" if case.precision == "fp32" else "not measured: torch takes fp32 weights of a CLIP alone"
+
+
+def needs_transformers(case, options):
+    return no_float_clip(case) or needs("torch", "transformers")(case, options)
+
+
+def needs_clip_retrieval(case, options):
+    """Its pins (numpy below 2, pyarrow below 16) exclude those of the others, so it has a Python of its own."""
+    return no_float_clip(case) or ("" if options.clip_retrieval else "not installed: --clip-retrieval names the Python that has it")
 
 
 SPEED = {
@@ -55,8 +65,8 @@ SPEED = {
     "python, decoding ahead": Contender(peer("peer_python.py", "--overlap")),
     "daft, Pillow in its UDF": Contender(peer("peer_daft.py"), needs("daft")),
     "daft, decoding by itself": Contender(peer("peer_daft.py", "--decode", "daft"), needs("daft")),
-    "transformers": Contender(peer("peer_transformers.py"), needs_float_clip),
-    "clip-retrieval": Contender(peer("peer_clip_retrieval.py"), lambda case: needs("clip_retrieval")(case) or needs_float_clip(case)),
+    "transformers": Contender(peer("peer_transformers.py"), needs_transformers),
+    "clip-retrieval": Contender(peer("peer_clip_retrieval.py"), needs_clip_retrieval),
 }
 
 FILTERED = {
@@ -76,7 +86,7 @@ def run(command, environment):
 
 def measure(contenders, case, data, options, environment):
     """Every contender's reports, a round at a time, and why the others have none."""
-    silent = {name: why for name, one in contenders.items() if (why := one.why_not(case))}
+    silent = {name: why for name, one in contenders.items() if (why := one.why_not(case, options))}
     if options.only:
         contenders = {name: one for name, one in contenders.items() if name == "clip-filter" or any(word in name for word in options.only.split(","))}
     done = {name: [] for name in contenders if name not in silent}

@@ -49,7 +49,7 @@ class Machine:
         self.options, self.work = options, options.work
         self.is_gpu = options.device.startswith(("cuda", "tensorrt"))
         self.environment = os.environ | {"ORT_DISABLE_TELEMETRY": "1"}
-        self.cores = len(os.sched_getaffinity(0))
+        self.runtime, self.cores = "", len(os.sched_getaffinity(0))
         self.shards = sorted((self.work / f"thumbnails-{options.pairs}").glob("*.parquet"))
 
     def model(self, size):
@@ -66,11 +66,12 @@ class Machine:
         command = [self.options.binary, *shards, out, "--model", self.model(size), "--precision", precision, "--device", device or self.options.device]
         command += ["--threads", threads or self.cores, "--overwrite", "--json", *further]
         command += ["--onnxruntime", self.options.onnxruntime] if self.options.onnxruntime else []
-        with Utilisation(self.is_gpu) as use:
+        with Utilisation(self.is_gpu, device or self.options.device) as use:
             report = run(command, self.environment)
         if isinstance(report, str):
             return report
         print(f"{size} {precision} {device or self.options.device} {' '.join(map(str, further))}: {report['pairs_per_sec']:.1f} pairs/s, limited by {report['limiting_stage']}", file=sys.stderr)
+        self.runtime = f"ONNX Runtime {report['model']['runtime']}"
         return report | {"gpu_use": use.while_busy()}
 
     def pairs(self):
@@ -100,11 +101,11 @@ class Machine:
 class Utilisation:
     """The share of time that kernels ran, as nvidia-smi tells it five times a second."""
 
-    def __init__(self, is_gpu):
-        self.is_gpu, self.values = is_gpu, []
+    def __init__(self, is_gpu, device):
+        self.is_gpu, self.which, self.values = is_gpu, device.partition(":")[2] or "0", []
 
     def __enter__(self):
-        query = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "-lms", "200"]
+        query = ["nvidia-smi", "-i", self.which, "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "-lms", "200"]
         self.child = subprocess.Popen(query, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) if self.is_gpu else None
         return self
 
@@ -184,14 +185,14 @@ def threads(machine):
 
 
 def peer(machine):
-    if missing := [name for name in ("torch", "transformers", "tokenizers") if importlib.util.find_spec(name) is None]:
+    if missing := [name for name in ("torch", "transformers", "tokenizers", "onnxruntime") if importlib.util.find_spec(name) is None]:
         return f"torch + Pillow DataLoader: not measured, not installed: {', '.join(missing)}."
     lines = ["| ViT-B/32 fp16, in turn | pairs/s (median) | range | GPU busy | clip-filter ÷ this |", "|---|---|---|---|---|"]
     done, used = {"clip-filter": [], "torch + Pillow DataLoader": []}, {}
     command = [sys.executable, HERE / "peer_torch.py", "--model", machine.model("b32"), "--workers", machine.cores, "--device", machine.options.device.replace("tensorrt", "cuda"), "--input", *machine.shards]
     for _ in range(machine.options.rounds):
         report = machine.filter(machine.shards, "b32", "fp16")
-        with Utilisation(machine.is_gpu) as used_now:
+        with Utilisation(machine.is_gpu, machine.options.device) as used_now:
             other = run(command, machine.environment)
         for name, one in zip(done, (report, other)):
             if isinstance(one, str):
@@ -228,7 +229,7 @@ def described(machine):
     """Device, driver, versions."""
     version = subprocess.run([machine.options.binary, "--version"], capture_output=True, text=True).stdout.strip()
     device = "; ".join(smi("name", "driver_version", "memory.total")) if machine.is_gpu else "not a GPU: these figures say only that the script works"
-    return f"{device}; {version}, Python {sys.version.split()[0]}"
+    return f"{device}; {version}, {{runtime}}, Python {sys.version.split()[0]}"
 
 
 def main():
@@ -255,7 +256,7 @@ def main():
     for name in options.parts.split(","):
         text.append(f"### {TITLES[name]}\n\n{PARTS[name](machine)}")
         print(text[-1], flush=True)
-    text = "\n\n".join(text)
+    text = "\n\n".join(text).replace("{runtime}", machine.runtime)
     (options.work / "gpu.md").write_text(text)
     print(f"{text.split('###')[0]}{time.time() - began:.0f} s in all")
     if machine.is_gpu and not options.size and not options.dry:

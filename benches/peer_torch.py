@@ -64,10 +64,12 @@ def main():
     began = time.perf_counter()
     device = torch.device(options.device)
     made = peer_transformers.model(options.model, torch.float16 if device.type == "cuda" else torch.float32).to(device)
+    first = argparse.Namespace(**vars(options) | {"input": options.input[0], "threads": options.workers, "white": False})
+    least = peer_transformers.check(made, first, 0.9999 if made.dtype == torch.float32 else 0.999)
     pairs = Pairs(options.input, peer_python.Preprocessor(options.model, False))
     collate = Collate(peer_python.tokenizer(options.model, options.padding))
     loader = torch.utils.data.DataLoader(pairs, options.batch, num_workers=options.workers, collate_fn=collate, pin_memory=device.type == "cuda", prefetch_factor=4)
-    # One batch off the clock loads kernels and chooses algorithms.
+    # The first batch off the clock loads kernels and chooses algorithms.
     pixels, feed, _ = collate([pairs[row] for row in range(min(options.batch, len(pairs)))])
     scores_of(made, pixels, feed)
     start, scores = time.perf_counter(), []
@@ -77,7 +79,7 @@ def main():
     done = time.perf_counter()
     print(json.dumps({
         "pairs_per_sec": len(scores) / (done - start), "seconds": done - began, "load_seconds": start - began, "rows": len(scores), "rows_bad": int(np.isnan(scores).sum()),
-        "score_mean": float(np.nanmean(scores)), "padding": options.padding, "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "score_mean": float(np.nanmean(scores)), "padding": options.padding, "least_cosine": least, "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__, "pillow": PIL.__version__},
     }))
 

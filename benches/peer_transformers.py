@@ -73,14 +73,15 @@ def embed(made, pixels, feed):
     return images.float().cpu().numpy(), texts.float().cpu().numpy()
 
 
-def check(made, reference, tokenizer, preprocess, options):
-    """The lowest cosine between embeddings of a few rows here and with onnxruntime."""
+def check(made, options, aim=LEAST_COSINE):
+    """The lowest cosine between embeddings of a few rows here and with onnxruntime in fp32."""
+    reference, preprocess = peer_python.Model(options.model, "", options.threads, options.padding), peer_python.Preprocessor(options.model, options.white)
     images, captions = next(peer_python.batches(options.input, 4, 4))
-    pixels, feed = np.stack([preprocess(image) for image in images]), peer_python.tokens(tokenizer, captions)
+    pixels, feed = np.stack([preprocess(image) for image in images]), peer_python.tokens(reference.tokenizer, captions)
     own = embed(made, pixels, feed)
     theirs = (reference.vision.run(["image_embeds"], {"pixel_values": pixels})[0], reference.text.run(["text_embeds"], {name: feed[name] for name in reference.text_inputs})[0])
     least = min(float(peer_python.cosines(a, b).min()) for a, b in zip(own, theirs))
-    if not least > LEAST_COSINE:
+    if not least > aim:
         raise SystemExit(f"embeddings differ from those of onnxruntime: cosine {least}")
     return least
 
@@ -92,7 +93,7 @@ def main():
     began = time.perf_counter()
     made = model(options.model)
     loaded = time.perf_counter() - began
-    least = check(made, peer_python.Model(options.model, options.suffix, options.threads, options.padding), tokenizer, preprocess, options)
+    least = check(made, options)
     scores, began = [], time.perf_counter()
     with ThreadPoolExecutor(options.threads) as pool:
         for source in peer_python.batches(options.input, options.batch, options.limit):

@@ -1,7 +1,7 @@
 """The end-to-end harness on CPU cores: one call measures a section of `benches/RESULTS.md` or several, each in interleaved rounds.
 
     cargo build --release --examples --bins
-    pip install -r tests/golden/requirements.txt          # peers, where wanted: daft torch transformers clip-retrieval
+    pip install -r tests/golden/requirements.txt          # peers, where wanted: daft torch
     python benches/run.py [--sections speed,int8,filtered,scaling,allocations] [--photos FILE.parquet] [--captions FILE.parquet]
                           [--threads 2] [--rounds 3] [--models bundled,vit-b32,vit-b32-int8] [--only WORDS] [--dry]
 
@@ -119,6 +119,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--models", default="bundled,vit-b32,vit-b32-int8", help=f"some of {','.join(cases.CASES)}")
     parser.add_argument("--rows", type=int, help="pairs, instead of each section's own number")
+    parser.add_argument("--clip-retrieval", metavar="PYTHON", help="a Python with clip-retrieval, onnx, onnxruntime and tokenizers")
     parser.add_argument("--only", help="contenders whose names hold one of these words, beside clip-filter")
     parser.add_argument("--binary", type=Path, default=results.ROOT / "target/release/clip-filter")
     parser.add_argument("--ceiling", type=Path, help="default: examples/ceiling beside the binary")
