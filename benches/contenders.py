@@ -59,7 +59,7 @@ def needs_clip_retrieval(case, options):
 
 
 SPEED = {
-    "ceiling": Contender(ceiling),
+    "ceiling": Contender(ceiling, lambda case, options: "" if options.ceiling.exists() else "not built"),
     "clip-filter": Contender(ours),
     "python": Contender(peer("peer_python.py")),
     "python, decoding ahead": Contender(peer("peer_python.py", "--overlap")),
@@ -77,10 +77,11 @@ FILTERED = {
 
 
 def run(command, environment):
-    """The JSON object on the last line of a command's output; what went wrong, in words, where there is none."""
+    """The JSON object on the last line of a command's output; where there is none, a few words, and the complaint on stderr."""
     done = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, text=True)
     if done.returncode:
-        return f"ended with {done.returncode}: {' '.join(done.stderr.strip().splitlines()[-1:])[:200]}"
+        print(f"{' '.join(map(str, command))} ended with {done.returncode}:\n{done.stderr.strip()[-2000:]}", file=sys.stderr)
+        return f"ended with {done.returncode}"
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
@@ -97,7 +98,6 @@ def measure(contenders, case, data, options, environment):
                 if name == "clip-filter":
                     sys.exit(f"{name} {report}")
                 silent[name] = report
-                print(f"{case.name}, {name} {report}", file=sys.stderr)
                 continue
             report.setdefault("input_rows_per_sec", report["pairs_per_sec"] * report.get("rows_in", 1) / max(1, report.get("rows_scored", 1)))
             done[name].append(report)

@@ -104,10 +104,14 @@ SECTIONS = {"speed": speed, "int8": int8.section, "filtered": filtered, "scaling
 def named_command(options):
     """The command as anyone could type it: data by what they are."""
     words = ["python benches/run.py --sections", options.section]
-    words += ["--photos full-size photographs"] if options.photos else []
-    words += ["--captions human captions"] if options.captions else []
+    if options.section not in ("scaling", "allocations"):
+        words += ["--photos full-size photographs"] if options.photos else []
+        words += ["--captions human captions"] if options.captions else []
     words += [f"--rows {options.rows}"] if options.rows else []
-    return f"`{' '.join(words)} --threads {options.threads} --rounds {options.rounds} --models {options.models}`"
+    words += [f"--threads {options.threads} --rounds {options.rounds}"]
+    words += [f"--models {options.models}"] if options.section in ("speed", "filtered") else []
+    words += [f"--only {options.only}"] if options.only and options.section == "speed" else []
+    return f"`{' '.join(words)}`"
 
 
 def main():
