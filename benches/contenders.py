@@ -79,10 +79,11 @@ FILTERED = {
 def run(command, environment):
     """The JSON object on the last line of a command's output; where there is none, a few words, and the complaint on stderr."""
     done = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, text=True)
-    if done.returncode:
+    last = done.stdout.strip().splitlines()[-1:]
+    if done.returncode or not last or not last[0].startswith("{"):
         print(f"{' '.join(map(str, command))} ended with {done.returncode}:\n{done.stderr.strip()[-2000:]}", file=sys.stderr)
-        return f"ended with {done.returncode}"
-    return json.loads(done.stdout.strip().splitlines()[-1])
+        return f"failed, exit code {done.returncode}"
+    return json.loads(last[0])
 
 
 def measure(contenders, case, data, options, environment):

@@ -8,13 +8,12 @@ of the weights that `build_vit_b32.py` made. Its tokenizer is its own. Prints on
 import importlib.metadata
 import io
 import json
+import os
 import resource
 import shutil
-import sys
 import tarfile
 import tempfile
 import time
-from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +59,9 @@ def main():
     from clip_retrieval.clip_inference.main import main as inference
 
     options = peer_python.settled(peer_python.parser(__doc__).parse_args())
+    # Its processes all talk on standard output, which is for the line of JSON.
+    answer = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as folder:
         files, made, out = (Path(folder, name) for name in ("pairs.tar", "checkpoint", "out"))
@@ -67,9 +69,8 @@ def main():
         rows = lay_out(options, files)
         checkpoint(options, made)
         began = time.perf_counter()
-        with redirect_stdout(sys.stderr):
-            words = {"batch_size": options.batch, "num_prepro_workers": 1, "wds_number_file_per_input_file": rows}
-            inference(str(files), str(out), input_format="webdataset", clip_model=f"hf_clip:{made}", **words)
+        words = {"batch_size": options.batch, "num_prepro_workers": 1, "wds_number_file_per_input_file": rows}
+        inference(str(files), str(out), input_format="webdataset", clip_model=f"hf_clip:{made}", **words)
         done = time.perf_counter()
         stats = [json.loads(path.read_text()) for path in (out / "stats").glob("*.json")]
         seconds = max(one["end_time"] for one in stats) - min(one["start_time"] for one in stats)
@@ -80,7 +81,7 @@ def main():
         "pairs_per_sec": rows / seconds, "seconds": done - began, "encode_seconds": seconds, "rows": rows, "least_cosine": least,
         "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "versions": {"clip-retrieval": importlib.metadata.version("clip-retrieval"), "torch": torch.__version__, "transformers": transformers.__version__},
-    }))
+    }), file=answer)
 
 
 if __name__ == "__main__":

@@ -3,15 +3,15 @@
     cargo build --release --examples --bins
     pip install -r tests/golden/requirements.txt          # peers, where wanted: daft torch
     python benches/run.py [--sections speed,int8,filtered,scaling,allocations] [--photos FILE.parquet] [--captions FILE.parquet]
-                          [--threads 2] [--rounds 3] [--models bundled,vit-b32,vit-b32-int8] [--only WORDS] [--dry]
+                          [--threads 2] [--rounds 3] [--models bundled,vit-b32,vit-b32-int8] [--clip-retrieval PYTHON] [--only WORDS] [--dry]
 
-Sections, with their time at three rounds on two cores:
+Sections, with about how long they take at three rounds on two idle cores (the seeded model is built once, 1 min more):
 
-    speed        the program beside what the cores allow and beside each peer that is installed, per model: 17 min
-    int8         what int8 adds to ViT-B/32 and what it costs: embeddings, and which rows are kept: 3 min
-    filtered     a condition on an input column that cuts two thirds of the rows, against the Python script: 4 min
-    scaling      1,000, 10,000 and 100,000 small pictures (one round), and start-up (`rows.py`): 12 min, the first time 1 min more
-    allocations  calls of malloc per further image on the whole way (`allocations.py`, needs heaptrack): 1 min
+    speed        the program beside what the cores allow and beside each peer that is installed, per model: 17 min, with clip-retrieval 20
+    int8         what int8 adds to ViT-B/32 and what it costs: embeddings, and which rows are kept: 2 min
+    filtered     a condition on an input column that cuts two thirds of the rows, against the Python script: 3 min
+    scaling      1,000, 10,000 and 100,000 small pictures (one round), and start-up (`rows.py`): 13 min
+    allocations  calls of malloc per further image on the whole way (`allocations.py`, needs heaptrack): 3 min
 
 Every contender runs once per round, figures are medians, ratios come from this one run. Without `--photos` the pictures are
 synthetic (`make_dataset.py`). GPUs: `gpu.py`. Memory: `memory.py`. Selection: `reselect.py`, `scale.py`. Writing: `emit.py`.
