@@ -30,8 +30,6 @@ import results
 import rows
 from contenders import median, spread
 
-HERE = Path(__file__).resolve().parent
-
 
 def speed_table(case, count, done, silent, options):
     """The table of one model."""
