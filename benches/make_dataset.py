@@ -47,9 +47,13 @@ def jpeg(pixels, quality):
     return out.getvalue()
 
 
-def synthetic(random, tiny):
+# Least and most of both sides, in pixels.
+PHOTOGRAPH, THUMBNAIL, TINY = ((900, 1500), (700, 1100)), ((224, 257), (224, 257)), ((64, 112), (64, 112))
+
+
+def synthetic(random, sides):
     """Gradients, a few discs and some grain: photograph-like sizes at ordinary qualities."""
-    width, height = (int(random.integers(64, 112)), int(random.integers(64, 112))) if tiny else (int(random.integers(900, 1500)), int(random.integers(700, 1100)))
+    width, height = (int(random.integers(*side)) for side in sides)
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     planes = [128 + 90 * np.sin(x * a + y * b + c) for a, b, c in random.uniform(-0.01, 0.01, (3, 3)) * [1, 1, 300]]
     for _ in range(6):
@@ -74,7 +78,7 @@ def photographs(random, path, tiny):
 
 
 def pool(random, options):
-    source = photographs(random, options.photographs, options.tiny) if options.photographs else iter(lambda: synthetic(random, options.tiny), None)
+    source = photographs(random, options.photographs, options.tiny) if options.photographs else iter(lambda: synthetic(random, TINY if options.tiny else PHOTOGRAPH), None)
     return [next(source) for _ in range(options.pool)]
 
 
