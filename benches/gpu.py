@@ -142,15 +142,17 @@ def correctness(machine):
 
 
 def use(report):
+    """How busy the GPU was."""
     return "" if report["gpu_use"] is None else f"{report['gpu_use']:.0f} %"
 
 
 def stages(report):
-    return ", ".join(f"{name} {seconds:.1f} s" for name, seconds in report["stage_busy_secs"].items())
+    """How much of the time the threads of each stage were busy."""
+    return ", ".join(f"{name} {100 * share:.0f} %" for name, share in report.get("stage_busy", {}).items())
 
 
 def speed(machine):
-    lines = ["| | pairs | pairs/s (median) | range | GPU busy | limiting stage | busy, summed over threads | published | aim |", "|---|---|---|---|---|---|---|---|---|"]
+    lines = ["| | pairs | pairs/s (median) | range | GPU busy | limiting stage | threads busy | published | aim |", "|---|---|---|---|---|---|---|---|---|"]
     done = {name: [] for name, *_ in SPEED}
     for _ in range(machine.options.rounds):
         for name, size, precision, share, *_ in SPEED:
@@ -167,10 +169,10 @@ def speed(machine):
 
 def swept(machine, title, values, command):
     """A table over one option, each value once."""
-    lines = [f"| {title} | pairs/s | GPU busy | limiting stage |", "|---|---|---|---|"]
+    lines = [f"| {title} | pairs/s | GPU busy | limiting stage | threads busy |", "|---|---|---|---|---|"]
     for value in values:
         report = command(value)
-        lines.append(f"| {value} | {report} | | |" if isinstance(report, str) else f"| {value} | {report['pairs_per_sec']:,.0f} | {use(report)} | {report['limiting_stage']} |")
+        lines.append(f"| {value} | {report} | | | |" if isinstance(report, str) else f"| {value} | {report['pairs_per_sec']:,.0f} | {use(report)} | {report['limiting_stage']} | {stages(report)} |")
     return "\n".join(lines)
 
 
