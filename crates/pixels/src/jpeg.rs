@@ -46,6 +46,11 @@ fn decoder_bytes(frame: &Frame) -> u64 {
     rows + coefficients + inks
 }
 
+/// Refuses a file that was cut short.
+pub(crate) fn check_end(bytes: &[u8]) -> Result<(), Fault> {
+    Frame::parse(bytes)?.check_end(bytes)
+}
+
 pub(crate) fn decode(bytes: &[u8], facts: &ImageFacts, buffers: &mut Buffers) -> Result<(), Fault> {
     let frame = Frame::parse(bytes)?;
     frame.check_end(bytes)?;
