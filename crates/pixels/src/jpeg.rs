@@ -20,17 +20,17 @@ const MAX_SCANS: usize = 500;
 /// Sample rows or, for several scans, all coefficients, both as 16-bit numbers, and the four samples of a CMYK pixel.
 fn decoder_bytes(frame: &Frame) -> u64 {
     let largest = |pick: fn(&crate::jpeg_stream::Component) -> u8| {
-        u64::from(frame.components.iter().map(pick).max().unwrap_or(1))
+        u64::from(frame.components().iter().map(pick).max().unwrap_or(1))
     };
     let (across, down) = (largest(|c| c.across), largest(|c| c.down));
     let blocks_wide = u64::from(frame.width).div_ceil(8 * across);
     let blocks_high = u64::from(frame.height).div_ceil(8 * down);
     let factors: u64 = frame
-        .components
+        .components()
         .iter()
         .map(|c| u64::from(c.across) * u64::from(c.down))
         .sum();
-    let count = frame.components.len().max(3);
+    let count = frame.components().len().max(3);
     // Per component: samples, their upsampled rows twice, scratch.
     let rows = blocks_wide * across * 8 * down * 8 * 2 * 8 * u64::try_from(count).unwrap_or(4);
     let coefficients = if frame.is_multi_scan() {
@@ -38,7 +38,7 @@ fn decoder_bytes(frame: &Frame) -> u64 {
     } else {
         0
     };
-    let inks = if frame.components.len() == 4 {
+    let inks = if frame.components().len() == 4 {
         u64::from(frame.width) * u64::from(frame.height) * 4
     } else {
         0
@@ -56,7 +56,7 @@ pub(crate) fn decode(bytes: &[u8], facts: &ImageFacts, buffers: &mut Buffers) ->
     frame.check_end(bytes)?;
     let pixels = usize::try_from(facts.pixels())
         .map_err(|_| Fault::unsupported("jpeg: larger than memory"))?;
-    let inks = frame.components.len() == 4;
+    let inks = frame.components().len() == 4;
     let (format, samples) = if inks {
         (PixelFormat::Cmyk, cleared(&mut buffers.raw, pixels * 4))
     } else {

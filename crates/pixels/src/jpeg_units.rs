@@ -88,11 +88,14 @@ impl UnitRows {
     pub(crate) fn begin(&mut self, plan: &Plan, part: &Part, row: usize) {
         let luma = plan.channels[0];
         let columns = 8 * part.across.len();
-        for strip in &mut self.fresh.luma[..luma.down] {
-            strip.resize(columns * luma.across, [0; 8]);
-        }
-        for strip in &mut self.fresh.chroma[..plan.count - 1] {
-            strip.resize(columns, [0; 8]);
+        // All alike: they change places, and one that has not grown yet would have to do so in a later picture.
+        for units in [&mut self.fresh, &mut self.waiting] {
+            for strip in &mut units.luma {
+                strip.resize(columns * luma.across, [0; 8]);
+            }
+            for strip in units.chroma.iter_mut().chain(&mut self.above) {
+                strip.resize(columns, [0; 8]);
+            }
         }
         self.fresh.top = row * 8 * luma.down;
     }

@@ -8,4 +8,5 @@
 mod archive;
 mod golden;
 mod hostile;
+mod plain;
 mod sizes;
