@@ -1,6 +1,6 @@
 //! JPEG through a port of libjpeg-turbo, whose arithmetic Pillow's pixels come from.
 
-use libjpeg_turbo_rs::{DecodeLimits, Decoder, JpegError, PixelFormat};
+use libjpeg_turbo_rs::{DecodeLimits, Decoder, JpegError, PixelFormat, ScalingFactor};
 
 use crate::fault::Fault;
 use crate::jpeg_stream::Frame;
@@ -51,10 +51,17 @@ pub(crate) fn check_end(bytes: &[u8]) -> Result<(), Fault> {
     Frame::parse(bytes)?.check_end(bytes)
 }
 
-pub(crate) fn decode(bytes: &[u8], facts: &ImageFacts, buffers: &mut Buffers) -> Result<(), Fault> {
+/// Decodes to RGB at one part in `reduction` of the width and height, rounded up.
+pub(crate) fn decode(
+    bytes: &[u8],
+    facts: &ImageFacts,
+    reduction: u32,
+    buffers: &mut Buffers,
+) -> Result<(), Fault> {
     let frame = Frame::parse(bytes)?;
     frame.check_end(bytes)?;
-    let pixels = usize::try_from(facts.pixels())
+    let edge = |length: u32| u64::from(length.div_ceil(reduction));
+    let pixels = usize::try_from(edge(facts.width) * edge(facts.height))
         .map_err(|_| Fault::unsupported("jpeg: larger than memory"))?;
     let inks = frame.components().len() == 4;
     let (format, samples) = if inks {
@@ -69,6 +76,7 @@ pub(crate) fn decode(bytes: &[u8], facts: &ImageFacts, buffers: &mut Buffers) ->
     };
     let mut decoder = Decoder::new_with_limits(bytes, limits).map_err(fault)?;
     decoder.set_output_format(format);
+    decoder.set_scale(ScalingFactor::try_new(1, reduction).map_err(fault)?);
     decoder.decode_image_into(samples).map_err(fault)?;
     if inks {
         let rgb = cleared(&mut buffers.rgb, pixels * 3);

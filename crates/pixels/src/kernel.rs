@@ -8,7 +8,7 @@ use crate::jpeg_plain::PlainDecoder;
 use crate::probe::{ImageFacts, ImageKind, probe};
 use crate::resize::{Resampler, Window};
 use crate::samples::Buffers;
-use crate::spec::{Alpha, PixelSpec};
+use crate::spec::{PixelSpec, Scaling};
 use crate::{bmp, gif, jpeg, png, tiff, webp};
 
 /// Memory a buffer may keep between images; a larger one goes back after the image that needed it.
@@ -18,6 +18,7 @@ const KEPT_BYTES: usize = 16 << 20;
 pub struct Kernel {
     spec: PixelSpec,
     max_pixels: u64,
+    scaling: Scaling,
     /// The float of every channel's every byte.
     normalised: Box<[[f32; 256]; 3]>,
     buffers: Buffers,
@@ -30,6 +31,7 @@ impl fmt::Debug for Kernel {
         f.debug_struct("Kernel")
             .field("spec", &self.spec)
             .field("max_pixels", &self.max_pixels)
+            .field("scaling", &self.scaling)
             .finish_non_exhaustive()
     }
 }
@@ -42,11 +44,19 @@ impl Kernel {
         Self {
             spec,
             max_pixels,
+            scaling: Scaling::Exact,
             normalised,
             buffers: Buffers::default(),
             plain: PlainDecoder::default(),
             resampler: Resampler::default(),
         }
+    }
+
+    /// The same kernel with another choice for JPEG files that are much larger than the model's input.
+    #[must_use]
+    pub fn with_scaling(mut self, scaling: Scaling) -> Self {
+        self.scaling = scaling;
+        self
     }
 
     /// Decodes, resizes, crops and normalises one image.
@@ -84,7 +94,7 @@ impl Kernel {
     /// As [`Kernel::run`].
     pub fn decode_rgb(&mut self, bytes: &[u8]) -> Result<(ImageFacts, &[u8]), Fault> {
         let facts = self.probe(bytes)?;
-        self.decode(bytes, &facts)?;
+        self.decode(bytes, &facts, 1)?;
         Ok((facts, &self.buffers.rgb))
     }
 
@@ -123,14 +133,20 @@ impl Kernel {
 
     fn decode_window(&mut self, bytes: &[u8]) -> Result<(ImageFacts, Window), Fault> {
         let facts = self.probe(bytes)?;
-        let window = Window::new(&self.spec, (facts.width, facts.height), 1);
-        if facts.format == ImageKind::Jpeg && self.decode_plain(bytes, &window)? {
+        let reduction = match facts.format {
+            ImageKind::Jpeg => self
+                .scaling
+                .reduction(&self.spec, facts.width, facts.height),
+            _ => 1,
+        };
+        let window = Window::new(&self.spec, (facts.width, facts.height), reduction);
+        if facts.format == ImageKind::Jpeg && reduction == 1 && self.decode_plain(bytes, &window)? {
             return Ok((facts, window));
         }
-        self.decode(bytes, &facts)?;
+        self.decode(bytes, &facts, reduction)?;
+        let width = index(facts.width.div_ceil(reduction));
         self.resampler.begin(&window, self.spec.filter, 3);
-        self.resampler
-            .narrow_rgb(&self.buffers.rgb, index(facts.width));
+        self.resampler.narrow_rgb(&self.buffers.rgb, width);
         self.resampler.finish();
         Ok((facts, window))
     }
@@ -167,13 +183,20 @@ impl Kernel {
         Ok(facts)
     }
 
-    /// Decodes into the RGB buffer.
-    fn decode(&mut self, bytes: &[u8], facts: &ImageFacts) -> Result<(), Fault> {
+    /// Decodes into the RGB buffer, a JPEG at one part in `reduction` of its width and height.
+    fn decode(&mut self, bytes: &[u8], facts: &ImageFacts, reduction: u32) -> Result<(), Fault> {
         let (alpha, buffers) = (self.spec.alpha, &mut self.buffers);
         // The decoders are other people's code fed with hostile bytes, and a panic in
         // one must not spread. One image must not take the worker thread with it. The buffers are
         // cleared before every use, so nothing half-written is ever seen.
-        let decoded = catch_unwind(AssertUnwindSafe(|| decode_as(bytes, facts, alpha, buffers)));
+        let decoded = catch_unwind(AssertUnwindSafe(|| match facts.format {
+            ImageKind::Jpeg => jpeg::decode(bytes, facts, reduction, buffers),
+            ImageKind::Png => png::decode(bytes, facts, alpha, buffers),
+            ImageKind::Gif => gif::decode(bytes, facts, alpha, buffers),
+            ImageKind::WebP => webp::decode(bytes, facts, alpha, buffers),
+            ImageKind::Bmp => bmp::decode(bytes, facts, alpha, buffers),
+            ImageKind::Tiff => tiff::decode(bytes, facts, alpha, buffers),
+        }));
         decoded.unwrap_or_else(|_| {
             Err(Fault::corrupt(format!(
                 "{}: decoder gave up",
@@ -214,22 +237,6 @@ impl Kernel {
             }
         }
         self.resampler.release(KEPT_BYTES);
-    }
-}
-
-fn decode_as(
-    bytes: &[u8],
-    facts: &ImageFacts,
-    alpha: Alpha,
-    buffers: &mut Buffers,
-) -> Result<(), Fault> {
-    match facts.format {
-        ImageKind::Jpeg => jpeg::decode(bytes, facts, buffers),
-        ImageKind::Png => png::decode(bytes, facts, alpha, buffers),
-        ImageKind::Gif => gif::decode(bytes, facts, alpha, buffers),
-        ImageKind::WebP => webp::decode(bytes, facts, alpha, buffers),
-        ImageKind::Bmp => bmp::decode(bytes, facts, alpha, buffers),
-        ImageKind::Tiff => tiff::decode(bytes, facts, alpha, buffers),
     }
 }
 

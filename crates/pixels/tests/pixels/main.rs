@@ -9,4 +9,5 @@ mod archive;
 mod golden;
 mod hostile;
 mod plain;
+mod scaling;
 mod sizes;
