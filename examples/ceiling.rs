@@ -138,9 +138,9 @@ fn read_pairs(path: &std::path::Path) -> Result<(Vec<Vec<u8>>, Vec<String>)> {
 }
 
 fn decode_rate(factory: &OnnxFactory, images: &[Vec<u8>], threads: usize) -> Result<f64> {
-    let spec = &factory.preprocessing().pixels;
+    let preprocessing = factory.preprocessing();
     let kernels = (0..threads)
-        .map(|_| ImageKernel::new(spec.clone(), u64::MAX))
+        .map(|_| ImageKernel::new(preprocessing, u64::MAX))
         .collect();
     rate(kernels, |kernel, turn| {
         let mut rgb = vec![0; kernel.output_len()];
@@ -159,7 +159,7 @@ fn encode_rates(
     rows: usize,
 ) -> Result<(f64, f64)> {
     let preprocessing = factory.preprocessing();
-    let mut kernel = ImageKernel::new(preprocessing.pixels.clone(), u64::MAX);
+    let mut kernel = ImageKernel::new(preprocessing, u64::MAX);
     let mut rgb = vec![0; rows * kernel.output_len()];
     for (slot, image) in rgb
         .chunks_mut(kernel.output_len())

@@ -218,6 +218,10 @@ pub(super) struct ModelArgs {
     /// Pairs per model call; if not given, 8 on a CPU and the fastest on a GPU, halved where memory is too small
     #[arg(long, value_name = "N", env = "CLIP_FILTER_BATCH_SIZE", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub(super) batch_size: Option<u32>,
+    /// Decode JPEGs at a half, a quarter or an eighth of their size where they stay four times as large as the model's
+    /// input: faster, but vectors differ (of the bundled model by a cosine of 0.998 in the mean, 0.996 at worst)
+    #[arg(long, env = "CLIP_FILTER_FAST_DECODE")]
+    pub(super) fast_decode: bool,
     /// Give each row the same vector whatever rows are beside it, even where that costs speed
     #[arg(long, env = "CLIP_FILTER_REPRODUCIBLE")]
     pub(super) reproducible: bool,

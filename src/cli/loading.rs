@@ -11,6 +11,7 @@ use crate::{
     encode::{EncoderFactory, MockFactory, ModelSource, ModelSpec},
     error::Result,
     pipeline::Model,
+    preprocess::Scaling,
     provision::{self, Flavor, Library, Surroundings, fetch_model},
     report::ModelCard,
 };
@@ -59,6 +60,10 @@ impl NamedModel {
 
     /// The model of this name; a GPU that was asked for gets 16-bit floats if there are any, which it is made for.
     fn spec(&self, name: &str, precision: &str, surroundings: &Surroundings) -> Result<ModelSpec> {
+        let scaling = match self.args.fast_decode {
+            true => Scaling::Dct,
+            false => Scaling::Exact,
+        };
         let on_gpu = matches!(
             self.args.device.first(),
             Device::Cuda(_) | Device::TensorRt(_)
@@ -67,10 +72,11 @@ impl NamedModel {
             && precision == AUTO
             && let Ok(spec) = model_spec(name, HALF, surroundings, &mut self.tell())
         {
-            return Ok(spec);
+            return Ok(spec.with_scaling(scaling));
         }
         // What is wrong beside the precision shows here again.
-        model_spec(name, precision, surroundings, &mut self.tell())
+        let spec = model_spec(name, precision, surroundings, &mut self.tell())?;
+        Ok(spec.with_scaling(scaling))
     }
 
     /// The mock's factory: it encodes without a model, for tests of everything around it.

@@ -9,7 +9,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use clip_filter_pixels::{Alpha, Corner, Filter, Normaliser, PixelSpec, Resize};
+use clip_filter_pixels::{Alpha, Corner, Filter, Normaliser, PixelSpec, Resize, Scaling};
 use tokenizers::Tokenizer;
 use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
@@ -77,7 +77,11 @@ impl MockFactory {
         };
         Ok(Self {
             card,
-            preprocessing: Arc::new(Preprocessing { pixels, tokens }),
+            preprocessing: Arc::new(Preprocessing {
+                pixels,
+                scaling: Scaling::Exact,
+                tokens,
+            }),
             log: None,
         })
     }

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use clip_filter_pixels::PixelSpec;
+use clip_filter_pixels::{PixelSpec, Scaling};
 
 pub(crate) use self::files::Files;
 use self::layout::Layout;
@@ -115,6 +115,8 @@ pub struct ModelSpec {
     pub dim: Option<usize>,
     /// How pixels are made.
     pub pixels: PixelSpec,
+    /// Whether large JPEGs are decoded at a reduced size.
+    pub scaling: Scaling,
     /// How captions are cut and padded.
     pub tokens: TokenizeOptions,
     /// True when a graph takes the range of its activations from the batch, so that a vector depends on the
@@ -206,6 +208,7 @@ impl ModelSpec {
             dim: towers.dim,
             tokens: texts.options(&towers.text.ports, &tokenizer_json),
             pixels,
+            scaling: Scaling::Exact,
             batch_dependent: towers.batch_dependent,
             weights_bytes: files.total_size(&towers.weights)?,
             logit_scale: texts.logit_scale,
@@ -225,7 +228,10 @@ impl ModelSpec {
             fingerprint: self.fingerprint.clone(),
             precision: self.precision.clone(),
             dim: self.dim.unwrap_or_default(),
-            preprocessing: describe_pixels(&self.pixels),
+            preprocessing: match self.scaling {
+                Scaling::Exact => describe_pixels(&self.pixels),
+                Scaling::Dct => format!("{}, large JPEGs reduced", describe_pixels(&self.pixels)),
+            },
             batch_dependent: self.batch_dependent,
             ..ModelCard::default()
         }
@@ -235,6 +241,13 @@ impl ModelSpec {
     #[must_use]
     pub fn with_name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
+        self
+    }
+
+    /// The same model, large JPEGs decoded as `scaling` says.
+    #[must_use]
+    pub fn with_scaling(mut self, scaling: Scaling) -> Self {
+        self.scaling = scaling;
         self
     }
 
@@ -266,6 +279,7 @@ impl ModelSpec {
             .map_err(|error| error.with("model", &self.name))?;
         Ok(Preprocessing {
             pixels: self.pixels.clone(),
+            scaling: self.scaling,
             tokens,
         })
     }

@@ -131,7 +131,7 @@ impl EncodePool {
         }
         for number in 0..options.decode_threads {
             let worker = DecodeWorker {
-                kernel: ImageKernel::new(shared.preprocessing.pixels.clone(), options.max_pixels),
+                kernel: ImageKernel::new(&shared.preprocessing, options.max_pixels),
                 encode_queue: encode_sender.clone(),
                 shared: Arc::clone(&shared),
             };

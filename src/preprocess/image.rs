@@ -1,6 +1,6 @@
-use clip_filter_pixels::{Fault, FaultKind, ImageFacts, Kernel, PixelSpec};
+use clip_filter_pixels::{Fault, FaultKind, ImageFacts, Kernel};
 
-use super::RowFault;
+use super::{Preprocessing, RowFault};
 use crate::schema::Status;
 
 /// Size and format from the header alone.
@@ -28,12 +28,13 @@ pub struct ImageKernel {
 }
 
 impl ImageKernel {
-    /// A kernel for `spec` that refuses images of more than `max_pixels`.
-    pub fn new(spec: PixelSpec, max_pixels: u64) -> Self {
+    /// A kernel for one model that refuses images of more than `max_pixels`.
+    pub fn new(preprocessing: &Preprocessing, max_pixels: u64) -> Self {
+        let spec = preprocessing.pixels.clone();
         let (height, width) = spec.output_size();
         let output_len = 3 * height as usize * width as usize;
         Self {
-            kernel: Kernel::new(spec, max_pixels),
+            kernel: Kernel::new(spec, max_pixels).with_scaling(preprocessing.scaling),
             output_len,
             max_pixels,
         }

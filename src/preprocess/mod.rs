@@ -4,7 +4,7 @@ mod image;
 mod load;
 mod tokenize;
 
-pub use clip_filter_pixels::{ImageFacts, PixelSpec};
+pub use clip_filter_pixels::{ImageFacts, PixelSpec, Scaling};
 pub use image::{ImageKernel, probe};
 pub use load::{PathPolicy, RowFault};
 pub use tokenize::{Padding, TokenBatch, Tokenize, TokenizeOptions};
@@ -14,6 +14,8 @@ pub use tokenize::{Padding, TokenBatch, Tokenize, TokenizeOptions};
 pub struct Preprocessing {
     /// Resize, crop, normalisation.
     pub pixels: PixelSpec,
+    /// Whether large JPEGs are decoded at a reduced size.
+    pub scaling: Scaling,
     /// Captions to ids.
     pub tokens: Tokenize,
 }
