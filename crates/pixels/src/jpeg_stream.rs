@@ -22,7 +22,8 @@ pub(crate) struct Frame {
     pub(crate) width: u16,
     pub(crate) height: u16,
     pub(crate) progressive: bool,
-    pub(crate) components: Vec<Component>,
+    components: [Component; 4],
+    count: usize,
     /// Components in the first scan.
     pub(crate) scan_components: u8,
     scan_start: usize,
@@ -88,7 +89,7 @@ impl Frame {
         let body = fields.bytes.get(at + 4..end).unwrap_or_default();
         match kind {
             SOF0..=SOF2 => {
-                if !self.components.is_empty() {
+                if self.count > 0 {
                     return Err(Fault::corrupt("jpeg: two frames before the first scan"));
                 }
                 self.progressive = kind == SOF2;
@@ -125,21 +126,27 @@ impl Frame {
             if !(1..=4).contains(&across) || !(1..=4).contains(&down) {
                 return Err(Fault::corrupt("jpeg: sampling factor out of range"));
             }
-            self.components.push(Component { across, down });
+            self.components[index] = Component { across, down };
         }
+        self.count = usize::from(count);
         Ok(())
     }
 
     fn checked(self) -> Result<Self, Fault> {
-        if self.components.is_empty() {
+        if self.count == 0 {
             return Err(Fault::corrupt("jpeg: scan without a frame"));
         }
         Ok(self)
     }
 
+    /// Components in the order of the frame.
+    pub(crate) fn components(&self) -> &[Component] {
+        &self.components[..self.count]
+    }
+
     /// Whether a decoder must hold the coefficients of the whole picture.
     pub(crate) fn is_multi_scan(&self) -> bool {
-        self.progressive || usize::from(self.scan_components) != self.components.len()
+        self.progressive || usize::from(self.scan_components) != self.count
     }
 
     /// Offset just before the end marker that closes the picture; none in a file that was cut short.

@@ -4,11 +4,12 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::fault::{Fault, FaultKind};
+use crate::jpeg_plain::PlainDecoder;
 use crate::normalise::Normaliser;
 use crate::probe::{ImageFacts, ImageKind, probe};
 use crate::resize::{Resampler, Window};
-use crate::samples::{Buffers, cleared};
-use crate::spec::{Alpha, PixelSpec};
+use crate::samples::Buffers;
+use crate::spec::{PixelSpec, Scaling};
 use crate::{bmp, gif, jpeg, png, tiff, webp};
 
 /// Memory a buffer may keep between images; a larger one goes back after the image that needed it.
@@ -18,10 +19,11 @@ const KEPT_BYTES: usize = 16 << 20;
 pub struct Kernel {
     spec: PixelSpec,
     max_pixels: u64,
+    scaling: Scaling,
     normaliser: Normaliser,
     buffers: Buffers,
+    plain: PlainDecoder,
     resampler: Resampler,
-    resized: Vec<u8>,
 }
 
 impl fmt::Debug for Kernel {
@@ -29,6 +31,7 @@ impl fmt::Debug for Kernel {
         f.debug_struct("Kernel")
             .field("spec", &self.spec)
             .field("max_pixels", &self.max_pixels)
+            .field("scaling", &self.scaling)
             .finish_non_exhaustive()
     }
 }
@@ -38,15 +41,22 @@ impl Kernel {
     #[must_use]
     pub fn new(spec: PixelSpec, max_pixels: u64) -> Self {
         let normaliser = Normaliser::new(&spec);
-        let (buffers, resampler) = (Buffers::default(), Resampler::default());
         Self {
             spec,
             max_pixels,
+            scaling: Scaling::Exact,
             normaliser,
-            buffers,
-            resampler,
-            resized: Vec::new(),
+            buffers: Buffers::default(),
+            plain: PlainDecoder::default(),
+            resampler: Resampler::default(),
         }
+    }
+
+    /// The same kernel with another choice for JPEG files that are much larger than the model's input.
+    #[must_use]
+    pub fn with_scaling(mut self, scaling: Scaling) -> Self {
+        self.scaling = scaling;
+        self
     }
 
     /// Decodes, resizes, crops and normalises one image.
@@ -83,7 +93,8 @@ impl Kernel {
     ///
     /// As [`Kernel::run`].
     pub fn decode_rgb(&mut self, bytes: &[u8]) -> Result<(ImageFacts, &[u8]), Fault> {
-        let facts = self.decode(bytes)?;
+        let facts = self.probe(bytes)?;
+        self.decode(bytes, &facts, 1)?;
         Ok((facts, &self.buffers.rgb))
     }
 
@@ -108,8 +119,12 @@ impl Kernel {
             let (left, top) = (index(window.offset.0), index(window.offset.1));
             let inner = index(window.size.0);
             let lines = out.chunks_exact_mut((columns * 3).max(1)).skip(top);
-            for (line, part) in lines.zip(self.resized.chunks_exact((inner * 3).max(1))) {
-                line[left * 3..][..inner * 3].copy_from_slice(part);
+            for (row, line) in lines.take(index(window.size.1)).enumerate() {
+                let planes: [&[u8]; 3] = std::array::from_fn(|c| self.resampler.row(c, row));
+                let pixels = line[left * 3..][..inner * 3].chunks_exact_mut(3);
+                for (column, pixel) in pixels.enumerate() {
+                    pixel.copy_from_slice(&planes.map(|plane| plane[column]));
+                }
             }
         }
         self.release();
@@ -117,12 +132,43 @@ impl Kernel {
     }
 
     fn decode_window(&mut self, bytes: &[u8]) -> Result<(ImageFacts, Window), Fault> {
-        let facts = self.decode(bytes)?;
-        let window = self.resample(&facts);
+        let facts = self.probe(bytes)?;
+        let reduction = match facts.format {
+            ImageKind::Jpeg => self
+                .scaling
+                .reduction(&self.spec, facts.width, facts.height),
+            _ => 1,
+        };
+        let window = Window::new(&self.spec, (facts.width, facts.height), reduction);
+        if facts.format == ImageKind::Jpeg && reduction == 1 && self.decode_plain(bytes, &window)? {
+            return Ok((facts, window));
+        }
+        self.decode(bytes, &facts, reduction)?;
+        let width = index(facts.width.div_ceil(reduction));
+        self.resampler.begin(&window, self.spec.filter, 3);
+        self.resampler.narrow_rgb(&self.buffers.rgb, width);
+        self.resampler.finish();
         Ok((facts, window))
     }
 
-    fn decode(&mut self, bytes: &[u8]) -> Result<ImageFacts, Fault> {
+    /// Decodes and resizes a JPEG of the plain kind; false where it is of another, or damaged.
+    fn decode_plain(&mut self, bytes: &[u8], window: &Window) -> Result<bool, Fault> {
+        let Some(plan) = self.plain.plan(bytes) else {
+            return Ok(false);
+        };
+        jpeg::check_end(bytes)?;
+        let (plain, resampler, filter) = (&mut self.plain, &mut self.resampler, self.spec.filter);
+        // As below: what the decoder leaves behind is begun anew.
+        let decoded = catch_unwind(AssertUnwindSafe(|| {
+            resampler.begin(window, filter, plan.count);
+            plain.decode(bytes, &plan, resampler)?;
+            resampler.finish();
+            Some(())
+        }));
+        Ok(matches!(decoded, Ok(Some(()))))
+    }
+
+    fn probe(&self, bytes: &[u8]) -> Result<ImageFacts, Fault> {
         let facts = probe(bytes)?;
         if facts.pixels() > self.max_pixels {
             let message = format!(
@@ -134,52 +180,47 @@ impl Kernel {
                 message,
             });
         }
+        Ok(facts)
+    }
+
+    /// Decodes into the RGB buffer, a JPEG at one part in `reduction` of its width and height.
+    fn decode(&mut self, bytes: &[u8], facts: &ImageFacts, reduction: u32) -> Result<(), Fault> {
         let (alpha, buffers) = (self.spec.alpha, &mut self.buffers);
         // The decoders are other people's code fed with hostile bytes, and a panic in
         // one must not spread. One image must not take the worker thread with it. The buffers are
         // cleared before every use, so nothing half-written is ever seen.
-        let decoded = catch_unwind(AssertUnwindSafe(|| {
-            decode_as(bytes, &facts, alpha, buffers)
+        let decoded = catch_unwind(AssertUnwindSafe(|| match facts.format {
+            ImageKind::Jpeg => jpeg::decode(bytes, facts, reduction, buffers),
+            ImageKind::Png => png::decode(bytes, facts, alpha, buffers),
+            ImageKind::Gif => gif::decode(bytes, facts, alpha, buffers),
+            ImageKind::WebP => webp::decode(bytes, facts, alpha, buffers),
+            ImageKind::Bmp => bmp::decode(bytes, facts, alpha, buffers),
+            ImageKind::Tiff => tiff::decode(bytes, facts, alpha, buffers),
         }));
         decoded.unwrap_or_else(|_| {
             Err(Fault::corrupt(format!(
                 "{}: decoder gave up",
                 facts.format.as_str()
             )))
-        })?;
-        Ok(facts)
+        })
     }
 
-    fn resample(&mut self, facts: &ImageFacts) -> Window {
-        let window = Window::new(&self.spec, facts.width, facts.height);
-        let out = cleared(
-            &mut self.resized,
-            3 * index(window.size.0) * index(window.size.1),
-        );
-        self.resampler
-            .resample(&self.buffers.rgb, &window, self.spec.filter, out);
-        window
-    }
-
-    /// Interleaved bytes to planes of floats; outside the window lies black, as if the crop had padded bytes.
+    /// Planes of bytes to planes of floats; outside the window lies black, as if the crop had padded bytes.
     fn normalise(&self, window: &Window, out: &mut [f32]) {
         let (height, width) = self.spec.output_size();
         let (columns, rows) = (index(width), index(height));
-        let (left, top, inner) = (
-            index(window.offset.0),
-            index(window.offset.1),
-            index(window.size.0),
-        );
+        let (left, top) = (index(window.offset.0), index(window.offset.1));
         let padded = window.size != (width, height);
         for (channel, plane) in out.chunks_exact_mut((rows * columns).max(1)).enumerate() {
             let table = self.normaliser.of(channel);
             if padded {
                 plane.fill(table[0]);
             }
-            let lines = plane.chunks_exact_mut(columns).skip(top);
-            for (line, row) in lines.zip(self.resized.chunks_exact((inner * 3).max(1))) {
-                for (value, pixel) in line[left..].iter_mut().zip(row.chunks_exact(3)) {
-                    *value = table[usize::from(pixel[channel])];
+            let lines = plane.chunks_exact_mut(columns.max(1)).skip(top);
+            for (row, line) in lines.take(index(window.size.1)).enumerate() {
+                let bytes = self.resampler.row(channel, row);
+                for (value, byte) in line[left..].iter_mut().zip(bytes) {
+                    *value = table[usize::from(*byte)];
                 }
             }
         }
@@ -190,29 +231,12 @@ impl Kernel {
             &mut self.buffers.rgb,
             &mut self.buffers.raw,
             &mut self.buffers.stream,
-            &mut self.resized,
         ] {
             if buffer.capacity() > KEPT_BYTES {
                 *buffer = Vec::new();
             }
         }
         self.resampler.release(KEPT_BYTES);
-    }
-}
-
-fn decode_as(
-    bytes: &[u8],
-    facts: &ImageFacts,
-    alpha: Alpha,
-    buffers: &mut Buffers,
-) -> Result<(), Fault> {
-    match facts.format {
-        ImageKind::Jpeg => jpeg::decode(bytes, facts, buffers),
-        ImageKind::Png => png::decode(bytes, facts, alpha, buffers),
-        ImageKind::Gif => gif::decode(bytes, facts, alpha, buffers),
-        ImageKind::WebP => webp::decode(bytes, facts, alpha, buffers),
-        ImageKind::Bmp => bmp::decode(bytes, facts, alpha, buffers),
-        ImageKind::Tiff => tiff::decode(bytes, facts, alpha, buffers),
     }
 }
 

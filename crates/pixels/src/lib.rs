@@ -14,8 +14,9 @@
 //! # Where the pixels differ from Pillow's
 //!
 //! Nowhere that we know of: lossless formats, JPEG (libjpeg-turbo's arithmetic) and the resize are equal bit for bit.
-//! A JPEG whose entropy-coded data is damaged or cut short behind a valid end marker is refused, where Pillow fills
-//! in grey.
+//! With [`Scaling::Dct`], which has to be asked for, a JPEG of eight times the model's input and more is decoded at a
+//! part of its size. A JPEG whose entropy-coded data is damaged or cut short behind a valid end marker is refused,
+//! where Pillow fills in grey.
 //!
 //! # Example
 //!
@@ -43,7 +44,11 @@ mod bmp_rle;
 mod fault;
 mod gif;
 mod jpeg;
+mod jpeg_entropy;
+mod jpeg_plain;
 mod jpeg_stream;
+mod jpeg_tables;
+mod jpeg_units;
 mod kernel;
 mod normalise;
 mod png;
@@ -52,6 +57,7 @@ mod resample;
 mod resize;
 mod samples;
 mod spec;
+mod strip;
 mod thumbnail;
 mod tiff;
 mod tiff_strips;
@@ -61,5 +67,5 @@ pub use fault::{Fault, FaultKind};
 pub use kernel::Kernel;
 pub use normalise::Normaliser;
 pub use probe::{ImageFacts, ImageKind, probe};
-pub use spec::{Alpha, Corner, Filter, PixelSpec, Resize};
+pub use spec::{Alpha, Corner, Filter, PixelSpec, Resize, Scaling};
 pub use thumbnail::{Thumbnail, thumbnail};

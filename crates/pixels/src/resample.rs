@@ -6,70 +6,91 @@
 //! rows they depend on.
 
 use std::f64::consts::PI;
+use std::ops::Range;
 
 use multiversion::multiversion;
 
 use crate::spec::Filter;
+use crate::strip::Lanes;
 
 /// Fractional bits of a weight: 32, less 8 of the pixel and 2 for sign and overshoot.
 const WEIGHT_BITS: u32 = 22;
 /// Half of the last place of a byte.
 const ROUND: i32 = 1 << (WEIGHT_BITS - 1);
 
-/// A pixel of the working picture: red, green, blue and a byte that makes it a machine word.
-pub(crate) type Rgbx = [u8; 4];
+/// Samples that the column pass takes at once; rows are padded to a multiple.
+pub(crate) const STEP: usize = 32;
+
+/// What the weights of one dimension follow from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Axis {
+    pub(crate) filter: Filter,
+    /// Pixels of the stored picture.
+    pub(crate) source: u32,
+    /// How many of them became one when it was decoded.
+    pub(crate) reduction: u32,
+    /// Pixels after the resize.
+    pub(crate) resized: u64,
+    /// Of those, the ones from `first` on.
+    pub(crate) first: u64,
+    pub(crate) count: u32,
+}
 
 /// For each output of one dimension, the sources it is a weighted sum of.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default)]
 pub(crate) struct Weights {
+    axis: Option<Axis>,
     /// First source and number of sources, per output.
     spans: Vec<(usize, usize)>,
     /// `stride` weights per output.
     weights: Vec<i32>,
     stride: usize,
+    /// Weights of one output before they are rounded.
+    row: Vec<f64>,
 }
 
 impl Weights {
-    /// Weights of the outputs `first..first + count` of a resize from `source` to `resized` pixels.
-    pub(crate) fn new(filter: Filter, source: u32, resized: u64, first: u64, count: u32) -> Self {
-        let scale = f64::from(source) / exact(resized);
+    /// Computes the weights, unless they are those at hand.
+    pub(crate) fn set(&mut self, axis: Axis) {
+        if self.axis == Some(axis) {
+            return;
+        }
+        self.axis = None;
+        // The stored picture's own length, also where the decoded one ends in a pixel that stands for fewer.
+        let length = f64::from(axis.source) / f64::from(axis.reduction);
+        let pixels = axis.source.div_ceil(axis.reduction) as usize;
+        let scale = length / exact(axis.resized);
         let stretch = scale.max(1.0);
-        let support = radius(filter) * stretch;
-        let mut weights = Self {
-            stride: index(support.ceil()) * 2 + 1,
-            ..Self::default()
-        };
-        let mut row = Vec::new();
-        for output in 0..count {
-            let center = (exact(first + u64::from(output)) + 0.5) * scale;
-            if filter == Filter::Nearest {
-                weights.push(
-                    index(center).min(source.saturating_sub(1) as usize),
-                    &[1 << WEIGHT_BITS],
-                );
+        let support = radius(axis.filter) * stretch;
+        self.stride = index(support.ceil()) * 2 + 1;
+        self.spans.clear();
+        self.weights.clear();
+        for output in 0..axis.count {
+            let center = (exact(axis.first + u64::from(output)) + 0.5) * scale;
+            self.row.clear();
+            if axis.filter == Filter::Nearest {
+                self.row.push(1.0);
+                self.push(index(center).min(pixels.saturating_sub(1)));
                 continue;
             }
             let from = index(center - support + 0.5);
-            let to = index(center + support + 0.5).min(source as usize);
-            row.clear();
-            row.extend(
-                (from..to).map(|x| value(filter, (exact(x as u64) - center + 0.5) / stretch)),
-            );
-            let sum: f64 = row.iter().sum();
-            let fixed: Vec<i32> = row
-                .iter()
-                .map(|weight| fixed(if sum == 0.0 { *weight } else { weight / sum }))
-                .collect();
-            weights.push(from, &fixed);
+            let to = index(center + support + 0.5).min(pixels);
+            let value = |x| value(axis.filter, (exact(x as u64) - center + 0.5) / stretch);
+            self.row.extend((from..to).map(value));
+            self.push(from);
         }
-        weights
+        // Last, so that half of them are never taken for all.
+        self.axis = Some(axis);
     }
 
-    fn push(&mut self, from: usize, weights: &[i32]) {
-        self.spans.push((from, weights.len()));
-        self.weights.extend_from_slice(weights);
+    /// Takes `row` as the weights of the next output.
+    fn push(&mut self, from: usize) {
+        let sum: f64 = self.row.iter().sum();
+        let share = |weight: &f64| fixed(if sum == 0.0 { *weight } else { weight / sum });
+        self.spans.push((from, self.row.len()));
+        self.weights.extend(self.row.iter().map(share));
         self.weights
-            .resize(self.spans.len() * self.stride.max(weights.len()), 0);
+            .resize(self.spans.len() * self.stride.max(self.row.len()), 0);
     }
 
     /// Outputs.
@@ -77,16 +98,11 @@ impl Weights {
         self.spans.len()
     }
 
-    /// First and one past the last source that any output depends on.
-    pub(crate) fn sources(&self) -> (usize, usize) {
-        let first = self.spans.iter().map(|span| span.0).min().unwrap_or(0);
-        let end = self
-            .spans
-            .iter()
-            .map(|span| span.0 + span.1)
-            .max()
-            .unwrap_or(0);
-        (first, end)
+    /// The sources that any output depends on.
+    pub(crate) fn sources(&self) -> Range<usize> {
+        let ends = self.spans.iter().map(|span| span.0 + span.1);
+        let first = self.spans.iter().map(|span| span.0).min();
+        first.unwrap_or(0)..ends.max().unwrap_or(0)
     }
 
     fn of(&self, output: usize) -> (usize, &[i32]) {
@@ -95,43 +111,44 @@ impl Weights {
     }
 }
 
-/// Resamples one row: `source` holds the whole row, `out` one pixel per output of `weights`.
+/// Resamples the columns of a strip that starts at column `left`, one output per entry of `weights`.
 #[multiversion(targets("x86_64+avx2+bmi2"))]
-pub(crate) fn resample_row(source: &[Rgbx], weights: &Weights, out: &mut [Rgbx]) {
-    for (output, pixel) in out.iter_mut().enumerate() {
+pub(crate) fn resample_strip(source: &[Lanes], left: usize, weights: &Weights, out: &mut [Lanes]) {
+    for (output, lanes) in out.iter_mut().enumerate().take(weights.len()) {
         let (from, weights) = weights.of(output);
-        let mut sum = [ROUND; 4];
-        for (source, weight) in source[from..].iter().zip(weights) {
-            for channel in 0..4 {
-                sum[channel] += i32::from(source[channel]) * weight;
+        let mut sums = [ROUND; 8];
+        for (column, weight) in source[from - left..].iter().zip(weights) {
+            for lane in 0..8 {
+                sums[lane] += i32::from(column[lane]) * weight;
             }
         }
-        *pixel = sum.map(byte);
+        *lanes = sums.map(byte);
     }
 }
 
-/// Resamples one row of the column pass: the weighted sum of the rows of `narrowed`, which start at source row `first`.
-///
-/// `sums` is scratch space.
+/// Resamples one row of one channel: a weighted sum of the rows of `narrowed`, which start at source row `first`.
 #[multiversion(targets("x86_64+avx2+bmi2"))]
-pub(crate) fn resample_column(
-    narrowed: &[Rgbx],
+pub(crate) fn resample_rows(
+    narrowed: &[u8],
     first: usize,
     (weights, output): (&Weights, usize),
-    sums: &mut Vec<i32>,
-    out: &mut [Rgbx],
+    out: &mut [u8],
 ) {
     let (from, weights) = weights.of(output);
-    sums.clear();
-    sums.resize(out.len() * 4, ROUND);
-    let rows = narrowed.chunks_exact(out.len().max(1)).skip(from - first);
-    for (row, weight) in rows.zip(weights) {
-        for (sum, value) in sums.iter_mut().zip(row.as_flattened()) {
-            *sum += i32::from(*value) * weight;
+    let stride = out.len();
+    let rows = &narrowed[(from - first) * stride..];
+    for (step, values) in out.as_chunks_mut::<STEP>().0.iter_mut().enumerate() {
+        let mut sums = [ROUND; STEP];
+        let columns = rows.get(step * STEP..).unwrap_or_default();
+        for (row, weight) in columns.chunks(stride).zip(weights) {
+            let Some(row) = row.first_chunk::<STEP>() else {
+                break;
+            };
+            for (sum, value) in sums.iter_mut().zip(row) {
+                *sum += i32::from(*value) * weight;
+            }
         }
-    }
-    for (value, sum) in out.as_flattened_mut().iter_mut().zip(sums) {
-        *value = byte(*sum);
+        *values = sums.map(byte);
     }
 }
 
@@ -219,6 +236,19 @@ fn exact(length: u64) -> f64 {
 mod tests {
     use super::*;
 
+    fn weights(filter: Filter, source: u32, resized: u64, first: u64, count: u32) -> Weights {
+        let mut weights = Weights::default();
+        weights.set(Axis {
+            filter,
+            source,
+            reduction: 1,
+            resized,
+            first,
+            count,
+        });
+        weights
+    }
+
     #[test]
     fn weights_of_an_output_add_up_to_one() {
         for filter in [
@@ -229,7 +259,7 @@ mod tests {
             Filter::Lanczos,
         ] {
             for (source, resized) in [(1u32, 1u32), (7, 7), (512, 260), (3, 224), (6000, 2)] {
-                let weights = Weights::new(filter, source, resized.into(), 0, resized);
+                let weights = weights(filter, source, resized.into(), 0, resized);
                 for output in 0..weights.len() {
                     let sum: i32 = weights.of(output).1.iter().sum();
                     assert!(
@@ -243,19 +273,29 @@ mod tests {
 
     #[test]
     fn the_same_size_changes_nothing() {
-        let row: Vec<Rgbx> = (0..50u8).map(|x| [x * 5, 255 - x, x, 0]).collect();
-        let weights = Weights::new(Filter::Bicubic, 50, 50, 0, 50);
-        let mut out = vec![[0; 4]; 50];
-        resample_row(&row, &weights, &mut out);
-        assert_eq!(out, row);
+        let strip: Vec<Lanes> = (0..50u8)
+            .map(|x| [x * 5, 255 - x, x, 0, 255, x / 2, 128, 7])
+            .collect();
+        let weights = weights(Filter::Bicubic, 50, 50, 0, 50);
+        let mut out = vec![[0; 8]; 50];
+        resample_strip(&strip, 0, &weights, &mut out);
+        assert_eq!(out, strip);
     }
 
     #[test]
     fn a_part_of_the_outputs_equals_that_part_of_all() {
-        let all = Weights::new(Filter::Bicubic, 347, 260, 0, 260);
-        let part = Weights::new(Filter::Bicubic, 347, 260, 100, 7);
+        let all = weights(Filter::Bicubic, 347, 260, 0, 260);
+        let part = weights(Filter::Bicubic, 347, 260, 100, 7);
         for output in 0..7 {
             assert_eq!(part.of(output), all.of(100 + output));
         }
+    }
+
+    #[test]
+    fn weights_that_change_are_computed_again() {
+        let mut used = weights(Filter::Lanczos, 900, 260, 20, 200);
+        let fresh = weights(Filter::Bicubic, 347, 260, 0, 260);
+        used.set(fresh.axis.unwrap());
+        assert_eq!((&used.spans, &used.weights), (&fresh.spans, &fresh.weights));
     }
 }

@@ -1,7 +1,10 @@
 //! Where the model's picture lies in the resized one, and the two passes that make it.
 
-use crate::resample::{Rgbx, Weights, resample_column, resample_row};
+use std::ops::Range;
+
+use crate::resample::{Axis, STEP, Weights, resample_rows, resample_strip};
 use crate::spec::{Corner, Filter, PixelSpec};
+use crate::strip::{Lanes, Strip, strips_of_rgb, transpose};
 
 /// Resize and centre crop as one step: only what the crop keeps is ever computed.
 ///
@@ -17,11 +20,12 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    pub(crate) fn new(spec: &PixelSpec, width: u32, height: u32) -> Self {
+    /// The window in a picture of `width` x `height` pixels, which is stored or which a decoder will reduce.
+    pub(crate) fn new(spec: &PixelSpec, (width, height): (u32, u32), reduction: u32) -> Self {
         let (rows, columns) = spec.resized_size(width, height);
         let (out_height, out_width) = spec.output_size();
-        let across = Span::new(width, columns, out_width, spec.corner);
-        let down = Span::new(height, rows, out_height, spec.corner);
+        let across = Span::new((width, reduction), columns, out_width, spec.corner);
+        let down = Span::new((height, reduction), rows, out_height, spec.corner);
         Self {
             across,
             down,
@@ -35,6 +39,7 @@ impl Window {
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Span {
     source: u32,
+    reduction: u32,
     resized: u64,
     first: u64,
     count: u32,
@@ -42,7 +47,7 @@ struct Span {
 }
 
 impl Span {
-    fn new(source: u32, resized: u64, wanted: u32, corner: Corner) -> Self {
+    fn new((source, reduction): (u32, u32), resized: u64, wanted: u32, corner: Corner) -> Self {
         let rest = i64::try_from(resized).unwrap_or(i64::MAX) - i64::from(wanted);
         let half = rest.div_euclid(2);
         let start = match corner {
@@ -53,6 +58,7 @@ impl Span {
         };
         Self {
             source,
+            reduction,
             resized,
             first: u64::try_from(start).unwrap_or(0),
             count: u32::try_from(resized.min(u64::from(wanted))).unwrap_or(wanted),
@@ -60,59 +66,127 @@ impl Span {
         }
     }
 
-    fn weights(&self, filter: Filter) -> Weights {
-        Weights::new(filter, self.source, self.resized, self.first, self.count)
+    fn set(&self, weights: &mut Weights, filter: Filter) {
+        weights.set(Axis {
+            filter,
+            source: self.source,
+            reduction: self.reduction,
+            resized: self.resized,
+            first: self.first,
+            count: self.count,
+        });
     }
 }
 
-/// Resampling of one thread.
+/// Resampling of one thread: rows come in eight at a time and leave their columns at the final width; the rows are
+/// resampled at the end.
 #[derive(Default)]
 pub(crate) struct Resampler {
-    /// One source row.
-    row: Vec<Rgbx>,
-    /// The window's columns at their final width, rows still those of the source.
-    narrowed: Vec<Rgbx>,
-    /// One output row.
-    out: Vec<Rgbx>,
-    sums: Vec<i32>,
+    across: Weights,
+    down: Weights,
+    size: (usize, usize),
+    channels: usize,
+    /// Samples from one row to the next, here and in the result.
+    stride: usize,
+    /// Rows of the picture that the result depends on.
+    rows: Range<usize>,
+    /// One strip at its final width.
+    strip: Vec<Lanes>,
+    /// The window's columns at their final width, rows still those of the picture; one plane per channel.
+    narrowed: Vec<u8>,
+    /// The window, one plane per channel.
+    out: Vec<u8>,
+    /// Strips of a picture that is there as a whole.
+    pictures: [Vec<Lanes>; 3],
 }
 
 impl Resampler {
-    /// Resamples the window of an RGB picture into `out`, rows of `window.size`.
-    pub(crate) fn resample(&mut self, rgb: &[u8], window: &Window, filter: Filter, out: &mut [u8]) {
-        let (across, down) = (window.across.weights(filter), window.down.weights(filter));
-        let (columns, width) = (across.len(), window.across.source as usize);
-        let (first, end) = down.sources();
-        self.narrowed.clear();
-        self.narrowed.resize(columns * (end - first), [0; 4]);
-        let sources = rgb.chunks_exact((width * 3).max(1)).skip(first);
-        for (source, narrow) in sources.zip(self.narrowed.chunks_exact_mut(columns.max(1))) {
-            self.row.clear();
-            self.row.extend(
-                source
-                    .chunks_exact(3)
-                    .map(|pixel| [pixel[0], pixel[1], pixel[2], 0]),
-            );
-            resample_row(&self.row, &across, narrow);
-        }
-        self.out.resize(columns, [0; 4]);
-        for (row, line) in out.chunks_exact_mut((columns * 3).max(1)).enumerate() {
-            resample_column(
-                &self.narrowed,
-                first,
-                (&down, row),
-                &mut self.sums,
-                &mut self.out,
-            );
-            for (pixel, value) in line.chunks_exact_mut(3).zip(&self.out) {
-                pixel.copy_from_slice(&value[..3]);
+    /// Makes ready for the window of a picture with 1 or 3 channels.
+    pub(crate) fn begin(&mut self, window: &Window, filter: Filter, channels: usize) {
+        window.across.set(&mut self.across, filter);
+        window.down.set(&mut self.down, filter);
+        self.size = (self.across.len(), self.down.len());
+        self.channels = channels;
+        self.stride = self.size.0.next_multiple_of(STEP);
+        self.rows = self.down.sources();
+        self.strip.resize(self.stride, [0; 8]);
+        let planes = channels * self.stride;
+        self.narrowed.resize(planes * self.rows.len(), 0);
+        self.out.resize(planes * self.size.1, 0);
+    }
+
+    /// Columns of the picture that the result depends on.
+    pub(crate) fn source_columns(&self) -> Range<usize> {
+        self.across.sources()
+    }
+
+    /// Rows of the picture that the result depends on.
+    pub(crate) fn source_rows(&self) -> Range<usize> {
+        self.rows.clone()
+    }
+
+    /// Takes the next rows of one channel; rows that nothing depends on may be among them, or be left out.
+    pub(crate) fn narrow(&mut self, channel: usize, strip: Strip<'_>) {
+        resample_strip(strip.columns, strip.left, &self.across, &mut self.strip);
+        let plane = channel * self.rows.len();
+        let places: [Option<usize>; 8] = std::array::from_fn(|lane| {
+            let row = strip.top + lane * strip.step;
+            let is_needed = self.rows.contains(&row);
+            is_needed.then(|| (plane + row - self.rows.start) * self.stride)
+        });
+        for (group, block) in self.strip.as_chunks::<8>().0.iter().enumerate() {
+            for (place, row) in places.iter().zip(transpose(*block)) {
+                if let Some(place) = place {
+                    self.narrowed[place + group * 8..][..8].copy_from_slice(&row);
+                }
             }
         }
     }
 
+    /// Takes a whole picture of three channels, `width` RGB pixels a row.
+    pub(crate) fn narrow_rgb(&mut self, rgb: &[u8], width: usize) {
+        let columns = self.source_columns();
+        let row = |row: usize| &rgb[(row * width + columns.start) * 3..][..columns.len() * 3];
+        let mut pictures = std::mem::take(&mut self.pictures);
+        for top in self.rows.clone().step_by(8) {
+            // Past the last row its lane holds a row again that nothing looks at.
+            let last = self.rows.end - 1;
+            let rows: [&[u8]; 8] = std::array::from_fn(|lane| row((top + lane).min(last)));
+            strips_of_rgb(&rows, &mut pictures);
+            for (channel, picture) in pictures.iter().enumerate() {
+                let strip = Strip {
+                    columns: picture,
+                    left: columns.start,
+                    top,
+                    step: 1,
+                };
+                self.narrow(channel, strip);
+            }
+        }
+        self.pictures = pictures;
+    }
+
+    /// Resamples the rows of all that came in.
+    pub(crate) fn finish(&mut self) {
+        let (plane, rows) = (self.rows.len() * self.stride, self.size.1);
+        for channel in 0..self.channels {
+            let narrowed = &self.narrowed[channel * plane..][..plane];
+            let out = &mut self.out[channel * rows * self.stride..][..rows * self.stride];
+            for (row, line) in out.chunks_exact_mut(self.stride.max(1)).enumerate() {
+                resample_rows(narrowed, self.rows.start, (&self.down, row), line);
+            }
+        }
+    }
+
+    /// One row of the result; a grey picture has the same in all channels.
+    pub(crate) fn row(&self, channel: usize, row: usize) -> &[u8] {
+        let channel = channel.min(self.channels.saturating_sub(1));
+        &self.out[(channel * self.size.1 + row) * self.stride..][..self.size.0]
+    }
+
     /// Gives memory back after an image that needed more than `kept_bytes`.
     pub(crate) fn release(&mut self, kept_bytes: usize) {
-        if self.narrowed.capacity() * size_of::<Rgbx>() > kept_bytes {
+        if self.narrowed.capacity() > kept_bytes {
             self.narrowed = Vec::new();
         }
     }
@@ -124,7 +198,7 @@ mod tests {
 
     #[test]
     fn corners_are_those_of_transformers_and_torchvision() {
-        let first = |resized, corner| Span::new(300, resized, 224, corner).first;
+        let first = |resized, corner| Span::new((300, 1), resized, 224, corner).first;
         let cases = [
             (224, 0, 0),
             (225, 0, 0),
@@ -144,7 +218,7 @@ mod tests {
                 "{resized}"
             );
         }
-        let offset = |corner| Span::new(300, 221, 224, corner).offset;
+        let offset = |corner| Span::new((300, 1), 221, 224, corner).offset;
         assert_eq!((offset(Corner::Floor), offset(Corner::HalfToEven)), (2, 1));
     }
 }

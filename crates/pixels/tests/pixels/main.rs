@@ -8,4 +8,6 @@
 mod archive;
 mod golden;
 mod hostile;
+mod plain;
+mod scaling;
 mod sizes;

@@ -1,0 +1,335 @@
+//! Huffman-coded blocks of a sequential JPEG, read without a check where the next bytes are plain data.
+//!
+//! Whatever is unusual ends with none: a code that no table has, a run over the end of a block, a segment that is too
+//! short. The general decoder then reads the file again and finds the words for it.
+
+/// Bits that a code and its value are looked up by at once.
+const LOOK_BITS: u32 = 10;
+
+/// Where the coefficients of a block lie, in the order in which they are coded.
+#[rustfmt::skip]
+pub(crate) const NATURAL: [u8; 64] = [
+    0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6, 7, 14, 21, 28,
+    35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51, 58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63,
+];
+
+/// Run of the symbol that ends a block.
+const END: u32 = 64;
+
+/// What one code stands for: bits to drop, bits of the value that follow them, coefficients to skip, and the value
+/// where it was among the bits looked up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Entry(u32);
+
+impl Entry {
+    /// No code of at most [`LOOK_BITS`] bits.
+    const LONG: Self = Self(0);
+
+    fn new(bits: u32, size: u32, run: u32, value: i16) -> Self {
+        let [low, high] = value.to_le_bytes();
+        Self(bits | size << 5 | run << 9 | u32::from(u16::from_le_bytes([low, high])) << 16)
+    }
+
+    #[inline(always)]
+    fn bits(self) -> u32 {
+        self.0 & 31
+    }
+
+    #[inline(always)]
+    fn size(self) -> u32 {
+        self.0 >> 5 & 15
+    }
+
+    #[inline(always)]
+    fn run(self) -> u32 {
+        self.0 >> 9 & 127
+    }
+
+    #[inline(always)]
+    fn value(self) -> i16 {
+        let [_, _, low, high] = self.0.to_le_bytes();
+        i16::from_le_bytes([low, high])
+    }
+}
+
+/// Which coefficients a table codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// Differences of the first.
+    Dc,
+    /// All others.
+    Ac,
+}
+
+/// One Huffman table.
+pub(crate) struct Codes {
+    class: Class,
+    /// Codes of every length from 1 on.
+    counts: [u8; 16],
+    symbols: [u8; 256],
+    look: [Entry; 1 << LOOK_BITS],
+    /// Per length, one more than its last code, and what added to a code gives its symbol's index.
+    ends: [i32; 17],
+    offsets: [i32; 17],
+}
+
+impl Codes {
+    /// A table without a code.
+    pub(crate) fn empty(class: Class) -> Box<Self> {
+        Box::new(Self {
+            class,
+            counts: [0; 16],
+            symbols: [0; 256],
+            look: [Entry::LONG; 1 << LOOK_BITS],
+            ends: [0; 17],
+            offsets: [0; 17],
+        })
+    }
+
+    /// Takes the table that a file defines; nothing is done where it is the one at hand.
+    pub(crate) fn set(&mut self, counts: [u8; 16], symbols: &[u8]) -> Option<()> {
+        if self.counts == counts && self.symbols.starts_with(symbols) {
+            return Some(());
+        }
+        // Half a table must not be taken for one.
+        self.counts = [0; 16];
+        self.symbols
+            .get_mut(..symbols.len())?
+            .copy_from_slice(symbols);
+        self.look.fill(Entry::LONG);
+        let (mut code, mut index) = (0i32, 0i32);
+        for (length, &count) in (1u32..).zip(&counts) {
+            let at = length as usize;
+            self.offsets[at] = index - code;
+            self.ends[at] = code + i32::from(count);
+            if self.ends[at] > 1 << length {
+                return None;
+            }
+            for _ in 0..count {
+                let symbol = *symbols.get(usize::try_from(index).ok()?)?;
+                self.look_up(length, u32::try_from(code).ok()?, symbol)?;
+                (code, index) = (code + 1, index + 1);
+            }
+            code <<= 1;
+        }
+        self.counts = counts;
+        Some(())
+    }
+
+    /// Enters a code at every index that begins with it.
+    fn look_up(&mut self, length: u32, code: u32, symbol: u8) -> Option<()> {
+        let plain = self.entry(length, symbol)?;
+        let Some(free) = LOOK_BITS.checked_sub(length) else {
+            return Some(());
+        };
+        let size = plain.size();
+        for rest in 0..1u32 << free {
+            let entry = if size > 0 && size <= free {
+                let magnitude = rest >> (free - size);
+                Entry::new(length + size, 0, plain.run(), extended(magnitude, size))
+            } else {
+                plain
+            };
+            *self.look.get_mut((code << free | rest) as usize)? = entry;
+        }
+        Some(())
+    }
+
+    /// What a symbol stands for, its value still to be read.
+    fn entry(&self, length: u32, symbol: u8) -> Option<Entry> {
+        let (run, size) = (u32::from(symbol >> 4), u32::from(symbol & 15));
+        match self.class {
+            Class::Dc => (symbol < 12).then(|| Entry::new(length, size, 0, 0)),
+            // Zeros only: a run of sixteen, or all that are left.
+            Class::Ac if size == 0 && run != 15 => Some(Entry::new(length, 0, END, 0)),
+            Class::Ac => Some(Entry::new(length, size, run, 0)),
+        }
+    }
+
+    /// The entry of a code too long for the table.
+    #[cold]
+    fn long(&self, bits: u64) -> Option<Entry> {
+        for length in LOOK_BITS + 1..=16 {
+            let at = length as usize;
+            let code = i32::try_from(bits >> (64 - length)).ok()?;
+            if code < self.ends[at] {
+                let index = usize::try_from(code + self.offsets[at]).ok()?;
+                return self.entry(length, *self.symbols.get(index)?);
+            }
+        }
+        None
+    }
+
+    /// A code is decided by the first bits of a refilled reader.
+    #[inline(always)]
+    fn next(&self, reader: &mut Bits<'_>) -> Option<(u32, i16)> {
+        reader.refill();
+        let mut entry = self.look[(reader.bits >> (64 - LOOK_BITS)) as usize];
+        if entry == Entry::LONG {
+            entry = self.long(reader.bits)?;
+        }
+        reader.drop(entry.bits());
+        let size = entry.size();
+        let value = if size == 0 {
+            entry.value()
+        } else {
+            extended(reader.take(size), size)
+        };
+        Some((entry.run(), value))
+    }
+}
+
+/// A value of `size` bits, of which the lower half are the negative ones.
+#[inline(always)]
+fn extended(magnitude: u32, size: u32) -> i16 {
+    let [low, high, ..] = magnitude.to_le_bytes();
+    let value = i16::from_le_bytes([low, high]);
+    if magnitude >> (size - 1) == 0 {
+        value.wrapping_sub((1i16 << size).wrapping_sub(1))
+    } else {
+        value
+    }
+}
+
+/// The bits of an entropy-coded segment.
+pub(crate) struct Bits<'a> {
+    data: &'a [u8],
+    at: usize,
+    /// From the highest on; below the first `count` there may be some of those that follow.
+    bits: u64,
+    count: u32,
+    /// How many of them were made up behind the end of the segment.
+    padded: u32,
+}
+
+impl<'a> Bits<'a> {
+    pub(crate) fn new(data: &'a [u8]) -> Self {
+        Self {
+            data,
+            at: 0,
+            bits: 0,
+            count: 0,
+            padded: 0,
+        }
+    }
+
+    /// Whether more bits were taken than there were.
+    pub(crate) fn is_short(&self) -> bool {
+        self.padded > self.count
+    }
+
+    /// Goes on behind restart marker `number`, which must be next.
+    pub(crate) fn restart(&mut self, number: u8) -> Option<()> {
+        let marker = self.data.get(self.at..self.at + 2)?;
+        if self.is_short() || self.count - self.padded > 7 || marker != [0xff, 0xd0 | number] {
+            return None;
+        }
+        *self = Self {
+            at: self.at + 2,
+            ..Self::new(self.data)
+        };
+        Some(())
+    }
+
+    /// Has 32 bits at hand: those of a code and of its value.
+    #[inline(always)]
+    fn refill(&mut self) {
+        const LOW: u64 = 0x0101_0101_0101_0101;
+        if self.count >= 32 {
+            return;
+        }
+        if let Some(bytes) = self.data.get(self.at..).and_then(<[u8]>::first_chunk::<8>) {
+            let word = u64::from_be_bytes(*bytes);
+            let marked = (!word).wrapping_sub(LOW) & word & (LOW << 7);
+            if marked == 0 {
+                self.bits |= word >> self.count;
+                let taken = (64 - self.count) / 8;
+                self.at += taken as usize;
+                self.count += taken * 8;
+                return;
+            }
+        }
+        self.refill_slowly();
+    }
+
+    /// Byte by byte: a stuffed byte is passed over, and behind a marker there are zeros.
+    #[cold]
+    fn refill_slowly(&mut self) {
+        while self.count <= 56 {
+            let byte = match self.data.get(self.at..).unwrap_or_default() {
+                [0xff, 0, ..] => {
+                    self.at += 2;
+                    0xff
+                }
+                [byte, ..] if *byte != 0xff => {
+                    self.at += 1;
+                    *byte
+                }
+                _ => {
+                    self.padded += 8;
+                    0
+                }
+            };
+            self.bits |= u64::from(byte) << (56 - self.count);
+            self.count += 8;
+        }
+    }
+
+    #[inline(always)]
+    fn drop(&mut self, bits: u32) {
+        self.bits <<= bits;
+        self.count -= bits;
+    }
+
+    #[inline(always)]
+    fn take(&mut self, bits: u32) -> u32 {
+        let [low, high, ..] = (self.bits >> (64 - bits)).to_le_bytes();
+        self.drop(bits);
+        u32::from(u16::from_le_bytes([low, high]))
+    }
+}
+
+/// Coefficients of one block in natural order, and whether any but the first was coded.
+pub(crate) struct Block {
+    pub(crate) coefficients: [i16; 64],
+    pub(crate) is_flat: bool,
+}
+
+impl Block {
+    pub(crate) const EMPTY: Self = Self {
+        coefficients: [0; 64],
+        is_flat: true,
+    };
+
+    /// Reads the next block; `before` is the component's first coefficient in the block before.
+    #[inline]
+    pub(crate) fn read(
+        &mut self,
+        reader: &mut Bits<'_>,
+        (dc, ac): (&Codes, &Codes),
+        before: &mut i16,
+    ) -> Option<()> {
+        if !self.is_flat {
+            self.coefficients = [0; 64];
+        }
+        let (_, difference) = dc.next(reader)?;
+        *before = before.wrapping_add(difference);
+        self.coefficients[0] = *before;
+        self.is_flat = true;
+        let mut at = 1;
+        while at < 64 {
+            let (run, value) = ac.next(reader)?;
+            at += run;
+            if run == END {
+                break;
+            }
+            if at > 63 {
+                return None;
+            }
+            self.is_flat = false;
+            self.coefficients[usize::from(NATURAL[at as usize & 63]) & 63] = value;
+            at += 1;
+        }
+        Some(())
+    }
+}

@@ -1,0 +1,103 @@
+//! Decoding a JPEG of the usual kind allocates nothing once the buffers have grown.
+//!
+//! The library that counts is the allocator of this whole binary, which is why the test has one of its own.
+#![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
+
+#[path = "pixels/archive.rs"]
+#[expect(dead_code, reason = "of a case only the image is read here")]
+mod archive;
+
+use std::collections::BTreeMap;
+
+use allocation_counter::{AllocationInfo, measure};
+use clip_filter_pixels::{Alpha, Corner, Filter, Kernel, PixelSpec, Resize, probe};
+
+fn kernel() -> Kernel {
+    let spec = PixelSpec {
+        alpha: Alpha::OverWhite,
+        resize: Some(Resize::ShortestEdge(32)),
+        filter: Filter::Bicubic,
+        crop: Some((32, 32)),
+        corner: Corner::Floor,
+        rescale: 1.0 / 255.0,
+        mean: [0.5; 3],
+        std: [0.5; 3],
+    };
+    Kernel::new(spec, 1 << 24)
+}
+
+/// Allocations of one more run over each image, after two over all of them.
+fn steady_state() -> BTreeMap<String, AllocationInfo> {
+    let (mut kernel, mut out) = (kernel(), vec![0.0; 3 * 32 * 32]);
+    let cases = archive::cases();
+    for _ in 0..2 {
+        for case in &cases {
+            kernel.run(&case.image, &mut out).unwrap();
+        }
+    }
+    let mut counts = BTreeMap::new();
+    for case in &cases {
+        let info = measure(|| {
+            kernel.run(&case.image, &mut out).unwrap();
+        });
+        counts.insert(case.name.clone(), info);
+    }
+    counts
+}
+
+/// JPEG files that are left to the library's own decoder.
+const GENERAL: [&str; 10] = [
+    "jpeg-adobe-rgb",
+    "jpeg-adobe-rgb-numbered",
+    "jpeg-cmyk",
+    "jpeg-cmyk-unmarked",
+    "jpeg-fill-bytes",
+    "jpeg-grey-progressive",
+    "jpeg-one-pixel",
+    "jpeg-progressive",
+    "jpeg-progressive-444",
+    "jpeg-tall",
+];
+
+/// Allocations per image that libraries make and cannot be told not to.
+///
+/// JPEG: header, four tables, planes of samples, for a progressive one all its coefficients and tables per scan. PNG:
+/// inflater of 32 KiB, rows, palette. GIF: dictionary of 32 KiB. WebP: planes, Huffman trees, a bitmap per transform.
+/// TIFF: its directory, read here, and the dictionary of a strip's decoder. BMP: its palette, read here.
+fn most(name: &str) -> u64 {
+    match name.split('-').next().unwrap() {
+        "jpeg" if GENERAL.contains(&name) || name == "jpeg-ycck" => 60,
+        "jpeg" => 0,
+        "bmp" => 1,
+        "gif" => 8,
+        "png" => 16,
+        "tiff" => 48,
+        _ => 60,
+    }
+}
+
+#[test]
+fn a_plain_jpeg_allocates_nothing_and_others_what_their_library_needs() {
+    let mut over = Vec::new();
+    for (name, info) in steady_state() {
+        if info.count_total > most(&name) {
+            over.push(format!("{name}: {} allocations", info.count_total));
+        }
+    }
+    assert!(over.is_empty(), "{}", over.join("\n"));
+}
+
+#[test]
+fn a_header_is_read_without_room_for_a_pixel() {
+    for case in archive::cases() {
+        let info = measure(|| {
+            probe(&case.image).unwrap();
+        });
+        // The directory of a TIFF is read into memory; all else is looked up in the file.
+        if case.name.starts_with("tiff") {
+            assert!(info.bytes_max < 8192, "{}: {}", case.name, info.bytes_max);
+        } else {
+            assert_eq!(info.count_total, 0, "{}", case.name);
+        }
+    }
+}
