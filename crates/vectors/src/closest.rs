@@ -105,7 +105,7 @@ mod tests {
     fn the_best_are_kept_whatever_the_portions_and_threads() {
         let rows: Vec<f32> = (0..3000u16)
             .flat_map(|row| {
-                let angle = f32::from(row * 37 % 3000) / 1000.0;
+                let angle = f32::from(row * 7 % 3000) / 1000.0;
                 [angle.cos(), angle.sin()]
             })
             .collect();
