@@ -40,6 +40,10 @@
 //! seconds. Without `--scores` the store is private and goes with the run. One exception is asked for by name:
 //! [`pipeline::online`] filters while a data loader reads, stores nothing, and holds the budget within a tolerance.
 //!
+//! # Why does a report decide nothing?
+//! [`pipeline::review`] tells what the selection of a run did, from the bits that it left: a second opinion in the page would be one
+//! more thing to be wrong. Only the sliders count anew, and they count the histogram that is in front of the reader.
+//!
 //! # Why is the scan our own?
 //! DataFusion's Parquet source fetches whole column chunks. Image shards have row groups of a gigabyte; ours
 //! holds one page per column, so memory does not depend on how the shard was written.

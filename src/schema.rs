@@ -72,7 +72,7 @@ impl Derived {
     ];
 
     /// The name of its column.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Derived::Cell => "cell",
             Derived::Sas => "sas",

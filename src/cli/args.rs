@@ -7,7 +7,8 @@ use super::{
     adapt::AdaptArgs,
     inspect::InspectArgs,
     label_args::LabelArgs,
-    method_args::{ChooseArgs, MethodArgs},
+    method_args::{ChangesArgs, ChooseArgs, MethodArgs},
+    review::{ExplainArgs, ReportArgs},
     score_args::ScoreArgs,
     score_names::SCORE_NAMES,
     sql::SqlArgs,
@@ -33,6 +34,7 @@ Examples:
   clip-filter 'shards/{00000..00127}.parquet' kept/ --keep 0.2 --model hf:Xenova/clip-vit-base-patch32
   clip-filter in.parquet out.parquet --where 'width >= 200 AND clip_score > 0.28' --add image_embedding
   clip-filter in.parquet --dry-run --json
+  clip-filter in.parquet --dry-run --report report.html
   clip-filter photos.parquet kept.parquet --label-column label --adapt --keep 0.3
   clip-filter shards/ kept/ --scores scores/ --solver cover --dedup 0.05 --keep 0.3
   clip-filter shards/ - --online --keep 0.3 | python train.py";
@@ -70,6 +72,10 @@ pub(super) enum Command {
     Sql(Box<SqlArgs>),
     /// Say what shards, a score store or a model are, without running a model
     Inspect(InspectArgs),
+    /// Show what a selection keeps and cuts, and why: a page with pictures, text, or JSON
+    Report(Box<ReportArgs>),
+    /// Say which rule decided about one row, with its scores, ranks and neighbours
+    Explain(Box<ExplainArgs>),
 }
 
 #[derive(Debug, ClapArgs)]
@@ -88,7 +94,13 @@ pub(super) struct FilterArgs {
     #[command(flatten)]
     pub(super) selects: SelectArgs,
     #[command(flatten)]
+    pub(super) condition: ConditionArgs,
+    #[command(flatten)]
+    pub(super) passes: OnlineArgs,
+    #[command(flatten)]
     pub(super) chooses: ChooseArgs,
+    #[command(flatten)]
+    pub(super) remembers: ChangesArgs,
     #[command(flatten)]
     pub(super) method: MethodArgs,
     #[command(flatten)]
@@ -141,11 +153,21 @@ pub(super) struct SelectArgs {
         value_parser = score
     )]
     pub(super) min_score: Option<f32>,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Selection")]
+pub(super) struct ConditionArgs {
     /// Keep rows that fulfil this SQL condition on input columns, clip_score, status, width, height and scores from
     /// embeddings. Conditions on input columns alone are decided before any image is decoded. Column names are
     /// case-sensitive
     #[arg(long = "where", value_name = "SQL", env = "CLIP_FILTER_WHERE")]
     pub(super) condition: Option<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Selection")]
+pub(super) struct OnlineArgs {
     /// Filter in one pass, while a data loader reads: OUT is - and standard output gets the rows kept, in row
     /// order, as an Arrow IPC stream. --keep then holds within 0.02 over any 10,000 rows, by a threshold that is
     /// learned on the way. Nothing is stored; the summary, with --json too, goes to standard error
@@ -336,6 +358,10 @@ pub(super) struct TellArgs {
     /// Replace an output, or a trace, that exists
     #[arg(long, env = "CLIP_FILTER_OVERWRITE")]
     pub(super) overwrite: bool,
+    /// Write what was kept and cut, and why, to this HTML file: one page that needs no network. A run that keeps
+    /// no scores computes sas, sds and dup_max_sim for it
+    #[arg(long, value_name = "FILE", env = "CLIP_FILTER_REPORT")]
+    pub(super) report: Option<PathBuf>,
     /// Print the summary as one JSON object on stdout (with --online as the last line on stderr)
     #[arg(long, env = "CLIP_FILTER_JSON")]
     pub(super) json: bool,

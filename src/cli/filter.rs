@@ -7,13 +7,14 @@ use super::{
     loading::NamedModel,
     machine,
     online::{self, STDOUT},
+    review,
     running::{Running, Scoring, exit_code, model_warnings, print_json, score_options},
     say, summary,
     tracing::Others,
 };
 use crate::{
     error::{Error, Result},
-    pipeline::{self, RunOptions},
+    pipeline::{self, RunOptions, SelectOptions, review::SHOWN_SCORES},
     select::Keep,
 };
 
@@ -24,11 +25,14 @@ const DEFAULT_KEEP: Keep = Keep::Fraction {
 };
 
 pub(super) fn run(args: FilterArgs) -> Result<ExitCode> {
-    if args.selects.online {
+    if args.passes.online {
         return online::run(&args);
     }
     let start = Instant::now();
     let options = options(&args)?;
+    if let Some(path) = &args.tells.report {
+        review::check_file(path, &options)?;
+    }
     let prepared = pipeline::prepare(&options)?;
     let model = NamedModel::new(&args.model, args.tells.verbosity.quiet);
     let running = Running {
@@ -42,13 +46,17 @@ pub(super) fn run(args: FilterArgs) -> Result<ExitCode> {
                 options.scoring.scores.as_deref(),
                 options.rejects.as_deref(),
                 options.select.changes.as_deref(),
+                args.tells.report.as_deref(),
             ],
         })?,
     };
-    let mut report = running.run(|context| pipeline::run(&options, prepared, context))?;
+    let (mut report, reviewed) = running.run(async |context| match args.tells.report {
+        Some(_) => pipeline::run_reviewed(&options, prepared, context).await,
+        None => Ok((pipeline::run(&options, prepared, context).await?, None)),
+    })?;
     report.peak_rss_bytes = machine::peak_rss_bytes();
     report.seconds = start.elapsed().as_secs_f64();
-    if selection_is_default(&args.selects) {
+    if selection_is_default(&args) {
         report.warnings.push("no selection was given: kept the best 0.3 of the good rows (--keep, --min-score, --where)".to_owned());
     }
     report.warnings.extend(model_warnings(&report, &args.model));
@@ -61,6 +69,12 @@ pub(super) fn run(args: FilterArgs) -> Result<ExitCode> {
             &options,
             args.tells.verbosity.detail(),
         ));
+    }
+    if let Some(path) = &args.tells.report {
+        review::write_of_run(path, reviewed, &report)?;
+        if !args.tells.verbosity.quiet {
+            say(&format!("  report     {}", path.display()));
+        }
     }
     Ok(exit_code(&report, args.bad_rows.max_bad_rows))
 }
@@ -84,13 +98,21 @@ fn options(args: &FilterArgs) -> Result<RunOptions> {
         output,
         dry_run: args.tells.dry_run,
         overwrite: args.tells.overwrite,
-        keep: keep(&args.selects),
-        select: args.chooses.options(adapted)?,
+        keep: keep(&args.selects, args.condition.condition.as_deref()),
+        select: SelectOptions {
+            changes: args.remembers.changes.clone(),
+            ..args.chooses.options(adapted)?
+        },
         min_score: args.selects.min_score,
-        condition: args.selects.condition.clone(),
+        condition: args.condition.condition.clone(),
         on_error: args.bad_rows.on_error.into(),
         rejects: args.bad_rows.rejects.clone(),
         add: args.columns.add.clone(),
+        reviewed: match (&args.tells.report, &args.scores) {
+            (Some(_), None) => SHOWN_SCORES.to_vec(),
+            // A store that others use too keeps what it has; the report shows that.
+            _ => Vec::new(),
+        },
         prefix: args.columns.prefix.clone(),
         command: std::env::args().collect::<Vec<_>>().join(" "),
     })
@@ -114,18 +136,23 @@ fn paths(args: &FilterArgs) -> Result<(Vec<String>, Option<std::path::PathBuf>)>
     }
 }
 
-fn keep(args: &SelectArgs) -> Keep {
+/// The budget that was asked for, beside a condition.
+pub(super) fn keep(args: &SelectArgs, condition: Option<&str>) -> Keep {
     match (args.keep, args.keep_rows) {
         (Some(keep), _) => keep,
         (None, Some(rows)) => Keep::Rows(rows),
-        (None, None) if args.min_score.is_some() || args.condition.is_some() => Keep::All,
+        (None, None) if args.min_score.is_some() || condition.is_some() => Keep::All,
         (None, None) => DEFAULT_KEEP,
     }
 }
 
-fn selection_is_default(args: &SelectArgs) -> bool {
-    args.keep.is_none()
-        && args.keep_rows.is_none()
-        && args.min_score.is_none()
-        && args.condition.is_none()
+fn selection_is_default(args: &FilterArgs) -> bool {
+    !args.selects.is_given() && args.condition.condition.is_none()
+}
+
+impl SelectArgs {
+    /// True if a budget or a threshold was asked for.
+    pub(super) fn is_given(&self) -> bool {
+        self.keep.is_some() || self.keep_rows.is_some() || self.min_score.is_some()
+    }
 }

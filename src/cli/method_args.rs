@@ -82,6 +82,12 @@ pub(super) struct ChooseArgs {
     /// 0.05, only the best row stays
     #[arg(long, value_name = "DISTANCE", env = "CLIP_FILTER_DEDUP", value_parser = distance)]
     pub(super) dedup: Option<f32>,
+}
+
+/// What is told about the selection before.
+#[derive(Debug, Clone, ClapArgs)]
+#[command(next_help_heading = "Selection")]
+pub(super) struct ChangesArgs {
     /// Write the rows that entered and left since the last selection from the score store to this Parquet file
     #[arg(
         long,
@@ -128,11 +134,7 @@ impl ChooseArgs {
         let order = self
             .select
             .is_some_and(|order| order != OrderArg::ClipScore);
-        order
-            || self.solver.is_some()
-            || self.balance.is_some()
-            || self.dedup.is_some()
-            || self.changes.is_some()
+        order || self.solver.is_some() || self.balance.is_some() || self.dedup.is_some()
     }
 
     /// `adapted` where labels or adapters were given.
@@ -152,7 +154,7 @@ impl ChooseArgs {
             solver: self.solver.map(Solver::from).unwrap_or_default(),
             balance: self.balance.clone(),
             dedup: self.dedup,
-            changes: self.changes.clone(),
+            changes: None,
         })
     }
 }

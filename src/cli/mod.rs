@@ -5,12 +5,15 @@ mod args;
 mod filter;
 mod inspect;
 mod label_args;
+mod lines;
 mod loading;
 mod machine;
 mod method_args;
 mod online;
 mod pipe;
+mod plain;
 mod progress;
+mod review;
 mod running;
 mod score;
 mod score_args;
@@ -40,6 +43,8 @@ pub fn main() -> ExitCode {
         Some(args::Command::Adapt(adapt)) => adapt.verbosity.quiet,
         Some(args::Command::Score(score)) => score.verbosity.quiet,
         Some(args::Command::Inspect(inspect)) => inspect.quiet,
+        Some(args::Command::Report(report)) => report.case.verbosity.quiet,
+        Some(args::Command::Explain(explain)) => explain.case.verbosity.quiet,
         _ => args.filter.tells.verbosity.quiet,
     };
     let result = match args.command {
@@ -48,6 +53,8 @@ pub fn main() -> ExitCode {
         Some(args::Command::Score(args)) => score::run(&args),
         Some(args::Command::Sql(sql)) => sql::run(&sql),
         Some(args::Command::Inspect(inspect)) => inspect::run(&inspect),
+        Some(args::Command::Report(report)) => review::report(&report),
+        Some(args::Command::Explain(explain)) => review::explain(&explain),
         None => filter::run(args.filter),
     };
     result.unwrap_or_else(|error| {

@@ -89,7 +89,7 @@ fn options(args: &FilterArgs) -> Result<OnlineOptions> {
     let selects = &args.selects;
     let keep = match selects.keep {
         Some(keep) => keep,
-        None if selects.min_score.is_some() || selects.condition.is_some() => Keep::All,
+        None if selects.min_score.is_some() || args.condition.condition.is_some() => Keep::All,
         None => {
             return Err(Error::usage("filter in one pass: no selection was given")
                 .hint("--keep 0.3, --min-score 0.25 or --where SQL"));
@@ -110,7 +110,7 @@ fn options(args: &FilterArgs) -> Result<OnlineOptions> {
         })?,
         keep,
         min_score: selects.min_score,
-        condition: selects.condition.clone(),
+        condition: args.condition.condition.clone(),
         on_error: args.bad_rows.on_error.into(),
         add: args.columns.add.clone(),
         prefix: args.columns.prefix.clone(),
@@ -153,7 +153,7 @@ fn refuse_others(args: &FilterArgs) -> Result<()> {
             two_passes,
         ),
         (
-            args.chooses.is_given(),
+            args.chooses.is_given() || args.remembers.changes.is_some(),
             "--select, --solver, --balance, --dedup and --changes: they look at all rows",
             two_passes,
         ),
@@ -161,6 +161,11 @@ fn refuse_others(args: &FilterArgs) -> Result<()> {
             args.bad_rows.rejects.is_some(),
             "--rejects: it writes no file",
             "--on-error keep --add status lets bad rows through",
+        ),
+        (
+            args.tells.report.is_some(),
+            "--report: what is cut is not looked at again",
+            two_passes,
         ),
         (
             args.tells.overwrite && args.tells.trace.trace.is_none(),

@@ -6,7 +6,7 @@
 //! reads those again to write them (`emit`). [`score`] stops before the selection. `work` is what a killed run leaves
 //! to the next.
 //! [`online`] does all of it in one pass, as a stream that whoever trains reads from.
-//! [`inspect`] tells what shards, a store or a model are.
+//! [`inspect`] tells what shards, a store or a model are; [`mod@review`] what a selection keeps and cuts, and why.
 
 mod adapt;
 mod changes;
@@ -21,6 +21,7 @@ mod online;
 mod options;
 mod prepared;
 mod rejecting;
+pub mod review;
 mod scoring;
 mod selecting;
 mod sql;
@@ -101,38 +102,59 @@ pub async fn run(
     prepared: Prepared,
     context: RunContext<'_>,
 ) -> Result<RunReport> {
+    Ok(run_with(options, prepared, context, Reviews::No).await?.0)
+}
+
+/// As [`run`], and looks at what was decided; the run succeeds whatever becomes of that. `None` where a killed run
+/// had only its last step left.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_reviewed(
+    options: &RunOptions,
+    prepared: Prepared,
+    context: RunContext<'_>,
+) -> Result<(RunReport, Option<Result<review::Review>>)> {
+    run_with(options, prepared, context, Reviews::Yes).await
+}
+
+/// Whether a run is looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reviews {
+    Yes,
+    No,
+}
+
+async fn run_with(
+    options: &RunOptions,
+    prepared: Prepared,
+    context: RunContext<'_>,
+    reviews: Reviews,
+) -> Result<(RunReport, Option<Result<review::Review>>)> {
     let start = Instant::now();
     let mut prepared = prepared;
     if let Some(unfinished) = prepared.take_unfinished() {
         prepared.finish(&unfinished)?;
-        return Ok(unfinished.report);
+        return Ok((unfinished.report, None));
     }
     prepared.check_condition(options)?;
     let scored = scoring::scores_of(options, &prepared, &context).await?;
     let scored = derived(options, &prepared, scored, &context).await?;
     let counters = &context.counters;
     let selecting = counters.pass(Pass::Select);
-    let chosen = selecting::select(options, &prepared, &scored, &context).await?;
+    let mut chosen = selecting::select(options, &prepared, &scored, &context).await?;
     drop(selecting);
+    let reviewed = (reviews == Reviews::Yes)
+        .then(|| review::of_run((options, &prepared), (&scored, &chosen), &context));
+    // A bit per row and rule, that nothing needs any more.
+    chosen.steps = selecting::Steps::default();
     let provenance = Provenance {
         model: scored.store.spec().model.clone(),
         command: options.command.clone(),
         selection: options.describe_selection(),
         derived: derived_provenance(options, &scored.store),
     };
-    let mut report = RunReport {
-        rows_in: prepared.shards.set.rows(),
-        rows_kept: chosen.kept,
-        rows_cut: prepared.shards.set.rows() - chosen.kept - chosen.rows_bad(),
-        rows_bad: chosen.rows_bad(),
-        bad: chosen.bad.clone(),
-        rows_scored: scored.rows_scored,
-        pairs_per_sec: scored.pairs_per_sec(),
-        lowest_kept_score: chosen.lowest_score,
-        selection: provenance.selection.clone(),
-        model: provenance.model.clone(),
-        ..RunReport::default()
-    };
+    let mut report = counted(&prepared, (&scored, &chosen), &provenance);
     let memory = scored.memory.clone();
     if options.writes() {
         report.rows_written = chosen.written.rows();
@@ -145,7 +167,29 @@ pub async fn run(
     report = with_stages(report, counters, wall, (options.scoring.threads, &memory));
     report.seconds = start.elapsed().as_secs_f64();
     prepared.commit(&report, staged.moves)?;
-    Ok(report)
+    Ok((report, reviewed))
+}
+
+/// What a run has decided, before anything is written.
+fn counted(
+    prepared: &Prepared,
+    (scored, chosen): (&scoring::Scored, &selecting::Chosen),
+    provenance: &Provenance,
+) -> RunReport {
+    let rows_in = prepared.shards.set.rows();
+    RunReport {
+        rows_in,
+        rows_kept: chosen.kept,
+        rows_cut: rows_in - chosen.kept - chosen.rows_bad(),
+        rows_bad: chosen.rows_bad(),
+        bad: chosen.bad.clone(),
+        rows_scored: scored.rows_scored,
+        pairs_per_sec: scored.pairs_per_sec(),
+        lowest_kept_score: chosen.lowest_score,
+        selection: provenance.selection.clone(),
+        model: provenance.model.clone(),
+        ..RunReport::default()
+    }
 }
 
 /// Adds what the selection, the output and the conditions need beside the model's scores.
@@ -170,7 +214,7 @@ async fn derived(
 
 /// What the derived columns of a run were made with.
 fn derived_provenance(options: &RunOptions, store: &ScoreStore) -> Option<String> {
-    let spec = store.derived().filter(|_| !options.derived().is_empty())?;
+    let spec = store.derived().filter(|_| !options.used().is_empty())?;
     serde_json::to_string(&spec.made_with).ok()
 }
 

@@ -122,6 +122,8 @@ pub struct RunOptions {
     pub rejects: Option<PathBuf>,
     /// Columns to add beside the score.
     pub add: Vec<Added>,
+    /// Derived columns that only a review of the run shows; they change nothing else.
+    pub reviewed: Vec<Derived>,
     /// Put before the name of every added column.
     pub prefix: String,
     /// The command line, for the output's metadata.
@@ -168,8 +170,17 @@ impl RunOptions {
         self.output.is_some() && !self.dry_run
     }
 
-    /// Derived columns that the run needs.
+    /// Derived columns that the run needs, those that only a review shows among them.
     pub(super) fn derived(&self) -> Vec<Derived> {
+        let mut columns = self.used();
+        columns.extend(&self.reviewed);
+        columns.sort_unstable();
+        columns.dedup();
+        columns
+    }
+
+    /// Derived columns that conditions, the selection and the output need.
+    pub(super) fn used(&self) -> Vec<Derived> {
         let mut columns = self.scoring.derived.clone();
         columns.extend(self.add.iter().filter_map(|added| match added {
             Added::Derived(column) => Some(*column),
@@ -189,8 +200,6 @@ impl RunOptions {
         if self.select.dedup.is_some() || self.select.balance.as_ref().is_some_and(of_cells) {
             columns.push(Derived::Cell);
         }
-        columns.sort_unstable();
-        columns.dedup();
         columns
     }
 

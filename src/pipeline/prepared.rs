@@ -56,6 +56,15 @@ impl Shards {
     }
 }
 
+/// What becomes of a score column whose name the shards have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Clash {
+    /// It cannot be added to them.
+    Refused,
+    /// It is added to nothing: the shards' own is meant by its name.
+    Hidden,
+}
+
 /// Shards, columns and destination of a run that nothing was found wrong with; see [`super::prepare`].
 pub struct Prepared {
     pub(super) shards: Shards,
@@ -70,11 +79,19 @@ pub struct Prepared {
 
 impl Prepared {
     pub(super) fn check(options: &RunOptions) -> Result<Self> {
-        let shards = Shards::open(&options.scoring)?;
+        let mut prepared = Self::over(options, Shards::open(&options.scoring)?, Clash::Refused)?;
+        if options.writes() {
+            prepared.check_destination(options)?;
+        }
+        Ok(prepared)
+    }
+
+    /// What can be refused of shards that are open, and of a run that writes nothing.
+    pub(super) fn over(options: &RunOptions, shards: Shards, clash: Clash) -> Result<Self> {
         method::check(&options.derived(), &options.scoring.method)?;
         choosing::check(options, &shards.set.schema)?;
-        let scored = scored_columns(options, &shards.set)?;
-        let mut prepared = Self {
+        let scored = scored_columns(options, &shards.set, clash)?;
+        Ok(Self {
             destination: options.output.as_deref().map(Destination::of),
             identity: identity(options, &shards),
             shards,
@@ -82,11 +99,7 @@ impl Prepared {
             work: None,
             unfinished: None,
             needs_scores: false,
-        };
-        if options.writes() {
-            prepared.check_destination(options)?;
-        }
-        Ok(prepared)
+        })
     }
 
     fn check_destination(&mut self, options: &RunOptions) -> Result<()> {
@@ -252,7 +265,7 @@ fn is_written(options: &RunOptions, added: Added) -> bool {
 }
 
 /// What a condition may name, and what was asked for.
-fn scored_columns(options: &RunOptions, set: &ShardSet) -> Result<Vec<AddedColumn>> {
+fn scored_columns(options: &RunOptions, set: &ShardSet, clash: Clash) -> Result<Vec<AddedColumn>> {
     let mut columns = vec![
         Added::Score,
         Added::Status,
@@ -269,7 +282,8 @@ fn scored_columns(options: &RunOptions, set: &ShardSet) -> Result<Vec<AddedColum
         .map(|added| {
             let name = format!("{}{}", options.prefix, added.name());
             let taken = set.schema.index_of(&name).is_ok();
-            match (taken, is_written(options, added)) {
+            let refused = clash == Clash::Refused && is_written(options, added);
+            match (taken, refused) {
                 (false, _) => Ok(AddedColumn { added, name }),
                 // The input's own column keeps its name; this one is only used within the run.
                 (true, false) => Ok(AddedColumn {

@@ -12,7 +12,7 @@ use super::{
     with_stages,
 };
 use crate::{
-    config::OnError,
+    config::{ByteSize, OnError},
     encode::EncoderFactory,
     engine::{EncodeRuntime, Loaded, MemoryPlan, RowCondition},
     error::{Error, Result},
@@ -38,6 +38,26 @@ pub(super) struct Scored {
 }
 
 impl Scored {
+    /// The rows of a store as they are.
+    pub(super) fn stored(store: ScoreStore, limit: ByteSize) -> Self {
+        Self {
+            store: Arc::new(store),
+            memory: MemoryPlan::without_model(limit),
+            rows_scored: 0,
+            is_private: false,
+            seconds: 0.0,
+            _temporary: None,
+        }
+    }
+
+    /// Keeps the directory of a store that is needed no longer than its rows.
+    pub(super) fn holding(self, temporary: tempfile::TempDir) -> Self {
+        Self {
+            _temporary: Some(temporary),
+            ..self
+        }
+    }
+
     #[expect(clippy::cast_precision_loss, reason = "a rate for a person")]
     pub(super) fn pairs_per_sec(&self) -> f64 {
         self.rows_scored as f64 / self.seconds.max(1e-9)
@@ -188,14 +208,7 @@ impl Wanted<'_> {
             self.shards.set.rows(),
             self.shards.set.rows(),
         );
-        Ok(Scored {
-            store: Arc::new(store),
-            memory: MemoryPlan::without_model(self.options.memory_limit),
-            rows_scored: 0,
-            is_private: false,
-            seconds: 0.0,
-            _temporary: None,
-        })
+        Ok(Scored::stored(store, self.options.memory_limit))
     }
 
     /// A store of this run: one that an earlier run left is used if it fits, and made anew if not.

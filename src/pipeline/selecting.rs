@@ -19,7 +19,10 @@ use super::{
 };
 use crate::{
     config::OnError,
-    engine::{NarrowPlan, PASSES, Pass, early_condition, early_pass, from_datafusion, narrow_pass},
+    engine::{
+        NarrowPlan, PASSES, Pass, RowCondition, early_condition, early_pass, from_datafusion,
+        narrow_pass,
+    },
     error::{Error, Result},
     report::BadRows,
     schema::{CLIP_SCORE, Derived, ROW, SHARD, STATUS, Status},
@@ -36,6 +39,19 @@ pub(super) struct Chosen {
     pub(super) bad: BadRows,
     /// Rows of the bad ones.
     pub(super) bad_rows: Selection,
+    /// What each rule left, for whoever wants to know which one decided about a row.
+    pub(super) steps: Steps,
+}
+
+/// Rows that the rules of a selection left, one after the other; `None` where a rule is not in force.
+#[derive(Debug, Default)]
+pub(super) struct Steps {
+    /// Rows that the parts of the condition which need no score let through, bad ones too.
+    pub(super) considered: Option<Selection>,
+    /// Good rows that fulfil all of the condition.
+    pub(super) passing: Option<Selection>,
+    /// Candidates without near-duplicates.
+    pub(super) distinct: Option<Selection>,
 }
 
 impl Chosen {
@@ -70,6 +86,25 @@ pub(super) async fn considered(
     let pass = early_pass(narrow_plan(options, prepared, scored)?).await?;
     let decided = decide(pass, prepared, context).await?;
     Ok(Some((decided.considered, early)))
+}
+
+/// The rows that fulfil a condition.
+pub(super) async fn rows_where(
+    condition: &str,
+    (options, prepared, scored): (&RunOptions, &Prepared, &Scored),
+    context: &RunContext<'_>,
+) -> Result<Selection> {
+    let plan = NarrowPlan {
+        table: prepared.table(&scored.store, &scored.memory),
+        shards: Arc::clone(&prepared.shards.set.schema),
+        condition: RowCondition {
+            text: condition.to_owned(),
+            scored: prepared.scored().to_vec(),
+        },
+        memory_limit: options.scoring.memory_limit,
+    };
+    let decided = decide(narrow_pass(plan).await?, prepared, context).await?;
+    Ok(decided.passing)
 }
 
 /// Decides which rows stay.
@@ -161,7 +196,7 @@ async fn decide(
 }
 
 impl Prepared {
-    fn no_rows(&self) -> SelectionBuilder {
+    pub(super) fn no_rows(&self) -> SelectionBuilder {
         Selection::builder(self.shards.set.shards.iter().map(|shard| shard.rows))
     }
 }
@@ -191,11 +226,13 @@ impl Selecting<'_> {
                 (Order::AlignDiverse, _) => Some(Derived::SelectionScore),
             },
         };
+        let mut distinct = None;
         if let Some(distance) = options.select.dedup {
             let kept = candidates.without_duplicates(distance, budget, self.cancelled)?;
             let taken = candidates.count()? - kept.rows();
             (self.say)(&format!("dedup: {taken} near-duplicates of better rows"));
-            candidates.allowed = Some(kept);
+            candidates.allowed = Some(kept.clone());
+            distinct = Some(kept);
         }
         let groups = self.groups()?;
         let choosing = Choosing {
@@ -218,6 +255,15 @@ impl Selecting<'_> {
             .allowed
             .take()
             .unwrap_or_else(|| candidates.no_rows().finish());
+        let bad = match bad_rows.rows() {
+            0 => BadRows::new(),
+            _ => self.count_bad(&bad_rows)?,
+        };
+        let decided = self.decided;
+        let (considered, passing) = match decided {
+            Some(decided) => (Some(decided.considered), Some(decided.passing)),
+            None => (None, None),
+        };
         Ok(Chosen {
             kept: kept.rows(),
             written: match options.on_error {
@@ -225,12 +271,13 @@ impl Selecting<'_> {
                 _ => kept,
             },
             lowest_score,
-            bad: if bad_rows.rows() == 0 {
-                BadRows::new()
-            } else {
-                self.count_bad(&bad_rows)?
-            },
+            bad,
             bad_rows,
+            steps: Steps {
+                considered,
+                passing,
+                distinct,
+            },
         })
     }
 

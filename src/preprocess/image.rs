@@ -65,7 +65,7 @@ impl ImageKernel {
     }
 }
 
-fn row_fault(fault: Fault) -> RowFault {
+pub(super) fn row_fault(fault: Fault) -> RowFault {
     let status = match fault.kind {
         FaultKind::Empty => Status::EmptyImage,
         FaultKind::Unsupported => Status::UnsupportedImage,

@@ -2,11 +2,13 @@
 
 mod image;
 mod load;
+mod thumbnail;
 mod tokenize;
 
 pub use clip_filter_pixels::{ImageFacts, PixelSpec, Scaling};
 pub use image::{ImageKernel, probe};
 pub use load::{PathPolicy, RowFault};
+pub use thumbnail::{Thumbnail, ThumbnailLimits};
 pub use tokenize::{Padding, TokenBatch, Tokenize, TokenizeOptions};
 
 /// How one model wants its inputs made.

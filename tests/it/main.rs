@@ -10,6 +10,7 @@
     reason = "a test that cannot go on fails; its helpers stand outside of test functions"
 )]
 
+mod browser;
 mod cli;
 mod encoders;
 mod golden;

@@ -1,6 +1,5 @@
 //! `clip-filter inspect`.
 
-mod lines;
 mod store_text;
 mod text;
 

@@ -1,10 +1,7 @@
-use super::{
-    lines::Lines,
-    text::{card, numbered, percent, spread},
-};
+use super::text::{card, numbered, percent, spread};
 use crate::{
     adapt::{Outcome, TrainingRecord},
-    cli::summary::count,
+    cli::{lines::Lines, summary::count},
     config::ByteSize,
     pipeline::inspect::{
         DerivedColumn, DerivedFacts, FileState, Progress, Scores, StoreFacts, StoredShard,

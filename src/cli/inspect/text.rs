@@ -1,8 +1,8 @@
 //! One screen of facts.
 
-use super::{lines::Lines, store_text};
+use super::store_text;
 use crate::{
-    cli::summary::count,
+    cli::{lines::Lines, summary::count},
     config::ByteSize,
     pipeline::inspect::{ColumnFinding, Inspection, ModelFacts, ShardFacts},
     report::ModelCard,

@@ -13,7 +13,7 @@ use arrow::{
 use unicode_width::UnicodeWidthChar;
 
 use crate::{
-    cli::summary::count,
+    cli::{plain::is_obeyed, summary::count},
     error::{Error, Result},
 };
 
@@ -243,12 +243,6 @@ impl Write for Line {
         }
         Ok(())
     }
-}
-
-/// True for characters that move the cursor, start a terminal command or turn the direction of the text.
-fn is_obeyed(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ mod cover;
 mod duplicates;
 mod published;
 
-pub(super) use candidates::Candidates;
+pub(super) use candidates::{Candidates, row_key, row_of_key};
 pub(super) use check::check;
 
 use clip_filter_vectors::Budget;

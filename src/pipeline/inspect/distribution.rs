@@ -33,20 +33,28 @@ pub struct Quantile {
 
 /// What the first pass finds; [`Distribution::ranks`] is for the second.
 #[derive(Default)]
-pub(super) struct Distribution {
+pub(in crate::pipeline) struct Distribution {
     histogram: ScoreHistogram,
     sum: f64,
+    range: Option<(f32, f32)>,
 }
 
 impl Distribution {
     /// Counts a score.
-    pub(super) fn push(&mut self, score: f32) {
+    pub(in crate::pipeline) fn push(&mut self, score: f32) {
         self.histogram.push(score);
         self.sum += f64::from(score);
+        let (low, high) = self.range.unwrap_or((score, score));
+        self.range = Some((low.min(score), high.max(score)));
+    }
+
+    /// The lowest and the highest score; `None` without one.
+    pub(in crate::pipeline) fn range(&self) -> Option<(f32, f32)> {
+        self.range
     }
 
     /// Every score must be pushed to it again.
-    pub(super) fn ranks(&self) -> RankHistogram {
+    pub(in crate::pipeline) fn ranks(&self) -> RankHistogram {
         let count = self.histogram.count();
         let quantiles = QUANTILES.iter().map(|&percent| rank(count, percent));
         let ranks: Vec<u64> = [1, count].into_iter().chain(quantiles).collect();
@@ -54,7 +62,7 @@ impl Distribution {
     }
 
     /// `None` without a score, or where the second pass had others than the first: a shard was scored anew between.
-    pub(super) fn scores(&self, ranks: &RankHistogram) -> Option<Scores> {
+    pub(in crate::pipeline) fn scores(&self, ranks: &RankHistogram) -> Option<Scores> {
         let count = self.histogram.count();
         let found: Vec<f32> = ranks.scores().into_iter().collect::<Option<_>>()?;
         let [min, max, quantiles @ ..] = found.as_slice() else {

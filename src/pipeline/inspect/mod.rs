@@ -18,6 +18,7 @@ use crate::{encode::ModelSpec, error::Result};
 
 pub use cells::CellFacts;
 pub use derived::{DerivedColumn, DerivedFacts};
+pub(super) use distribution::Distribution;
 pub use distribution::{QUANTILES, Quantile, Scores};
 pub use model::{FileSize, ModelFacts, TokenizerFacts};
 pub use shards::{ColumnFinding, EarlierRun, Pairs, ShardFacts};

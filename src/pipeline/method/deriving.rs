@@ -22,7 +22,7 @@ use crate::{
 /// Files beside the columns.
 pub(in crate::pipeline) const ADAPTERS: &str = "adapters.safetensors";
 pub(super) const CENTRES: &str = "centres.json";
-const OBJECTIVE: &str = "objective.json";
+pub(in crate::pipeline) const OBJECTIVE: &str = "objective.json";
 
 /// Derived columns of a store, over some shards.
 pub(in crate::pipeline) struct Deriving<'a> {

@@ -42,10 +42,11 @@ mod target;
 
 pub(super) use cell_file::{CellInHand, CellRows, CellSpill};
 use deriving::CENTRES;
-pub(super) use deriving::{ADAPTERS, Deriving};
+pub(super) use deriving::{ADAPTERS, Deriving, OBJECTIVE};
 pub(super) use labels::Groups;
 pub use options::{Adaptation, DEFAULT_DIVERSITY_WEIGHT, MethodOptions};
 pub(super) use options::{check, with_inputs};
+pub(super) use random::hash as random_number;
 pub(super) use scratch::NO_CELL;
 pub(super) use stored_rows::{Sides, StoredRows};
 

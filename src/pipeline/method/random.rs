@@ -3,7 +3,7 @@
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// A number that looks random, the same for the same `value`.
-pub(super) fn hash(value: u64) -> u64 {
+pub(in crate::pipeline) fn hash(value: u64) -> u64 {
     let mixed = value.wrapping_add(STEP);
     let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

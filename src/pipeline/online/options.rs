@@ -81,6 +81,7 @@ impl OnlineOptions {
             on_error: self.on_error,
             rejects: None,
             add: self.add.clone(),
+            reviewed: Vec::new(),
             prefix: self.prefix.clone(),
             command: self.command.clone(),
         }

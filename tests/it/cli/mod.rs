@@ -3,12 +3,14 @@
 mod added;
 mod bad_rows;
 mod broken;
+mod explain;
 mod inputs;
 mod inspect;
 mod layouts;
 mod online;
 mod outputs;
 mod paths;
+pub(crate) mod report;
 mod scores;
 mod selection;
 mod sql;

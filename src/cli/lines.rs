@@ -18,6 +18,11 @@ impl Lines {
         let _ = writeln!(self.0, "{}", format!("{name:<11} {value}").trim_end());
     }
 
+    /// A line without a name.
+    pub(super) fn indented(&mut self, line: impl Display) {
+        let _ = writeln!(self.0, "{}", format!("  {line}").trim_end());
+    }
+
     /// At most [`SHOWN`] lines of a table, indented; texts to the left, numbers to the right.
     pub(super) fn table<const N: usize>(&mut self, rows: &[[String; N]], numbers: usize) {
         self.whole_table(&rows[..rows.len().min(SHOWN)], numbers);

@@ -1,0 +1,107 @@
+//! A small JPEG of a picture, for a page that shows it.
+
+use libjpeg_turbo_rs::{PixelFormat, Subsampling, compress};
+
+use crate::fault::Fault;
+use crate::kernel::Kernel;
+use crate::probe::{ImageFacts, probe};
+use crate::spec::{Alpha, Corner, Filter, PixelSpec, Resize};
+
+/// JPEG quality: a picture of 128 pixels takes 3 to 6 kB.
+const QUALITY: u8 = 75;
+
+/// A picture made small and encoded anew: nothing of the bytes it came from is in it.
+#[derive(Debug, Clone)]
+pub struct Thumbnail {
+    /// A baseline JPEG without metadata.
+    pub jpeg: Vec<u8>,
+    /// Its columns.
+    pub width: u32,
+    /// Its rows.
+    pub height: u32,
+    /// What the picture itself declares.
+    pub facts: ImageFacts,
+}
+
+/// Decodes a picture of at most `max_pixels` and makes it fit a square of `edge` pixels; smaller ones keep their size.
+///
+/// # Errors
+///
+/// As [`Kernel::run`].
+pub fn thumbnail(bytes: &[u8], edge: u32, max_pixels: u64) -> Result<Thumbnail, Fault> {
+    let facts = probe(bytes)?;
+    let (width, height) = fitted(facts.width, facts.height, edge);
+    let spec = PixelSpec {
+        alpha: Alpha::OverWhite,
+        resize: Some(Resize::Exact { height, width }),
+        filter: Filter::Bilinear,
+        crop: None,
+        corner: Corner::Floor,
+        rescale: 1.0,
+        mean: [0.0; 3],
+        std: [1.0; 3],
+    };
+    let (columns, rows) = (width as usize, height as usize);
+    let mut rgb = vec![0; 3 * columns * rows];
+    let facts = Kernel::new(spec, max_pixels).run_rgb(bytes, &mut rgb)?;
+    let jpeg = compress(
+        &rgb,
+        columns,
+        rows,
+        PixelFormat::Rgb,
+        QUALITY,
+        Subsampling::S420,
+    );
+    let jpeg = jpeg.map_err(|error| Fault::unsupported(format!("thumbnail: {error}")))?;
+    Ok(Thumbnail {
+        jpeg,
+        width,
+        height,
+        facts,
+    })
+}
+
+/// The largest size of this shape within the square, not above the size itself; no edge is 0.
+fn fitted(width: u32, height: u32, edge: u32) -> (u32, u32) {
+    let longer = width.max(height).max(1);
+    if longer <= edge {
+        return (width.max(1), height.max(1));
+    }
+    let scaled = |length: u32| {
+        let scaled = u64::from(length) * u64::from(edge) / u64::from(longer);
+        u32::try_from(scaled).unwrap_or(edge).max(1)
+    };
+    (scaled(width), scaled(height))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shapes_are_kept_and_small_pictures_are_not_blown_up() {
+        let cases = [
+            ((640, 480), (128, 96)),
+            ((480, 640), (96, 128)),
+            ((32, 32), (32, 32)),
+            ((1, 60_000), (1, 128)),
+            ((128, 128), (128, 128)),
+        ];
+        for ((width, height), expected) in cases {
+            assert_eq!(fitted(width, height, 128), expected);
+        }
+    }
+
+    #[test]
+    fn a_thumbnail_is_a_jpeg_of_the_picture() {
+        let rgb: Vec<u8> = (0..300 * 200).flat_map(|_| [200, 30, 30]).collect();
+        let picture = compress(&rgb, 300, 200, PixelFormat::Rgb, 90, Subsampling::S444).unwrap();
+        let small = thumbnail(&picture, 128, 1 << 20).unwrap();
+        assert_eq!((small.width, small.height), (128, 85));
+        let facts = probe(&small.jpeg).unwrap();
+        assert_eq!((facts.width, facts.height), (128, 85));
+        assert_eq!((small.facts.width, small.facts.height), (300, 200));
+        assert!(thumbnail(&picture, 128, 100).is_err());
+        assert!(thumbnail(b"<html>", 128, 100).is_err());
+    }
+}
