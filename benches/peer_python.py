@@ -81,6 +81,8 @@ class Model:
         self.tokenizer = tokenizer(folder, padding)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
+        # Without it a processor without VNNI gives an int8 model other vectors, faster: both sides must do the same work.
+        options.add_session_config_entry("session.x64quantprecision", "1")
         load = lambda side: onnxruntime.InferenceSession(str(folder / f"onnx/{side}_model{suffix}.onnx"), options, providers=["CPUExecutionProvider"])
         self.vision, self.text = load("vision"), load("text")
         self.text_inputs = [value.name for value in self.text.get_inputs()]

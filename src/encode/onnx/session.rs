@@ -93,7 +93,13 @@ impl Setup {
         if device != Device::Cpu || size > MOST_BYTES || !tower.external.is_empty() {
             return None;
         }
-        let parts = [&self.spec.fingerprint, &tower.file, output, &self.version];
+        let parts = [
+            SETTINGS,
+            &self.spec.fingerprint,
+            &tower.file,
+            output,
+            &self.version,
+        ];
         Some(CachedGraph::new(directory, &parts))
     }
 
@@ -159,6 +165,9 @@ impl Setup {
         }
     }
 }
+
+/// Names what [`builder`] sets; an optimised graph that is kept has it built in, so it must change with that.
+const SETTINGS: &str = "2";
 
 fn builder(environment: &Environment, intra_threads: usize) -> ort::Result<SessionBuilder> {
     Ok(Session::builder(environment)?
