@@ -241,7 +241,7 @@ def probe_of(tool, options):
     probe = Probe(embeddings(tool, options.train, train, "--label-column", "label"), embeddings(tool, options.test, test, "--label-column", "label"), labels)
     found = probe.choose_strength(without_images(options.train).column("label").to_numpy())
     agreement = ", ".join(f"{strength:g}: {share:.3f}" for strength, share in found.items())
-    return probe, f"C = {probe.strengths[0]:g} is the best by (agreement with the given, partly wrong labels of 10,000 held-out training rows) {agreement}; {probe.strengths[1]:g} is scikit-learn's own"
+    return probe, f"C = {probe.strengths[0]:g} is the best by (agreement with the given, partly wrong labels of held-out training rows) {agreement}; {probe.strengths[1]:g} is scikit-learn's own"
 
 
 def main():
@@ -274,7 +274,10 @@ def main():
         parts.append("### Captions: share of the kept pairs whose caption belongs to another image\n\n" + captioned_table(tool, options, (0.3, 0.5)) + said(tool))
     if READING.exists():
         parts.append("### What it means\n\n" + READING.read_text().strip())
-    text = f"## The method on wrong labels and captions\n\n{stamp}\n\n`python benches/method.py WORK --train cifar10-train --test cifar10-test --captions captioned-photos-500`\n\n" + "\n\n".join(parts)
+    rows = ""
+    if {"noisy", "clean"} & set(only):
+        rows = f"; {pq.read_metadata(options.train).num_rows:,} training and {pq.read_metadata(options.test).num_rows:,} test rows"
+    text = f"## The method on wrong labels and captions\n\n{stamp}\n\n`python benches/method.py WORK --train cifar10-train --test cifar10-test --captions captioned-photos-500`{rows}\n\n" + "\n\n".join(parts)
     print(text)
     if not options.dry:
         results.replace("method", text)

@@ -15,11 +15,15 @@ use clip_filter::{
         PoolOptions, Precision, TokenBatch,
     },
     error::{Error, ErrorKind, Result},
-    preprocess::{PathPolicy, Preprocessing},
+    preprocess::{PathPolicy, Preprocessing, Scaling},
     report::{Counters, RunReport},
 };
 
-use crate::{golden, pictures, runtime};
+use crate::{
+    golden, pictures,
+    program::{Place, ROOT, Ran, program},
+    runtime,
+};
 
 fn options() -> OnnxOptions {
     OnnxOptions {
@@ -282,4 +286,29 @@ fn memory_too_small_for_one_row_is_an_error_and_no_bad_row() {
     };
     let error = futures::executor::block_on(pool.encode(batch)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Resources);
+}
+
+#[test]
+fn scores_of_reduced_pictures_are_never_mixed_with_exact_ones() {
+    let exact = bundled().card();
+    let reduced = bundled().with_scaling(Scaling::Dct).card();
+    assert_eq!(exact.fingerprint, reduced.fingerprint, "the same model");
+    assert!(reduced.preprocessing.contains("large JPEGs reduced"));
+    assert_ne!(exact.preprocessing, reduced.preprocessing);
+    let place = Place::new();
+    let score = |more: &[&str]| {
+        let mut command = program();
+        command.args(["score", "assets/sample.parquet", "--scores"]);
+        command.arg(place.path("scores")).args(["--device", "cpu"]);
+        command.arg("--onnxruntime").arg(runtime::library());
+        command.args(more).current_dir(ROOT);
+        Ran::from(command.output().unwrap())
+    };
+    score(&["--fast-decode"]).exits(0);
+    let refused = score(&["--model", "bundled"]).exits(1);
+    assert!(
+        refused.stderr.contains("large JPEGs reduced"),
+        "{}",
+        refused.stderr
+    );
 }
