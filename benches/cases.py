@@ -34,8 +34,8 @@ class Case:
 
 
 CASES = {
-    "bundled": Case("bundled", ROOT / "assets/model", "quantized", "_quantized", 1200, 1.65, "bundled"),
-    "vit-b32": Case("ViT-B/32 fp32", WORK / "vit-b32", "fp32", "", 160, 1.55),
+    "bundled": Case("bundled", ROOT / "assets/model", "quantized", "_quantized", 600, 1.65, "bundled"),
+    "vit-b32": Case("ViT-B/32 fp32", WORK / "vit-b32", "fp32", "", 96, 1.55),
     "vit-b32-int8": Case("ViT-B/32 int8", WORK / "vit-b32", "quantized", "_quantized", 320, None),
 }
 
