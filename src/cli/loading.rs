@@ -1,6 +1,9 @@
 //! From `--model`, `--device` and `--onnxruntime` to something that encodes.
 
-use std::{process::ExitCode, sync::Arc};
+use std::{
+    process::ExitCode,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use super::{
     args::{ModelArgs, SetupArgs},
@@ -39,6 +42,9 @@ pub(super) fn setup(args: &SetupArgs) -> Result<ExitCode> {
 pub(super) struct NamedModel {
     args: ModelArgs,
     quiet: bool,
+    /// Name, precision and what the files say: a run asks for the identity and then for the model, and hashing the
+    /// weights once is enough.
+    opened: Mutex<Option<(String, String, ModelSpec)>>,
 }
 
 impl NamedModel {
@@ -46,6 +52,7 @@ impl NamedModel {
         Self {
             args: args.clone(),
             quiet,
+            opened: Mutex::new(None),
         }
     }
 
@@ -58,8 +65,22 @@ impl NamedModel {
         }
     }
 
-    /// The model of this name; a GPU that was asked for gets 16-bit floats if there are any, which it is made for.
+    /// What the files of this model say.
     fn spec(&self, name: &str, precision: &str, surroundings: &Surroundings) -> Result<ModelSpec> {
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((known, variant, spec)) = &*opened
+            && known == name
+            && variant == precision
+        {
+            return Ok(spec.clone());
+        }
+        let spec = self.open(name, precision, surroundings)?;
+        *opened = Some((name.to_owned(), precision.to_owned(), spec.clone()));
+        Ok(spec)
+    }
+
+    /// The model of this name; a GPU that was asked for gets 16-bit floats if there are any, which it is made for.
+    fn open(&self, name: &str, precision: &str, surroundings: &Surroundings) -> Result<ModelSpec> {
         let scaling = match self.args.fast_decode {
             true => Scaling::Dct,
             false => Scaling::Exact,
