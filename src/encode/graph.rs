@@ -7,6 +7,7 @@
 //! # Source
 //! Field numbers: `onnx.proto` of <https://github.com/onnx/onnx>.
 
+#[cfg(feature = "onnx")]
 pub(crate) mod prelude;
 mod prune;
 mod wire;

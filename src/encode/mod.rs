@@ -5,6 +5,7 @@
 //! ONNX Runtime, and `mock` encodes without a model.
 
 mod assembly;
+#[cfg(feature = "onnx")]
 mod batch_rows;
 mod bundled;
 mod captions;
