@@ -115,8 +115,8 @@ impl OnnxFactory {
             version,
         };
         let (mut encoder, notice) = setup.resolve()?;
-        let dim = encoder.test_dim(&setup.spec)?;
         let (padding, captions_alone) = encoder.test_captions(&mut setup)?;
+        let dim = encoder.test_dim(&setup.spec)?;
         let preprocessing = Arc::new(setup.spec.preprocessing(padding)?);
         let sizes = setup.sizes(&mut encoder)?;
         let card = ModelCard {
