@@ -280,6 +280,8 @@ def adapt(options):
     outcome = next((line.split("adapt: ")[1] for _, line in reversed(done.lines) if "adapt: kept" in line or "adapt: no" in line), "")
     words = {"labelled": "labelled, 1,000 classes, text side as it is", "captioned": "captioned, batches of 256, text side as it is"}[kind]
     row = f"| {words} | {options.rows:,} | {store['dim']} | {len(epochs)} | {sum(each) / max(1, len(each)) / millions:.0f} | {ends[-1] / millions:.0f} | {done.wall:.0f} | {done.cpu:.0f} | {done.cpu / max(1, len(epochs)) / millions:.0f} | {done.peak / MIB:.0f} MiB |"
+    other = peer(f"torch_{kind}", data)
+    row += f"\n| the same training in PyTorch {other.said['torch']}, all pairs in memory | {other.said['rows']:,} | {store['dim']} | 2 | {other.said['epoch_seconds'] / millions:.0f} | | {other.wall:.0f} | {other.cpu:.0f} | {other.cpu / 2 / millions:.0f} | {other.peak / MIB:.0f} MiB |"
     return (
         f"## Adaptation at scale, {kind}\n\n{began}\n\n`python benches/scale.py DIR {kind} --rows {options.rows}`; made-up unit embeddings, f16 in the store; `clip-filter score IN --scores DIR --adapt --add sas --memory-limit 2GiB --threads {THREADS}`"
         f"{' with --label-column and --class-names' if labels else ''}.\n\n| | rows | dim | epochs | s per epoch and million rows | s per million rows until fitted | process s | cpu s | cpu s per epoch and million rows | peak RSS |\n|---|---|---|---|---|---|---|---|---|---|\n{row}\n\nIts last words: {outcome}."

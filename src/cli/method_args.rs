@@ -114,7 +114,7 @@ pub(super) enum SolverArg {
     Exact,
     /// The published iteration, for comparison
     Paper,
-    /// Trusted rows (own class or caption is the best) that together resemble the trusted rows of their cell
+    /// Trusted rows (own class or caption is the best) that together resemble their class or cluster
     Cover,
 }
 

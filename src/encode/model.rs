@@ -25,7 +25,7 @@ use self::texts::{TextFiles, TextSide};
 use super::describe_pixels;
 use super::ports::{ImagePorts, TextPorts, image_ports, text_ports};
 use crate::error::{Error, Result};
-use crate::preprocess::{Padding, Preprocessing, Tokenize, TokenizeOptions};
+use crate::preprocess::{Preprocessing, Tokenize, TokenizeOptions};
 use crate::report::ModelCard;
 
 /// The file without which no caption becomes tokens.
@@ -266,16 +266,12 @@ impl ModelSpec {
         images::output_size(&self.pixels).unwrap_or_default()
     }
 
-    /// Pixels and tokens of this model, padded as `padding` says.
+    /// Pixels and tokens of this model, captions padded as it asks for. The tokenizer is read anew.
     ///
     /// # Errors
     /// When the tokenizer is damaged.
-    pub fn preprocessing(&self, padding: Padding) -> Result<Preprocessing> {
-        let options = TokenizeOptions {
-            padding,
-            ..self.tokens.clone()
-        };
-        let tokens = Tokenize::try_new(&self.tokenizer_json, &options)
+    pub fn preprocessing(&self) -> Result<Preprocessing> {
+        let tokens = Tokenize::try_new(&self.tokenizer_json, &self.tokens)
             .map_err(|error| error.with("model", &self.name))?;
         Ok(Preprocessing {
             pixels: self.pixels.clone(),

@@ -13,6 +13,7 @@ mod graph_cache;
 mod runtime;
 mod session;
 
+use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,7 +30,7 @@ use super::batch_rows::fastest;
 use super::{Encoder, EncoderFactory, EncoderSizes, ModelCard, ModelSpec};
 use crate::config::{Device, Devices};
 use crate::error::{Error, Result};
-use crate::preprocess::{Padding, Preprocessing};
+use crate::preprocess::{Padding, Preprocessing, Tokenize};
 
 /// What an encoder holds beside its weights, measured on a CPU with the bundled model in batches of up to 32:
 /// about eight times the pixels of each image, and a fixed share. Weights count twice: as stored, and packed
@@ -115,9 +116,10 @@ impl OnnxFactory {
             version,
         };
         let (mut encoder, notice) = setup.resolve()?;
-        let (padding, captions_alone) = encoder.test_captions(&mut setup)?;
+        let mut preprocessing = setup.spec.preprocessing()?;
+        let (padding, captions_alone) = encoder.test_captions(&mut setup, &preprocessing.tokens)?;
+        preprocessing.tokens = preprocessing.tokens.padded(padding)?;
         let dim = encoder.test_dim(&setup.spec)?;
-        let preprocessing = Arc::new(setup.spec.preprocessing(padding)?);
         let sizes = setup.sizes(&mut encoder)?;
         let card = ModelCard {
             dim,
@@ -129,7 +131,7 @@ impl OnnxFactory {
         Ok(Self {
             setup,
             card,
-            preprocessing,
+            preprocessing: Arc::new(preprocessing),
             sizes,
             captions_alone,
             first,
@@ -189,11 +191,10 @@ impl EncoderFactory for OnnxFactory {
 
 impl OnnxEncoder {
     /// How captions have to be padded, and whether a vector depends on its caption alone.
-    fn test_captions(&mut self, setup: &mut Setup) -> Result<(Padding, bool)> {
-        let mut padding = self.test_padding(&setup.spec)?;
+    fn test_captions(&mut self, setup: &mut Setup, tokens: &Tokenize) -> Result<(Padding, bool)> {
+        let mut padding = self.test_padding(&setup.spec, tokens)?;
         self.treat_captions(setup, padding);
-        let preprocessing = setup.spec.preprocessing(padding)?;
-        let alone = self.test_captions_alone(&preprocessing)?;
+        let alone = self.test_captions_alone(&tokens.padded(padding)?)?;
         // Groups of one length are small: for a CPU large enough, for a GPU not.
         let is_cpu = setup.devices.first() == Device::Cpu;
         if padding == Padding::Longest && is_cpu && alone {
@@ -247,8 +248,14 @@ impl Setup {
         let spec = &self.spec;
         let step = |fixed: Option<usize>| fixed.or(self.row_by_row().then_some(1));
         let (height, width) = spec.image_size();
-        let image = self.session(&spec.image, &spec.image.ports.output, device, intra_threads)?;
-        let text = self.session(&spec.text, &spec.text.ports.output, device, intra_threads)?;
+        let (image, text) = std::thread::scope(|scope| {
+            let text = scope
+                .spawn(|| self.session(&spec.text, &spec.text.ports.output, device, intra_threads));
+            let image = self.session(&spec.image, &spec.image.ports.output, device, intra_threads);
+            let text = text.join().unwrap_or_else(|cause| resume_unwind(cause));
+            (image, text)
+        });
+        let (image, text) = (image?, text?);
         Ok(OnnxEncoder {
             image: Loaded::try_new(
                 image,

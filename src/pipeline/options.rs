@@ -58,7 +58,7 @@ pub enum Solver {
     /// The published iteration, for comparison: within 0.05 % of the budget where it converges; a number per row in
     /// memory.
     Paper,
-    /// Trusted rows that together resemble the trusted rows of their cell (herding).
+    /// Trusted rows that together resemble their cell (herding).
     Cover,
 }
 

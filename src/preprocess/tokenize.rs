@@ -2,7 +2,7 @@
 //!
 //! A caption is encoded on the thread that asks: the tokenizer's own thread pool is never started.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use tokenizers::{
     ModelWrapper, PostProcessor, Tokenizer, TruncationDirection, TruncationParams,
@@ -67,9 +67,10 @@ impl Default for TokenizeOptions {
     }
 }
 
-/// The tokenizer of one model; cheap to share between threads.
+/// The tokenizer of one model; cheap to clone, and to share between threads.
+#[derive(Clone)]
 pub struct Tokenize {
-    tokenizer: Tokenizer,
+    tokenizer: Arc<Tokenizer>,
     max_length: usize,
     pad_id: i64,
     padding: Padding,
@@ -106,16 +107,6 @@ impl Tokenize {
                 .with("special tokens", special)
                 .with("most", MAX_CONTEXT_TOKENS));
         }
-        let padding = match options.padding {
-            Padding::Fixed(length) if length < options.max_length => {
-                return Err(
-                    Error::model("pad captions to a length shorter than the context")
-                        .with("padded to", length)
-                        .with("context", options.max_length),
-                );
-            }
-            padding => padding,
-        };
         tokenizer.with_padding(None);
         tokenizer
             .with_truncation(Some(TruncationParams {
@@ -129,12 +120,31 @@ impl Tokenize {
             .pad_token
             .as_ref()
             .and_then(|token| tokenizer.token_to_id(token));
-        Ok(Self {
+        let unpadded = Self {
             max_length: options.max_length,
             pad_id: pad.map_or(options.pad_id, i64::from),
-            padding,
-            tokenizer,
-        })
+            padding: Padding::None,
+            tokenizer: Arc::new(tokenizer),
+        };
+        unpadded.padded(options.padding)
+    }
+
+    /// The same tokenizer with other padding.
+    ///
+    /// # Errors
+    /// When captions were padded to less than the context.
+    pub fn padded(&self, padding: Padding) -> Result<Self> {
+        match padding {
+            Padding::Fixed(length) if length < self.max_length => Err(Error::model(
+                "pad captions to a length shorter than the context",
+            )
+            .with("padded to", length)
+            .with("context", self.max_length)),
+            padding => Ok(Self {
+                padding,
+                ..self.clone()
+            }),
+        }
     }
 
     /// Most tokens of a caption, special tokens included.

@@ -102,10 +102,13 @@ def best(values, count):
 
 
 def cover(images, margins, count):
-    """Herding among the rows of positive margin, all in one cell."""
+    """Herding among the rows of positive margin, all in one cell, towards a mean in which the others count the less the lower they are."""
     trusted = [row for row in range(len(images)) if margins[row] > 0]
     assert len(trusted) > count and min(abs(margin) for margin in margins) > 1e-5
-    return sorted(trusted[place] for place in scores.herding([images[row] for row in trusted], count))
+    reach = sum(margins[row] for row in trusted) / len(trusted)
+    weights = [1 if margin > 0 else max(0, 1 + margin / reach) for margin in margins]
+    target = sum(weight * image for weight, image in zip(weights, images)) / sum(weights)
+    return sorted(trusted[place] for place in scores.herding([images[row] for row in trusted], count, target))
 
 
 def in_one_cell(of, images, names):

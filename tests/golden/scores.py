@@ -149,9 +149,9 @@ def s_cliploss(images, texts, partitions):
     return values
 
 
-def herding(images, count):
-    """Each time the row that brings the mean of the picked ones closest to the mean of all; the first of equal ones."""
-    target, picked = sum(images) / len(images), []
+def herding(images, count, target=None):
+    """Each time the row that brings the mean of the picked ones closest to the target, or the mean of all; the first of equal ones."""
+    target, picked = sum(images) / len(images) if target is None else target, []
     for _ in range(count):
         free = [row for row in range(len(images)) if row not in picked]
         gap = lambda row: np.sum((target - sum(images[r] for r in picked + [row]) / (len(picked) + 1)) ** 2)

@@ -12,7 +12,7 @@ use crate::encode::model::different;
 use crate::encode::ports::{TextInput, TextRole};
 use crate::encode::{Encoder, ModelSpec, normalise_rows};
 use crate::error::{Error, ErrorKind, Result};
-use crate::preprocess::{Padding, Preprocessing, TokenBatch};
+use crate::preprocess::{Padding, TokenBatch, Tokenize};
 
 /// What the padding test encodes: short, so that padding to the context is most of the row.
 const PROBE_CAPTION: &str = "a photo of a dog";
@@ -256,8 +256,7 @@ impl OnnxEncoder {
     }
 
     /// Whether the vector of a caption has the same bits whatever captions of its length are beside it.
-    pub(super) fn test_captions_alone(&mut self, preprocessing: &Preprocessing) -> Result<bool> {
-        let tokens = &preprocessing.tokens;
+    pub(super) fn test_captions_alone(&mut self, tokens: &Tokenize) -> Result<bool> {
         let probe = tokens.encode(&[PROBE_CAPTION])?.swap_remove(0);
         let mut other = probe.clone();
         // Another caption of the same length; special tokens at both ends stay where they are.
@@ -271,14 +270,14 @@ impl OnnxEncoder {
     }
 
     /// How captions have to be padded: to the longest, if that is asked for and makes no difference.
-    pub(super) fn test_padding(&mut self, spec: &ModelSpec) -> Result<Padding> {
+    pub(super) fn test_padding(&mut self, spec: &ModelSpec, tokens: &Tokenize) -> Result<Padding> {
         let context = Padding::Fixed(spec.text.ports.length.unwrap_or(spec.tokens.max_length));
-        let long = self.encode_probe(&spec.preprocessing(context)?)?;
+        let long = self.encode_probe(&tokens.padded(context)?)?;
         if spec.tokens.padding != Padding::Longest {
             return Ok(spec.tokens.padding);
         }
         // Exports that hold positions for the whole context fail on anything shorter.
-        let Ok(short) = self.encode_probe(&spec.preprocessing(Padding::Longest)?) else {
+        let Ok(short) = self.encode_probe(&tokens.padded(Padding::Longest)?) else {
             return Ok(context);
         };
         let cosine: f32 = long
@@ -298,10 +297,10 @@ impl OnnxEncoder {
         })
     }
 
-    fn encode_probe(&mut self, preprocessing: &Preprocessing) -> Result<Vec<f32>> {
-        let rows = preprocessing.tokens.encode(&[PROBE_CAPTION])?;
+    fn encode_probe(&mut self, tokens: &Tokenize) -> Result<Vec<f32>> {
+        let rows = tokens.encode(&[PROBE_CAPTION])?;
         let rows: Vec<&[i64]> = rows.iter().map(Vec::as_slice).collect();
-        self.encode_texts(&preprocessing.tokens.batch(&rows))
+        self.encode_texts(&tokens.batch(&rows))
     }
 }
 

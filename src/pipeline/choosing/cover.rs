@@ -1,6 +1,8 @@
-//! Trusted rows that together resemble the trusted rows of their cell.
+//! Trusted rows that together resemble their cell.
 
-use clip_filter_vectors::{Budget, Rows, herd};
+use std::collections::BTreeMap;
+
+use clip_filter_vectors::{Budget, RowSource, Rows, herd, mean_of_cell};
 
 use super::{
     Choosing,
@@ -10,22 +12,64 @@ use crate::{
     error::{Error, Result},
     pipeline::method::{CellRows, CellSpill, NO_CELL, Sides, StoredRows},
     schema::Derived,
-    select::{Limits, Selection, SelectionBuilder, Trusted, even, fill_trusted, proportional},
+    select::{
+        ExactSum, Fill, Limits, Selection, SelectionBuilder, Trusted, even, fill_trusted,
+        proportional,
+    },
 };
 
 /// Larger cells are herded in parts, each towards the mean of the whole: the work grows with the square.
 const MOST_HERDED_ROWS: usize = 8192;
 
+/// What the margins of one cell say.
+#[derive(Default)]
+struct Margins {
+    /// Those above 0.
+    trusted: ExactSum,
+    /// How many are not.
+    others: u64,
+}
+
+impl Margins {
+    fn push(&mut self, margin: f32) -> Result<()> {
+        if margin > 0.0 {
+            return self.trusted.push(margin);
+        }
+        self.others += 1;
+        Ok(())
+    }
+
+    fn rows(&self) -> u64 {
+        self.trusted.count() + self.others
+    }
+
+    /// How much a row counts in the mean that is herded towards: 1 if it is trusted, else the less the further its
+    /// margin is below 0, and 0 where it is as far below as the margins of trusted rows are above on average.
+    ///
+    /// Rows that are hard to tell belong to their cell, and without them its mean would be that of the easy ones; rows
+    /// that are far off are wrong more often than hard.
+    fn weight(&self, margin: f32) -> f32 {
+        if margin > 0.0 {
+            return 1.0;
+        }
+        let reach = self.trusted.mean().unwrap_or(0.0);
+        #[expect(clippy::cast_possible_truncation, reason = "between 0 and 1")]
+        let weight = (1.0 + f64::from(margin) / reach).max(0.0) as f32;
+        weight
+    }
+}
+
 impl Choosing<'_> {
     /// 1. Trust gate: the margin is above 0, the pair's own class or caption is the best one.
     /// 2. Quotas per cell: in proportion to its candidates, or even within the bounds of `--balance cell`.
-    /// 3. Herding among the trusted rows of each cell; where they are too few, the others by descending margin.
+    /// 3. Herding among the trusted rows of each cell, towards its weighted mean; where they are too few, the others by
+    ///    descending margin.
     pub(super) fn cover(&self) -> Result<Selection> {
         let candidates = self.candidates.rows()?;
         let (store, shards) = (self.candidates.store, self.candidates.shards);
         let rows = StoredRows::new(store, shards, Some(&candidates))
             .along(&[Derived::Cell, Derived::SasMargin]);
-        let mut counts: Vec<(u64, u64)> = Vec::new();
+        let mut cells: Vec<Margins> = Vec::new();
         rows.for_each(Sides::None, &mut |block| {
             for row in 0..block.rows.len() {
                 let (cell, margin) = (block.along[0][row].to_bits(), block.along[1][row]);
@@ -33,17 +77,14 @@ impl Choosing<'_> {
                     continue;
                 }
                 let cell = cell as usize;
-                if counts.len() <= cell {
-                    counts.resize(cell + 1, (0, 0));
+                if cells.len() <= cell {
+                    cells.resize_with(cell + 1, Margins::default);
                 }
-                match margin > 0.0 {
-                    true => counts[cell].0 += 1,
-                    false => counts[cell].1 += 1,
-                }
+                cells[cell].push(margin)?;
             }
             Ok(())
         })?;
-        let fills = fill_trusted(&self.quotas(&counts)?)?;
+        let fills = fill_trusted(&self.quotas(&cells)?)?;
         let by_margin: u64 = fills.iter().map(|fill| fill.by_margin).sum();
         if by_margin > 0 {
             (self.say)(&format!(
@@ -56,19 +97,12 @@ impl Choosing<'_> {
             &fills.iter().map(|fill| fill.by_margin).collect::<Vec<_>>(),
             &mut kept,
         )?;
-        self.add_herded(
-            &rows,
-            &fills.iter().map(|fill| fill.herded).collect::<Vec<_>>(),
-            &mut kept,
-        )?;
+        self.add_herded(&rows, &cells, &fills, &mut kept)?;
         Ok(kept.finish())
     }
 
-    fn quotas(&self, counts: &[(u64, u64)]) -> Result<Vec<Trusted>> {
-        let sizes: Vec<u64> = counts
-            .iter()
-            .map(|(trusted, other)| trusted + other)
-            .collect();
+    fn quotas(&self, cells: &[Margins]) -> Result<Vec<Trusted>> {
+        let sizes: Vec<u64> = cells.iter().map(Margins::rows).collect();
         let budget = self.options.keep.budget(sizes.iter().sum());
         let (quotas, limits) = match &self.options.select.balance {
             None => {
@@ -83,11 +117,11 @@ impl Choosing<'_> {
             }
             Some(_) => return Err(Error::internal("cover rows of other groups than cells")),
         };
-        let groups = counts.iter().zip(quotas).zip(limits);
+        let groups = cells.iter().zip(quotas).zip(limits);
         Ok(groups
-            .map(|((&(trusted, untrusted), quota), limits)| Trusted {
-                trusted,
-                untrusted,
+            .map(|((cell, quota), limits)| Trusted {
+                trusted: cell.trusted.count(),
+                untrusted: cell.others,
                 quota,
                 limits,
             })
@@ -135,54 +169,120 @@ impl Choosing<'_> {
     fn add_herded(
         &self,
         rows: &StoredRows<'_>,
-        quotas: &[u64],
+        cells: &[Margins],
+        fills: &[Fill],
         kept: &mut SelectionBuilder,
     ) -> Result<()> {
-        let mut spill: Option<CellSpill> = None;
+        let mut spills: Option<Spills> = None;
         rows.for_each(Sides::Images, &mut |block| {
             (self.cancelled)()?;
             for (row, &number) in block.rows.iter().enumerate() {
                 let (cell, margin) = (block.along[0][row].to_bits(), block.along[1][row]);
-                if cell == NO_CELL || margin.is_nan() || margin <= 0.0 {
+                if cell == NO_CELL || margin.is_nan() || fills[cell as usize].herded == 0 {
                     continue;
                 }
-                let spill = match &mut spill {
-                    Some(spill) => spill,
-                    none => {
-                        let directory = self.candidates.store.directory();
-                        none.insert(CellSpill::create(
-                            directory,
-                            block.dim,
-                            self.budget.bytes / 8,
-                        )?)
-                    }
+                let spills = match &mut spills {
+                    Some(spills) => spills,
+                    none => none.insert(self.spills(block.dim)?),
                 };
-                spill.push(cell, row_key(block.shard, number), block.image(row))?;
+                let weight = cells[cell as usize].weight(margin);
+                if margin > 0.0 {
+                    let key = row_key(block.shard, number);
+                    spills.trusted.push(cell, key, block.image(row))?;
+                } else if weight > 0.0 {
+                    spills.push_doubtful(cell, weight, block.image(row))?;
+                }
             }
             Ok(())
         })?;
-        let Some(spill) = spill else { return Ok(()) };
-        for (cell, rows) in spill.finish()?.cells() {
+        let Some(spills) = spills else { return Ok(()) };
+        let (trusted, doubtful) = (spills.trusted.finish()?, spills.doubtful.finish()?);
+        let doubtful: BTreeMap<u32, CellRows<'_>> = doubtful.cells().collect();
+        for (cell, rows) in trusted.cells() {
             (self.cancelled)()?;
             let keys = rows.positions()?;
-            let quota = usize::try_from(quotas[cell as usize]).unwrap_or(usize::MAX);
-            for picked in herd_cell(&rows, quota, self.budget)? {
+            let quota = usize::try_from(fills[cell as usize].herded).unwrap_or(usize::MAX);
+            for picked in herd_cell(&rows, doubtful.get(&cell), quota, self.budget)? {
                 let (shard, row) = row_of_key(keys[picked]);
                 kept.select(shard, row);
             }
         }
         Ok(())
     }
+
+    fn spills(&self, dim: usize) -> Result<Spills> {
+        let create = || {
+            let directory = self.candidates.store.directory();
+            CellSpill::create(directory, dim, self.budget.bytes / 16)
+        };
+        Ok(Spills {
+            trusted: create()?,
+            doubtful: create()?,
+            weighted: Vec::with_capacity(dim),
+        })
+    }
 }
 
-/// Picks `quota` rows of a cell. A large one is cut into parts by turns, so that each is a sample of the whole.
-fn herd_cell(cell: &CellRows<'_>, quota: usize, budget: Budget) -> Result<Vec<usize>> {
-    use clip_filter_vectors::RowSource;
+/// Embeddings in order of their cells.
+struct Spills {
+    /// Trusted rows, under their keys.
+    trusted: CellSpill,
+    /// The others that count, times their weights, under the bits of these.
+    doubtful: CellSpill,
+    weighted: Vec<f32>,
+}
+
+impl Spills {
+    fn push_doubtful(&mut self, cell: u32, weight: f32, image: &[f32]) -> Result<()> {
+        self.weighted.clear();
+        self.weighted
+            .extend(image.iter().map(|value| weight * value));
+        self.doubtful
+            .push(cell, weight.to_bits().into(), &self.weighted)
+    }
+}
+
+/// The mean of trusted rows and of doubtful ones by their weights.
+fn weighted_mean(
+    trusted: &CellRows<'_>,
+    doubtful: Option<&CellRows<'_>>,
+    budget: Budget,
+) -> Result<Vec<f32>> {
+    let mut mean = mean_of_cell(trusted, budget)?;
+    let Some(doubtful) = doubtful else {
+        return Ok(mean);
+    };
+    let weights = doubtful.positions()?;
+    let weight: f64 = weights
+        .iter()
+        .map(|&bits| f64::from(f32::from_bits(u32::try_from(bits).unwrap_or_default())))
+        .sum();
+    let (trusted, doubtful, rows) = (
+        trusted.len() as f64,
+        mean_of_cell(doubtful, budget)?,
+        weights.len() as f64,
+    );
+    for (mean, weighted) in mean.iter_mut().zip(doubtful) {
+        let sum = f64::from(*mean) * trusted + f64::from(weighted) * rows;
+        #[expect(clippy::cast_possible_truncation, reason = "embeddings are f32")]
+        let value = (sum / (trusted + weight)) as f32;
+        *mean = value;
+    }
+    Ok(mean)
+}
+
+/// Picks `quota` trusted rows of a cell. A large one is cut into parts by turns, so that each is a sample of the whole.
+fn herd_cell(
+    cell: &CellRows<'_>,
+    doubtful: Option<&CellRows<'_>>,
+    quota: usize,
+    budget: Budget,
+) -> Result<Vec<usize>> {
     let (len, dim) = (cell.len(), cell.dim());
     if quota >= len {
         return Ok((0..len).collect());
     }
-    let target = clip_filter_vectors::mean_of_cell(cell, budget)?;
+    let target = weighted_mean(cell, doubtful, budget)?;
     let parts = len.div_ceil(MOST_HERDED_ROWS);
     let mut picked = Vec::with_capacity(quota);
     let mut row = Vec::new();

@@ -56,7 +56,7 @@ pub struct FileSize {
 
 impl ModelFacts {
     pub(super) fn of(spec: &ModelSpec) -> Result<Self> {
-        let tokens = spec.preprocessing(spec.tokens.padding)?.tokens;
+        let tokens = spec.preprocessing()?.tokens;
         let files: Vec<FileSize> = spec
             .file_sizes()?
             .into_iter()
