@@ -102,8 +102,9 @@ SECTIONS = {"speed": speed, "int8": int8.section, "filtered": filtered, "scaling
 def named_command(options):
     """The command as anyone could type it: data by what they are."""
     words = ["python benches/run.py --sections", options.section]
-    if options.section not in ("scaling", "allocations"):
+    if options.section != "scaling":
         words += ["--photos full-size photographs"] if options.photos else []
+    if options.section not in ("scaling", "allocations"):
         words += ["--captions human captions"] if options.captions else []
     words += [f"--rows {options.rows}"] if options.rows else []
     words += [f"--threads {options.threads} --rounds {options.rounds}"]

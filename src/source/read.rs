@@ -291,3 +291,73 @@ impl std::fmt::Debug for RowPredicate {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{BinaryArray, BinaryViewArray};
+    use parquet::{
+        arrow::ArrowWriter,
+        basic::Compression,
+        file::properties::{WriterProperties, WriterVersion},
+    };
+
+    use super::*;
+    use crate::source::ShardSet;
+
+    const IMAGE_BYTES: usize = 20_000;
+
+    /// Where the bytes of every image lie.
+    fn addresses(images: &BinaryViewArray) -> Vec<*const u8> {
+        images.iter().flatten().map(<[u8]>::as_ptr).collect()
+    }
+
+    /// From the page that was read to what the writer is given, no image is copied.
+    #[test]
+    fn image_bytes_stay_in_their_pages() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("shard.parquet");
+        let images: Vec<Vec<u8>> = (0u8..100).map(|row| vec![row; IMAGE_BYTES]).collect();
+        let column = BinaryArray::from_iter_values(&images);
+        let batch = RecordBatch::try_from_iter([("image", Arc::new(column) as ArrayRef)]).unwrap();
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::UNCOMPRESSED)
+            .set_dictionary_enabled(false)
+            .set_writer_version(WriterVersion::PARQUET_1_0);
+        let file = File::create(&path).unwrap();
+        let mut writer =
+            ArrowWriter::try_new(file, batch.schema(), Some(properties.build())).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+
+        let set = ShardSet::open(&[path]).unwrap();
+        let plan = ReadPlan {
+            columns: vec![0],
+            batch_rows: 64,
+            batch_bytes: u64::MAX,
+            ..ReadPlan::default()
+        };
+        let reader = ShardReader::open(&set.shards[0], plan).unwrap();
+        let mut wanted = (0..100).step_by(3);
+        for batch in reader
+            .row_group(0, Some(wanted.clone().map(|row| row..row + 1).collect()))
+            .unwrap()
+        {
+            let batch = batch.unwrap();
+            let read = batch.column(0).as_binary_view();
+            for image in read.iter().flatten() {
+                assert_eq!(image, images[wanted.next().unwrap()]);
+            }
+            let held: usize = read.data_buffers().iter().map(|buffer| buffer.len()).sum();
+            assert!(
+                held > 2 * read.len() * IMAGE_BYTES,
+                "the buffers hold {held} bytes: not pages, but the {} images copied out of them",
+                read.len()
+            );
+            let given = conform(batch.column(0), &DataType::BinaryView).unwrap();
+            assert_eq!(addresses(given.as_binary_view()), addresses(read));
+            let own = compact(batch.column(0));
+            assert_ne!(addresses(own.as_binary_view()), addresses(read));
+        }
+        assert_eq!(wanted.next(), None);
+    }
+}
