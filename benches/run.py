@@ -10,7 +10,7 @@ Sections, with about how long they take at three rounds on two idle cores (the s
     speed        the program beside what the cores allow and beside each peer that is installed, per model: 17 min, with clip-retrieval 20
     int8         what int8 adds to ViT-B/32 and what it costs: embeddings, and which rows are kept: 2 min
     filtered     a condition on an input column that cuts two thirds of the rows, against the Python script: 3 min
-    scaling      1,000, 10,000 and 100,000 small pictures (one round), and start-up (`rows.py`): 13 min
+    scaling      1,000, 10,000 and 100,000 small pictures (--rows: the most with the bundled model), and start-up (`rows.py`): 13 to 30 min
     allocations  calls of malloc per further image on the whole way (`allocations.py`, needs heaptrack): 3 min
 
 Every contender runs once per round, figures are medians, ratios come from this one run. Without `--photos` the pictures are
