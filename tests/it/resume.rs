@@ -1,6 +1,7 @@
 //! A run that is killed at any moment goes on where it was, and ends as if nothing had happened.
 
 use std::{
+    fs::{File, TryLockError},
     path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -235,33 +236,41 @@ fn a_second_process_is_refused_and_the_lock_dies_with_its_owner() {
         (ARGS.to_owned(), ".out.parquet.clip-filter"),
         ("score in --scores scores --quiet".to_owned(), "scores"),
     ] {
-        let refused = (0..20).any(|_| second_process_is_refused(&args, directory));
-        assert!(refused, "{args}");
+        let stopped = (0..20).find_map(|_| stopped_with_the_lock(&args, directory));
+        let (place, mut first) = stopped.expect("a process that is stopped while it has the lock");
+        let second = command(&place, &args)
+            .stderr(Stdio::piped())
+            .output()
+            .unwrap();
+        let said = String::from_utf8(second.stderr).unwrap();
+        assert_eq!(second.status.code(), Some(1), "{said}");
+        assert!(said.contains("another process uses it"), "{said}");
+        first.kill().unwrap();
+        first.wait().unwrap();
+        assert!(command(&place, &args).status().unwrap().success());
     }
 }
 
-/// False if the first process was stopped before it had the lock, or had ended by then.
-fn second_process_is_refused(args: &str, directory: &str) -> bool {
+/// None if the process was stopped before it had the lock, or had ended by then.
+fn stopped_with_the_lock(args: &str, directory: &str) -> Option<(Place, Child)> {
     let place = place();
-    let mut first = command(&place, args).spawn().unwrap();
-    while !place.path(directory).join("lock").exists() && first.try_wait().unwrap().is_none() {
+    let lock = place.path(directory).join("lock");
+    let mut child = command(&place, args).spawn().unwrap();
+    while !lock.exists() {
+        if child.try_wait().unwrap().is_some() {
+            return None;
+        }
         std::thread::sleep(Duration::from_millis(1));
     }
-    signal(&first, "STOP");
-    let second = command(&place, args)
-        .stderr(Stdio::piped())
-        .output()
-        .unwrap();
-    first.kill().unwrap();
-    first.wait().unwrap();
-    if second.status.success() {
-        return false;
+    signal(&child, "STOP");
+    let held = File::open(&lock)
+        .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)));
+    if held {
+        return Some((place, child));
     }
-    let said = String::from_utf8(second.stderr).unwrap();
-    assert_eq!(second.status.code(), Some(1), "{said}");
-    assert!(said.contains("another process uses it"), "{said}");
-    assert!(command(&place, args).status().unwrap().success());
-    true
+    child.kill().unwrap();
+    child.wait().unwrap();
+    None
 }
 
 fn has_entries(directory: &Path) -> bool {

@@ -181,15 +181,19 @@ impl Choosing<'_> {
                 if cell == NO_CELL || margin.is_nan() || fills[cell as usize].herded == 0 {
                     continue;
                 }
+                let margins = &cells[cell as usize];
                 let spills = match &mut spills {
                     Some(spills) => spills,
                     none => none.insert(self.spills(block.dim)?),
                 };
-                let weight = cells[cell as usize].weight(margin);
                 if margin > 0.0 {
                     let key = row_key(block.shard, number);
                     spills.trusted.push(cell, key, block.image(row))?;
-                } else if weight > 0.0 {
+                    continue;
+                }
+                // Where every trusted row is kept, no mean is sought.
+                let weight = margins.weight(margin);
+                if weight > 0.0 && fills[cell as usize].herded < margins.trusted.count() {
                     spills.push_doubtful(cell, weight, block.image(row))?;
                 }
             }
