@@ -1,10 +1,9 @@
+use std::sync::Arc;
+
 use candle_core::{Device, Tensor};
 
 use super::{Batch, FitOptions, Mode, PairSource, Pass, Split, Targets};
 use crate::error::{Error, Result};
-
-/// Added to the logit of another row with the same text: its exponential is zero in `f32`.
-const NO_NEGATIVE: f32 = -1e9;
 
 /// What is the same for all batches of a source.
 pub(super) struct Problem {
@@ -16,8 +15,8 @@ struct Classes {
     count: usize,
     /// Classes x dim.
     texts: Tensor,
-    /// Logarithm of each class's share of the rows trained on: 1 x classes.
-    log_shares: Tensor,
+    /// Logarithm of each class's share of the rows trained on.
+    log_shares: Arc<[f32]>,
 }
 
 /// One batch as tensors.
@@ -31,15 +30,14 @@ pub(super) struct BatchTensors {
 }
 
 /// Which text belongs to which image.
+#[derive(Clone)]
 pub(super) struct Sought {
     /// Position of the text of each row among the texts.
-    pub(super) own: Tensor,
-    /// Position of each row in the batch.
-    pub(super) positions: Tensor,
-    /// Rows x rows: [`NO_NEGATIVE`] where two rows have one text, else zero.
-    pub(super) mask: Tensor,
+    pub(super) own: Vec<u32>,
+    /// Equal for rows with the same text.
+    ids: Vec<u64>,
     /// Where the texts are classes, see [`Classes`].
-    pub(super) log_shares: Option<Tensor>,
+    pub(super) log_shares: Option<Arc<[f32]>>,
 }
 
 impl Problem {
@@ -63,7 +61,7 @@ impl Problem {
         }
         check_finite(texts, dim, "class")?;
         let texts = tensor(texts, count, dim)?;
-        let log_shares = tensor(&log_shares(pairs, options, count)?, 1, count)?;
+        let log_shares = log_shares(pairs, options, count)?;
         Ok(Self {
             dim,
             classes: Some(Classes {
@@ -104,14 +102,14 @@ impl Problem {
                     return Err(wrong_length("classes", own.len()));
                 }
                 check_classes(own, classes.count)?;
-                (classes.texts.clone(), Sought::classes(own, classes)?)
+                (classes.texts.clone(), Sought::classes(own, classes))
             }
             (Targets::Captions { texts, ids }, None) => {
                 if texts.len() != batch.images.len() || ids.len() != rows {
                     return Err(wrong_length("text numbers", texts.len()).with("ids", ids.len()));
                 }
                 check_finite(texts, self.dim, "text")?;
-                (tensor(texts, rows, self.dim)?, Sought::captions(ids)?)
+                (tensor(texts, rows, self.dim)?, Sought::captions(ids))
             }
             _ => return Err(both()),
         };
@@ -136,7 +134,11 @@ fn both() -> Error {
 }
 
 /// One row more than there are in each class, so that no share is zero.
-fn log_shares(pairs: &mut dyn PairSource, options: &FitOptions, count: usize) -> Result<Vec<f32>> {
+fn log_shares(
+    pairs: &mut dyn PairSource,
+    options: &FitOptions,
+    count: usize,
+) -> Result<Arc<[f32]>> {
     let mut rows = vec![1u64; count];
     let pass = Pass {
         split: Split::Training,
@@ -166,44 +168,28 @@ fn tensor(numbers: &[f32], rows: usize, dim: usize) -> Result<Tensor> {
 }
 
 impl Sought {
-    fn classes(own: &[u32], classes: &Classes) -> Result<Self> {
-        let (positions, mask) = among(own)?;
-        Ok(Self {
-            own: Tensor::from_slice(own, own.len(), &Device::Cpu).map_err(failed)?,
-            positions,
-            mask,
-            log_shares: Some(classes.log_shares.clone()),
-        })
+    fn classes(own: &[u32], classes: &Classes) -> Self {
+        Self {
+            own: own.to_vec(),
+            ids: own.iter().map(|&class| class.into()).collect(),
+            log_shares: Some(Arc::clone(&classes.log_shares)),
+        }
     }
 
-    fn captions(ids: &[u64]) -> Result<Self> {
-        let (positions, mask) = among(ids)?;
-        Ok(Self {
-            own: positions.clone(),
-            positions,
-            mask,
+    #[expect(clippy::cast_possible_truncation, reason = "a batch has few rows")]
+    fn captions(ids: &[u64]) -> Self {
+        Self {
+            own: (0..ids.len() as u32).collect(),
+            ids: ids.to_vec(),
             log_shares: None,
-        })
+        }
     }
-}
 
-/// Positions of rows and the mask of those that have one text, given what text each has.
-fn among<T: PartialEq>(texts: &[T]) -> Result<(Tensor, Tensor)> {
-    let rows = texts.len();
-    let end = u32::try_from(rows)
-        .map_err(|error| Error::usage("use a batch of so many rows").source(error))?;
-    let mut mask = Vec::with_capacity(rows * rows);
-    for (row, text) in texts.iter().enumerate() {
-        mask.extend(texts.iter().enumerate().map(|(other, other_text)| {
-            if other != row && other_text == text {
-                NO_NEGATIVE
-            } else {
-                0.0
-            }
-        }));
+    /// Whether the text of one row counts for the image of another, or its own: other rows with its text are no
+    /// negatives.
+    pub(super) fn counts(&self, row: usize, other: usize) -> bool {
+        row == other || self.ids[row] != self.ids[other]
     }
-    let positions = Tensor::arange(0, end, &Device::Cpu).map_err(failed)?;
-    Ok((positions, tensor(&mask, rows, rows)?))
 }
 
 fn check_classes(classes: &[u32], count: usize) -> Result<()> {

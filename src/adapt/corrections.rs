@@ -1,10 +1,11 @@
 use candle_core::{DType, Device, Result, Tensor, Var};
-use candle_nn::optim::{AdamW, Optimizer, ParamsAdamW};
 
 use super::{
     FitOptions,
+    adamw::AdamW,
     adapters::Linear,
     batch::{BatchTensors, Problem},
+    kernels::{cosines_with, mapped, unit_sum},
     loss::row_losses,
 };
 
@@ -12,8 +13,6 @@ use super::{
 pub(super) const MAX_LOGIT_SCALE: f32 = 100.0;
 /// Below it a softmax over cosines says nothing.
 pub(super) const MIN_LOGIT_SCALE: f32 = 1.0;
-/// Keeps the length of a row that is mapped to zero from dividing by zero.
-const TINY: f64 = 1e-12;
 
 /// What is trained: for each side a map that is added to the identity, and the scale of logits.
 pub(super) struct Corrections {
@@ -25,7 +24,7 @@ pub(super) struct Corrections {
     scale: AdamW,
 }
 
-/// adapted = x + x · weightᵀ + bias. Starts at zero; weight decay pulls there.
+/// adapted = normalised(x + x · weightᵀ + bias). Starts at zero; weight decay pulls there.
 struct Residual {
     weight: Var,
     bias: Var,
@@ -40,8 +39,7 @@ impl Residual {
     }
 
     fn adapted(&self, rows: &Tensor) -> Result<Tensor> {
-        let change = rows.matmul(&self.weight.t()?)?;
-        (rows + change)?.broadcast_add(&self.bias)
+        unit_sum(rows, &mapped(rows, &self.weight)?, &self.bias)
     }
 
     fn linear(&self, dim: usize) -> Result<Linear> {
@@ -68,14 +66,10 @@ impl Corrections {
             .flatten()
             .flat_map(|residual| [residual.weight.clone(), residual.bias.clone()])
             .collect();
-        let parameters = |weight_decay| ParamsAdamW {
-            lr: options.learning_rate,
-            weight_decay,
-            ..ParamsAdamW::default()
-        };
+        let rate = options.learning_rate;
         Ok(Self {
-            weights: AdamW::new(variables, parameters(options.weight_decay))?,
-            scale: AdamW::new(vec![log_scale.clone()], parameters(0.0))?,
+            weights: AdamW::new(variables, rate, options.weight_decay),
+            scale: AdamW::new(vec![log_scale.clone()], rate, 0.0),
             image,
             text,
             log_scale,
@@ -84,12 +78,11 @@ impl Corrections {
 
     /// Cosines of adapted images and adapted texts: rows x texts.
     fn cosines(&self, batch: &BatchTensors) -> Result<Tensor> {
-        let images = unit(&self.image.adapted(&batch.images)?)?;
-        let texts = match &self.text {
-            Some(text) => unit(&text.adapted(&batch.texts)?)?,
-            None => unit(&batch.texts)?,
-        };
-        images.matmul(&texts.t()?)
+        let images = self.image.adapted(&batch.images)?;
+        match &self.text {
+            Some(text) => images.matmul(&text.adapted(&batch.texts)?.t()?),
+            None => cosines_with(&images, &batch.texts),
+        }
     }
 
     /// Loss of each row.
@@ -124,10 +117,5 @@ impl Corrections {
 
 /// Cosines of images and texts as they are: rows x texts.
 pub(super) fn plain_cosines(batch: &BatchTensors) -> Result<Tensor> {
-    unit(&batch.images)?.matmul(&unit(&batch.texts)?.t()?)
-}
-
-fn unit(rows: &Tensor) -> Result<Tensor> {
-    let length = (rows.sqr()?.sum_keepdim(1)? + TINY)?.sqrt()?;
-    rows.broadcast_div(&length)
+    batch.images.matmul(&batch.texts.t()?)
 }

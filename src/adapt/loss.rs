@@ -1,7 +1,12 @@
-use candle_core::{Result, Tensor};
-use candle_nn::ops::log_softmax;
+use std::sync::OnceLock;
 
-use super::batch::Sought;
+use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
+
+use super::{
+    adapters::dot,
+    batch::Sought,
+    kernels::{not_run, numbers, with_numbers},
+};
 
 /// Loss of each row, in nats, differentiable in cosines and scale: the mean of finding its text among the texts, and
 /// of finding its image among those of the batch that have another text.
@@ -14,25 +19,175 @@ use super::batch::Sought;
 /// are classes all of them are negatives, each weighted by its share of the rows (logit adjustment, arXiv
 /// 2007.07314), so that nothing is gained by learning which classes are frequent.
 pub(super) fn row_losses(cosines: &Tensor, scale: &Tensor, sought: &Sought) -> Result<Tensor> {
-    let logits = cosines.broadcast_mul(scale)?;
-    let (among_texts, by_row) = match &sought.log_shares {
-        Some(log_shares) => {
-            let by_row = logits.index_select(&sought.own, 1)?.add(&sought.mask)?;
-            (logits.broadcast_add(log_shares)?, by_row)
-        }
-        None => {
-            let by_row = logits.add(&sought.mask)?;
-            (by_row.clone(), by_row)
-        }
+    let losses = Losses {
+        sought: sought.clone(),
+        likelihoods: OnceLock::new(),
     };
-    let of_images = cross_entropies(&among_texts, &sought.own)?;
-    let of_texts = cross_entropies(&by_row.t()?.contiguous()?, &sought.positions)?;
-    (of_images + of_texts)? * 0.5
+    cosines.contiguous()?.apply_op2(scale, losses)
 }
 
-fn cross_entropies(logits: &Tensor, own: &Tensor) -> Result<Tensor> {
-    let likelihoods = log_softmax(logits, 1)?;
-    likelihoods.gather(&own.unsqueeze(1)?, 1)?.squeeze(1)?.neg()
+struct Losses {
+    sought: Sought,
+    likelihoods: OnceLock<Likelihoods>,
+}
+
+/// What softmax makes of the logits.
+struct Likelihoods {
+    /// Of each text for each image: rows x texts.
+    texts: Vec<f32>,
+    /// Of each image for the text of each row: images x rows.
+    images: Vec<f32>,
+}
+
+impl Losses {
+    /// Likelihoods of the texts, rows x texts; adds the loss of each image.
+    fn among_texts(&self, cosines: &[f32], scale: f32, losses: &mut [f32]) -> Vec<f32> {
+        let texts = cosines.len() / losses.len();
+        let mut all = Vec::with_capacity(cosines.len());
+        for (row, cosines) in cosines.chunks_exact(texts).enumerate() {
+            let start = all.len();
+            let logits = cosines.iter().map(|cosine| cosine * scale);
+            match &self.sought.log_shares {
+                Some(shares) => {
+                    all.extend(logits.zip(&**shares).map(|(logit, share)| logit + share))
+                }
+                None => all.extend(
+                    logits
+                        .enumerate()
+                        .map(|(other, logit)| self.counted(row, other, logit)),
+                ),
+            }
+            let logits = &mut all[start..];
+            let own = logits[self.sought.own[row] as usize];
+            losses[row] += softmax(logits) - own;
+        }
+        all
+    }
+
+    /// Likelihoods of the images, images x rows; adds the loss of the text of each row.
+    fn among_images(&self, cosines: &[f32], scale: f32, losses: &mut [f32]) -> Vec<f32> {
+        let rows = losses.len();
+        let texts = cosines.len() / rows;
+        let mut all = Vec::with_capacity(rows * rows);
+        let mut most = vec![f32::NEG_INFINITY; rows];
+        for (image, cosines) in cosines.chunks_exact(texts).enumerate() {
+            let logits = self
+                .sought
+                .own
+                .iter()
+                .map(|own| cosines[*own as usize] * scale);
+            let logits = logits
+                .enumerate()
+                .map(|(row, logit)| self.counted(image, row, logit));
+            let start = all.len();
+            all.extend(logits);
+            for (most, logit) in most.iter_mut().zip(&all[start..]) {
+                *most = most.max(*logit);
+            }
+        }
+        for (row, loss) in losses.iter_mut().enumerate() {
+            *loss += most[row] - all[row * rows + row];
+        }
+        let mut sums = vec![0.0f32; rows];
+        for logits in all.chunks_exact_mut(rows) {
+            for ((logit, most), sum) in logits.iter_mut().zip(&most).zip(&mut sums) {
+                *logit = (*logit - most).exp();
+                *sum += *logit;
+            }
+        }
+        for likelihoods in all.chunks_exact_mut(rows) {
+            for (likelihood, sum) in likelihoods.iter_mut().zip(&sums) {
+                *likelihood /= sum;
+            }
+        }
+        for (loss, sum) in losses.iter_mut().zip(&sums) {
+            *loss += sum.ln();
+        }
+        all
+    }
+
+    /// The logit of an image and the text of a row, or of none.
+    fn counted(&self, image: usize, row: usize, logit: f32) -> f32 {
+        match self.sought.counts(image, row) {
+            true => logit,
+            false => f32::NEG_INFINITY,
+        }
+    }
+}
+
+impl CustomOp2 for Losses {
+    fn name(&self) -> &'static str {
+        "losses"
+    }
+
+    fn cpu_fwd(
+        &self,
+        cosines: &CpuStorage,
+        of_cosines: &Layout,
+        scale: &CpuStorage,
+        of_scale: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (rows, _) = of_cosines.shape().dims2()?;
+        let (cosines, scale) = (numbers(cosines, of_cosines)?, numbers(scale, of_scale)?[0]);
+        let mut losses = vec![0.0f32; rows];
+        let texts = self.among_texts(cosines, scale, &mut losses);
+        let images = self.among_images(cosines, scale, &mut losses);
+        losses.iter_mut().for_each(|loss| *loss *= 0.5);
+        // Set once: an operation runs forward once.
+        let _ = self.likelihoods.set(Likelihoods { texts, images });
+        Ok((CpuStorage::F32(losses), Shape::from(rows)))
+    }
+
+    fn bwd(
+        &self,
+        cosines: &Tensor,
+        scale: &Tensor,
+        _: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let (rows, texts) = cosines.dims2()?;
+        let likelihoods = self.likelihoods.get().ok_or_else(not_run)?;
+        let factor = scale.to_vec1::<f32>()?[0];
+        // Each loss is half of two.
+        let halves: Vec<f32> = gradient.to_vec1::<f32>()?.iter().map(|x| 0.5 * x).collect();
+        let mut of_cosines = Vec::with_capacity(rows * texts);
+        let mut of_scale = 0.0f64;
+        with_numbers(cosines, |cosines| {
+            let of_texts = likelihoods.texts.chunks_exact(texts);
+            let of_images = likelihoods.images.chunks_exact(rows);
+            let blocks = cosines.chunks_exact(texts).zip(of_texts).zip(of_images);
+            for (row, ((cosines, of_texts), of_images)) in blocks.enumerate() {
+                let start = of_cosines.len();
+                of_cosines.extend(of_texts.iter().map(|likelihood| halves[row] * likelihood));
+                let of_logits = &mut of_cosines[start..];
+                // Once for its text and once for its image.
+                of_logits[self.sought.own[row] as usize] -= 2.0 * halves[row];
+                for ((own, likelihood), half) in self.sought.own.iter().zip(of_images).zip(&halves)
+                {
+                    of_logits[*own as usize] += half * likelihood;
+                }
+                of_scale += f64::from(dot(of_logits, cosines));
+                of_logits.iter_mut().for_each(|change| *change *= factor);
+            }
+            Ok(())
+        })?;
+        #[expect(clippy::cast_possible_truncation, reason = "weights are f32")]
+        let of_scale = Tensor::from_vec(vec![of_scale as f32], scale.shape(), scale.device())?;
+        let of_cosines = Tensor::from_vec(of_cosines, cosines.shape(), cosines.device())?;
+        Ok((Some(of_cosines), Some(of_scale)))
+    }
+}
+
+/// Turns logits into likelihoods; the logarithm of the sum of their exponentials.
+fn softmax(logits: &mut [f32]) -> f32 {
+    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let mut sum = 0.0;
+    for logit in logits.iter_mut() {
+        *logit = (*logit - most).exp();
+        sum += *logit;
+    }
+    logits.iter_mut().for_each(|likelihood| *likelihood /= sum);
+    sum.ln() + most
 }
 
 #[cfg(test)]

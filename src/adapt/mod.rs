@@ -14,11 +14,13 @@
 //! arXiv 2410.11215, dataset adaptation. Published: one linear layer per side on raw encoder outputs, randomly
 //! initialised. Here: on unit embeddings, from the identity, with an early stop and a rejection.
 
+mod adamw;
 mod adapters;
 mod artifact;
 mod batch;
 mod corrections;
 mod fit;
+mod kernels;
 mod loss;
 mod memory_pairs;
 mod options;

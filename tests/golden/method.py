@@ -16,6 +16,8 @@ DIM, TARGETS, NEIGHBOURS, WEIGHT = 8, 24, 3, 0.1
 NAMES = ("cat", "dog", "traffic_light", "ship", "zebra")
 PROMPTS = ("a photo of a {}", "one {} at night")
 KEEP_ROWS = 18
+# As many of each class, in proportion to its rows.
+OF_CLASSES = (9, 5, 3, 1, 0)
 
 
 def byte_ids():
@@ -101,14 +103,23 @@ def best(values, count):
     return sorted(order[:count])
 
 
-def cover(images, margins, count):
-    """Herding among the rows of positive margin, all in one cell, towards a mean in which the others count the less the lower they are."""
-    trusted = [row for row in range(len(images)) if margins[row] > 0]
-    assert len(trusted) > count and min(abs(margin) for margin in margins) > 1e-5
-    reach = sum(margins[row] for row in trusted) / len(trusted)
-    weights = [1 if margin > 0 else max(0, 1 + margin / reach) for margin in margins]
-    target = sum(weight * image for weight, image in zip(weights, images)) / sum(weights)
-    return sorted(trusted[place] for place in scores.herding([images[row] for row in trusted], count, target))
+def cover(images, margins, cells, counts):
+    """Herding among the trusted rows of each cell: those of positive margin, and where few rows are far off those that are not, towards the mean
+    of all; elsewhere towards one in which the others count the less the lower they are."""
+    kept = []
+    assert min(abs(margin) for margin in margins) > 1e-5
+    for cell, count in enumerate(counts):
+        rows = [row for row in range(len(images)) if cells[row] == cell]
+        above = [margins[row] for row in rows if margins[row] > 0]
+        reach = sum(above) / len(above)
+        far = sum(margins[row] <= -reach for row in rows)
+        right = 2 * far < len(rows) - len(above) - far
+        trusted = [row for row in rows if margins[row] > (-reach if right else 0)]
+        weights = [1 if right or margins[row] > 0 else max(0, 1 + margins[row] / reach) for row in rows]
+        target = sum(weight * images[row] for weight, row in zip(weights, rows)) / sum(weights)
+        assert len(trusted) > count and min(abs(margins[row] + reach) for row in rows) > 1e-5
+        kept += [trusted[place] for place in scores.herding([images[row] for row in trusted], count, target)]
+    return sorted(kept)
 
 
 def in_one_cell(of, images, names):
@@ -139,7 +150,8 @@ def main():
     kept = {
         "align_diverse": best(expected["selection_score"], KEEP_ROWS),
         "align_diverse_captioned": best(expected["selection_score_captioned"], KEEP_ROWS),
-        "cover_captioned": cover(of["images"], expected["sas_margin_captioned"], KEEP_ROWS),
+        "cover_captioned": cover(of["images"], expected["sas_margin_captioned"], np.zeros(ROWS, dtype=int), [KEEP_ROWS]),
+        "cover_of_both": cover(of["images"], expected["sas_margin_of_both"], of["labels"], OF_CLASSES),
     }
     for name in ("herding", "s_cliploss_halves", "s_cliploss_both", "sds_100"):
         del expected[name]

@@ -22,45 +22,79 @@ use crate::{
 const MOST_HERDED_ROWS: usize = 8192;
 
 /// What the margins of one cell say.
+///
+/// A row with a wrong label is at least as far below 0 as it would be above it with the right one: its class beats the
+/// label by no less than the best other class. About half of the rows with right labels are further above 0 than their
+/// mean, so at least about half of those with wrong ones are further below 0 than that: as many as there are, at most
+/// about so many wrong ones are nearer to 0.
 #[derive(Default)]
 struct Margins {
     /// Those above 0.
-    trusted: ExactSum,
+    above: ExactSum,
     /// How many are not.
     others: u64,
+    /// How many of these are as far below 0 as those above are above it on average, or further.
+    far: u64,
 }
 
 impl Margins {
     fn push(&mut self, margin: f32) -> Result<()> {
         if margin > 0.0 {
-            return self.trusted.push(margin);
+            return self.above.push(margin);
         }
         self.others += 1;
         Ok(())
     }
 
-    fn rows(&self) -> u64 {
-        self.trusted.count() + self.others
+    /// Needs all margins pushed.
+    fn push_again(&mut self, margin: f32) {
+        if margin <= 0.0 && f64::from(margin) <= -self.reach() {
+            self.far += 1;
+        }
     }
 
-    /// How much a row counts in the mean that is herded towards: 1 if it is trusted, else the less the further its
-    /// margin is below 0, and 0 where it is as far below as the margins of trusted rows are above on average.
+    fn rows(&self) -> u64 {
+        self.above.count() + self.others
+    }
+
+    fn reach(&self) -> f64 {
+        self.above.mean().unwrap_or(0.0)
+    }
+
+    /// True if most rows that are not far below 0 must be right: hard to tell, not wrong.
+    fn labels_look_right(&self) -> bool {
+        2 * self.far < self.others - self.far
+    }
+
+    fn trusts(&self, margin: f32) -> bool {
+        margin > 0.0 || self.labels_look_right() && f64::from(margin) > -self.reach()
+    }
+
+    fn trusted(&self) -> u64 {
+        match self.labels_look_right() {
+            true => self.rows() - self.far,
+            false => self.above.count(),
+        }
+    }
+
+    /// How much a row counts in the mean that is herded towards: 1 where labels look right or it is trusted, else the
+    /// less the further its margin is below 0, and 0 where it is far off.
     ///
     /// Rows that are hard to tell belong to their cell, and without them its mean would be that of the easy ones; rows
-    /// that are far off are wrong more often than hard.
+    /// that are far off are wrong more often than hard, where there are many of them.
     fn weight(&self, margin: f32) -> f32 {
-        if margin > 0.0 {
+        if margin > 0.0 || self.labels_look_right() {
             return 1.0;
         }
-        let reach = self.trusted.mean().unwrap_or(0.0);
         #[expect(clippy::cast_possible_truncation, reason = "between 0 and 1")]
-        let weight = (1.0 + f64::from(margin) / reach).max(0.0) as f32;
+        let weight = (1.0 + f64::from(margin) / self.reach()).max(0.0) as f32;
         weight
     }
 }
 
 impl Choosing<'_> {
-    /// 1. Trust gate: the margin is above 0, the pair's own class or caption is the best one.
+    /// 1. Trust gate: the margin is above 0, the pair's own class or caption is the best one; in cells whose labels look
+    ///    right, it is less far below 0 than those above are above it on average.
     /// 2. Quotas per cell: in proportion to its candidates, or even within the bounds of `--balance cell`.
     /// 3. Herding among the trusted rows of each cell, towards its weighted mean; where they are too few, the others by
     ///    descending margin.
@@ -69,21 +103,7 @@ impl Choosing<'_> {
         let (store, shards) = (self.candidates.store, self.candidates.shards);
         let rows = StoredRows::new(store, shards, Some(&candidates))
             .along(&[Derived::Cell, Derived::SasMargin]);
-        let mut cells: Vec<Margins> = Vec::new();
-        rows.for_each(Sides::None, &mut |block| {
-            for row in 0..block.rows.len() {
-                let (cell, margin) = (block.along[0][row].to_bits(), block.along[1][row]);
-                if cell == NO_CELL || margin.is_nan() {
-                    continue;
-                }
-                let cell = cell as usize;
-                if cells.len() <= cell {
-                    cells.resize_with(cell + 1, Margins::default);
-                }
-                cells[cell].push(margin)?;
-            }
-            Ok(())
-        })?;
+        let cells = self.margins(&rows)?;
         let fills = fill_trusted(&self.quotas(&cells)?)?;
         let by_margin: u64 = fills.iter().map(|fill| fill.by_margin).sum();
         if by_margin > 0 {
@@ -93,12 +113,35 @@ impl Choosing<'_> {
         }
         let mut kept = self.candidates.no_rows();
         self.add_untrusted(
-            &rows,
+            (&rows, &cells),
             &fills.iter().map(|fill| fill.by_margin).collect::<Vec<_>>(),
             &mut kept,
         )?;
         self.add_herded(&rows, &cells, &fills, &mut kept)?;
         Ok(kept.finish())
+    }
+
+    fn margins(&self, rows: &StoredRows<'_>) -> Result<Vec<Margins>> {
+        let mut cells: Vec<Margins> = Vec::new();
+        each_margin(rows, &mut |cell, margin, _, _| {
+            let cell = cell as usize;
+            if cells.len() <= cell {
+                cells.resize_with(cell + 1, Margins::default);
+            }
+            cells[cell].push(margin)
+        })?;
+        each_margin(rows, &mut |cell, margin, _, _| {
+            cells[cell as usize].push_again(margin);
+            Ok(())
+        })?;
+        let right = cells.iter().filter(|cell| cell.labels_look_right()).count();
+        if right > 0 {
+            (self.say)(&format!(
+                "cover: few rows are far off in {right} of {} cells: there those little below 0 are trusted too",
+                cells.len()
+            ));
+        }
+        Ok(cells)
     }
 
     fn quotas(&self, cells: &[Margins]) -> Result<Vec<Trusted>> {
@@ -120,8 +163,8 @@ impl Choosing<'_> {
         let groups = cells.iter().zip(quotas).zip(limits);
         Ok(groups
             .map(|((cell, quota), limits)| Trusted {
-                trusted: cell.trusted.count(),
-                untrusted: cell.others,
+                trusted: cell.trusted(),
+                untrusted: cell.rows() - cell.trusted(),
                 quota,
                 limits,
             })
@@ -136,7 +179,7 @@ impl Choosing<'_> {
 
     fn add_untrusted(
         &self,
-        rows: &StoredRows<'_>,
+        (rows, cells): (&StoredRows<'_>, &[Margins]),
         quotas: &[u64],
         kept: &mut SelectionBuilder,
     ) -> Result<()> {
@@ -144,16 +187,12 @@ impl Choosing<'_> {
             return Ok(());
         }
         let for_each = |take: &mut dyn FnMut(u32, f32, usize, i64)| {
-            rows.for_each(Sides::None, &mut |block| {
-                for row in 0..block.rows.len() {
-                    let (cell, margin) = (block.along[0][row].to_bits(), block.along[1][row]);
-                    if cell != NO_CELL && margin <= 0.0 {
-                        take(cell, margin, block.shard, block.rows[row]);
-                    }
+            each_margin(rows, &mut |cell, margin, shard, row| {
+                if !cells[cell as usize].trusts(margin) {
+                    take(cell, margin, shard, row);
                 }
                 Ok(())
             })
-            .map(|_| ())
         };
         let mut cuts = self.cuts(quotas, &mut |push| {
             for_each(&mut |cell, margin, _, _| push(cell, margin))
@@ -186,14 +225,14 @@ impl Choosing<'_> {
                     Some(spills) => spills,
                     none => none.insert(self.spills(block.dim)?),
                 };
-                if margin > 0.0 {
+                if margins.trusts(margin) {
                     let key = row_key(block.shard, number);
                     spills.trusted.push(cell, key, block.image(row))?;
                     continue;
                 }
                 // Where every trusted row is kept, no mean is sought.
                 let weight = margins.weight(margin);
-                if weight > 0.0 && fills[cell as usize].herded < margins.trusted.count() {
+                if weight > 0.0 && fills[cell as usize].herded < margins.trusted() {
                     spills.push_doubtful(cell, weight, block.image(row))?;
                 }
             }
@@ -225,6 +264,23 @@ impl Choosing<'_> {
             weighted: Vec::with_capacity(dim),
         })
     }
+}
+
+/// Cell, margin, shard and row of each row that has them.
+fn each_margin(
+    rows: &StoredRows<'_>,
+    take: &mut dyn FnMut(u32, f32, usize, i64) -> Result<()>,
+) -> Result<()> {
+    rows.for_each(Sides::None, &mut |block| {
+        for row in 0..block.rows.len() {
+            let (cell, margin) = (block.along[0][row].to_bits(), block.along[1][row]);
+            if cell != NO_CELL && !margin.is_nan() {
+                take(cell, margin, block.shard, block.rows[row])?;
+            }
+        }
+        Ok(())
+    })
+    .map(|_| ())
 }
 
 /// Embeddings in order of their cells.

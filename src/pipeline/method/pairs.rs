@@ -1,157 +1,307 @@
 //! The rows of a store in the order in which adapters are fitted.
 
+use std::sync::mpsc::{SyncSender, sync_channel};
+
 use super::{
     random::{SplitMix, hash},
     scratch::{NO_CELL, ScratchColumn},
-    stored_rows::{Block, Sides, StoredRows},
+    stored_rows::{Block, Sides, StoredRows, Stretch},
 };
 use crate::{
     adapt::{Batch, PairSource, Pass, Split, Targets},
-    error::Result,
+    error::{Error, Result},
 };
 
-/// One row in so many is held out.
+/// One row in so many is held out, or fewer.
 const HELD_OUT: u64 = 16;
+/// Rows that are held out at most, if memory allows: more would hardly change when a fit stops.
+const MOST_HELD_OUT_ROWS: usize = 1 << 15;
 /// Rows that are mixed with each other, if memory allows.
 const MOST_MIXED_ROWS: usize = 1 << 16;
+/// Batches that wait while one is trained on.
+const WAITING_BATCHES: usize = 4;
 
-/// Pairs in mixed order: stretches of rows in random order fill a buffer, whose rows leave it in random order.
+/// Pairs in mixed order: stretches of rows in random order fill a buffer, whose rows leave it in random order. They are
+/// read while others are trained on; rows held out are read once.
 pub(super) struct StoredPairs<'a> {
-    pub(super) rows: &'a StoredRows<'a>,
-    pub(super) dim: usize,
-    /// The class of each stored row, and the texts of the classes, where pairs have classes.
-    pub(super) classes: Option<(&'a ScratchColumn, &'a [f32])>,
-    /// Bytes that the buffer may take.
-    pub(super) buffer_bytes: usize,
-    pub(super) cancelled: &'a dyn Fn() -> Result<()>,
+    stored: Stored<'a>,
+    stretches: Vec<Stretch>,
+    /// Bytes that rows in memory may take.
+    buffer_bytes: usize,
+    held_out: Option<Rows>,
+    cancelled: &'a dyn Fn() -> Result<()>,
 }
 
-/// Rows that wait for their turn.
+/// What is read, by another thread.
+#[derive(Clone, Copy)]
+struct Stored<'a> {
+    rows: &'a StoredRows<'a>,
+    dim: usize,
+    /// The class of each stored row, and the texts of the classes, where pairs have classes.
+    classes: Option<(&'a ScratchColumn, &'a [f32])>,
+    /// One row in so many is held out.
+    held_out: u64,
+}
+
+/// Rows in memory.
 #[derive(Default)]
-struct Mixed {
+struct Rows {
     images: Vec<f32>,
     texts: Vec<f32>,
     labels: Vec<u32>,
     ids: Vec<u64>,
 }
 
-impl PairSource for StoredPairs<'_> {
-    fn dim(&self) -> usize {
-        self.dim
-    }
-
-    fn class_texts(&self) -> Option<&[f32]> {
-        self.classes.map(|(_, texts)| texts)
-    }
-
-    fn read(&mut self, pass: &Pass, take: &mut dyn FnMut(Batch<'_>) -> Result<()>) -> Result<()> {
-        let row_bytes = self.dim * 4 * if self.classes.is_some() { 1 } else { 2 } + 16;
-        let most = (self.buffer_bytes / row_bytes).clamp(2 * pass.batch_rows, MOST_MIXED_ROWS);
-        let mut random = SplitMix(hash(pass.seed) ^ u64::from(pass.epoch));
-        let sides = match self.classes {
-            Some(_) => Sides::Images,
-            None => Sides::Both,
+impl<'a> StoredPairs<'a> {
+    /// Pairs of some rows, `dim` numbers per embedding; with the class of each and the texts of the classes where they
+    /// have any.
+    pub(super) fn new(
+        rows: &'a StoredRows<'a>,
+        dim: usize,
+        classes: Option<(&'a ScratchColumn, &'a [f32])>,
+        buffer_bytes: usize,
+        cancelled: &'a dyn Fn() -> Result<()>,
+    ) -> Result<Self> {
+        let stretches = rows.stretches()?;
+        let mut pairs = Self {
+            stored: Stored {
+                rows,
+                dim,
+                classes,
+                held_out: HELD_OUT,
+            },
+            stretches,
+            buffer_bytes,
+            held_out: None,
+            cancelled,
         };
-        let mut stretches = self.rows.stretches()?;
+        let all = pairs.stretches.last().map_or(0, Stretch::end);
+        let most = pairs.rows_in_half(MOST_HELD_OUT_ROWS);
+        pairs.stored.held_out = all.div_ceil(most.max(1) as u64).max(HELD_OUT);
+        Ok(pairs)
+    }
+
+    /// Rows that half of the buffer holds.
+    fn rows_in_half(&self, most: usize) -> usize {
+        let sides = if self.stored.classes.is_some() { 1 } else { 2 };
+        let row_bytes = self.stored.dim * 4 * sides + 16;
+        (self.buffer_bytes / 2 / row_bytes).min(most)
+    }
+
+    fn read_held_out(&self) -> Result<Rows> {
+        let (stored, mut held_out) = (self.stored, Rows::default());
+        stored.rows.for_each(stored.sides(), &mut |block| {
+            (self.cancelled)()?;
+            stored.for_each(block, Split::HeldOut, &mut |row, class| {
+                held_out.push(block, row, class);
+                Ok(())
+            })
+        })?;
+        Ok(held_out)
+    }
+
+    /// Calls `take` with rows of the training split in mixed order.
+    fn read_training(
+        &self,
+        pass: &Pass,
+        take: &mut dyn FnMut(Batch<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let mut random = random_of(pass);
+        let mut stretches = self.stretches.clone();
         random.shuffle(&mut stretches);
-        let mut mixed = Mixed::default();
-        let this = &*self;
-        let mut add = |block: &Block| {
-            (this.cancelled)()?;
-            let classes = this.classes.map(|(classes, _)| {
-                let stored = block.first..block.first + block.len as u64;
-                classes.read_cells(stored)
-            });
-            let classes = classes.transpose()?;
-            for row in 0..block.rows.len() {
-                let position = block.first + block.offsets[row] as u64;
-                let split = match hash(position).is_multiple_of(HELD_OUT) {
-                    true => Split::HeldOut,
-                    false => Split::Training,
+        let (stored, batch_rows) = (self.stored, pass.batch_rows);
+        let most = self.rows_in_half(MOST_MIXED_ROWS).max(2 * batch_rows);
+        std::thread::scope(|scope| {
+            let (send, batches) = sync_channel(WAITING_BATCHES);
+            let reader = scope.spawn(move || {
+                let mut mixing = Mixing {
+                    rows: Rows::default(),
+                    dim: stored.dim,
+                    batch_rows,
+                    random,
+                    send,
                 };
-                let class = classes.as_ref().map(|classes| classes[block.offsets[row]]);
-                if split != pass.split || class == Some(NO_CELL) {
-                    continue;
-                }
-                mixed.images.extend_from_slice(block.image(row));
-                match class {
-                    Some(class) => mixed.labels.push(class),
-                    None => {
-                        mixed.texts.extend_from_slice(block.text(row));
-                        mixed.ids.push(caption_id(block.text(row)));
-                    }
-                }
-                if mixed.images.len() == most * this.dim {
-                    // Half of it stays, so that rows meet those of the next stretches too.
-                    mixed.give(most / 2, this.dim, pass.batch_rows, &mut random, take)?;
-                }
-            }
-            Ok(())
-        };
-        self.rows.for_each_in(sides, &stretches, &mut add)?;
-        mixed.give(0, self.dim, pass.batch_rows, &mut random, take)
+                let mut add = |block: &Block| {
+                    stored.for_each(block, Split::Training, &mut |row, class| {
+                        mixing.rows.push(block, row, class);
+                        // Half of it stays, so that rows meet those of the next stretches too.
+                        match mixing.rows.images.len() == most * stored.dim {
+                            true => mixing.give(most / 2),
+                            false => Ok(()),
+                        }
+                    })
+                };
+                stored
+                    .rows
+                    .for_each_in(stored.sides(), &stretches, &mut add)?;
+                mixing.give(0)
+            });
+            let taken = batches.iter().try_for_each(|rows: Rows| {
+                (self.cancelled)()?;
+                take(rows.batch())
+            });
+            // Without a receiver the reader stops at its next batch.
+            drop(batches);
+            let read = reader
+                .join()
+                .map_err(|_| Error::internal("read the pairs that adapters are fitted to"))?;
+            taken.and(read)
+        })
     }
 }
 
-impl Mixed {
-    /// Gives rows at random in batches, until at most `left` are there.
-    fn give(
-        &mut self,
-        left: usize,
-        dim: usize,
-        batch_rows: usize,
-        random: &mut SplitMix,
-        take: &mut dyn FnMut(Batch<'_>) -> Result<()>,
+/// The same for the same pass.
+fn random_of(pass: &Pass) -> SplitMix {
+    SplitMix(hash(pass.seed) ^ u64::from(pass.epoch))
+}
+
+impl PairSource for StoredPairs<'_> {
+    fn dim(&self) -> usize {
+        self.stored.dim
+    }
+
+    fn class_texts(&self) -> Option<&[f32]> {
+        self.stored.classes.map(|(_, texts)| texts)
+    }
+
+    fn read(&mut self, pass: &Pass, take: &mut dyn FnMut(Batch<'_>) -> Result<()>) -> Result<()> {
+        if pass.split == Split::Training {
+            return self.read_training(pass, take);
+        }
+        let held_out = match self.held_out.take() {
+            Some(rows) => rows,
+            None => self.read_held_out()?,
+        };
+        let held_out = self.held_out.insert(held_out);
+        let dim = self.stored.dim;
+        let mut order: Vec<usize> = (0..held_out.len(dim)).collect();
+        random_of(pass).shuffle(&mut order);
+        for rows in order.chunks(pass.batch_rows) {
+            (self.cancelled)()?;
+            take(held_out.chosen(rows, dim).batch())?;
+        }
+        Ok(())
+    }
+}
+
+impl Stored<'_> {
+    fn sides(&self) -> Sides {
+        match self.classes {
+            Some(_) => Sides::Images,
+            None => Sides::Both,
+        }
+    }
+
+    /// Rows of a split that have a class, where pairs have classes.
+    fn for_each(
+        &self,
+        block: &Block,
+        split: Split,
+        take: &mut dyn FnMut(usize, Option<u32>) -> Result<()>,
     ) -> Result<()> {
-        let rows = self.images.len() / dim.max(1);
+        let classes = self.classes.map(|(classes, _)| {
+            let stored = block.first..block.first + block.len as u64;
+            classes.read_cells(stored)
+        });
+        let classes = classes.transpose()?;
+        for (row, position) in block.positions().enumerate() {
+            let held_out = hash(position).is_multiple_of(self.held_out);
+            let class = classes.as_ref().map(|classes| classes[block.offsets[row]]);
+            if held_out == (split == Split::HeldOut) && class != Some(NO_CELL) {
+                take(row, class)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Rows that wait for their turn, and where they go.
+struct Mixing {
+    rows: Rows,
+    dim: usize,
+    batch_rows: usize,
+    random: SplitMix,
+    send: SyncSender<Rows>,
+}
+
+impl Mixing {
+    /// Gives rows at random in batches, until at most `left` are there.
+    fn give(&mut self, left: usize) -> Result<()> {
+        let rows = self.rows.len(self.dim);
         let mut order: Vec<usize> = (0..rows).collect();
-        random.shuffle(&mut order);
+        self.random.shuffle(&mut order);
         let given = rows.saturating_sub(left);
         // Only the last batch of a pass may have fewer rows.
         let given = if left > 0 {
-            given - given % batch_rows
+            given - given % self.batch_rows
         } else {
             given
         };
-        for batch in order[..given].chunks(batch_rows) {
-            let chosen = self.chosen(batch, dim);
-            take(Batch {
-                images: &chosen.images,
-                targets: match chosen.ids.is_empty() {
-                    true => Targets::Classes(&chosen.labels),
-                    false => Targets::Captions {
-                        texts: &chosen.texts,
-                        ids: &chosen.ids,
-                    },
-                },
-            })?;
+        for batch in order[..given].chunks(self.batch_rows) {
+            let batch = self.rows.chosen(batch, self.dim);
+            // Nobody takes it where an error has ended the pass, and that one is told.
+            self.send
+                .send(batch)
+                .map_err(|_| Error::internal("hand over pairs"))?;
         }
-        *self = self.chosen(&order[given..], dim);
+        self.rows = self.rows.chosen(&order[given..], self.dim);
         Ok(())
+    }
+}
+
+impl Rows {
+    fn push(&mut self, block: &Block, row: usize, class: Option<u32>) {
+        self.images.extend_from_slice(block.image(row));
+        match class {
+            Some(class) => self.labels.push(class),
+            None => {
+                self.texts.extend_from_slice(block.text(row));
+                self.ids.push(caption_id(block.text(row)));
+            }
+        }
+    }
+
+    fn len(&self, dim: usize) -> usize {
+        self.images.len() / dim.max(1)
+    }
+
+    fn batch(&self) -> Batch<'_> {
+        Batch {
+            images: &self.images,
+            targets: match self.ids.is_empty() {
+                true => Targets::Classes(&self.labels),
+                false => Targets::Captions {
+                    texts: &self.texts,
+                    ids: &self.ids,
+                },
+            },
+        }
     }
 
     fn chosen(&self, rows: &[usize], dim: usize) -> Self {
-        let vectors = |values: &[f32]| match values.is_empty() {
-            true => Vec::new(),
-            false => rows
-                .iter()
-                .flat_map(|&row| &values[row * dim..(row + 1) * dim])
-                .copied()
-                .collect(),
-        };
-        let pick = |labels: &[u32]| match labels.is_empty() {
-            true => Vec::new(),
-            false => rows.iter().map(|&row| labels[row]).collect(),
+        let vectors = |values: &[f32]| {
+            let mut chosen = Vec::new();
+            if !values.is_empty() {
+                chosen.reserve_exact(rows.len() * dim);
+                for &row in rows {
+                    chosen.extend_from_slice(&values[row * dim..(row + 1) * dim]);
+                }
+            }
+            chosen
         };
         Self {
             images: vectors(&self.images),
             texts: vectors(&self.texts),
-            labels: pick(&self.labels),
-            ids: match self.ids.is_empty() {
-                true => Vec::new(),
-                false => rows.iter().map(|&row| self.ids[row]).collect(),
-            },
+            labels: pick(&self.labels, rows),
+            ids: pick(&self.ids, rows),
         }
+    }
+}
+
+fn pick<T: Copy>(values: &[T], rows: &[usize]) -> Vec<T> {
+    match values.is_empty() {
+        true => Vec::new(),
+        false => rows.iter().map(|&row| values[row]).collect(),
     }
 }
 

@@ -117,13 +117,8 @@ impl Deriving<'_> {
         classes: Option<(&ScratchColumn, &[f32])>,
     ) -> Result<Adapters> {
         (self.step)("fitting adapters".to_owned());
-        let pairs = StoredPairs {
-            rows,
-            dim: self.dim(),
-            classes,
-            buffer_bytes: self.budget.bytes / 4,
-            cancelled: self.cancelled,
-        };
+        let buffer_bytes = self.budget.bytes / 4;
+        let pairs = StoredPairs::new(rows, self.dim(), classes, buffer_bytes, self.cancelled)?;
         let prompts = self.shards.binding.classes.as_ref();
         let prompts = prompts
             .map(|classes| classes.prompts.clone())

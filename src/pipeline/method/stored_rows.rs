@@ -42,6 +42,13 @@ pub(in crate::pipeline) struct Stretch {
     rows: u64,
 }
 
+impl Stretch {
+    /// Position behind its last row, or further where a shard ends within it.
+    pub(in crate::pipeline) fn end(&self) -> u64 {
+        self.position + self.rows
+    }
+}
+
 /// Which embeddings are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::pipeline) enum Sides {

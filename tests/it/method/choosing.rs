@@ -15,8 +15,13 @@ use crate::{
 
 /// Rows kept by a run over `in.parquet`, and what it said.
 fn run(place: &Place, args: &str) -> (Vec<usize>, Ran) {
+    run_with(place, args, &[])
+}
+
+/// The same with words that hold spaces.
+fn run_with(place: &Place, args: &str, words: &[&str]) -> (Vec<usize>, Ran) {
     let args = format!("in.parquet out.parquet --overwrite --json {args}");
-    let ran = place.mock(&args).exits(0);
+    let ran = place.mock_with(&args, words).exits(0);
     assert_accounted(&ran.json());
     let rows = shards::row_numbers(&shards::read(&place.path("out.parquet")));
     assert_eq!(ran.json()["rows_kept"], rows.len());
@@ -51,6 +56,19 @@ fn the_rows_kept_are_those_of_the_reference() {
     }
     let rows = kept(&place, &format!("{CAPTIONED} --keep 0.3 --solver cover"));
     assert_eq!(rows, reference.kept("cover_captioned"));
+    let rows = cover_of_both(&reference, &place, "--keep 0.3").0;
+    assert_eq!(rows, reference.kept("cover_of_both"));
+}
+
+/// With both prompts most rows of one class are far off; of the others few are.
+fn cover_of_both(reference: &Reference, place: &Place, args: &str) -> (Vec<usize>, Ran) {
+    let prompts = reference.prompts();
+    let words: Vec<&str> = prompts
+        .iter()
+        .flat_map(|prompt| ["--prompt", prompt.as_str()])
+        .collect();
+    let args = format!("{LABELLED} --solver cover {args}");
+    run_with(place, &args, &words)
 }
 
 #[test]
@@ -245,24 +263,56 @@ fn of_near_duplicates_the_best_stays() {
     }
 }
 
+/// The margin above which rows of a class are trusted.
+fn gates(reference: &Reference, margins: &[f64]) -> BTreeMap<i64, f64> {
+    let mut of_class: BTreeMap<i64, Vec<f64>> = BTreeMap::new();
+    for (label, margin) in reference.labels().into_iter().zip(margins) {
+        of_class.entry(label).or_default().push(*margin);
+    }
+    let gate = |margins: Vec<f64>| {
+        let (above, others): (Vec<f64>, Vec<f64>) =
+            margins.into_iter().partition(|&margin| margin > 0.0);
+        let reach = above.iter().sum::<f64>() / above.len() as f64;
+        let far = others.iter().filter(|&&margin| margin <= -reach).count();
+        if 2 * far < others.len() - far {
+            -reach
+        } else {
+            0.0
+        }
+    };
+    let gates = of_class.into_iter();
+    gates
+        .map(|(label, margins)| (label, gate(margins)))
+        .collect()
+}
+
 #[test]
 fn cover_keeps_trusted_rows_and_says_where_they_are_too_few() {
     let reference = Reference::read();
     let place = reference.place();
-    let margins = reference.score("sas_margin");
-    let trusted = |row: usize| margins[row].unwrap() > 0.0;
+    let margins: Vec<f64> = reference
+        .score("sas_margin_of_both")
+        .into_iter()
+        .flatten()
+        .collect();
     let all: Vec<usize> = (0..ROWS).collect();
+    let gates = gates(&reference, &margins);
+    let open = gates.values().filter(|&&gate| gate < 0.0).count();
+    assert!((1..gates.len()).contains(&open), "{gates:?}");
+    let labels = reference.labels();
+    let trusted = |row: usize| margins[row] > gates[&labels[row]];
     let enough = all.iter().filter(|&&row| trusted(row)).count();
     assert!((40..58).contains(&enough), "{enough}");
     for budget in [5, 18, 30, enough, enough + 1, enough + 3] {
-        let (rows, ran) = run(
-            &place,
-            &format!("{LABELLED} --solver cover --keep-rows {budget}"),
-        );
+        let (rows, ran) = cover_of_both(&reference, &place, &format!("--keep-rows {budget}"));
         assert_eq!(rows.len(), budget);
         let others: Vec<usize> = rows.into_iter().filter(|&row| !trusted(row)).collect();
         let short = budget.saturating_sub(enough);
         assert_eq!(others.len(), short);
+        let ran = ran.says(&[&format!(
+            "cover: few rows are far off in {open} of {} cells",
+            gates.len()
+        )]);
         let says = ran.stderr.contains("cover: too few trusted rows: ");
         assert_eq!(says, short > 0, "{}", ran.stderr);
         if short > 0 {
