@@ -249,20 +249,29 @@ fn check_replaceable(directory: &Path) -> Result<()> {
 pub fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".tmp");
-    let write = || -> std::io::Result<()> {
-        let mut file = File::create(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&temporary, path)
-    };
-    write().map_err(|error| {
-        Error::output("write a file")
-            .with("file", path.display())
-            .source(error)
-            .hint("free space there")
-    })?;
+    write_in_place(Path::new(&temporary), bytes)
+        .and_then(|()| std::fs::rename(&temporary, path))
+        .map_err(|error| not_written(path, error))?;
     sync_directory(parent(path));
     Ok(())
+}
+
+/// Writes `bytes` to a temporary file that is renamed later, and waits until they are safe.
+pub(super) fn write_temporary(temporary: &Path, bytes: &[u8]) -> Result<()> {
+    write_in_place(temporary, bytes).map_err(|error| not_written(temporary, error))
+}
+
+fn write_in_place(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+fn not_written(path: &Path, error: std::io::Error) -> Error {
+    Error::output("write a file")
+        .with("file", path.display())
+        .source(error)
+        .hint("free space there")
 }
 
 /// Renames `temporary` to `path`; an old directory there is moved aside first and removed last.

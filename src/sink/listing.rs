@@ -57,7 +57,7 @@ impl Listing {
 /// When the disk is full.
 pub fn stage_bytes(path: &Path, bytes: &[u8]) -> Result<Staged> {
     let temporary = temporary(path);
-    super::write_synced(&temporary, bytes)?;
+    super::commit::write_temporary(&temporary, bytes)?;
     Ok(Staged::at(Destination::File(path.to_path_buf()), temporary))
 }
 

@@ -18,11 +18,12 @@ const HELD_OUT: u64 = 16;
 const MOST_HELD_OUT_ROWS: usize = 1 << 15;
 /// Rows that are mixed with each other, if memory allows.
 const MOST_MIXED_ROWS: usize = 1 << 16;
-/// Batches that wait while one is trained on.
-const WAITING_BATCHES: usize = 4;
+/// Rows that wait in batches while others are trained on: as many as are read at a time, if memory
+/// allows.
+const MOST_WAITING_ROWS: usize = 1 << 13;
 
-/// Pairs in mixed order: stretches of rows in random order fill a buffer, whose rows leave it in random order. They are
-/// read while others are trained on; rows held out are read once.
+/// Pairs in mixed order: stretches of rows in random order fill a buffer, and for every batch read one leaves it at
+/// random. They are read while others are trained on; rows held out are read once.
 pub(super) struct StoredPairs<'a> {
     stored: Stored<'a>,
     stretches: Vec<Stretch>,
@@ -110,31 +111,28 @@ impl<'a> StoredPairs<'a> {
         let mut stretches = self.stretches.clone();
         random.shuffle(&mut stretches);
         let (stored, batch_rows) = (self.stored, pass.batch_rows);
-        let most = self.rows_in_half(MOST_MIXED_ROWS).max(2 * batch_rows);
+        let most = self.rows_in_half(MOST_MIXED_ROWS).max(batch_rows);
         std::thread::scope(|scope| {
-            let (send, batches) = sync_channel(WAITING_BATCHES);
+            let (send, batches) =
+                sync_channel(self.rows_in_half(MOST_WAITING_ROWS) / batch_rows.max(1) + 1);
             let reader = scope.spawn(move || {
                 let mut mixing = Mixing {
                     rows: Rows::default(),
                     dim: stored.dim,
+                    most,
                     batch_rows,
                     random,
                     send,
                 };
                 let mut add = |block: &Block| {
                     stored.for_each(block, Split::Training, &mut |row, class| {
-                        mixing.rows.push(block, row, class);
-                        // Half of it stays, so that rows meet those of the next stretches too.
-                        match mixing.rows.images.len() == most * stored.dim {
-                            true => mixing.give(most / 2),
-                            false => Ok(()),
-                        }
+                        mixing.push(block, row, class)
                     })
                 };
                 stored
                     .rows
                     .for_each_in(stored.sides(), &stretches, &mut add)?;
-                mixing.give(0)
+                mixing.give_all()
             });
             let taken = batches.iter().try_for_each(|rows: Rows| {
                 (self.cancelled)()?;
@@ -219,32 +217,40 @@ impl Stored<'_> {
 struct Mixing {
     rows: Rows,
     dim: usize,
+    /// Rows that stay, so that others meet them.
+    most: usize,
     batch_rows: usize,
     random: SplitMix,
     send: SyncSender<Rows>,
 }
 
 impl Mixing {
-    /// Gives rows at random in batches, until at most `left` are there.
-    fn give(&mut self, left: usize) -> Result<()> {
-        let rows = self.rows.len(self.dim);
-        let mut order: Vec<usize> = (0..rows).collect();
-        self.random.shuffle(&mut order);
-        let given = rows.saturating_sub(left);
-        // Only the last batch of a pass may have fewer rows.
-        let given = if left > 0 {
-            given - given % self.batch_rows
-        } else {
-            given
-        };
-        for batch in order[..given].chunks(self.batch_rows) {
-            let batch = self.rows.chosen(batch, self.dim);
-            // Nobody takes it where an error has ended the pass, and that one is told.
-            self.send
-                .send(batch)
-                .map_err(|_| Error::internal("hand over pairs"))?;
+    fn push(&mut self, block: &Block, row: usize, class: Option<u32>) -> Result<()> {
+        self.rows.push(block, row, class);
+        match self.rows.len(self.dim) < self.most + self.batch_rows {
+            true => Ok(()),
+            false => self.give(),
         }
-        self.rows = self.rows.chosen(&order[given..], self.dim);
+    }
+
+    /// Gives a batch of rows at random; fewer rows where fewer are left.
+    fn give(&mut self) -> Result<()> {
+        let left = self.rows.len(self.dim);
+        let mut batch = Rows::default();
+        for left in (1..=left).rev().take(self.batch_rows) {
+            self.rows
+                .move_to(&mut batch, self.random.below(left), self.dim);
+        }
+        // Nobody takes it where an error has ended the pass, and that one is told.
+        self.send
+            .send(batch)
+            .map_err(|_| Error::internal("hand over pairs"))
+    }
+
+    fn give_all(&mut self) -> Result<()> {
+        while self.rows.len(self.dim) > 0 {
+            self.give()?;
+        }
         Ok(())
     }
 }
@@ -258,6 +264,26 @@ impl Rows {
                 self.texts.extend_from_slice(block.text(row));
                 self.ids.push(caption_id(block.text(row)));
             }
+        }
+    }
+
+    /// Moves a row behind those of `others`; the last one takes its place.
+    fn move_to(&mut self, others: &mut Self, row: usize, dim: usize) {
+        for (from, to) in [
+            (&mut self.images, &mut others.images),
+            (&mut self.texts, &mut others.texts),
+        ] {
+            if let Some(last) = from.len().checked_sub(dim) {
+                to.extend_from_slice(&from[row * dim..(row + 1) * dim]);
+                from.copy_within(last.., row * dim);
+                from.truncate(last);
+            }
+        }
+        if !self.labels.is_empty() {
+            others.labels.push(self.labels.swap_remove(row));
+        }
+        if !self.ids.is_empty() {
+            others.ids.push(self.ids.swap_remove(row));
         }
     }
 
