@@ -5,6 +5,11 @@
 use super::model::Files;
 use crate::error::Result;
 
+/// Fingerprint of these files; to hash them at every start would take a while.
+#[cfg(feature = "bundled-model")]
+pub(super) const FINGERPRINT: &str =
+    "5eda9f1864d73d87354c54465e83f4b65062a0f331e3ffd43499ff9042db83b5";
+
 /// The files of the bundled model.
 ///
 /// # Errors
@@ -42,6 +47,10 @@ pub(super) fn files() -> Result<Files> {
         ),
     ]))
 }
+
+/// There are no such files.
+#[cfg(not(feature = "bundled-model"))]
+pub(super) const FINGERPRINT: &str = "";
 
 /// The files of the bundled model.
 ///

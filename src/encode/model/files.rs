@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::layout::FOLDERS;
-use crate::encode::graph::Graph;
+use crate::encode::{bundled, graph::Graph};
 use crate::error::{Error, Result};
 
 /// Largest configuration or tokenizer file that is read whole; the largest known has 35 MB.
@@ -150,8 +150,16 @@ impl Files {
         names.iter().map(|name| self.size(name)).sum()
     }
 
-    /// SHA-256, in hex, over names, lengths and contents of the files `names`, read in pieces.
+    /// SHA-256, in hex, over names, lengths and contents of the files `names`, read in pieces. That of files which are
+    /// part of the program is known.
     pub(super) fn fingerprint(&self, names: &BTreeSet<String>) -> Result<String> {
+        match self {
+            Files::Embedded(_) => Ok(bundled::FINGERPRINT.to_owned()),
+            Files::Directory(_) => self.hashed(names),
+        }
+    }
+
+    fn hashed(&self, names: &BTreeSet<String>) -> Result<String> {
         let mut hash = Sha256::new();
         for name in names {
             hash.update(name.as_bytes());
@@ -203,5 +211,20 @@ impl Files {
             Files::Directory(directory) => error.with("directory", directory.display()),
             Files::Embedded(_) => error,
         }
+    }
+}
+
+#[cfg(all(test, feature = "bundled-model"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fingerprint_of_the_bundled_model_is_that_of_its_files() {
+        let files = bundled::files().unwrap();
+        let names = files.names().unwrap();
+        assert_eq!(
+            files.fingerprint(&names).unwrap(),
+            files.hashed(&names).unwrap()
+        );
     }
 }
