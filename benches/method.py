@@ -95,7 +95,8 @@ def embeddings(tool, data, store, *labelled):
 
 def positions(kept, keys):
     """Which of `keys` were kept, as ascending numbers."""
-    return np.flatnonzero(np.isin(keys, kept.column(0).to_numpy(zero_copy_only=False)))
+    kept = set(kept.column(0).to_pylist())
+    return np.flatnonzero([key in kept for key in keys])
 
 
 def min_max_best(table, rows):
