@@ -6,8 +6,8 @@
 //! the adapters stay the identity. [`Adapters::to_bytes`] and [`Adapters::read`] are the artifact.
 //!
 //! ```text
-//! PairSource ─► batches ─► loss ─► AdamW ─► held-out loss ─► best epoch ─► Adapters
-//!  (pairs)                 (loss)  (corrections)   (fit)                  (adapters, artifact)
+//! PairSource ─► batches ─► cosines ───────────► loss ──► AdamW ──► held-out loss ─► best epoch ─► Adapters
+//!  (pairs)      (batch)   (corrections, kernels) (loss)  (adamw)  (start)           (fit)         (adapters, artifact)
 //! ```
 //!
 //! # Source
