@@ -25,12 +25,14 @@ def small_pictures(count):
 
 def growth(options, environment):
     """The table of ever more rows: with the bundled model, which takes nearly all of the time, up to its most rows, and with the mock
-    encoder, so that everything else shows. The most rows of each once."""
+    encoder, so that everything else shows. The most rows of each once, the fewest again behind them."""
     case = cases.CASES["bundled"]
     lines = ["| model | rows | runs | seconds (median) | pairs/s (median) | range | pairs/s ÷ those of the first line | peak RSS |", "|---|---|---|---|---|---|---|---|"]
     for name, words, most in ((case.name, case.words, options.rows or SIZES[-1]), ("mock", ["--model", "mock"], SIZES[-1])):
         first = None
-        for count in sorted({min(size, most) for size in SIZES}):
+        sizes = sorted({min(size, most) for size in SIZES})
+        # The fewest again at the end: a processor that has slowed down meanwhile shows.
+        for count in [*sizes, sizes[0]]:
             reports = []
             for number in range(options.rounds if count < most else 1):
                 command = [options.binary, small_pictures(count), WORK / "kept-small", *words, "--threads", options.threads, "--device", "cpu", "--memory-limit", LIMIT, "--overwrite", "--json"]
