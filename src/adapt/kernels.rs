@@ -9,14 +9,18 @@ use candle_core::{
 
 use super::adapters::dot;
 
+/// Keeps the length of a row that is mapped to zero from dividing by zero.
+const TINY: f32 = 1e-12;
+
 /// rows · weightᵀ, differentiable in the weight.
 ///
 /// # Shape
 /// `rows` is n x in, `weight` out x in, the result n x out.
 pub(super) fn mapped(rows: &Tensor, weight: &Tensor) -> Result<Tensor> {
-    weight.apply_op1(Mapped {
-        rows: rows.clone(),
-        weight: weight.detach(),
+    weight.apply_op1(Product {
+        left: rows.clone(),
+        right: weight.detach(),
+        trained: Factor::Right,
     })
 }
 
@@ -37,47 +41,41 @@ pub(super) fn unit_sum(rows: &Tensor, change: &Tensor, bias: &Tensor) -> Result<
 /// # Shape
 /// `images` is n x dim, `texts` m x dim, the result n x m.
 pub(super) fn cosines_with(images: &Tensor, texts: &Tensor) -> Result<Tensor> {
-    images.apply_op1(Against {
-        images: images.detach(),
-        texts: texts.clone(),
+    images.apply_op1(Product {
+        left: images.detach(),
+        right: texts.clone(),
+        trained: Factor::Left,
     })
 }
 
-struct Mapped {
-    rows: Tensor,
-    weight: Tensor,
+/// left · rightᵀ, differentiable in the factor that it is applied to.
+struct Product {
+    left: Tensor,
+    right: Tensor,
+    trained: Factor,
 }
 
-impl CustomOp1 for Mapped {
+enum Factor {
+    Left,
+    Right,
+}
+
+impl CustomOp1 for Product {
     fn name(&self) -> &'static str {
-        "mapped"
+        "product"
     }
 
     fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
-        stored(&self.rows.matmul(&self.weight.t()?)?)
+        let product = self.left.matmul(&self.right.t()?)?;
+        let values = with_numbers(&product, |numbers| Ok(numbers.to_vec()))?;
+        Ok((CpuStorage::F32(values), product.shape().clone()))
     }
 
     fn bwd(&self, _: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        gradient.t()?.matmul(&self.rows).map(Some)
-    }
-}
-
-struct Against {
-    images: Tensor,
-    texts: Tensor,
-}
-
-impl CustomOp1 for Against {
-    fn name(&self) -> &'static str {
-        "cosines"
-    }
-
-    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
-        stored(&self.images.matmul(&self.texts.t()?)?)
-    }
-
-    fn bwd(&self, _: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        gradient.matmul(&self.texts).map(Some)
+        match self.trained {
+            Factor::Left => gradient.matmul(&self.right).map(Some),
+            Factor::Right => gradient.t()?.matmul(&self.left).map(Some),
+        }
     }
 }
 
@@ -161,14 +159,6 @@ impl CustomOp2 for UnitSum {
             Some(Tensor::from_vec(of_bias, bias.shape(), device)?),
         ))
     }
-}
-
-/// Keeps the length of a row that is mapped to zero from dividing by zero.
-const TINY: f32 = 1e-12;
-
-fn stored(tensor: &Tensor) -> Result<(CpuStorage, Shape)> {
-    let values = with_numbers(tensor, |numbers| Ok(numbers.to_vec()))?;
-    Ok((CpuStorage::F32(values), tensor.shape().clone()))
 }
 
 pub(super) fn with_numbers<T>(
