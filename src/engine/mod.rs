@@ -45,7 +45,7 @@ pub use pairs::{BatchSize, PairsTable};
 pub use plan::{NarrowPlan, PASSES, Pass, WidePlan, early_pass, narrow_pass, one_pass, wide_pass};
 pub use recipe::{PairNames, Recipe, RecipeParam};
 pub use runtime::{EncodeOptions, EncodeRuntime, LoadModel, Loaded};
-pub use scan::ShardScanExec;
+pub use scan::{ShardScanExec, ShardStarts};
 pub use scored_scan::ScoredScanExec;
 pub use shard_table::ShardTable;
 pub use sql::{Described, Rows, SqlLimits, SqlSession};

@@ -45,6 +45,16 @@ use crate::{
     source::{ReadPlan, ShardReader, ShardSet, compact, conform},
 };
 
+/// Where reading begins in each shard. A scan asks when it comes to a shard, not before: what others have done
+/// meanwhile counts.
+pub trait ShardStarts: fmt::Debug + Send + Sync {
+    /// The first row that is read of a shard, by its place among the shards; `None` if none is.
+    ///
+    /// # Errors
+    /// When it cannot be found out; the scan ends with that.
+    fn first_row(&self, shard: usize) -> crate::error::Result<Option<u64>>;
+}
+
 /// What a [`ShardScanExec`] reads.
 #[derive(Debug, Clone)]
 pub(super) struct ShardScan {
@@ -52,8 +62,8 @@ pub(super) struct ShardScan {
     pub(super) table_schema: SchemaRef,
     /// Position of the column on which no condition is decided here.
     pub(super) image: Option<usize>,
-    /// For each shard the first row that is read.
-    pub(super) starts: Vec<u64>,
+    /// Shards are read from their first row on if `None`.
+    pub(super) starts: Option<Arc<dyn ShardStarts>>,
     pub(super) plan: ReadPlan,
     pub(super) schema: SchemaRef,
     /// The conditions, for EXPLAIN.
@@ -91,7 +101,7 @@ impl ShardScanExec {
     pub(super) fn gives_rows_of(&self, other: &Self) -> bool {
         let (ours, theirs) = (&self.scan, &other.scan);
         Arc::ptr_eq(&ours.set, &theirs.set)
-            && ours.starts == theirs.starts
+            && same_starts(ours, theirs)
             && ours.filters == theirs.filters
             && !(ours.conditions_change || theirs.conditions_change)
             && ours.limit.is_none()
@@ -248,10 +258,13 @@ impl ShardScan {
     /// Gives every batch to `take`, until it answers false.
     fn read_all(&self, take: &mut dyn FnMut(RecordBatch) -> bool) -> Result<()> {
         for (number, shard) in self.set.shards.iter().enumerate() {
-            let start = self.starts.get(number).copied().unwrap_or(0);
-            if start >= shard.rows {
+            let start = match &self.starts {
+                Some(starts) => starts.first_row(number).map_err(into_datafusion)?,
+                None => Some(0),
+            };
+            let Some(start) = start.filter(|&start| start < shard.rows) else {
                 continue;
-            }
+            };
             let reader = ShardReader::open(shard, self.plan.clone()).map_err(into_datafusion)?;
             let mut first = 0;
             for (group, &rows) in shard.row_groups.iter().enumerate() {
@@ -320,6 +333,14 @@ impl ShardScan {
             columns,
             &options,
         )?)
+    }
+}
+
+fn same_starts(ours: &ShardScan, theirs: &ShardScan) -> bool {
+    match (&ours.starts, &theirs.starts) {
+        (None, None) => true,
+        (Some(ours), Some(theirs)) => Arc::ptr_eq(ours, theirs),
+        _ => false,
     }
 }
 

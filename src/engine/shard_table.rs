@@ -10,7 +10,11 @@ use datafusion::{
     physical_plan::ExecutionPlan,
 };
 
-use super::{ShardScanExec, predicate::shard_predicate, scan::ShardScan};
+use super::{
+    ShardScanExec,
+    predicate::shard_predicate,
+    scan::{ShardScan, ShardStarts},
+};
 use crate::{
     report::Counters,
     schema::{ROW, SHARD},
@@ -22,8 +26,7 @@ use crate::{
 pub struct ShardTable {
     set: Arc<ShardSet>,
     image: String,
-    /// For each shard the first row that is read.
-    starts: Vec<u64>,
+    starts: Option<Arc<dyn ShardStarts>>,
     schema: SchemaRef,
     batch_rows: usize,
     batch_bytes: u64,
@@ -43,7 +46,7 @@ impl ShardTable {
         fields.push(Arc::new(Field::new(ROW, DataType::Int64, false)));
         let schema = Arc::new(Schema::new(fields));
         Self {
-            starts: vec![0; set.shards.len()],
+            starts: None,
             set,
             image: image.to_owned(),
             schema,
@@ -53,10 +56,10 @@ impl ShardTable {
         }
     }
 
-    /// The table without the rows of each shard before the given one.
+    /// The table without the rows of each shard before the one that `starts` names.
     #[must_use]
-    pub fn starting_at(mut self, starts: Vec<u64>) -> Self {
-        self.starts = starts;
+    pub fn starting_at(mut self, starts: Arc<dyn ShardStarts>) -> Self {
+        self.starts = Some(starts);
         self
     }
 

@@ -18,8 +18,8 @@ use super::{RunContext, Shards, interrupted};
 use crate::{
     config::ByteSize,
     engine::{
-        Added, AddedColumn, EncodeRuntime, MemoryPlan, RowCondition, ShardTable, WidePlan,
-        from_datafusion, wide_pass,
+        Added, AddedColumn, EncodeRuntime, MemoryPlan, RowCondition, ShardStarts, ShardTable,
+        WidePlan, from_datafusion, wide_pass,
     },
     error::{Error, Result},
     report::{Counters, Pass, Stage},
@@ -131,13 +131,23 @@ fn wide_plan(
         Arc::clone(&context.counters),
     );
     WidePlan {
-        table: table.starting_at(starts),
+        table: table.starting_at(Arc::new(Decided(starts))),
         binding: fill.shards.binding.clone(),
         carried: names.key.iter().cloned().collect(),
         added: names.added.clone(),
         condition: fill.condition.clone(),
         runtime: Arc::clone(&fill.runtime),
         memory_limit: fill.memory_limit,
+    }
+}
+
+/// For each shard the rows that the store has decided.
+#[derive(Debug)]
+struct Decided(Vec<u64>);
+
+impl ShardStarts for Decided {
+    fn first_row(&self, shard: usize) -> Result<Option<u64>> {
+        Ok(self.0.get(shard).copied())
     }
 }
 
