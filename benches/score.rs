@@ -1,6 +1,6 @@
 //! Alignment and the exact budget: `cargo bench --bench score`.
 
-use clip_filter::{score::cosine, select::ScoreHistogram};
+use clip_filter::score::{ScoreHistogram, cosine};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 /// Embeddings of one batch.

@@ -14,7 +14,8 @@ use std::time::Instant;
 
 use clip_filter::{
     error::{Error, Result},
-    select::{Cut, Keep, OnlineSelector, ScoreHistogram},
+    score::{Cut, ScoreHistogram},
+    select::{Keep, OnlineSelector},
 };
 
 const ROWS: usize = 1_000_000;

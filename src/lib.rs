@@ -13,7 +13,7 @@
 //! `clip-filter-vectors`, as those for pixels are `clip-filter-pixels`: both stay optimised in a debug build.
 //!
 //! The contract ([`error`], [`schema`],
-//! [`config`], [`report`], [`trace`]) is what rooms share; a room imports the contract only, except that `encode`
+//! [`config`], [`summary`], [`trace`]) is what rooms share; a room imports the contract only, except that `encode`
 //! takes its batch types from `preprocess`. Only [`engine`] and [`pipeline`] see DataFusion, only
 //! `encode/onnx` sees ONNX Runtime, only [`adapt`] sees candle, only [`cli`] sees clap.
 //!
@@ -23,7 +23,7 @@
 //! - Nothing is visible under the output's name before it is complete and synced.
 //! - A row whose score is committed is not encoded again, and a run that was killed ends as one that was not.
 //! - The output does not depend on threads, batch size or shard order, but for a model whose own vectors do
-//!   (see [`report::ModelCard::batch_dependent`]). Fitted adapters, clusters and random batches are drawn by the position
+//!   (see [`summary::ModelCard::batch_dependent`]). Fitted adapters, clusters and random batches are drawn by the position
 //!   of rows: they depend on the order of shards, too, and on nothing else but `--seed`.
 //! - Scores from embeddings, and selections by them, hold stretches of rows or of a cell in memory, not the dataset.
 //! - No room reads the environment; `provision` alone reaches the network.
@@ -41,7 +41,7 @@
 //! [`pipeline::online`] filters while a data loader reads, stores nothing, and holds the budget within a tolerance.
 //!
 //! # Why does a report decide nothing?
-//! [`pipeline::review`] tells what the selection of a run did, from the bits that it left: a second opinion in the page would be one
+//! [`pipeline::report`] tells what the selection of a run did, from the bits that it left: a second opinion in the page would be one
 //! more thing to be wrong. Only the sliders count anew, and they count the histogram that is in front of the reader.
 //!
 //! # Why is the scan our own?
@@ -54,6 +54,7 @@ pub mod config;
 pub mod encode;
 pub mod engine;
 pub mod error;
+pub mod inspect;
 pub mod pipeline;
 pub mod preprocess;
 pub mod provision;
@@ -61,7 +62,9 @@ pub mod report;
 pub mod schema;
 pub mod score;
 pub mod select;
+pub mod selection;
 pub mod sink;
 pub mod source;
 pub mod store;
+pub mod summary;
 pub mod trace;

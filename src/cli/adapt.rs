@@ -15,7 +15,8 @@ use crate::{
     adapt::{Outcome, TrainingRecord},
     config::DEFAULT_MAX_PIXELS,
     error::Result,
-    pipeline::{self, AdaptOptions, MethodOptions, ScoreOptions},
+    pipeline::{self, AdaptOptions, ScoreOptions},
+    score::MethodOptions,
     source::ColumnChoice,
 };
 

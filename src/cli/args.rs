@@ -8,7 +8,7 @@ use super::{
     inspect::InspectArgs,
     label_args::LabelArgs,
     method_args::{ChangesArgs, ChooseArgs, MethodArgs},
-    review::{ExplainArgs, ReportArgs},
+    report::{ExplainArgs, ReportArgs},
     score_args::ScoreArgs,
     score_names::SCORE_NAMES,
     sql::SqlArgs,

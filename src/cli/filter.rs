@@ -6,16 +6,18 @@ use super::{
     args::{FilterArgs, SelectArgs},
     loading::NamedModel,
     machine,
+    method_args::ChooseArgs,
     online::{self, STDOUT},
-    review,
+    report,
     running::{Running, Scoring, exit_code, model_warnings, print_json, score_options},
-    say, summary,
+    say,
     tracing::Others,
 };
 use crate::{
     error::{Error, Result},
-    pipeline::{self, RunOptions, SelectOptions, review::SHOWN_SCORES},
-    select::Keep,
+    pipeline::{self, RunOptions},
+    report::SHOWN_SCORES,
+    select::{Keep, SelectOptions},
 };
 
 /// Share of good rows kept when no selection is given.
@@ -31,7 +33,7 @@ pub(super) fn run(args: FilterArgs) -> Result<ExitCode> {
     let start = Instant::now();
     let options = options(&args)?;
     if let Some(path) = &args.tells.report {
-        review::check_file(path, &options)?;
+        report::check_file(path, &options)?;
     }
     let prepared = pipeline::prepare(&options)?;
     let model = NamedModel::new(&args.model, args.tells.verbosity.quiet);
@@ -45,38 +47,40 @@ pub(super) fn run(args: FilterArgs) -> Result<ExitCode> {
                 options.output.as_deref().filter(|_| !options.dry_run),
                 options.scoring.scores.as_deref(),
                 options.rejects.as_deref(),
-                options.select.changes.as_deref(),
+                options.changes.as_deref(),
                 args.tells.report.as_deref(),
             ],
         })?,
     };
-    let (mut report, reviewed) = running.run(async |context| match args.tells.report {
-        Some(_) => pipeline::run_reviewed(&options, prepared, context).await,
+    let (mut summary, reported) = running.run(async |context| match args.tells.report {
+        Some(_) => pipeline::run_reported(&options, prepared, context).await,
         None => Ok((pipeline::run(&options, prepared, context).await?, None)),
     })?;
-    report.peak_rss_bytes = machine::peak_rss_bytes();
-    report.seconds = start.elapsed().as_secs_f64();
+    summary.peak_rss_bytes = machine::peak_rss_bytes();
+    summary.seconds = start.elapsed().as_secs_f64();
     if selection_is_default(&args) {
-        report.warnings.push("no selection was given: kept the best 0.3 of the good rows (--keep, --min-score, --where)".to_owned());
+        summary.warnings.push("no selection was given: kept the best 0.3 of the good rows (--keep, --min-score, --where)".to_owned());
     }
-    report.warnings.extend(model_warnings(&report, &args.model));
+    summary
+        .warnings
+        .extend(model_warnings(&summary, &args.model));
     if args.tells.json {
-        print_json(&report)?;
+        print_json(&summary)?;
     }
     if !args.tells.verbosity.quiet {
-        say(&summary::text(
-            &report,
+        say(&super::summary::text(
+            &summary,
             &options,
             args.tells.verbosity.detail(),
         ));
     }
     if let Some(path) = &args.tells.report {
-        review::write_of_run(path, reviewed, &report)?;
+        report::write_of_run(path, reported, &summary)?;
         if !args.tells.verbosity.quiet {
             say(&format!("  report     {}", path.display()));
         }
     }
-    Ok(exit_code(&report, args.bad_rows.max_bad_rows))
+    Ok(exit_code(&summary, args.bad_rows.max_bad_rows))
 }
 
 fn options(args: &FilterArgs) -> Result<RunOptions> {
@@ -98,17 +102,17 @@ fn options(args: &FilterArgs) -> Result<RunOptions> {
         output,
         dry_run: args.tells.dry_run,
         overwrite: args.tells.overwrite,
-        keep: keep(&args.selects, args.condition.condition.as_deref()),
-        select: SelectOptions {
-            changes: args.remembers.changes.clone(),
-            ..args.chooses.options(adapted)?
-        },
-        min_score: args.selects.min_score,
-        condition: args.condition.condition.clone(),
+        select: select_options(&Selecting {
+            selects: &args.selects,
+            chooses: &args.chooses,
+            condition: args.condition.condition.as_deref(),
+            adapted,
+        })?,
+        changes: args.remembers.changes.clone(),
         on_error: args.bad_rows.on_error.into(),
         rejects: args.bad_rows.rejects.clone(),
         add: args.columns.add.clone(),
-        reviewed: match (&args.tells.report, &args.scores) {
+        reported: match (&args.tells.report, &args.scores) {
             (Some(_), None) => SHOWN_SCORES.to_vec(),
             // A store that others use too keeps what it has; the report shows that.
             _ => Vec::new(),
@@ -136,8 +140,26 @@ fn paths(args: &FilterArgs) -> Result<(Vec<String>, Option<std::path::PathBuf>)>
     }
 }
 
+/// What was said of the rows that stay.
+pub(super) struct Selecting<'a> {
+    pub(super) selects: &'a SelectArgs,
+    pub(super) chooses: &'a ChooseArgs,
+    pub(super) condition: Option<&'a str>,
+    /// Labels or adapters were given.
+    pub(super) adapted: bool,
+}
+
+pub(super) fn select_options(said: &Selecting<'_>) -> Result<SelectOptions> {
+    Ok(SelectOptions {
+        keep: keep(said.selects, said.condition),
+        min_score: said.selects.min_score,
+        condition: said.condition.map(str::to_owned),
+        ..said.chooses.options(said.adapted)?
+    })
+}
+
 /// The budget that was asked for, beside a condition.
-pub(super) fn keep(args: &SelectArgs, condition: Option<&str>) -> Keep {
+fn keep(args: &SelectArgs, condition: Option<&str>) -> Keep {
     match (args.keep, args.keep_rows) {
         (Some(keep), _) => keep,
         (None, Some(rows)) => Keep::Rows(rows),

@@ -11,12 +11,11 @@ use super::{
 };
 use crate::{
     config::Device,
-    encode::{EncoderFactory, MockFactory, ModelSource, ModelSpec},
+    encode::{EncoderFactory, MockFactory, Model, ModelSource, ModelSpec},
     error::Result,
-    pipeline::Model,
     preprocess::Scaling,
     provision::{self, Flavor, Library, Surroundings, fetch_model},
-    report::ModelCard,
+    summary::ModelCard,
 };
 
 /// What `--device auto` says where there seems to be a GPU and nothing to use it with.

@@ -4,8 +4,8 @@ use clap::{Args as ClapArgs, ValueEnum};
 
 use crate::{
     error::{Error, Result},
-    pipeline::{Adaptation, DEFAULT_DIVERSITY_WEIGHT, MethodOptions, Order, SelectOptions, Solver},
-    select::Balance,
+    score::{Adaptation, DEFAULT_DIVERSITY_WEIGHT, MethodOptions},
+    select::{Balance, Order, SelectOptions, Solver},
 };
 
 /// What scores from embeddings are made with.
@@ -137,7 +137,7 @@ impl ChooseArgs {
         order || self.solver.is_some() || self.balance.is_some() || self.dedup.is_some()
     }
 
-    /// `adapted` where labels or adapters were given.
+    /// What orders rows and how a budget is filled; `adapted` where labels or adapters were given.
     pub(super) fn options(&self, adapted: bool) -> Result<SelectOptions> {
         let order = match self.select {
             Some(OrderArg::ClipScore) => Order::ClipScore,
@@ -154,7 +154,7 @@ impl ChooseArgs {
             solver: self.solver.map(Solver::from).unwrap_or_default(),
             balance: self.balance.clone(),
             dedup: self.dedup,
-            changes: None,
+            ..SelectOptions::default()
         })
     }
 }

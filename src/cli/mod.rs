@@ -13,7 +13,7 @@ mod online;
 mod pipe;
 mod plain;
 mod progress;
-mod review;
+mod report;
 mod running;
 mod score;
 mod score_args;
@@ -53,8 +53,8 @@ pub fn main() -> ExitCode {
         Some(args::Command::Score(args)) => score::run(&args),
         Some(args::Command::Sql(sql)) => sql::run(&sql),
         Some(args::Command::Inspect(inspect)) => inspect::run(&inspect),
-        Some(args::Command::Report(report)) => review::report(&report),
-        Some(args::Command::Explain(explain)) => review::explain(&explain),
+        Some(args::Command::Report(report)) => report::report(&report),
+        Some(args::Command::Explain(explain)) => report::explain(&explain),
         None => filter::run(args.filter),
     };
     result.unwrap_or_else(|error| {

@@ -26,10 +26,10 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    pipeline::{self, OnlineOptions, OnlineReport, RunContext},
-    report::{Counters, Pass, Stage},
+    pipeline::{self, OnlineOptions, OnlineSummary, RunContext},
     select::Keep,
     sink::ArrowStream,
+    summary::{Counters, Pass, Stage},
 };
 
 /// The output that means stdout.
@@ -187,7 +187,7 @@ fn refuse_others(args: &FilterArgs) -> Result<()> {
 }
 
 /// Filters into stdout, until it is closed.
-async fn filter(options: &OnlineOptions, context: RunContext<'_>) -> Result<OnlineReport> {
+async fn filter(options: &OnlineOptions, context: RunContext<'_>) -> Result<OnlineSummary> {
     let mut cancel = context.cancel.clone();
     let counters = Arc::clone(&context.counters);
     let mut kept = pipeline::online(options, context).await?;
@@ -216,7 +216,7 @@ async fn filter(options: &OnlineOptions, context: RunContext<'_>) -> Result<Onli
         }
     }
     drop(scoring);
-    Ok(kept.report())
+    Ok(kept.summary())
 }
 
 /// What is written next.

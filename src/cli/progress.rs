@@ -12,7 +12,7 @@ use std::{
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::say;
-use crate::report::Counters;
+use crate::summary::Counters;
 
 /// Time between two lines where stderr is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);

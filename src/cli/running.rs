@@ -18,9 +18,9 @@ use super::{
 use crate::{
     error::{Error, Result},
     pipeline::{RunContext, ScoreOptions},
-    report::{Counters, RunReport},
     schema::Derived,
     source::ColumnChoice,
+    summary::{Counters, RunSummary},
 };
 
 /// Arguments that say what is scored.
@@ -119,7 +119,7 @@ impl<'a> Running<'a> {
 }
 
 /// What a reader should know of the model that scored.
-pub(super) fn model_warnings(report: &RunReport, args: &ModelArgs) -> Vec<String> {
+pub(super) fn model_warnings(report: &RunSummary, args: &ModelArgs) -> Vec<String> {
     let mut warnings = Vec::new();
     if report.model.name == "bundled" {
         warnings.push(
@@ -142,7 +142,7 @@ pub(super) fn print_json(report: &impl serde::Serialize) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn exit_code(report: &RunReport, max_bad_rows: Option<u64>) -> ExitCode {
+pub(super) fn exit_code(report: &RunSummary, max_bad_rows: Option<u64>) -> ExitCode {
     match max_bad_rows {
         Some(most) if report.rows_bad > most => ExitCode::from(TOO_MANY_BAD_ROWS),
         _ => ExitCode::SUCCESS,

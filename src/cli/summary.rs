@@ -1,7 +1,7 @@
 use crate::{
     config::ByteSize,
-    pipeline::{OnlineReport, RunOptions, ScoreOptions},
-    report::{Pass, RunReport, Stage, WaitSecs},
+    pipeline::{OnlineSummary, RunOptions, ScoreOptions},
+    summary::{Pass, RunSummary, Stage, WaitSecs},
 };
 
 /// How much a summary tells.
@@ -13,7 +13,7 @@ pub(super) enum Detail {
 }
 
 /// The one-screen summary of a run.
-pub(super) fn text(report: &RunReport, options: &RunOptions, detail: Detail) -> String {
+pub(super) fn text(report: &RunSummary, options: &RunOptions, detail: Detail) -> String {
     let mut lines = Lines::default();
     lines.add("rows in", count(report.rows_in));
     lines.add(
@@ -30,7 +30,7 @@ pub(super) fn text(report: &RunReport, options: &RunOptions, detail: Detail) -> 
 }
 
 /// The one-screen summary of `clip-filter score`.
-pub(super) fn scores(report: &RunReport, options: &ScoreOptions, detail: Detail) -> String {
+pub(super) fn scores(report: &RunSummary, options: &ScoreOptions, detail: Detail) -> String {
     let mut lines = Lines::default();
     let rows_stored = report.rows_in - report.rows_scored.min(report.rows_in);
     lines.add("rows in", count(report.rows_in));
@@ -47,7 +47,7 @@ pub(super) fn scores(report: &RunReport, options: &ScoreOptions, detail: Detail)
 }
 
 /// The one-screen summary of a run with `--online`.
-pub(super) fn online(report: &OnlineReport, memory_limit: ByteSize, detail: Detail) -> String {
+pub(super) fn online(report: &OnlineSummary, memory_limit: ByteSize, detail: Detail) -> String {
     let run = &report.run;
     let mut lines = Lines::default();
     lines.add("rows in", count(run.rows_in));
@@ -77,12 +77,12 @@ impl Lines {
         self.0.push(format!("  {name:<10} {value}"));
     }
 
-    fn add_bad(&mut self, report: &RunReport) {
+    fn add_bad(&mut self, report: &RunSummary) {
         let rows = count(report.rows_bad);
         self.add("bad", format!("{rows}{}", reasons(report)));
     }
 
-    fn add_effort(&mut self, report: &RunReport, limit: ByteSize, detail: Detail) {
+    fn add_effort(&mut self, report: &RunSummary, limit: ByteSize, detail: Detail) {
         let seconds = report.seconds;
         let speed = if report.rows_scored == 0 {
             format!("nothing had to be encoded; {seconds:.1} s in all")
@@ -106,7 +106,7 @@ impl Lines {
         }
     }
 
-    fn end(mut self, report: &RunReport) -> String {
+    fn end(mut self, report: &RunSummary) -> String {
         let notes = report.warnings.iter();
         self.0
             .extend(notes.map(|warning| format!("  note: {warning}")));
@@ -115,7 +115,7 @@ impl Lines {
 }
 
 /// How busy each stage was, and which limits.
-fn stages(report: &RunReport) -> String {
+fn stages(report: &RunSummary) -> String {
     let busy = Stage::ALL.map(|stage| {
         let name = stage.as_str();
         let busy = 100.0 * report.stage_busy.get(name).copied().unwrap_or_default();
@@ -129,7 +129,7 @@ fn stages(report: &RunReport) -> String {
 }
 
 /// What the threads of each stage waited for, added up.
-fn waits(report: &RunReport) -> String {
+fn waits(report: &RunSummary) -> String {
     let of = |wait: fn(&WaitSecs) -> f64| {
         let secs = Stage::ALL.map(|stage| {
             let waits = report.stage_wait_secs.get(stage.as_str());
@@ -141,7 +141,7 @@ fn waits(report: &RunReport) -> String {
     format!("for input: {input}; for room: {room}")
 }
 
-fn passes(report: &RunReport) -> String {
+fn passes(report: &RunSummary) -> String {
     named_secs(Pass::ALL.map(|pass| {
         let secs = report.pass_secs.get(pass.as_str());
         (pass.as_str(), secs.copied().unwrap_or_default())
@@ -160,13 +160,13 @@ fn named_secs<const N: usize>(secs: [(&str, f64); N]) -> String {
     }
 }
 
-fn lowest(report: &RunReport) -> String {
+fn lowest(report: &RunSummary) -> String {
     report.lowest_kept_score.map_or(String::new(), |score| {
         format!("   (clip_score >= {score:.4})")
     })
 }
 
-fn reasons(report: &RunReport) -> String {
+fn reasons(report: &RunSummary) -> String {
     let reasons: Vec<String> = report
         .bad
         .iter()
@@ -179,7 +179,7 @@ fn reasons(report: &RunReport) -> String {
     }
 }
 
-fn model(report: &RunReport) -> String {
+fn model(report: &RunSummary) -> String {
     let card = &report.model;
     let fingerprint: String = card.fingerprint.chars().take(12).collect();
     format!(
@@ -188,7 +188,7 @@ fn model(report: &RunReport) -> String {
     )
 }
 
-fn outputs(report: &RunReport, options: &RunOptions) -> String {
+fn outputs(report: &RunSummary, options: &RunOptions) -> String {
     match report.outputs.as_slice() {
         [] if options.dry_run => "none, a dry run".to_owned(),
         [] => "none".to_owned(),
@@ -215,7 +215,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::report::{Counters, Wait};
+    use crate::summary::{Counters, Wait};
 
     #[test]
     fn stages_waits_and_passes_take_a_line_each() {
@@ -229,7 +229,7 @@ mod tests {
         counters.add_wait(Stage::Read, Wait::Input, millis(4));
         counters.add_pass(Pass::Score, millis(9_940));
         counters.add_pass(Pass::Write, millis(60));
-        let report = RunReport::default().with_stages(&counters, millis(10_000), |stage| {
+        let report = RunSummary::default().with_stages(&counters, millis(10_000), |stage| {
             1 + usize::from(stage == Stage::Decode)
         });
         assert_eq!(
@@ -242,7 +242,7 @@ mod tests {
         );
         assert_eq!(passes(&report), "score 9.9 s, write 0.1 s");
         assert_eq!(
-            waits(&RunReport::default()),
+            waits(&RunSummary::default()),
             "for input: none; for room: none"
         );
     }

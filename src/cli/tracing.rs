@@ -12,9 +12,9 @@ use clap::Args as ClapArgs;
 use super::say;
 use crate::{
     error::{Error, Result},
-    report::Counters,
     sink::{Destination, Staged},
     source::expand,
+    summary::Counters,
     trace::Trace,
 };
 

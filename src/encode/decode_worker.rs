@@ -14,8 +14,8 @@ use super::{
 use crate::{
     error::Result,
     preprocess::{ImageKernel, Padding, PathPolicy, RowFault},
-    report::Stage,
     schema::Status,
+    summary::Stage,
 };
 
 /// Width and height of a stored image.

@@ -9,8 +9,8 @@ use super::{
 use crate::{
     error::{ErrorKind, Result},
     preprocess::RowFault,
-    report::{Counters, Stage},
     schema::Status,
+    summary::{Counters, Stage},
 };
 
 /// Runs one encoder until the queue is closed.

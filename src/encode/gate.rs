@@ -1,6 +1,6 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use crate::report::{Counters, Stage, Wait};
+use crate::summary::{Counters, Stage, Wait};
 
 /// Lets decoders share a fixed number of bytes.
 pub(super) struct ByteGate {

@@ -29,7 +29,7 @@ use std::sync::Arc;
 
 use clip_filter_pixels::{Alpha, Corner, Filter, PixelSpec, Resize};
 
-pub use crate::{preprocess::TokenBatch, report::ModelCard};
+pub use crate::{preprocess::TokenBatch, summary::ModelCard};
 pub use assembly::EncodedBatch;
 pub use effort::Effort;
 pub use mock::MockFactory;
@@ -70,6 +70,21 @@ pub trait Encoder: Send {
         let _ = rgb;
         Ok(())
     }
+}
+
+/// Where encoders come from, asked only when something must be encoded.
+pub trait Model: Send + Sync {
+    /// Name, fingerprint and precision, without loading the model; `None` if a store may say which it was.
+    ///
+    /// # Errors
+    /// When its files cannot be read.
+    fn identity(&self) -> Result<Option<ModelCard>>;
+
+    /// Loads the model; `stored` is the one that an existing store was made with.
+    ///
+    /// # Errors
+    /// When it, or ONNX Runtime, cannot be loaded.
+    fn load(&self, stored: Option<&ModelCard>) -> Result<Arc<dyn EncoderFactory>>;
 }
 
 /// Makes one [`Encoder`] per worker thread; cheap to share, holds at most the encoder that checked the model.

@@ -26,7 +26,7 @@ use super::describe_pixels;
 use super::ports::{ImagePorts, TextPorts, image_ports, text_ports};
 use crate::error::{Error, Result};
 use crate::preprocess::{Preprocessing, Tokenize, TokenizeOptions};
-use crate::report::ModelCard;
+use crate::summary::ModelCard;
 
 /// The file without which no caption becomes tokens.
 const TOKENIZER: &str = "tokenizer.json";

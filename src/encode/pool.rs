@@ -31,7 +31,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     preprocess::{ImageKernel, PathPolicy, Preprocessing},
-    report::Counters,
+    summary::Counters,
 };
 
 /// What a fault on one side of a pair means for the other side.

@@ -55,20 +55,7 @@ use datafusion::{common::SchemaError, sql::sqlparser::parser::ParserError};
 use crate::{
     error::{Error, ErrorKind},
     schema::Derived,
-    source::Shard,
-    store::ShardIdentity,
 };
-
-/// What a score store knows a shard by.
-pub fn shard_identity(shard: &Shard) -> ShardIdentity {
-    let path = std::path::absolute(&shard.path).unwrap_or_else(|_| shard.path.clone());
-    ShardIdentity {
-        path: path.display().to_string(),
-        fingerprint: shard.fingerprint.clone(),
-        size_bytes: shard.size_bytes,
-        rows: shard.rows,
-    }
-}
 
 /// Brings an error of this crate through DataFusion; [`from_datafusion`] gets it back unchanged.
 pub(crate) fn into_datafusion(error: Error) -> datafusion::error::DataFusionError {

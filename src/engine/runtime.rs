@@ -18,7 +18,7 @@ use crate::{
     encode::{Bond, EncodePool, EncoderFactory, PairBatch, PoolOptions},
     error::Error,
     preprocess::PathPolicy,
-    report::Counters,
+    summary::Counters,
 };
 
 /// Arrow batches that the encode operator works on at one time: one finishing, one in work, one starting.

@@ -40,9 +40,9 @@ use super::{
     scan_output::{ScanMetrics, ScanOutput},
 };
 use crate::{
-    report::{Counters, Stage},
     schema::SHARD,
     source::{ReadPlan, ShardReader, ShardSet, compact, conform},
+    summary::{Counters, Stage},
 };
 
 /// Where reading begins in each shard. A scan asks when it comes to a shard, not before: what others have done

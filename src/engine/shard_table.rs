@@ -16,9 +16,9 @@ use super::{
     scan::{ShardScan, ShardStarts},
 };
 use crate::{
-    report::Counters,
     schema::{ROW, SHARD},
     source::{ReadPlan, ShardSet, view_schema},
+    summary::Counters,
 };
 
 /// The shards of a run as a table: their columns, then [`SHARD`] and [`ROW`].

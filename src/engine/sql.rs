@@ -33,10 +33,10 @@ use super::{
 use crate::{
     config::ByteSize,
     error::{Error, Result},
-    report::Counters,
     schema::{Derived, ROW, SHARD},
     source::{ColumnBinding, ImageLayout, ShardSet},
     store::ScoreStore,
+    summary::Counters,
 };
 
 /// Rows of a batch where nothing is encoded.

@@ -17,7 +17,7 @@ use datafusion::{
     physical_plan::filter_pushdown::PushedDown,
 };
 
-use super::{AddedColumn, into_datafusion, pairs::BatchSize, predicate::Condition, shard_identity};
+use super::{AddedColumn, into_datafusion, pairs::BatchSize, predicate::Condition};
 use crate::{
     schema::{ROW, SHARD},
     source::{ReadPlan, RowPredicate, ShardReader, ShardSet, compact, conform},
@@ -94,7 +94,7 @@ impl StoredScan {
     pub(super) fn read_all(&self, schema: &SchemaRef, take: Take<'_>) -> Result<()> {
         let opens_shards = !self.read_columns().is_empty() || !self.shard_conditions.is_empty();
         for (number, shard) in self.set.shards.iter().enumerate() {
-            let identity = shard_identity(shard);
+            let identity = ShardIdentity::of(shard);
             let mut rows = ShardRows::open(self, number, &identity, schema)?;
             let go_on = if opens_shards {
                 let reader = ShardReader::open(shard, self.read_plan()).map_err(into_datafusion)?;

@@ -1,6 +1,11 @@
+//! Fits adapters to stored pairs.
+
 use std::path::PathBuf;
 
-use super::{RunContext, ScoreOptions, Shards, derive::with_deriving};
+use super::{
+    context::{RunContext, ScoreOptions},
+    deriving::DeriveFrom,
+};
 use crate::{
     adapt::TrainingRecord,
     error::{Error, Result},
@@ -37,7 +42,7 @@ pub fn adapt(options: &AdaptOptions, context: &RunContext<'_>) -> Result<Trainin
         let known = store.shards().iter();
         scoring.inputs = known.map(|shard| shard.path.clone()).collect();
     }
-    let shards = Shards::open(&scoring)?;
+    let shards = scoring.open_shards()?;
     store.check_shards(&shards.identities)?;
     for shard in &shards.identities {
         if !store.coverage(shard)?.complete {
@@ -48,9 +53,13 @@ pub fn adapt(options: &AdaptOptions, context: &RunContext<'_>) -> Result<Trainin
             );
         }
     }
-    let adapters = with_deriving((&scoring, &shards), &store, None, context, |deriving| {
-        deriving.adapters()
-    })?;
+    let from = DeriveFrom {
+        options: &scoring,
+        shards: &shards,
+        considered: None,
+        context,
+    };
+    let adapters = from.with_deriving(&store, |deriving| deriving.adapters())?;
     let staged = stage_bytes(&options.output, &adapters.to_bytes()?)?;
     staged.commit()?;
     Ok(adapters.record().clone())

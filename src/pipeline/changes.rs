@@ -10,10 +10,11 @@ use arrow::{
     datatypes::{DataType, Field, Schema, SchemaRef},
 };
 
-use super::{Prepared, RunOptions, rejecting, scoring::Scored, selecting::Chosen};
+use super::context::{Prepared, RunOptions, Scored, keys_of};
 use crate::{
     error::{Error, Result},
-    select::{Changes, SavedSelection, Selection},
+    select::{Changes, Chosen, SavedSelection},
+    selection::Selection,
     sink::{Listing, Staged, stage_bytes},
 };
 
@@ -37,7 +38,7 @@ pub(super) fn stage(
     let fingerprints: Vec<String> = shards.map(|shard| shard.fingerprint.clone()).collect();
     let selection = SavedSelection::new(fingerprints, chosen.written.clone())?;
     let mut staged = Vec::new();
-    if let Some(changes) = &options.select.changes {
+    if let Some(changes) = &options.changes {
         let before = match last(&path)? {
             Some(before) => before,
             None => SavedSelection::new(Vec::new(), Selection::builder([]).finish())?,
@@ -70,18 +71,15 @@ fn last(path: &PathBuf) -> Result<Option<SavedSelection>> {
 
 fn list(path: &Path, prepared: &Prepared, changes: &Changes) -> Result<Staged> {
     let mut listing = Listing::create(path, schema())?;
-    for (number, shard) in prepared.shards.identities.iter().enumerate() {
+    for (number, shard) in prepared.shards.set.shards.iter().enumerate() {
         for (change, rows) in [(ENTERED, &changes.entered), (LEFT, &changes.left)] {
-            let numbers = rejecting::rows_of(rows, number, shard)?;
+            let numbers = rows.rows_of(number);
             if numbers.is_empty() {
                 continue;
             }
-            let mut keys = rejecting::keys_of(prepared, number, rows)?;
+            let mut keys = keys_of(&prepared.shards, number, rows)?;
             keys.resize(numbers.len(), None);
-            let shard = prepared.shards.set.shards[number]
-                .path
-                .display()
-                .to_string();
+            let shard = shard.path.display().to_string();
             let same = |text: &str| -> ArrayRef {
                 let texts = std::iter::repeat_n(text, numbers.len());
                 Arc::new(StringArray::from_iter_values(texts))

@@ -5,15 +5,16 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::{Model, encoding::Encoding};
+use super::context::{Encoding, load_of_store};
 use crate::{
-    config::{ByteSize, DEFAULT_MAX_PIXELS},
-    engine::{EncodeRuntime, MemoryPlan, SqlLimits, SqlSession, shard_identity},
-    error::{Error, Result},
+    config::ByteSize,
+    encode::Model,
+    engine::{EncodeRuntime, MemoryPlan, SqlLimits, SqlSession},
+    error::Result,
     preprocess::PathPolicy,
-    report::Counters,
     source::{ColumnBinding, ColumnChoice, ShardSet, expand},
     store::{ScoreStore, ShardIdentity},
+    summary::Counters,
 };
 
 /// The table of a store's own shards, and of inputs without a name.
@@ -34,6 +35,10 @@ pub struct SqlOptions {
     pub threads: usize,
     /// Memory that the session may use.
     pub memory_limit: ByteSize,
+    /// Images of more pixels are bad rows.
+    pub max_pixels: u64,
+    /// Follow image paths out of the shard's directory.
+    pub allow_external_paths: bool,
 }
 
 /// Opens the tables; `say` gets what the user should know of them.
@@ -116,7 +121,7 @@ impl Opening<'_> {
             return Ok(Vec::new());
         };
         if let Some(store) = self.store {
-            let identities: Vec<ShardIdentity> = set.shards.iter().map(shard_identity).collect();
+            let identities: Vec<ShardIdentity> = set.shards.iter().map(ShardIdentity::of).collect();
             store.check_shards(&identities)?;
             self.tell_coverage(name, store, &identities)?;
         }
@@ -165,25 +170,20 @@ fn lazy_runtime(
     let (options, directories) = (options.clone(), Arc::clone(directories));
     let load = move || {
         let stored = store.as_ref().map(|store| &store.spec().model);
-        let factory = model.load(stored)?;
-        if let Some(stored) = stored.filter(|card| card.fingerprint != factory.card().fingerprint) {
-            return Err(Error::input(
-                "embed a text for this store: it was made with another model",
-            )
-            .with("the store has", &stored.fingerprint)
-            .with("the model has", &factory.card().fingerprint)
-            .hint("leave --model out: the store knows its model"));
-        }
+        let factory = match stored {
+            Some(stored) => load_of_store(model.as_ref(), stored, "a text")?,
+            None => model.load(None)?,
+        };
         let directories = directories.lock().unwrap_or_else(PoisonError::into_inner);
         let encoding = Encoding {
             memory_limit: options.memory_limit,
             threads: options.threads,
             model_batch_rows: options.model_batch_rows,
-            max_pixels: DEFAULT_MAX_PIXELS,
+            max_pixels: options.max_pixels,
         };
         encoding.loaded(factory, |memory| PathPolicy {
             directories: directories.clone(),
-            allow_external: false,
+            allow_external: options.allow_external_paths,
             max_bytes: memory.decode_bytes,
         })
     };

@@ -1,6 +1,6 @@
 use std::{fmt, str::FromStr};
 
-use super::budget::Keep;
+use super::Keep;
 
 /// A number of rows, as it was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,10 @@
 use arrow::buffer::BooleanBuffer;
 
-use super::{saved_selection::SavedSelection, selection::Selection};
-use crate::error::{Error, Result};
+use super::saved_selection::SavedSelection;
+use crate::{
+    error::{Error, Result},
+    selection::Selection,
+};
 
 /// What differs between a selection and an earlier one.
 ///
@@ -59,7 +62,8 @@ impl Changes {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::seeded::Seeded, *};
+    use super::*;
+    use crate::score::seeded::Seeded;
 
     fn saved(shards: &[(&str, u64, &[usize])]) -> SavedSelection {
         let mut builder = Selection::builder(shards.iter().map(|shard| shard.1));

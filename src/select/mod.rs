@@ -1,35 +1,54 @@
-//! Which rows stay: an exact budget over a score, and the result as a value; or a budget that holds in one pass.
+//! Which rows stay: from the scores of a store to a [`Selection`](crate::selection::Selection), a value; or a budget
+//! that holds in one pass.
+//!
+//! | what | file |
+//! |---|---|
+//! | what was asked for: conditions, near-duplicates, a budget | `options`, `keep`, `balance` |
+//! | the order of these, and what each rule left | `chosen` |
+//! | rows that a budget may keep; without near-duplicates | `candidates`, `duplicates` |
+//! | which of them it keeps, by solver | `selector`: `best`, `published` (`paper`), `cover` (`trusted`, `quota`) |
+//! | what no solver can do | `check` |
+//! | the best of groups, in two passes | `grouped` |
+//! | a selection that is kept, and what has changed since | `saved_selection`, `changes` |
+//! | a selection over shards that come later | `state` |
+//! | one pass | `online` |
+//!
+//! All read the score store alone, in row order.
 
 mod balance;
-mod budget;
+mod best;
+mod candidates;
 mod changes;
-mod exact_sum;
+mod check;
+mod chosen;
+mod cover;
+mod duplicates;
 mod grouped;
-mod objective;
+mod keep;
 mod online;
+mod options;
 mod paper;
 #[cfg(test)]
 mod properties;
+mod published;
 mod quota;
-mod ranks;
 mod saved_selection;
-#[cfg(test)]
-mod seeded;
-mod selection;
+mod selector;
 mod state;
 mod trusted;
 
 pub use balance::{Amount, Balance, Bounds};
-pub use budget::{Cut, Keep, ScoreHistogram};
+pub(crate) use candidates::{Candidates, row_key, row_of_key};
 pub use changes::Changes;
-pub use exact_sum::ExactSum;
+pub(crate) use check::check;
+pub(crate) use chosen::{Choosing, Chosen, Decided, Steps};
 pub use grouped::{Cuts, GroupedBoundary, GroupedHistogram, Refined};
-pub use objective::{Objective, ObjectiveState};
+pub use keep::Keep;
 pub use online::OnlineSelector;
+pub use options::{Order, SelectOptions, Solver};
 pub use paper::{PaperSelection, PaperSolver};
 pub use quota::{Limits, even, proportional};
-pub use ranks::RankHistogram;
 pub use saved_selection::SavedSelection;
-pub use selection::{Selection, SelectionBuilder};
+use selector::Selector;
 pub use state::SelectorState;
 pub use trusted::{Fill, Trusted, fill_trusted};

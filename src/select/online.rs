@@ -1,5 +1,8 @@
-use super::{Keep, budget::order_key};
-use crate::error::{Error, Result};
+use super::Keep;
+use crate::{
+    error::{Error, Result},
+    score::order_key,
+};
 
 /// Most rows by which all that was kept may differ from the budget: half of what a window may, since the
 /// deviation of a window is the difference of two of these.

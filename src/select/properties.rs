@@ -1,10 +1,12 @@
 //! Laws of a selection, over random rows in random shards.
 
-use super::{
-    Bounds, Cuts, GroupedHistogram, Keep, Objective, Refined, ScoreHistogram, Selection,
-    SelectorState,
-    balance::Amount,
-    seeded::{Seeded, narrow},
+use super::{Bounds, Cuts, GroupedHistogram, Keep, Refined, SelectorState, balance::Amount};
+use crate::{
+    score::{
+        Objective, ScoreHistogram,
+        seeded::{Seeded, narrow},
+    },
+    selection::Selection,
 };
 
 const SEEDS: u64 = 40;

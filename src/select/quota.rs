@@ -129,10 +129,8 @@ pub(super) fn fill_evenly(limits: &[Limits], weight: &[u64], target: u64) -> Vec
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::{balance::Amount, seeded::Seeded},
-        *,
-    };
+    use super::{super::balance::Amount, *};
+    use crate::score::seeded::Seeded;
 
     fn bounds(min: Option<u64>, max: Option<u64>) -> Bounds {
         Bounds {

@@ -3,8 +3,10 @@ use std::{collections::HashMap, io::Write};
 use arrow::buffer::{BooleanBuffer, Buffer};
 use sha2::{Digest, Sha256};
 
-use super::selection::Selection;
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    selection::Selection,
+};
 
 /// A [`Selection`] with the fingerprints of its shards, as a file that a later run reads.
 ///
@@ -189,7 +191,8 @@ impl<W: Write> Checked<W> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::seeded::Seeded, *};
+    use super::*;
+    use crate::score::seeded::Seeded;
 
     fn saved(seed: u64) -> SavedSelection {
         let mut random = Seeded::new(seed);

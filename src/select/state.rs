@@ -2,13 +2,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    balance::Bounds,
-    budget::Keep,
-    objective::{Objective, ObjectiveState},
-    quota::even,
+use super::{Keep, balance::Bounds, quota::even};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    score::{Objective, ObjectiveState},
 };
-use crate::error::{Error, ErrorKind, Result};
 
 /// What an incremental selection keeps of the rows it has seen: enough for their objective and their quotas.
 ///

@@ -118,10 +118,10 @@ mod tests {
         super::{
             balance::{Amount, Bounds},
             quota::even,
-            seeded::Seeded,
         },
         *,
     };
+    use crate::score::seeded::Seeded;
 
     /// Groups of (trusted, untrusted) rows with an even quota.
     fn groups(rows: &[(u64, u64)], budget: u64, bounds: &Bounds) -> Option<Vec<Trusted>> {

@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use arrow::datatypes::{DataType, Schema};
 use serde_json::{Value, json};
 
-use crate::report::ModelCard;
+use crate::summary::ModelCard;
 
 /// Key of the metadata that HF `datasets` writes and reads.
 const HUGGINGFACE: &str = "huggingface";

@@ -82,6 +82,11 @@ impl ColumnBinding {
         })
     }
 
+    /// The column whose values are classes.
+    pub fn label_column(&self) -> Option<&str> {
+        self.classes.as_ref().map(|classes| classes.column.as_str())
+    }
+
     /// The classes whose prompts stand for captions, where there is no caption column.
     pub fn class_captions(&self) -> Option<&Classes> {
         self.classes

@@ -1,5 +1,6 @@
 //! Shards: what the arguments name, which columns hold image and caption, and rows read page by page.
 
+mod bound;
 mod classes;
 mod columns;
 mod expand;
@@ -9,6 +10,7 @@ mod read;
 mod shard;
 mod survey;
 
+pub use bound::{BoundShards, ShardIdentity};
 pub use classes::{Classes, LabelChoice};
 pub(crate) use columns::nearest;
 pub use columns::{ColumnBinding, ColumnChoice, ImageLayout};

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::files::replace;
 use crate::{
     error::{Error, Result},
-    report::ModelCard,
+    source::ShardIdentity,
+    summary::ModelCard,
 };
 
 const MANIFEST: &str = "manifest.json";
@@ -68,19 +69,6 @@ pub struct StoreSpec {
     pub condition: Option<String>,
     /// How embeddings are kept.
     pub embeddings: EmbeddingType,
-}
-
-/// A shard as a store knows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ShardIdentity {
-    /// Where it was found, absolute.
-    pub path: String,
-    /// Hash of its size, footer and samples of its content, hex.
-    pub fingerprint: String,
-    /// Its size.
-    pub size_bytes: u64,
-    /// Its rows.
-    pub rows: u64,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

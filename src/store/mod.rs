@@ -26,7 +26,9 @@ mod tests;
 pub use columns::stored_schema;
 pub use derived::{DerivedSpec, DerivedWriter};
 pub use lock::DirLock;
-pub use manifest::{EmbeddingType, ShardIdentity, StoreSpec};
+pub use manifest::{EmbeddingType, StoreSpec};
 pub use rows::{ScoreCursor, ScoreRows, ShardScores};
 pub use score_store::{Coverage, ScoreStore};
 pub use spool::{Spool, SpoolRows};
+
+pub use crate::source::ShardIdentity;

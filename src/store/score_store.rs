@@ -14,10 +14,13 @@ use super::{
     DerivedSpec, DirLock, ShardScores,
     derived::DerivedColumns,
     files::{failed, sync_parent, write_parquet},
-    manifest::{Manifest, ShardIdentity, StoreSpec},
+    manifest::{Manifest, StoreSpec},
     stored_schema,
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    source::ShardIdentity,
+};
 
 /// Characters of a fingerprint that name a file.
 const NAME_CHARS: usize = 32;

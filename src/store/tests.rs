@@ -10,8 +10,8 @@ use arrow::{
 
 use super::*;
 use crate::{
-    report::ModelCard,
     schema::{CLIP_SCORE, IMAGE_EMBEDDING},
+    summary::ModelCard,
 };
 
 fn spec() -> StoreSpec {

@@ -144,7 +144,7 @@ fn the_report_of_a_million_rows_opens_and_is_small() {
 /// A store of made-up scores, one row in a hundred bad, of a shard that is nowhere.
 fn store_of(directory: &Path, rows: usize) {
     let spec = StoreSpec {
-        model: clip_filter::report::ModelCard::default(),
+        model: clip_filter::summary::ModelCard::default(),
         image_column: "image".to_owned(),
         text_column: "text".to_owned(),
         class_captions: None,

@@ -16,7 +16,7 @@ use clip_filter::{
     },
     error::{Error, ErrorKind, Result},
     preprocess::{PathPolicy, Preprocessing, Scaling},
-    report::{Counters, RunReport},
+    summary::{Counters, RunSummary},
 };
 
 use crate::{
@@ -264,7 +264,7 @@ fn a_model_batch_is_halved_until_it_fits_and_no_row_is_lost() {
     assert_eq!(encode(&halving, Some(&images), &captions), expected);
     // 32, 16, 8, 4: what fits is known from then on.
     assert_eq!(counters.lowered_model_batch(), Some(4));
-    let warnings = RunReport::encoder_warnings(&counters);
+    let warnings = RunSummary::encoder_warnings(&counters);
     assert!(warnings[0].contains("--batch-size 4"), "{warnings:?}");
     narrow.calls.lock().unwrap().clear();
     assert_eq!(encode(&halving, Some(&images), &captions), expected);

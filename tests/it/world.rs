@@ -8,15 +8,14 @@ use std::{
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use clip_filter::{
     config::{ByteSize, DEFAULT_MAX_PIXELS},
-    encode::{EncoderFactory, MockFactory},
+    encode::{EncoderFactory, MockFactory, Model},
     engine::{Recipe, SqlSession},
     error::{Error, Result},
-    pipeline::{
-        self, DEFAULT_TABLE, MethodOptions, Model, RunContext, ScoreOptions, SqlOptions, open_sql,
-    },
-    report::{Counters, ModelCard},
+    pipeline::{self, DEFAULT_TABLE, RunContext, ScoreOptions, SqlOptions, open_sql},
     schema::Derived,
+    score::MethodOptions,
     source::ColumnChoice,
+    summary::{Counters, ModelCard},
 };
 use futures::TryStreamExt;
 use parquet::file::properties::WriterProperties;
@@ -154,6 +153,8 @@ impl World {
             model_batch_rows: Some(8),
             threads: THREADS,
             memory_limit: memory_limit(),
+            max_pixels: DEFAULT_MAX_PIXELS,
+            allow_external_paths: false,
         };
         let session =
             open_sql(&options, model, &|_| {}).unwrap_or_else(|error| panic!("{}", error.report()));

@@ -10,7 +10,7 @@ use clap::Args as ClapArgs;
 use super::{loading::model_spec, print, running::print_json, say, surroundings};
 use crate::{
     error::Result,
-    pipeline::inspect::{Inspection, Subject, subject},
+    inspect::{Inspection, Subject, subject},
 };
 
 const AFTER_HELP: &str = "\

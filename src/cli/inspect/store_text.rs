@@ -3,9 +3,7 @@ use crate::{
     adapt::{Outcome, TrainingRecord},
     cli::{lines::Lines, summary::count},
     config::ByteSize,
-    pipeline::inspect::{
-        DerivedColumn, DerivedFacts, FileState, Progress, Scores, StoreFacts, StoredShard,
-    },
+    inspect::{DerivedColumn, DerivedFacts, FileState, Progress, Scores, StoreFacts, StoredShard},
 };
 
 pub(super) fn store(facts: &StoreFacts, lines: &mut Lines) {

@@ -4,9 +4,9 @@ use super::store_text;
 use crate::{
     cli::{lines::Lines, summary::count},
     config::ByteSize,
-    pipeline::inspect::{ColumnFinding, Inspection, ModelFacts, ShardFacts},
-    report::ModelCard,
+    inspect::{ColumnFinding, Inspection, ModelFacts, ShardFacts},
     source::{ColumnFacts, Spread},
+    summary::ModelCard,
 };
 
 /// The facts, ending in a line break.

@@ -1,3 +1,5 @@
+//! What `clip-filter sql` is told.
+
 use std::{path::PathBuf, str::FromStr};
 
 use clap::Args as ClapArgs;
@@ -5,7 +7,7 @@ use clap::Args as ClapArgs;
 use super::format::Format;
 use crate::{
     cli::{
-        args::{ColumnNameArgs, ModelArgs, ResourceArgs, VerbosityArgs},
+        args::{ColumnNameArgs, ImageArgs, ModelArgs, ResourceArgs, VerbosityArgs},
         tracing::TraceArgs,
     },
     pipeline::DEFAULT_TABLE,
@@ -39,6 +41,8 @@ pub(in crate::cli) struct SqlArgs {
     pub(in crate::cli) columns: ColumnNameArgs,
     #[command(flatten)]
     pub(in crate::cli) model: ModelArgs,
+    #[command(flatten)]
+    pub(in crate::cli) images: ImageArgs,
     #[command(flatten)]
     pub(in crate::cli) resources: ResourceArgs,
     #[command(flatten)]

@@ -216,6 +216,8 @@ fn open(args: &SqlArgs, trace: Option<&TraceFile>) -> Result<Box<dyn Queries>> {
         model_batch_rows: args.model.batch_size.map(|rows| rows as usize),
         threads: args.resources.threads(),
         memory_limit: args.resources.memory_limit(),
+        max_pixels: args.images.max_pixels,
+        allow_external_paths: args.images.allow_external_paths,
     };
     let quiet = args.verbosity.quiet;
     let model = Arc::new(NamedModel::new(&args.model, quiet));

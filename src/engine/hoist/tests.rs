@@ -30,9 +30,9 @@ use crate::{
     encode::MockFactory,
     engine::{EncodeOptions, EncodeRuntime, Loaded, MemoryPlan, ShardTable, planner},
     preprocess::PathPolicy,
-    report::Counters,
     score::cosine,
     source::ShardSet,
+    summary::Counters,
 };
 
 #[path = "../../../tests/it/pictures.rs"]

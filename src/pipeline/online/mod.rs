@@ -16,21 +16,19 @@ use std::sync::{Arc, atomic::Ordering};
 use arrow::datatypes::{Field, Schema};
 use futures::StreamExt;
 
-use super::{
-    Prepared, RunContext, RunOptions, emit::written_schema, load, prepare, scoring::loaded,
-};
+use super::context::{Prepared, RunContext, RunOptions, load, loaded, written_schema};
 use crate::{
     engine::{EncodeRuntime, MemoryPlan, ShardTable, WidePlan, from_datafusion, one_pass},
     error::Result,
-    report::Counters,
     select::{Keep, OnlineSelector},
     sink::{Provenance, WriterPolicy, plain_schema},
+    summary::Counters,
 };
 
 pub use options::OnlineOptions;
 use sieve::Sieve;
 use stream::Pass;
-pub use stream::{OnlineReport, OnlineStream};
+pub use stream::{OnlineStream, OnlineSummary};
 
 /// Starts to score and filter: a stream of the rows that are kept, in row order, for a data loader to read.
 ///
@@ -56,10 +54,10 @@ pub use stream::{OnlineReport, OnlineStream};
 /// ```
 /// use std::sync::Arc;
 /// use clip_filter::{
-///     encode::{EncoderFactory, MockFactory},
+///     encode::{EncoderFactory, MockFactory, Model},
 ///     error::Result,
-///     pipeline::{Model, OnlineOptions, RunContext, ScoreOptions, online},
-///     report::{Counters, ModelCard},
+///     pipeline::{OnlineOptions, RunContext, ScoreOptions, online},
+///     summary::{Counters, ModelCard},
 /// };
 /// use futures::TryStreamExt;
 ///
@@ -91,9 +89,9 @@ pub use stream::{OnlineReport, OnlineStream};
 /// while let Some(batch) = pairs.try_next().await? {
 ///     rows += batch.num_rows(); // train on it
 /// }
-/// let report = pairs.report();
-/// assert_eq!(report.run.rows_kept, rows as u64);
-/// assert_eq!(report.run.rows_in, 236);
+/// let summary = pairs.summary();
+/// assert_eq!(summary.run.rows_kept, rows as u64);
+/// assert_eq!(summary.run.rows_in, 236);
 /// # Ok(())
 /// # })
 /// # }
@@ -105,7 +103,7 @@ pub async fn online(options: &OnlineOptions, context: RunContext<'_>) -> Result<
         keep => Some(OnlineSelector::try_new(keep)?),
     };
     let run = options.as_run();
-    let mut prepared = prepare(&run)?;
+    let mut prepared = Prepared::check(&run)?;
     prepared.check_condition(&run)?;
     let factory = load(&context, None)?;
     let provenance = Provenance {

@@ -1,9 +1,11 @@
-use super::super::{RunOptions, ScoreOptions, SelectOptions};
+//! What is filtered in one pass.
+
 use crate::{
     config::OnError,
     engine::Added,
     error::{Error, Result},
-    select::Keep,
+    pipeline::context::{RunOptions, ScoreOptions},
+    select::{Keep, SelectOptions},
 };
 
 /// What is filtered in one pass, and how. No field is read from the environment.
@@ -74,14 +76,17 @@ impl OnlineOptions {
             output: None,
             dry_run: true,
             overwrite: false,
-            keep: self.keep,
-            select: SelectOptions::default(),
-            min_score: self.min_score,
-            condition: self.condition.clone(),
+            select: SelectOptions {
+                keep: self.keep,
+                min_score: self.min_score,
+                condition: self.condition.clone(),
+                ..SelectOptions::default()
+            },
+            changes: None,
             on_error: self.on_error,
             rejects: None,
             add: self.add.clone(),
-            reviewed: Vec::new(),
+            reported: Vec::new(),
             prefix: self.prefix.clone(),
             command: self.command.clone(),
         }

@@ -1,3 +1,5 @@
+//! Rows that are kept, batch by batch.
+
 use std::sync::Arc;
 
 use arrow::{
@@ -6,17 +8,15 @@ use arrow::{
     datatypes::{Float32Type, Int64Type, SchemaRef, UInt32Type},
 };
 
-use super::super::{
-    Prepared, RunOptions, Shards,
-    filling::{BadRow, bad_row, column, key_of},
-};
 use crate::{
     config::OnError,
     engine::{Added, PASSES},
     error::{Error, Result},
-    report::BadRows,
+    pipeline::context::{BadRow, Prepared, RunOptions, bad_row, column, key_of},
     schema::{ROW, SHARD},
     select::OnlineSelector,
+    source::BoundShards,
+    summary::BadRows,
 };
 
 /// Counts of what has been decided so far.
@@ -35,7 +35,7 @@ pub(super) struct Tally {
 
 /// Lets through the rows that are kept, in the order they come.
 pub(super) struct Sieve {
-    shards: Shards,
+    shards: BoundShards,
     /// Columns given out, the first ones under the names of the schema.
     schema: SchemaRef,
     score: String,
@@ -66,7 +66,7 @@ impl Sieve {
             status: name(Added::Status)?,
             reason: name(Added::Reason)?,
             selector,
-            min_score: options.min_score.unwrap_or(f32::NEG_INFINITY),
+            min_score: options.select.min_score.unwrap_or(f32::NEG_INFINITY),
             on_error: options.on_error,
             tally: Tally::default(),
         })

@@ -1,3 +1,5 @@
+//! The stream that a consumer reads.
+
 use std::{
     pin::Pin,
     sync::{Arc, atomic::Ordering},
@@ -9,15 +11,13 @@ use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use futures::{FutureExt, Stream, StreamExt, future::BoxFuture, stream::BoxStream};
 use serde::Serialize;
 
-use super::{
-    super::{Cancel, with_stages},
-    sieve::Sieve,
-};
+use super::sieve::Sieve;
 use crate::{
     engine::MemoryPlan,
     error::{Error, ErrorKind, Result},
-    report::{Counters, RunReport},
+    pipeline::context::{Cancel, Effort},
     sink::Provenance,
+    summary::{Counters, RunSummary},
 };
 
 /// The rows that are kept, in row order; see [`super::online`].
@@ -53,10 +53,10 @@ pub(super) struct Pass {
 
 /// What an [`OnlineStream`] has done.
 #[derive(Debug, Clone, Serialize)]
-pub struct OnlineReport {
+pub struct OnlineSummary {
     /// The counts. Of a stream that was not read to its end `rows_in` are the rows that were decided.
     #[serde(flatten)]
-    pub run: RunReport,
+    pub run: RunSummary,
     /// Good rows that fulfilled the condition and the threshold, of which the budget kept its part.
     pub candidates: u64,
     /// Part of the candidates that was kept; `None` without one.
@@ -89,7 +89,7 @@ impl OnlineStream {
 
     /// What was done so far.
     #[expect(clippy::cast_precision_loss, reason = "rates for a person")]
-    pub fn report(&self) -> OnlineReport {
+    pub fn summary(&self) -> OnlineSummary {
         let Pass {
             sieve,
             provenance,
@@ -102,7 +102,7 @@ impl OnlineStream {
             true => self.pass.rows_in,
             false => tally.scored + counters.rows_skipped.load(Ordering::Relaxed),
         };
-        let run = RunReport {
+        let run = RunSummary {
             rows_in,
             rows_kept: tally.kept,
             rows_cut: rows_in - tally.kept - rows_bad,
@@ -115,12 +115,16 @@ impl OnlineStream {
             selection: provenance.selection.clone(),
             lowest_kept_score: tally.lowest_score,
             model: provenance.model.clone(),
-            ..RunReport::default()
+            ..RunSummary::default()
         };
-        let encoding = (self.pass.threads, &self.pass.memory);
-        let run = with_stages(run, counters, self.scoring, encoding);
+        let effort = Effort {
+            threads: self.pass.threads,
+            memory: &self.pass.memory,
+            wall: self.scoring,
+        };
+        let run = effort.added_to(run, counters);
         let candidates = tally.candidates;
-        OnlineReport {
+        OnlineSummary {
             run,
             candidates,
             kept_fraction: (candidates > 0).then(|| tally.kept as f64 / candidates as f64),

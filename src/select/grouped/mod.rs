@@ -1,7 +1,7 @@
 #[cfg(test)]
 mod tests;
 
-use super::budget::{Cut, end_of_budget, order_key};
+use crate::score::{Cut, end_of_budget, order_key};
 
 /// Exact top-k of every group by radix refinement over the 32-bit score: constant memory, any number of rows.
 ///

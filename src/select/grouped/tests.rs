@@ -1,9 +1,7 @@
-use super::{
-    super::{
-        budget::ScoreHistogram,
-        seeded::{Seeded, narrow},
-    },
-    *,
+use super::*;
+use crate::score::{
+    ScoreHistogram,
+    seeded::{Seeded, narrow},
 };
 
 fn top(rows: &[(u32, f32)], quotas: &[u64], bits: u32) -> Vec<bool> {

@@ -1,10 +1,7 @@
-use super::{
-    super::{
-        budget::ScoreHistogram,
-        objective::ObjectiveState,
-        seeded::{Seeded, narrow},
-    },
-    *,
+use super::*;
+use crate::score::{
+    ObjectiveState, ScoreHistogram,
+    seeded::{Seeded, narrow},
 };
 
 #[derive(Debug, Clone, Copy)]

@@ -14,8 +14,8 @@ use arrow::{
 use arrow_ipc::reader::StreamReader;
 use clip_filter::{
     pipeline::{OnlineOptions, OnlineStream, RunContext, ScoreOptions, online},
-    report::Counters,
     select::{Keep, OnlineSelector},
+    summary::Counters,
 };
 use futures::StreamExt;
 use serde_json::Value;

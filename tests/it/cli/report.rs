@@ -54,8 +54,8 @@ fn sum(numbers: &Value) -> u64 {
 }
 
 /// Rows that a rule removed.
-fn removed(review: &Value, rule: &str) -> u64 {
-    let steps = review["cascade"].as_array().unwrap().iter();
+fn removed(report: &Value, rule: &str) -> u64 {
+    let steps = report["cascade"].as_array().unwrap().iter();
     steps
         .filter(|step| step["rule"] == rule)
         .map(|step| step["removed"].as_u64().unwrap())
@@ -64,34 +64,34 @@ fn removed(review: &Value, rule: &str) -> u64 {
 
 /// Every number adds up.
 #[track_caller]
-fn check_sums(review: &Value) {
-    let rows = |name: &str| review[name].as_u64().unwrap();
+fn check_sums(report: &Value) {
+    let rows = |name: &str| report[name].as_u64().unwrap();
     assert_eq!(
         rows("rows_kept") + rows("rows_cut") + rows("rows_bad"),
         rows("rows_in")
     );
-    let steps = review["cascade"].as_array().unwrap();
+    let steps = report["cascade"].as_array().unwrap();
     let all: u64 = steps
         .iter()
         .map(|step| step["removed"].as_u64().unwrap())
         .sum();
     assert_eq!(all, rows("rows_cut") + rows("rows_bad"), "{steps:#?}");
-    assert_eq!(removed(review, "bad"), rows("rows_bad"));
-    assert_eq!(steps.last().unwrap()["left"], review["rows_kept"]);
-    for score in review["scores"].as_array().unwrap() {
+    assert_eq!(removed(report, "bad"), rows("rows_bad"));
+    assert_eq!(steps.last().unwrap()["left"], report["rows_kept"]);
+    for score in report["scores"].as_array().unwrap() {
         assert_eq!(
             sum(&score["histogram"]["rows"]),
             score["scores"]["count"].as_u64().unwrap()
         );
     }
-    let score = &review["scores"][0]["histogram"];
+    let score = &report["scores"][0]["histogram"];
     assert_eq!(
         (sum(&score["rows"]), sum(&score["kept"])),
         (rows("rows_eligible"), rows("rows_kept"))
     );
-    for gallery in review["galleries"].as_array().unwrap() {
+    for gallery in report["galleries"].as_array().unwrap() {
         for row in gallery["rows"].as_array().unwrap() {
-            let row = &review["rows"][usize::try_from(row.as_u64().unwrap()).unwrap()];
+            let row = &report["rows"][usize::try_from(row.as_u64().unwrap()).unwrap()];
             assert_eq!(row["kept"] == true, row["removed_by"].is_null());
         }
     }
@@ -101,31 +101,31 @@ fn check_sums(review: &Value) {
 fn numbers_are_those_of_sql_over_the_same_store() {
     let place = stored();
     let condition = "rank < 40 AND width > 3 AND clip_score > -0.2";
-    let review = place
+    let report = place
         .mock_with(
             "report scores --json --quiet --min-score -0.1 --keep 0.5 --where",
             &[condition],
         )
         .exits(0)
         .json();
-    check_sums(&review);
+    check_sums(&report);
     let count = |query: &str| number(&place, &format!("SELECT count(*) FROM pairs WHERE {query}"));
-    let field = |name: &str| review[name].as_f64().unwrap();
+    let field = |name: &str| report[name].as_f64().unwrap();
     assert_eq!(field("rows_in"), count("true"));
     assert_eq!(field("rows_bad"), count("rank < 40 AND clip_score IS NULL"));
     assert_eq!(
-        removed(&review, "early_condition") as f64,
+        removed(&report, "early_condition") as f64,
         count("NOT rank < 40")
     );
     let eligible = format!("clip_score IS NOT NULL AND {condition}");
     assert_eq!(field("rows_eligible"), count(&eligible));
     let below = count(&format!("{eligible} AND clip_score < CAST(-0.1 AS FLOAT)"));
-    assert_eq!(removed(&review, "min_score") as f64, below);
-    for (status, rows) in review["bad"].as_object().unwrap() {
+    assert_eq!(removed(&report, "min_score") as f64, below);
+    for (status, rows) in report["bad"].as_object().unwrap() {
         let query = format!("rank < 40 AND status = '{status}'");
         assert_eq!(rows.as_f64().unwrap(), count(&query), "{status}");
     }
-    for score in review["scores"].as_array().unwrap() {
+    for score in report["scores"].as_array().unwrap() {
         let name = score["name"].as_str().unwrap();
         let histogram = &score["histogram"];
         let bins = histogram["rows"].as_array().unwrap();
@@ -146,7 +146,7 @@ fn numbers_are_those_of_sql_over_the_same_store() {
     let groups = "SELECT cell, count(*) AS n FROM pairs WHERE rank < 40 AND clip_score IS NOT NULL GROUP BY cell";
     for group in sql(&place, groups) {
         let name = format!("cell {}", group["cell"]);
-        let list = review["groups"]["list"].as_array().unwrap();
+        let list = report["groups"]["list"].as_array().unwrap();
         let found = list
             .iter()
             .find(|found| found["name"] == name.as_str())
@@ -156,8 +156,8 @@ fn numbers_are_those_of_sql_over_the_same_store() {
     let best = format!(
         "SELECT __row FROM pairs WHERE {eligible} ORDER BY clip_score DESC, __shard, __row LIMIT 1"
     );
-    let first = &review["rows"]
-        [usize::try_from(review["galleries"][0]["rows"][0].as_u64().unwrap()).unwrap()];
+    let first = &report["rows"]
+        [usize::try_from(report["galleries"][0]["rows"][0].as_u64().unwrap()).unwrap()];
     let reference = first["reference"].as_str().unwrap();
     assert!(
         reference.ends_with(&format!(":{}", sql(&place, &best)[0]["__row"])),
@@ -202,13 +202,13 @@ fn a_run_tells_what_each_of_its_rules_removed() {
                     .replace("--overwrite", "")
                     .replace("--report report.html", "")
                     .replace("--on-error keep", "");
-                let review = place.mock_with(&args, more).exits(0).json();
-                check_sums(&review);
+                let report = place.mock_with(&args, more).exits(0).json();
+                check_sums(&report);
                 for name in ["rows_in", "rows_kept", "rows_cut", "rows_bad", "bad"] {
-                    assert_eq!(review[name], report[name], "{args}: {name}");
+                    assert_eq!(report[name], report[name], "{args}: {name}");
                 }
                 for rule in rules {
-                    assert!(removed(&review, rule) > 0, "{args}: {rule}");
+                    assert!(removed(&report, rule) > 0, "{args}: {rule}");
                 }
             }
         }
@@ -240,7 +240,7 @@ fn the_report_changes_nothing_of_the_output() {
 
 /// A caption that would take over a page that is not careful.
 pub(crate) fn hostile_caption() -> String {
-    let start = "\u{202e}gnirts\u{2066} </script><script>window.hacked = 1</script><img src=x onerror=\"window.hacked = 1\">\" ' onmouseover='window.hacked = 1' &amp; {{ review }} ";
+    let start = "\u{202e}gnirts\u{2066} </script><script>window.hacked = 1</script><img src=x onerror=\"window.hacked = 1\">\" ' onmouseover='window.hacked = 1' &amp; {{ report }} ";
     let rest = "долго ".chars().cycle();
     let left = 10_000 - start.chars().count();
     start.chars().chain(rest.take(left)).collect()
@@ -297,36 +297,36 @@ fn an_output_is_reported_on_by_itself() {
     place
         .mock("in out.parquet --keep 0.5 --quiet --add sas,sds,cell,image_embedding,text_embedding,status --cells 2 --prefix x_ --on-error keep")
         .exits(0);
-    let review = place
+    let report = place
         .mock("report out.parquet --json --quiet")
         .exits(0)
         .json();
-    check_sums(&review);
+    check_sums(&report);
     let written = shards::read(&place.path("out.parquet"));
-    assert_eq!(review["rows_in"], written.num_rows());
+    assert_eq!(report["rows_in"], written.num_rows());
     assert_eq!(
-        (&review["rows_cut"], &review["subject"]["kind"]),
+        (&report["rows_cut"], &report["subject"]["kind"]),
         (&0.into(), &"output".into())
     );
     assert!(
-        review["command"]
+        report["command"]
             .as_str()
             .unwrap()
             .contains("in out.parquet --keep 0.5")
     );
-    assert_eq!(review["selection"], "keep 0.5");
+    assert_eq!(report["selection"], "keep 0.5");
     let scores = shards::floats(&written, "x_clip_score");
     let highest = scores.into_iter().flatten().fold(f32::MIN, f32::max);
-    let found = review["scores"][0]["scores"]["max"].as_f64().unwrap();
+    let found = report["scores"][0]["scores"]["max"].as_f64().unwrap();
     assert!((found - f64::from(highest)).abs() < 1e-6);
-    let names: Vec<&str> = review["scores"]
+    let names: Vec<&str> = report["scores"]
         .as_array()
         .unwrap()
         .iter()
         .map(|score| score["name"].as_str().unwrap())
         .collect();
     assert_eq!(names, ["clip_score", "sas", "sds"]);
-    assert!(review["density"].is_object() && review["duplicates"].is_object());
+    assert!(report["density"].is_object() && report["duplicates"].is_object());
     // A selection from what is there.
     let half = place
         .mock("report out.parquet --json --quiet --keep 0.5")
@@ -379,8 +379,8 @@ fn a_store_is_reported_on_where_its_shards_are_gone() {
 #[test]
 fn near_duplicates_are_found_and_shown_together() {
     let place = stored();
-    let review = place.mock("report scores --json --quiet").exits(0).json();
-    let found = &review["duplicates"];
+    let report = place.mock("report scores --json --quiet").exits(0).json();
+    let found = &report["duplicates"];
     assert!(found["groups_found"].as_u64().unwrap() > 0);
     let group = &found["groups"][0];
     assert!(group["cosine"].as_f64().unwrap() > 0.99 && group["size"].as_u64().unwrap() > 1);

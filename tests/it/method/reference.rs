@@ -17,8 +17,8 @@ use clip_filter::{
     adapt::{Adapters, Mode, Outcome, TrainingRecord},
     config::{ByteSize, DEFAULT_MAX_PIXELS},
     encode::{EncoderFactory, MockFactory},
-    pipeline::{ScoreOptions, Shards},
     schema::{CLIP_SCORE, HEIGHT, IMAGE_EMBEDDING, STATUS, STORED_ROW, TEXT_EMBEDDING, WIDTH},
+    source::{BoundShards, ColumnChoice},
     store::{EmbeddingType, ScoreStore, ShardIdentity, StoreSpec},
 };
 use parquet::file::properties::WriterProperties;
@@ -176,8 +176,8 @@ impl Reference {
         let paths = inputs
             .iter()
             .map(|input| place.path(input).to_str().unwrap().to_owned());
-        let options = ScoreOptions::new(paths.collect(), 1, ByteSize(1 << 30));
-        let found = Shards::open(&options).unwrap();
+        let paths: Vec<String> = paths.collect();
+        let found = BoundShards::open(&paths, &ColumnChoice::default()).unwrap();
         let spec = StoreSpec {
             model: MockFactory::try_new().unwrap().card().clone(),
             image_column: "image".to_owned(),

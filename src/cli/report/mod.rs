@@ -1,0 +1,213 @@
+//! `clip-filter report`, `clip-filter explain` and `--report`.
+
+mod args;
+mod cards;
+mod explained;
+mod page;
+mod plot;
+mod text;
+
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+pub(super) use args::{ExplainArgs, ReportArgs};
+
+use super::{
+    filter::{Selecting, select_options},
+    loading::NamedModel,
+    print,
+    running::{Running, Scoring, print_json, score_options},
+    say,
+};
+use crate::{
+    config::OnError,
+    error::{Error, Result},
+    pipeline::{self, ExplainOptions, ReportOptions, RunOptions, WhichRow},
+    report::{Report, is_row_reference},
+    sink::{Destination, StagedFile},
+    source::expand,
+    summary::RunSummary,
+};
+use args::CaseArgs;
+
+/// `clip-filter report`.
+pub(super) fn report(args: &ReportArgs) -> Result<ExitCode> {
+    let case = &args.case;
+    if args.output.is_none() && !args.text && !case.json {
+        return Err(Error::usage("write the report: it is not said where to")
+            .hint("-o report.html, --text or --json"));
+    }
+    let options = options(case, args.paths.clone(), args.condition.condition.clone())?;
+    if let Some(path) = &args.output {
+        check(path, &options.run, args.overwrite)?;
+    }
+    let running = Running {
+        model: &NamedModel::new(&case.model, case.verbosity.quiet),
+        verbosity: &case.verbosity,
+        trace: None,
+    };
+    let report = running.run(|context| pipeline::report(&options, context))?;
+    if let Some(path) = &args.output {
+        write(path, &report)?;
+        if !case.verbosity.quiet {
+            say(&format!("report: {}", path.display()));
+        }
+    }
+    if case.json {
+        print_json(&report)?;
+    }
+    if args.text {
+        print(&text::text(&report));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `clip-filter explain`.
+pub(super) fn explain(args: &ExplainArgs) -> Result<ExitCode> {
+    let case = &args.case;
+    let mut paths = args.paths.clone();
+    let row = match &args.row {
+        Some(condition) => WhichRow::Where(condition.clone()),
+        None if paths.first().is_some_and(|path| is_row_reference(path)) => {
+            WhichRow::Reference(paths.remove(0))
+        }
+        None => {
+            return Err(Error::usage("explain a row: none was named").hint(
+                "clip-filter explain SHARD:ROW --scores DIR, or --where \"key = '000000017'\"",
+            ));
+        }
+    };
+    if paths.is_empty() && case.scores.is_none() {
+        // The shard alone says where the row is, not what was decided about it.
+        return Err(Error::usage("explain a row: what it is in was not named")
+            .hint("--scores DIR, or an output of clip-filter after the row"));
+    }
+    let options = ExplainOptions {
+        report: options(case, paths, args.condition.clone())?,
+        row,
+    };
+    let running = Running {
+        model: &NamedModel::new(&case.model, case.verbosity.quiet),
+        verbosity: &case.verbosity,
+        trace: None,
+    };
+    let explanation = running.run(|context| pipeline::explain(&options, context))?;
+    if case.json {
+        print_json(&explanation)?;
+    } else {
+        print(&explained::text(&explanation));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Refuses the page of a run before the run begins.
+pub(super) fn check_file(path: &Path, options: &RunOptions) -> Result<()> {
+    let place = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    let written = [
+        &options.output,
+        &options.rejects,
+        &options.changes,
+        &options.scoring.scores,
+    ];
+    let mut written = written.into_iter().flatten();
+    if written.any(|other| place(path).starts_with(place(other))) {
+        return Err(
+            Error::usage("write the report: its path is that of another file of the run")
+                .with("report", path.display())
+                .hint("give the report a name of its own, as in report.html"),
+        );
+    }
+    check(path, options, options.overwrite)
+}
+
+/// Refuses a page that cannot be written, or must not be.
+fn check(path: &Path, options: &RunOptions, overwrite: bool) -> Result<()> {
+    if path.is_dir() {
+        return Err(Error::usage("write the report: its path is a directory")
+            .with("report", path.display())
+            .hint("name a file in it, as in report.html"));
+    }
+    // What the inputs are is said where they are read.
+    let inputs = expand(&options.scoring.inputs).unwrap_or_default();
+    let inputs: Vec<&Path> = inputs.iter().map(PathBuf::as_path).collect();
+    Destination::File(path.to_path_buf()).check(overwrite, &inputs)?;
+    // A directory that cannot be written to is found out now, not after hours.
+    StagedFile::create(path.to_path_buf()).map(drop)
+}
+
+/// Writes the page of a run that has succeeded: what goes wrong with it does not undo the run.
+pub(super) fn write_of_run(
+    path: &Path,
+    reported: Option<Result<Report>>,
+    summary: &RunSummary,
+) -> Result<()> {
+    let Some(reported) = reported else {
+        return Err(Error::output("write the report: the run was finished from what a killed one had left, which is no longer looked at")
+            .with("report", path.display())
+            .hint("clip-filter report on the output"));
+    };
+    let written = reported.and_then(|mut report| {
+        report.run = Some(summary.clone());
+        report.notes.extend(summary.warnings.iter().cloned());
+        write(path, &report)
+    });
+    written.map_err(|error| error.with("the run itself", "succeeded, its output is in place"))
+}
+
+fn write(path: &Path, report: &Report) -> Result<()> {
+    let page = page::html(report)?;
+    let mut file = StagedFile::create(path.to_path_buf())?;
+    file.write_all(page.as_bytes()).map_err(|error| {
+        Error::output("write the report")
+            .with("report", path.display())
+            .source(error)
+            .hint("free space there, or write elsewhere")
+    })?;
+    file.commit()
+}
+
+/// What a report or an explanation looks at; nothing of it is written.
+fn options(
+    args: &CaseArgs,
+    inputs: Vec<String>,
+    condition: Option<String>,
+) -> Result<ReportOptions> {
+    let adapted = args.labels.choice()?.is_given() || args.method.adapts();
+    let selection_given = args.selects.is_given() || args.chooses.is_given() || condition.is_some();
+    Ok(ReportOptions {
+        run: RunOptions {
+            scoring: score_options(Scoring {
+                inputs,
+                scores: args.scores.clone(),
+                store: &args.store,
+                columns: &args.columns,
+                labels: &args.labels,
+                method: &args.method,
+                derived: Vec::new(),
+                model: &args.model,
+                images: &args.images,
+                resources: &args.resources,
+            })?,
+            output: None,
+            dry_run: true,
+            overwrite: false,
+            select: select_options(&Selecting {
+                selects: &args.selects,
+                chooses: &args.chooses,
+                condition: condition.as_deref(),
+                adapted,
+            })?,
+            changes: None,
+            on_error: OnError::Drop,
+            rejects: None,
+            add: Vec::new(),
+            reported: Vec::new(),
+            prefix: String::new(),
+            command: std::env::args().collect::<Vec<_>>().join(" "),
+        },
+        selection_given,
+    })
+}

@@ -1,0 +1,116 @@
+//! Rows that fulfil conditions, decided by a query over the store and the narrow columns of the shards.
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{Array, AsArray},
+    datatypes::{Int64Type, UInt32Type},
+};
+use futures::StreamExt;
+
+use super::{Prepared, RunContext, RunOptions, Scored, interrupted};
+use crate::{
+    engine::{
+        NarrowPlan, PASSES, Pass, RowCondition, early_condition, early_pass, from_datafusion,
+        narrow_pass,
+    },
+    error::{Error, Result},
+    schema::{ROW, SHARD},
+    score::Considered,
+    select::Decided,
+    selection::Selection,
+};
+
+/// Shards and their scores, for passes that read no image.
+pub(in crate::pipeline) struct Narrow<'a> {
+    pub(in crate::pipeline) options: &'a RunOptions,
+    pub(in crate::pipeline) prepared: &'a Prepared,
+    pub(in crate::pipeline) scored: &'a Scored,
+    pub(in crate::pipeline) context: &'a RunContext<'a>,
+}
+
+impl Narrow<'_> {
+    /// What the parts of the condition that need no score let through; `None` if that is every stored row.
+    pub(in crate::pipeline) async fn early(&self) -> Result<Option<Considered>> {
+        // Rows that fail a condition which needs no score are not in a private store.
+        let condition = self.prepared.condition(self.options);
+        let Some(condition) = condition.filter(|_| !self.scored.is_private) else {
+            return Ok(None);
+        };
+        let Some(early) = early_condition(&condition, &self.prepared.shards.set.schema)? else {
+            return Ok(None);
+        };
+        // The other parts may name columns that are computed over these rows.
+        let decided = self.decide(early_pass(self.plan(condition)).await?).await?;
+        Ok(Some(Considered {
+            rows: decided.considered,
+            condition: early,
+        }))
+    }
+
+    /// What the condition says of every row; `None` if every stored row fulfils it.
+    pub(in crate::pipeline) async fn decided(&self) -> Result<Option<Decided>> {
+        let condition = self.prepared.condition(self.options);
+        let is_open = self.prepared.needs_scores() || !self.scored.is_private;
+        let Some(condition) = condition.filter(|_| is_open) else {
+            return Ok(None);
+        };
+        let pass = narrow_pass(self.plan(condition)).await?;
+        self.decide(pass).await.map(Some)
+    }
+
+    /// The rows that fulfil a condition of its own.
+    pub(in crate::pipeline) async fn rows_where(&self, condition: &str) -> Result<Selection> {
+        let plan = self.plan(RowCondition {
+            text: condition.to_owned(),
+            scored: self.prepared.scored().to_vec(),
+        });
+        Ok(self.decide(narrow_pass(plan).await?).await?.passing)
+    }
+
+    fn plan(&self, condition: RowCondition) -> NarrowPlan {
+        NarrowPlan {
+            table: self.prepared.table(&self.scored.store, &self.scored.memory),
+            shards: Arc::clone(&self.prepared.shards.set.schema),
+            condition,
+            memory_limit: self.options.scoring.memory_limit,
+        }
+    }
+
+    async fn decide(&self, (mut stream, plan): Pass) -> Result<Decided> {
+        (self.context.explain)(&plan);
+        let no_rows = || self.prepared.shards.no_rows();
+        let (mut considered, mut passing) = (no_rows(), no_rows());
+        let mut cancel = self.context.cancel.clone();
+        loop {
+            let next = tokio::select! {
+                next = stream.next() => next,
+                _ = cancel.wait_for(|stop| *stop) => return Err(interrupted()),
+            };
+            let Some(batch) = next else { break };
+            let batch = batch.map_err(|error| from_datafusion(error, "select rows"))?;
+            let column = |name: &str| {
+                batch
+                    .column_by_name(name)
+                    .ok_or_else(|| Error::internal(format!("find the column {name}")))
+            };
+            let shards = column(SHARD)?.as_primitive::<UInt32Type>();
+            let rows = column(ROW)?.as_primitive::<Int64Type>();
+            let passes = column(PASSES)?.as_boolean();
+            for row in 0..batch.num_rows() {
+                let shard = shards.value(row) as usize;
+                let Ok(position) = usize::try_from(rows.value(row)) else {
+                    continue;
+                };
+                considered.select(shard, position);
+                if passes.is_valid(row) && passes.value(row) {
+                    passing.select(shard, position);
+                }
+            }
+        }
+        Ok(Decided {
+            considered: considered.finish(),
+            passing: passing.finish(),
+        })
+    }
+}

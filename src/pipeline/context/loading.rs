@@ -1,0 +1,108 @@
+//! From a model and limits to how its encoders run.
+
+use std::sync::Arc;
+
+use super::{RunContext, ScoreOptions};
+use crate::{
+    config::ByteSize,
+    encode::{EncoderFactory, Model},
+    engine::{EncodeOptions, Loaded, MemoryNeeds, MemoryPlan},
+    error::{Error, Result},
+    preprocess::PathPolicy,
+    source::BoundShards,
+    summary::{ModelCard, Pass},
+};
+
+/// Loads the model; `stored` is the one that a store was made with.
+pub(in crate::pipeline) fn load(
+    context: &RunContext<'_>,
+    stored: Option<&ModelCard>,
+) -> Result<Arc<dyn EncoderFactory>> {
+    let _loading = context.counters.pass(Pass::Load);
+    context.model.load(stored)
+}
+
+/// The model that a store was made with, to embed what is `wanted` beside its rows.
+///
+/// # Errors
+/// When it cannot be loaded, or is another one; both fingerprints are named.
+pub(in crate::pipeline) fn load_of_store(
+    model: &dyn Model,
+    stored: &ModelCard,
+    wanted: &str,
+) -> Result<Arc<dyn EncoderFactory>> {
+    let factory = model.load(Some(stored))?;
+    if factory.card().fingerprint == stored.fingerprint {
+        return Ok(factory);
+    }
+    Err(Error::input(format!(
+        "embed {wanted} for this store: it was made with another model"
+    ))
+    .with("the store has", &stored.fingerprint)
+    .with("the model has", &factory.card().fingerprint)
+    .hint("leave --model out: the store knows its model"))
+}
+
+/// A model that encodes the pairs of `shards`.
+pub(in crate::pipeline) fn loaded(
+    options: &ScoreOptions,
+    shards: &BoundShards,
+    factory: Arc<dyn EncoderFactory>,
+) -> Result<Loaded> {
+    let encoding = Encoding {
+        memory_limit: options.memory_limit,
+        threads: options.threads,
+        model_batch_rows: options.model_batch_rows,
+        max_pixels: options.max_pixels,
+    };
+    encoding.loaded(factory, |memory| PathPolicy {
+        directories: shards.set.directories(),
+        allow_external: options.allow_external_paths,
+        max_bytes: memory.decode_bytes,
+    })
+}
+
+/// What encoders may use.
+#[derive(Debug, Clone)]
+pub(in crate::pipeline) struct Encoding {
+    pub(in crate::pipeline) memory_limit: ByteSize,
+    pub(in crate::pipeline) threads: usize,
+    /// As suits the device if `None`.
+    pub(in crate::pipeline) model_batch_rows: Option<usize>,
+    pub(in crate::pipeline) max_pixels: u64,
+}
+
+impl Encoding {
+    /// Divides the memory between the encoders of `factory` and the rest.
+    ///
+    /// # Errors
+    /// When not even one encoder fits.
+    pub(in crate::pipeline) fn loaded(
+        &self,
+        factory: Arc<dyn EncoderFactory>,
+        paths: impl FnOnce(&MemoryPlan) -> PathPolicy,
+    ) -> Result<Loaded> {
+        let sizes = factory.sizes();
+        let model_batch_rows = self.model_batch_rows.unwrap_or(sizes.batch_rows);
+        let (height, width) = factory.preprocessing().pixels.output_size();
+        let memory = MemoryPlan::divide(&MemoryNeeds {
+            limit: self.memory_limit,
+            threads: self.threads,
+            most_encoders: sizes.most_encoders,
+            encoder_bytes: factory.encoder_bytes(),
+            model_batch_rows,
+            image_bytes: 3 * u64::from(height) * u64::from(width),
+        })?;
+        let options = EncodeOptions {
+            threads: self.threads,
+            model_batch_rows,
+            max_pixels: self.max_pixels,
+            paths: paths(&memory),
+        };
+        Ok(Loaded {
+            factory,
+            options,
+            memory,
+        })
+    }
+}

@@ -1,0 +1,298 @@
+//! What can be known, and refused, before a model is loaded.
+
+use std::{
+    fmt::Write,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use sha2::{Digest, Sha256};
+
+use super::{
+    RunOptions,
+    work::{Commit, WorkDir},
+};
+use crate::{
+    engine::{
+        Added, AddedColumn, BatchSize, MemoryPlan, PairsTable, RowCondition, condition_needs_scores,
+    },
+    error::{Error, Result},
+    score, select,
+    sink::{Destination, Provenance, WriterPolicy, output_metadata},
+    source::{BoundShards, ShardSet, view_schema},
+    store::ScoreStore,
+    summary::RunSummary,
+};
+
+/// Most rows of a batch of a narrow pass.
+const BATCH_ROWS: usize = 8192;
+
+/// What becomes of a score column whose name the shards have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::pipeline) enum Clash {
+    /// It cannot be added to them.
+    Refused,
+    /// It is added to nothing: the shards' own is meant by its name.
+    Hidden,
+}
+
+/// Shards, columns and destination of a run that nothing was found wrong with; see [`prepare`](crate::pipeline::prepare).
+pub struct Prepared {
+    pub(in crate::pipeline) shards: BoundShards,
+    pub(in crate::pipeline) destination: Option<Destination>,
+    /// Score columns that conditions may name and outputs get, under their names there.
+    scored: Vec<AddedColumn>,
+    pub(in crate::pipeline) work: Option<WorkDir>,
+    identity: String,
+    unfinished: Option<Commit>,
+    needs_scores: bool,
+}
+
+impl Prepared {
+    pub(in crate::pipeline) fn check(options: &RunOptions) -> Result<Self> {
+        let mut prepared = Self::over(options, options.scoring.open_shards()?, Clash::Refused)?;
+        if options.writes() {
+            prepared.check_destination(options)?;
+        }
+        Ok(prepared)
+    }
+
+    /// What can be refused of shards that are open, and of a run that writes nothing.
+    pub(in crate::pipeline) fn over(
+        options: &RunOptions,
+        shards: BoundShards,
+        clash: Clash,
+    ) -> Result<Self> {
+        score::check(&options.derived(), &options.scoring.method)?;
+        select::check(
+            &options.select,
+            shards.binding.label_column(),
+            &shards.set.schema,
+        )?;
+        let scored = scored_columns(options, &shards.set, clash)?;
+        Ok(Self {
+            destination: options.output.as_deref().map(Destination::of),
+            identity: identity(options, &shards),
+            shards,
+            scored,
+            work: None,
+            unfinished: None,
+            needs_scores: false,
+        })
+    }
+
+    fn check_destination(&mut self, options: &RunOptions) -> Result<()> {
+        let Some(destination) = &self.destination else {
+            return Ok(());
+        };
+        let paths = self.shards.set.paths();
+        // A path that cannot be written to is named before a directory is made beside it.
+        destination.check(true, &paths)?;
+        let work = WorkDir::beside(destination.path())?;
+        self.unfinished = work.unfinished(&self.identity);
+        if self.unfinished.is_none() {
+            work.start_over();
+            destination.check(options.overwrite, &paths)?;
+            for (what, path) in [("rejects", &options.rejects), ("changes", &options.changes)] {
+                if let Some(path) = path {
+                    check_listing((what, path), options, &self.shards.set)?;
+                }
+            }
+        }
+        self.work = Some(work);
+        Ok(())
+    }
+
+    pub(in crate::pipeline) fn take_unfinished(&mut self) -> Option<Commit> {
+        self.unfinished.take()
+    }
+
+    /// Refuses a condition that cannot be read before anything is scored.
+    pub(in crate::pipeline) fn check_condition(&mut self, options: &RunOptions) -> Result<()> {
+        if let Some(condition) = self.condition(options) {
+            self.needs_scores = condition_needs_scores(&condition, &self.shards.set.schema)?;
+        }
+        Ok(())
+    }
+
+    /// True if the condition names a score column.
+    pub(in crate::pipeline) fn needs_scores(&self) -> bool {
+        self.needs_scores
+    }
+
+    pub(in crate::pipeline) fn condition(&self, options: &RunOptions) -> Option<RowCondition> {
+        options.select.condition.as_ref().map(|text| RowCondition {
+            text: text.clone(),
+            scored: self.scored.clone(),
+        })
+    }
+
+    /// The shards with what `store` has of them.
+    pub(in crate::pipeline) fn table(
+        &self,
+        store: &Arc<ScoreStore>,
+        memory: &MemoryPlan,
+    ) -> PairsTable {
+        let batch = BatchSize {
+            rows: BATCH_ROWS,
+            bytes: memory.batch_bytes,
+        };
+        let scored = self
+            .scored
+            .iter()
+            .filter(|column| store.schema().index_of(column.added.name()).is_ok());
+        PairsTable::new(
+            Arc::clone(&self.shards.set),
+            self.shards.binding.clone(),
+            (Arc::clone(store), scored.cloned().collect()),
+            batch,
+        )
+        .with_row_references()
+    }
+
+    pub(in crate::pipeline) fn writer_policy(
+        &self,
+        options: &RunOptions,
+        provenance: &Provenance,
+        memory: &MemoryPlan,
+    ) -> WriterPolicy {
+        let set = &self.shards.set;
+        let added: Vec<Field> = self
+            .written(options)
+            .map(|column| {
+                Field::new(&column.name, column.added.data_type(), true)
+                    .with_metadata(provenance.of_column())
+            })
+            .collect();
+        let added_schema = Schema::new(added.clone());
+        WriterPolicy {
+            input: Arc::clone(&set.schema),
+            added,
+            image: self.shards.binding.image.clone(),
+            compression: set.compression,
+            row_group_bytes: memory.row_group_bytes,
+            metadata: output_metadata(&set.metadata, &added_schema, provenance),
+        }
+    }
+
+    /// The score columns that conditions may name and the output gets.
+    pub(in crate::pipeline) fn scored(&self) -> &[AddedColumn] {
+        &self.scored
+    }
+
+    /// The score columns that the output gets, in their order there.
+    pub(in crate::pipeline) fn written(
+        &self,
+        options: &RunOptions,
+    ) -> impl Iterator<Item = &AddedColumn> {
+        self.scored
+            .iter()
+            .filter(|column| is_written(options, column.added))
+    }
+
+    /// Makes the renames that a killed run has left.
+    pub(in crate::pipeline) fn finish(self, unfinished: &Commit) -> Result<()> {
+        match self.work {
+            None => Ok(()),
+            Some(work) => work.finish(unfinished),
+        }
+    }
+
+    /// Makes everything visible that was written, and forgets what was kept for a next run.
+    pub(in crate::pipeline) fn commit(
+        self,
+        summary: &RunSummary,
+        moves: Vec<(PathBuf, Destination)>,
+    ) -> Result<()> {
+        match self.work {
+            None => Ok(()),
+            Some(work) => work.commit(&Commit {
+                identity: self.identity,
+                summary: summary.clone(),
+                moves,
+            }),
+        }
+    }
+}
+
+/// Input columns as they are read, then the added ones.
+pub(in crate::pipeline) fn written_schema(policy: &WriterPolicy) -> SchemaRef {
+    let viewed = view_schema(&policy.input);
+    let added = policy.added.iter().cloned().map(Arc::new);
+    Arc::new(Schema::new(
+        viewed
+            .fields()
+            .iter()
+            .cloned()
+            .chain(added)
+            .collect::<Vec<_>>(),
+    ))
+}
+
+/// A hash of the options and the shards.
+fn identity(options: &RunOptions, shards: &BoundShards) -> String {
+    let mut hash = Sha256::new();
+    hash.update(format!("{options:?}"));
+    for shard in &shards.identities {
+        hash.update(&shard.fingerprint);
+    }
+    hash.finalize().iter().fold(String::new(), |mut hex, byte| {
+        // Writing to a string does not fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+/// Refuses a list of rows that is an input, is the output or lies within it, or exists already.
+fn check_listing((what, path): (&str, &Path), options: &RunOptions, set: &ShardSet) -> Result<()> {
+    let place = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    let within = |output: &PathBuf| place(path).starts_with(place(output));
+    if options.output.as_ref().is_some_and(within) || path.is_dir() {
+        return Err(Error::usage(format!(
+            "write the {what} file: it is the output, within it, or a directory"
+        ))
+        .with("file", path.display())
+        .hint(format!("give the {what} file a name of its own")));
+    }
+    Destination::File(path.to_path_buf()).check(options.overwrite, &set.paths())
+}
+
+fn is_written(options: &RunOptions, added: Added) -> bool {
+    added == Added::Score || options.add.contains(&added)
+}
+
+/// What a condition may name, and what was asked for.
+fn scored_columns(options: &RunOptions, set: &ShardSet, clash: Clash) -> Result<Vec<AddedColumn>> {
+    let mut columns = vec![
+        Added::Score,
+        Added::Status,
+        Added::Reason,
+        Added::Width,
+        Added::Height,
+    ];
+    columns.extend(&options.add);
+    columns.extend(options.derived().into_iter().map(Added::Derived));
+    columns.sort_unstable();
+    columns.dedup();
+    columns
+        .into_iter()
+        .map(|added| {
+            let name = format!("{}{}", options.prefix, added.name());
+            let taken = set.schema.index_of(&name).is_ok();
+            let refused = clash == Clash::Refused && is_written(options, added);
+            match (taken, refused) {
+                (false, _) => Ok(AddedColumn { added, name }),
+                // The input's own column keeps its name; this one is only used within the run.
+                (true, false) => Ok(AddedColumn {
+                    added,
+                    name: format!("__{name}"),
+                }),
+                (true, true) => Err(Error::usage(format!(
+                    "add the column '{name}': the input has one of that name"
+                ))
+                .hint("--prefix new_")),
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,113 @@
+//! Score columns from embeddings that a run needs and its store lacks.
+
+use std::sync::{Arc, OnceLock};
+
+use super::context::{
+    Narrow, Prepared, RunContext, RunOptions, ScoreOptions, Scored, load_of_store, loaded,
+};
+use crate::{
+    engine::EncodeRuntime,
+    error::{Error, Result},
+    schema::Derived,
+    score::{Considered, Deriving, work_budget},
+    source::BoundShards,
+    store::ScoreStore,
+    summary::Pass,
+};
+
+/// What columns are derived from, and with what.
+pub(super) struct DeriveFrom<'a> {
+    pub(super) options: &'a ScoreOptions,
+    pub(super) shards: &'a BoundShards,
+    /// Rows that count; all if `None`.
+    pub(super) considered: Option<&'a Considered>,
+    pub(super) context: &'a RunContext<'a>,
+}
+
+/// Adds what the selection, the output and the conditions of a run need beside the model's scores.
+pub(super) async fn derive_for_run(
+    options: &RunOptions,
+    prepared: &Prepared,
+    scored: Scored,
+    context: &RunContext<'_>,
+) -> Result<Scored> {
+    let columns = options.derived();
+    if columns.is_empty() {
+        return Ok(scored);
+    }
+    let _deriving = context.counters.pass(Pass::Derive);
+    let narrow = Narrow {
+        options,
+        prepared,
+        scored: &scored,
+        context,
+    };
+    let considered = narrow.early().await?;
+    let from = DeriveFrom {
+        options: &options.scoring,
+        shards: &prepared.shards,
+        considered: considered.as_ref(),
+        context,
+    };
+    from.derive(&columns, scored)
+}
+
+impl DeriveFrom<'_> {
+    /// Makes `columns` columns of the store.
+    pub(super) fn derive(&self, columns: &[Derived], mut scored: Scored) -> Result<Scored> {
+        if columns.is_empty() {
+            return Ok(scored);
+        }
+        let shared = |_| Error::internal("write to a score store that is being read");
+        let mut store = Arc::try_unwrap(scored.store).map_err(shared)?;
+        if !store.is_exclusive() {
+            // Somebody else may come between; then the columns are looked at anew.
+            let (directory, spec) = (store.directory().to_path_buf(), store.spec().clone());
+            drop(store);
+            store = ScoreStore::open_or_create(&directory, &spec)?;
+        }
+        let derived = self.with_deriving(&store, |deriving| deriving.run(columns));
+        self.context.counters.set_step("");
+        derived?;
+        scored.store = Arc::new(store.reread());
+        Ok(scored)
+    }
+
+    /// Calls `work` with all that columns are derived with; a model is loaded when a text must be embedded.
+    pub(super) fn with_deriving<T>(
+        &self,
+        store: &ScoreStore,
+        work: impl FnOnce(&Deriving<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let runtime: OnceLock<EncodeRuntime> = OnceLock::new();
+        let embed = |text: &str| match runtime.get() {
+            Some(runtime) => runtime.embed_text(text),
+            None => {
+                let started = self.start_model(store)?;
+                runtime.get_or_init(|| started).embed_text(text)
+            }
+        };
+        let options = self.options;
+        work(&Deriving {
+            store,
+            shards: self.shards,
+            options: &options.method,
+            considered: self.considered,
+            keeps_state: options.only_new,
+            budget: work_budget(options.memory_limit, options.threads),
+            embed: &embed,
+            say: self.context.say,
+            step: &|step| self.context.counters.set_step(step),
+            cancelled: &self.context.stopping(),
+        })
+    }
+
+    /// The model that the store was made with.
+    fn start_model(&self, store: &ScoreStore) -> Result<EncodeRuntime> {
+        let stored = &store.spec().model;
+        let factory = load_of_store(self.context.model, stored, "class prompts")?;
+        let model = loaded(self.options, self.shards, factory)?;
+        let counters = Arc::clone(&self.context.counters);
+        Ok(EncodeRuntime::new(model, counters))
+    }
+}

@@ -1,0 +1,302 @@
+//! From paths to shards, scores and a selection: what is reported.
+
+use std::path::{Path, PathBuf};
+
+use super::output_store;
+use crate::{
+    error::{Error, Result},
+    pipeline::{
+        context::{Clash, Narrow, Prepared, RunContext, RunOptions, Scored},
+        deriving::derive_for_run,
+        reporting::case_of,
+        scoring, selecting,
+    },
+    report::{Case, Subject, SubjectKind},
+    select::{Chosen, Keep},
+    sink::Provenance,
+    source::{
+        BoundShards, ColumnBinding, ColumnChoice, ImageLayout, LabelColumn, ShardSet, expand,
+    },
+    store::{ScoreStore, ShardIdentity, StoreSpec},
+};
+
+/// What is reported: `run.scoring.inputs` are shards with a score store, a score store, or an output.
+#[derive(Debug, Clone)]
+pub struct ReportOptions {
+    /// What is read, and the selection that is made over it; nothing is written.
+    pub run: RunOptions,
+    /// A selection was asked for: else all rows of an output stay.
+    pub selection_given: bool,
+}
+
+/// BoundShards, their scores and what was decided about them.
+pub(super) struct Opened {
+    pub(super) options: RunOptions,
+    pub(super) prepared: Prepared,
+    pub(super) scored: Scored,
+    pub(super) chosen: Chosen,
+    pub(super) subject: Subject,
+    pub(super) shards_gone: Option<String>,
+    /// What an output says of the run that wrote it.
+    pub(super) provenance: Option<Provenance>,
+    pub(super) notes: Vec<String>,
+}
+
+/// Before anything is decided.
+struct Found {
+    options: RunOptions,
+    prepared: Prepared,
+    scored: Scored,
+    subject: Subject,
+    shards_gone: Option<String>,
+    provenance: Option<Provenance>,
+    notes: Vec<String>,
+}
+
+/// Opens what is reported and selects from it.
+pub(super) async fn open(options: &ReportOptions, context: &RunContext<'_>) -> Result<Opened> {
+    let found = find(options, context).await?;
+    let (options, mut prepared) = (found.options, found.prepared);
+    prepared.check_condition(&options)?;
+    let scored = derive_for_run(&options, &prepared, found.scored, context).await?;
+    let chosen = selecting::select(&Narrow {
+        options: &options,
+        prepared: &prepared,
+        scored: &scored,
+        context,
+    })
+    .await?;
+    Ok(Opened {
+        options,
+        prepared,
+        scored,
+        chosen,
+        subject: found.subject,
+        shards_gone: found.shards_gone,
+        provenance: found.provenance,
+        notes: found.notes,
+    })
+}
+
+impl Opened {
+    pub(super) fn narrow<'a>(&'a self, context: &'a RunContext<'a>) -> Narrow<'a> {
+        Narrow {
+            options: &self.options,
+            prepared: &self.prepared,
+            scored: &self.scored,
+            context,
+        }
+    }
+
+    pub(super) fn case<'a>(
+        &'a self,
+        context: &'a RunContext<'a>,
+        cancelled: &'a dyn Fn() -> Result<()>,
+    ) -> Case<'a> {
+        Case {
+            shards_gone: self.shards_gone.clone(),
+            ..case_of(
+                &self.narrow(context),
+                &self.chosen,
+                self.subject.clone(),
+                cancelled,
+            )
+        }
+    }
+}
+
+async fn find(options: &ReportOptions, context: &RunContext<'_>) -> Result<Found> {
+    let scoring = &options.run.scoring;
+    match (scoring.inputs.as_slice(), &scoring.scores) {
+        ([], Some(store)) => in_store(&options.run, store),
+        ([], None) => Err(
+            Error::usage("find what is to be reported on: no path was given")
+                .hint("a score store, shards with --scores DIR, or an output of clip-filter"),
+        ),
+        ([single], None) if ScoreStore::is_at(Path::new(single)) => {
+            in_store(&options.run, Path::new(single))
+        }
+        (_, None) => in_output(options),
+        (inputs, Some(_)) => {
+            let prepared = Prepared::check(&options.run)?;
+            let scored = scoring::scores_of(&options.run, &prepared, context).await?;
+            Ok(Found {
+                prepared,
+                scored,
+                subject: subject(SubjectKind::Shards, inputs),
+                options: options.run.clone(),
+                shards_gone: None,
+                provenance: None,
+                notes: Vec::new(),
+            })
+        }
+    }
+}
+
+fn subject(kind: SubjectKind, names: &[String]) -> Subject {
+    Subject {
+        kind,
+        name: names.join(" "),
+    }
+}
+
+/// The finished shards of a store; where they are no longer, what the store knows of them.
+fn in_store(options: &RunOptions, directory: &Path) -> Result<Found> {
+    let store = ScoreStore::open(directory)?;
+    let spec = store.spec().clone();
+    let (mut finished, mut notes) = (Vec::new(), Vec::new());
+    for shard in store.shards() {
+        if store.coverage(shard)?.complete {
+            finished.push(shard.clone());
+        }
+    }
+    let shards = store.shards().len();
+    if finished.is_empty() {
+        return Err(
+            Error::input("report on the score store: no shard of it is finished")
+                .with("store", directory.display())
+                .hint("clip-filter score IN... --scores DIR"),
+        );
+    }
+    if finished.len() < shards {
+        let left = shards - finished.len();
+        notes.push(format!(
+            "{left} of {shards} shards are not scored to their end and left out"
+        ));
+    }
+    let mut options = options.clone();
+    options.scoring.inputs = finished.iter().map(|shard| shard.path.clone()).collect();
+    options.scoring.scores = Some(directory.to_path_buf());
+    options.scoring.max_pixels = spec.max_pixels;
+    options.scoring.allow_external_paths = spec.allow_external_paths;
+    let (shards, shards_gone) = match shards_of(&options, &finished, &spec) {
+        Ok(shards) => (shards, None),
+        Err(reason) => (remembered(finished, &spec), Some(reason)),
+    };
+    let kind = match shards_gone {
+        None => SubjectKind::Shards,
+        Some(_) => SubjectKind::StoreAlone,
+    };
+    Ok(Found {
+        prepared: Prepared::over(&options, shards, Clash::Hidden)?,
+        scored: Scored::stored(store, options.scoring.memory_limit),
+        subject: subject(kind, &[directory.display().to_string()]),
+        options,
+        shards_gone,
+        provenance: None,
+        notes,
+    })
+}
+
+/// The shards of a store, or why they cannot be read, in one line.
+fn shards_of(
+    options: &RunOptions,
+    known: &[ShardIdentity],
+    spec: &StoreSpec,
+) -> std::result::Result<BoundShards, String> {
+    let paths: Vec<PathBuf> = known
+        .iter()
+        .map(|shard| PathBuf::from(&shard.path))
+        .collect();
+    if let Some(gone) = paths.iter().find(|path| !path.exists()) {
+        return Err(format!("{} is not there any more", gone.display()));
+    }
+    let set = ShardSet::open(&paths).map_err(|error| error.to_string())?;
+    let pairs = set.shards.iter().zip(known);
+    let mut changed = pairs.filter(|(shard, known)| shard.fingerprint != known.fingerprint);
+    if let Some((shard, _)) = changed.next() {
+        return Err(format!(
+            "{} has changed since it was scored",
+            shard.path.display()
+        ));
+    }
+    let mut choice = options.scoring.columns.clone();
+    let image = choice
+        .image
+        .get_or_insert_with(|| spec.image_column.clone());
+    let image = image.clone();
+    match spec.class_captions {
+        None => drop(choice.text.get_or_insert_with(|| spec.text_column.clone())),
+        Some(_) => drop(
+            choice
+                .labels
+                .column
+                .get_or_insert_with(|| spec.text_column.clone()),
+        ),
+    }
+    let binding = ColumnBinding::detect(&set.schema, &set.metadata, &choice);
+    let binding = binding.or_else(|error| {
+        let stored = ColumnBinding::stored(&set.schema, &image, &spec.text_column);
+        stored.ok_or_else(|| error.to_string())
+    })?;
+    Ok(BoundShards {
+        set: std::sync::Arc::new(set),
+        binding,
+        identities: known.to_vec(),
+    })
+}
+
+/// Shards that only the store knows any more.
+fn remembered(known: Vec<ShardIdentity>, spec: &StoreSpec) -> BoundShards {
+    let facts = known.iter().map(|shard| crate::source::Shard {
+        path: PathBuf::from(&shard.path),
+        rows: shard.rows,
+        row_groups: vec![shard.rows],
+        size_bytes: shard.size_bytes,
+        fingerprint: shard.fingerprint.clone(),
+    });
+    let set = ShardSet::remembered(facts.collect(), &spec.image_column, &spec.text_column);
+    BoundShards {
+        set: std::sync::Arc::new(set),
+        binding: ColumnBinding {
+            image: spec.image_column.clone(),
+            layout: ImageLayout::Bytes,
+            text: spec.text_column.clone(),
+            classes: None,
+            key: None,
+        },
+        identities: known,
+    }
+}
+
+/// A file that a run wrote: its score columns become a store of its rows.
+fn in_output(options: &ReportOptions) -> Result<Found> {
+    let mut run = options.run.clone();
+    let set = ShardSet::open(&expand(&run.scoring.inputs)?)?;
+    let Some((_, provenance)) = Provenance::of_file(&set.metadata) else {
+        let inputs = run.scoring.inputs.join(" ");
+        return Err(Error::usage("report on shards without their scores")
+            .with("shards", &inputs)
+            .hint(format!(
+                "clip-filter report {inputs} --scores DIR, or clip-filter {inputs} --dry-run --report FILE"
+            )));
+    };
+    let choice = &run.scoring.columns;
+    let binding = ColumnBinding::detect(&set.schema, &set.metadata, choice);
+    let binding = binding.or_else(|error| labelled(&set, choice).ok_or(error))?;
+    if !options.selection_given {
+        run.select.keep = Keep::All;
+    }
+    let shards = BoundShards::new(set, binding);
+    let (store, temporary) = output_store::of(&shards, &provenance, &run.scoring)?;
+    let scored = Scored::stored(store, run.scoring.memory_limit).holding(temporary);
+    Ok(Found {
+        prepared: Prepared::over(&run, shards, Clash::Hidden)?,
+        scored,
+        subject: subject(SubjectKind::Output, &run.scoring.inputs),
+        options: run,
+        shards_gone: None,
+        provenance: Some(provenance).filter(|_| !options.selection_given),
+        notes: vec![
+            "this is an output: the rows that were cut are not in it; a report on its shards and their score store shows them".to_owned(),
+        ],
+    })
+}
+
+/// The columns of labelled images without captions.
+fn labelled(set: &ShardSet, choice: &ColumnChoice) -> Option<ColumnBinding> {
+    let found = LabelColumn::detect(&set.schema, &set.metadata)?;
+    let mut choice = choice.clone();
+    choice.labels.column = Some(found.column);
+    ColumnBinding::detect(&set.schema, &set.metadata, &choice).ok()
+}

@@ -1,0 +1,175 @@
+//! The main job: score what is not scored yet, select, write.
+
+use std::time::Instant;
+
+use super::{
+    changes,
+    context::{Effort, Narrow, Prepared, RunContext, RunOptions},
+    deriving::derive_for_run,
+    emitting::{self, Emitting},
+    rejecting::Rejecting,
+    reporting, scoring, selecting,
+};
+use crate::{
+    config::OnError,
+    error::Result,
+    report::Report,
+    select::Chosen,
+    sink::{Provenance, Staged},
+    store::ScoreStore,
+    summary::{Pass, RunSummary},
+};
+
+/// Opens the shards and finds out what can be refused before a model is loaded.
+///
+/// # Errors
+/// When an input cannot be read, its columns cannot be told, or the output may not be put where it should go.
+pub fn prepare(options: &RunOptions) -> Result<Prepared> {
+    Prepared::check(options)
+}
+
+/// Scores what is not scored yet, selects and writes. Needs a runtime of tokio; dropping the future does not stop
+/// a write that has begun, [`RunContext::cancel`] does.
+///
+/// # Errors
+/// When an input, the model, or the output fails. What was at the output before is then still there, and scores
+/// that were committed are used by the next run.
+pub async fn run(
+    options: &RunOptions,
+    prepared: Prepared,
+    context: RunContext<'_>,
+) -> Result<RunSummary> {
+    Ok(run_with(options, prepared, context, Reports::No).await?.0)
+}
+
+/// As [`run`], and looks at what was decided; the run succeeds whatever becomes of that. `None` where a killed run
+/// had only its last step left.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_reported(
+    options: &RunOptions,
+    prepared: Prepared,
+    context: RunContext<'_>,
+) -> Result<(RunSummary, Option<Result<Report>>)> {
+    run_with(options, prepared, context, Reports::Yes).await
+}
+
+/// Whether a run is looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reports {
+    Yes,
+    No,
+}
+
+async fn run_with(
+    options: &RunOptions,
+    prepared: Prepared,
+    context: RunContext<'_>,
+    reports: Reports,
+) -> Result<(RunSummary, Option<Result<Report>>)> {
+    let start = Instant::now();
+    let mut prepared = prepared;
+    if let Some(unfinished) = prepared.take_unfinished() {
+        prepared.finish(&unfinished)?;
+        return Ok((unfinished.summary, None));
+    }
+    prepared.check_condition(options)?;
+    let scored = scoring::scores_of(options, &prepared, &context).await?;
+    let scored = derive_for_run(options, &prepared, scored, &context).await?;
+    let counters = &context.counters;
+    let narrow = Narrow {
+        options,
+        prepared: &prepared,
+        scored: &scored,
+        context: &context,
+    };
+    let selecting = counters.pass(Pass::Select);
+    let chosen = selecting::select(&narrow).await?;
+    drop(selecting);
+    let rejecting = Rejecting {
+        shards: &prepared.shards,
+        store: &scored.store,
+        chosen: &chosen,
+    };
+    if options.on_error == OnError::Fail && chosen.rows_bad() > 0 {
+        return Err(rejecting.first()?);
+    }
+    let reported = (reports == Reports::Yes).then(|| reporting::of_run(&narrow, &chosen));
+    let provenance = Provenance {
+        model: scored.store.spec().model.clone(),
+        command: options.command.clone(),
+        selection: options.describe_selection(),
+        derived: derived_provenance(options, &scored.store),
+    };
+    let mut summary = counted(&narrow, &chosen, &provenance);
+    let memory = scored.memory.clone();
+    if options.writes() {
+        summary.rows_written = chosen.written.rows();
+    }
+    let writing = counters.pass(Pass::Write);
+    let others = staged_beside(&narrow, &chosen)?;
+    // A bit per row and rule, that nothing needs any more.
+    drop(chosen.steps);
+    let emitting = Emitting {
+        options,
+        prepared: &prepared,
+        provenance: &provenance,
+        others,
+    };
+    let staged = emitting::emit(emitting, scored, chosen.written, &context).await?;
+    drop(writing);
+    summary.outputs = staged.outputs;
+    let effort = Effort {
+        threads: options.scoring.threads,
+        memory: &memory,
+        wall: counters.passed(Pass::Score) + counters.passed(Pass::Write),
+    };
+    summary = effort.added_to(summary, counters);
+    summary.seconds = start.elapsed().as_secs_f64();
+    prepared.commit(&summary, staged.moves)?;
+    Ok((summary, reported))
+}
+
+/// Rejects and changes under temporary names; they become visible with the output.
+fn staged_beside(narrow: &Narrow<'_>, chosen: &Chosen) -> Result<Vec<Staged>> {
+    let (options, prepared) = (narrow.options, narrow.prepared);
+    if prepared.work.is_none() {
+        return Ok(Vec::new());
+    }
+    let mut staged = Vec::new();
+    if let Some(path) = &options.rejects {
+        let rejecting = Rejecting {
+            shards: &prepared.shards,
+            store: &narrow.scored.store,
+            chosen,
+        };
+        staged.push(rejecting.stage(path)?);
+    }
+    staged.extend(changes::stage(options, prepared, narrow.scored, chosen)?);
+    Ok(staged)
+}
+
+/// What a run has decided, before anything is written.
+fn counted(narrow: &Narrow<'_>, chosen: &Chosen, provenance: &Provenance) -> RunSummary {
+    let rows_in = narrow.prepared.shards.set.rows();
+    RunSummary {
+        rows_in,
+        rows_kept: chosen.kept,
+        rows_cut: rows_in - chosen.kept - chosen.rows_bad(),
+        rows_bad: chosen.rows_bad(),
+        bad: chosen.bad.clone(),
+        rows_scored: narrow.scored.rows_scored,
+        pairs_per_sec: narrow.scored.pairs_per_sec(),
+        lowest_kept_score: chosen.lowest_score,
+        selection: provenance.selection.clone(),
+        model: provenance.model.clone(),
+        ..RunSummary::default()
+    }
+}
+
+/// What the derived columns of a run were made with.
+fn derived_provenance(options: &RunOptions, store: &ScoreStore) -> Option<String> {
+    let spec = store.derived().filter(|_| !options.used().is_empty())?;
+    serde_json::to_string(&spec.made_with).ok()
+}

@@ -1,0 +1,213 @@
+//! Which store a run uses, what it lacks, and how that is filled.
+
+mod filling;
+
+use std::{path::Path, sync::Arc};
+
+use super::context::{
+    Prepared, RunContext, RunOptions, ScoreOptions, Scored, count_settled, load, loaded,
+};
+use crate::{
+    config::OnError,
+    encode::EncoderFactory,
+    engine::{EncodeRuntime, RowCondition},
+    error::{Error, Result},
+    source::{BoundShards, Classes},
+    store::{EmbeddingType, ScoreStore, StoreSpec},
+    summary::ModelCard,
+};
+use filling::Fill;
+
+/// What is to be filled, and how.
+struct Wanted<'a> {
+    options: &'a ScoreOptions,
+    shards: &'a BoundShards,
+    /// Rows that fail it are left out of a private store.
+    condition: Option<RowCondition>,
+    /// The first bad row is an error.
+    fail_on_bad: bool,
+}
+
+/// The scores of shards in a store of the user's, filled where it lacks some.
+pub(super) async fn scores_in(
+    directory: &Path,
+    options: &ScoreOptions,
+    shards: &BoundShards,
+    context: &RunContext<'_>,
+) -> Result<Scored> {
+    let wanted = Wanted {
+        options,
+        shards,
+        condition: None,
+        fail_on_bad: false,
+    };
+    wanted.scores_in(directory, context).await
+}
+
+/// The scores of a run, from the store it names or from one of its own.
+pub(super) async fn scores_of(
+    options: &RunOptions,
+    prepared: &Prepared,
+    context: &RunContext<'_>,
+) -> Result<Scored> {
+    let scoring = &options.scoring;
+    if let Some(directory) = &scoring.scores {
+        return scores_in(directory, scoring, &prepared.shards, context).await;
+    }
+    let embeddings = match (options.adds_embeddings(), options.needs_embeddings()) {
+        (true, _) => EmbeddingType::F32,
+        (false, true) => EmbeddingType::F16,
+        (false, false) => EmbeddingType::None,
+    };
+    let private = ScoreOptions {
+        only_new: true,
+        embeddings: Some(embeddings),
+        ..scoring.clone()
+    };
+    let wanted = Wanted {
+        options: &private,
+        shards: &prepared.shards,
+        condition: prepared.condition(options),
+        fail_on_bad: options.on_error == OnError::Fail,
+    };
+    match &prepared.work {
+        Some(work) => wanted.private_scores(&work.scores(), context).await,
+        None => {
+            let temporary = tempfile::tempdir()
+                .map_err(|error| Error::output("make a temporary directory").source(error))?;
+            let scored = wanted.private_scores(temporary.path(), context).await?;
+            Ok(scored.holding(temporary))
+        }
+    }
+}
+
+impl Wanted<'_> {
+    /// A store of the user's: what was made otherwise, or has changed, is refused.
+    async fn scores_in(&self, directory: &Path, context: &RunContext<'_>) -> Result<Scored> {
+        let Some(spec) = ScoreStore::spec_at(directory)? else {
+            let factory = load(context, None)?;
+            let spec = self.spec(factory.card().clone(), None);
+            return self.fill(directory, (factory, spec), context).await;
+        };
+        let identity = context.model.identity()?;
+        let wanted = self.spec(identity.unwrap_or_else(|| spec.model.clone()), Some(&spec));
+        let store = ScoreStore::open(directory)?;
+        store.check(&wanted)?;
+        if !self.options.only_new {
+            store.check_shards(&self.shards.identities)?;
+        }
+        if !self.is_complete(&store)? {
+            // Another process must not come between looking and writing; the lock is taken anew.
+            drop(store);
+            let factory = load(context, Some(&spec.model))?;
+            let spec = self.spec(factory.card().clone(), Some(&spec));
+            return self.fill(directory, (factory, spec), context).await;
+        }
+        count_settled(
+            &context.counters,
+            self.shards.set.rows(),
+            self.shards.set.rows(),
+        );
+        Ok(Scored::stored(store, self.options.memory_limit))
+    }
+
+    /// A store of this run: one that an earlier run left is used if it fits, and made anew if not.
+    async fn private_scores(&self, directory: &Path, context: &RunContext<'_>) -> Result<Scored> {
+        let factory = load(context, None)?;
+        let spec = self.spec(factory.card().clone(), None);
+        if !matches!(ScoreStore::spec_at(directory), Ok(None)) {
+            let fits = |store: ScoreStore| store.check(&spec).is_ok();
+            if ScoreStore::open(directory).is_ok_and(fits) {
+                (context.say)("going on from the scores of a run that did not finish");
+            } else {
+                (context.say)(
+                    "a run that did not finish had other options: its scores are not used",
+                );
+                std::fs::remove_dir_all(directory).map_err(|error| {
+                    Error::output("remove the scores of an earlier run")
+                        .with("directory", directory.display())
+                        .source(error)
+                })?;
+            }
+        }
+        let scored = self.fill(directory, (factory, spec), context).await?;
+        Ok(Scored {
+            is_private: true,
+            ..scored
+        })
+    }
+
+    /// Encodes every row that the store lacks.
+    async fn fill(
+        &self,
+        directory: &Path,
+        (factory, spec): (Arc<dyn EncoderFactory>, StoreSpec),
+        context: &RunContext<'_>,
+    ) -> Result<Scored> {
+        let loaded = loaded(self.options, self.shards, factory)?;
+        let memory = loaded.memory.clone();
+        let mut store = ScoreStore::open_or_create(directory, &spec)?;
+        if !self.options.only_new {
+            store.check_shards(&self.shards.identities)?;
+        }
+        store.record(&self.shards.identities)?;
+        let missing = self.missing_rows(&store)?;
+        let rows = self.shards.set.rows();
+        count_settled(&context.counters, rows, rows - missing);
+        let fill = Fill {
+            shards: self.shards,
+            runtime: Arc::new(EncodeRuntime::new(loaded, Arc::clone(&context.counters))),
+            memory: &memory,
+            memory_limit: self.options.memory_limit,
+            condition: self.condition.clone(),
+            fail_on_bad: self.fail_on_bad,
+        };
+        let store = Arc::new(store);
+        let filled = filling::fill(fill, &store, context).await?;
+        Ok(Scored {
+            store,
+            memory,
+            rows_scored: filled.rows,
+            is_private: false,
+            took: filled.took,
+            _temporary: None,
+        })
+    }
+
+    /// Rows that the store has not decided.
+    fn missing_rows(&self, store: &ScoreStore) -> Result<u64> {
+        let mut missing = 0;
+        for shard in &self.shards.identities {
+            let decided = store.coverage(shard)?.decided_rows;
+            missing += shard.rows.saturating_sub(decided);
+        }
+        Ok(missing)
+    }
+
+    /// True if the store has a file of every shard.
+    fn is_complete(&self, store: &ScoreStore) -> Result<bool> {
+        for shard in &self.shards.identities {
+            if !store.coverage(shard)?.complete {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn spec(&self, model: ModelCard, stored: Option<&StoreSpec>) -> StoreSpec {
+        let kept = stored.map(|spec| spec.embeddings);
+        StoreSpec {
+            model,
+            image_column: self.shards.binding.image.clone(),
+            text_column: self.shards.binding.text.clone(),
+            class_captions: self.shards.binding.class_captions().map(Classes::describe),
+            max_pixels: self.options.max_pixels,
+            allow_external_paths: self.options.allow_external_paths,
+            condition: self
+                .condition
+                .as_ref()
+                .map(|condition| condition.text.clone()),
+            embeddings: self.options.embeddings.or(kept).unwrap_or_default(),
+        }
+    }
+}

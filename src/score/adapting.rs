@@ -1,0 +1,73 @@
+//! Adapters: given, kept from an earlier run, or fitted.
+
+use std::ops::ControlFlow;
+
+use super::{Adaptation, pairs::StoredPairs};
+use crate::{
+    adapt::{Adapters, FitOptions, Outcome, fit},
+    error::{Error, Result},
+    summary::ModelCard,
+};
+
+/// Adapters from a file; refused if they are for another model.
+pub(super) fn given(path: &std::path::Path, model: &ModelCard) -> Result<Adapters> {
+    let adapters = Adapters::read(path)?;
+    if adapters.model() != model.fingerprint || adapters.dim() != model.dim {
+        return Err(
+            Error::input("use the adapters: they were fitted for another model")
+                .with("file", path.display())
+                .with("their model", adapters.model())
+                .with("the model", &model.fingerprint)
+                .hint("fit them anew with --adapt"),
+        );
+    }
+    Ok(adapters)
+}
+
+/// Fits adapters and says how it went.
+pub(super) fn fitted(
+    mut pairs: StoredPairs<'_>,
+    (model, prompts, seed): (&ModelCard, Vec<String>, u64),
+    say: &dyn Fn(&str),
+) -> Result<Adapters> {
+    let options = FitOptions {
+        prompts,
+        seed,
+        ..FitOptions::new(model.fingerprint.as_str())
+    };
+    let fitted = fit(&mut pairs, &options, &mut |epoch| {
+        say(&format!(
+            "adapt: epoch {}, loss {:.4}, held-out loss {:.4}",
+            epoch.epoch, epoch.training_loss, epoch.held_out_loss
+        ));
+        ControlFlow::Continue(())
+    })?;
+    let record = fitted.adapters.record();
+    say(&match record.outcome {
+        Outcome::Accepted => format!(
+            "adapt: kept epoch {} of {}: held-out loss {:.4} -> {:.4}",
+            record.best_epoch,
+            record.epochs.len(),
+            record.start_held_out_loss,
+            record
+                .epochs
+                .iter()
+                .map(|epoch| epoch.held_out_loss)
+                .fold(f64::INFINITY, f64::min),
+        ),
+        _ => format!("adapt: no adapters are used: {}", record.reason),
+    });
+    Ok(fitted.adapters)
+}
+
+impl Adaptation {
+    /// Names it in the description of derived columns; adapters that are given, by what they hold.
+    pub(super) fn describe(&self, given: Option<&Adapters>) -> Result<String> {
+        match (self, given) {
+            (Adaptation::None, _) => Ok("none".to_owned()),
+            (Adaptation::Fit, _) => Ok("fitted".to_owned()),
+            (Adaptation::Given(_), Some(adapters)) => adapters.fingerprint(),
+            (Adaptation::Given(_), None) => Err(Error::internal("find the adapters")),
+        }
+    }
+}

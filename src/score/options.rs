@@ -1,0 +1,110 @@
+use std::path::PathBuf;
+
+use super::target;
+use crate::{
+    adapt::Adapters,
+    error::{Error, Result},
+    schema::Derived,
+};
+
+/// Weight of the published objective's diversity term.
+pub const DEFAULT_DIVERSITY_WEIGHT: f32 = 0.1;
+
+/// Whose adapters correct embeddings before they are compared.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Adaptation {
+    /// Nobody's: plain CLIP.
+    #[default]
+    None,
+    /// Fitted to the pairs themselves.
+    Fit,
+    /// Fitted before, from this file.
+    Given(PathBuf),
+}
+
+/// What derived columns are made with.
+///
+/// | column | of | source |
+/// |---|---|---|
+/// | `cell` | class, or cluster of spherical k-means on the image embeddings | |
+/// | `sas` | cosine of adapted image and adapted text (caption, or prompt of the class) | arXiv 2410.11215 |
+/// | `sas_margin` | `sas` minus that of the best other class, or of the best other caption of a pool of 256 | |
+/// | `sds` | mean Euclidean distance of the adapted image to its K nearest within the cell | arXiv 2410.11215 |
+/// | `s_cliploss` | `clip_score` against the soft maximum over random batches of about 32,768 pairs | arXiv 2405.19547 |
+/// | `dup_max_sim` | largest cosine to an image of the cell that is closer to its mean | SemDeDup, arXiv 2303.09540 |
+/// | `proto_dist` | 1 - cosine to the nearest cluster centre or mean of a class | arXiv 2206.14486 |
+/// | `moderate` | distance to the mean of the cell, against the median one | Moderate coreset, ICLR 2023 |
+/// | `normsim_inf`, `normsim_2`, `vas` | against the embeddings of a target set | arXiv 2405.19547, 2402.02055 |
+/// | `selection_score` | what `align-diverse` orders rows by | arXiv 2410.11215 |
+///
+/// All are made over the good rows that pass the part of `--where` that needs no score. Memory is bounded by the
+/// run's limit, temporary files in the store's directory take what the embeddings do as `f32`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MethodOptions {
+    /// Whose adapters are used.
+    pub adaptation: Adaptation,
+    /// Number of clusters where pairs have no class; by the number of rows if `None`.
+    pub cells: Option<u32>,
+    /// Neighbours that `sds` looks at; a tenth of the cell, but 50 to 100, if `None`.
+    pub neighbours: Option<u32>,
+    /// Weight of diversity beside alignment.
+    pub diversity_weight: f32,
+    /// Parquet file with a column `image_embedding`, the target set.
+    pub target: Option<PathBuf>,
+    /// Of everything that is random.
+    pub seed: u64,
+}
+
+impl Default for MethodOptions {
+    fn default() -> Self {
+        Self {
+            adaptation: Adaptation::None,
+            cells: None,
+            neighbours: None,
+            diversity_weight: DEFAULT_DIVERSITY_WEIGHT,
+            target: None,
+            seed: 0,
+        }
+    }
+}
+
+/// What `columns` are computed from too.
+pub(crate) fn with_inputs(columns: &[Derived]) -> Vec<Derived> {
+    let mut all = columns.to_vec();
+    if all.contains(&Derived::SelectionScore) {
+        all.extend([Derived::Sas, Derived::Sds]);
+    }
+    let of_cells = [
+        Derived::Sds,
+        Derived::DupMaxSim,
+        Derived::Moderate,
+        Derived::ProtoDist,
+    ];
+    if all.iter().any(|column| of_cells.contains(column)) {
+        all.push(Derived::Cell);
+    }
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// Refuses columns that need what was not given or cannot be read, so that it is known before anything is encoded.
+pub(crate) fn check(columns: &[Derived], options: &MethodOptions) -> Result<()> {
+    if let (Adaptation::Given(path), false) = (&options.adaptation, columns.is_empty()) {
+        Adapters::read(path)?;
+    }
+    let of_target = [Derived::NormsimInf, Derived::Normsim2, Derived::Vas];
+    let Some(column) = columns.iter().find(|column| of_target.contains(column)) else {
+        return Ok(());
+    };
+    match &options.target {
+        Some(target) => target::check(target),
+        None => Err(Error::usage(format!(
+            "compute {}: no target set was given",
+            column.as_str()
+        ))
+        .hint(
+            "--target FILE, a Parquet file with image_embedding (--add image_embedding writes one)",
+        )),
+    }
+}

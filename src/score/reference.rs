@@ -1,0 +1,184 @@
+//! What rows are compared with: texts of classes, adapters, centres of cells.
+
+use clip_filter_vectors::Centroids;
+
+use super::{
+    ADAPTERS, Adaptation, CENTRES, Deriving, Groups, adapting, centres,
+    class_texts::class_texts,
+    pairs::StoredPairs,
+    scratch::ScratchColumn,
+    stored_rows::{Sides, StoredRows},
+};
+use crate::{adapt::Adapters, error::Result, schema::Derived};
+
+/// What rows are compared with.
+pub(super) struct Reference {
+    pub(super) classes: Option<Groups>,
+    /// Texts of the classes, before they are adapted; none where nothing is compared with them.
+    pub(super) class_texts: Vec<f32>,
+    pub(super) adapters: Option<Adapters>,
+    pub(super) centres: Option<Centroids>,
+    /// Clusters of an earlier run that no missing column needs: a later one may.
+    pub(super) unused_centres: Option<Centroids>,
+    /// Rows that count.
+    pub(super) counted: u64,
+}
+
+impl Deriving<'_> {
+    pub(super) fn reference(
+        &self,
+        rows: &StoredRows<'_>,
+        missing: &[Derived],
+        given: Option<Adapters>,
+    ) -> Result<Reference> {
+        let mut counted = 0;
+        rows.for_each(Sides::None, &mut |block| {
+            counted += block.rows.len() as u64;
+            Ok(())
+        })?;
+        let classes = self.classes(rows)?;
+        let frozen = self.frozen_state(missing, given.as_ref())?;
+        let fits = self.options.adaptation == Adaptation::Fit && frozen.adapters.is_none();
+        let aligned = [Derived::Sas, Derived::SasMargin];
+        // Neighbours and means are those of images and need no model.
+        let class_texts = match fits || missing.iter().any(|column| aligned.contains(column)) {
+            true => self.class_texts(classes.as_ref())?,
+            false => Vec::new(),
+        };
+        let adapters = match (&self.options.adaptation, frozen.adapters) {
+            (Adaptation::None, _) => None,
+            (Adaptation::Given(_), _) => given,
+            (Adaptation::Fit, Some(kept)) => Some(kept),
+            (Adaptation::Fit, None) => {
+                let texts = class_texts.as_slice();
+                Some(self.fit(
+                    rows,
+                    classes.as_ref().map(|groups| (&groups.of_rows, texts)),
+                )?)
+            }
+        };
+        (self.step)("finding the centres of cells".to_owned());
+        let wanted = centres::are_wanted(missing, classes.is_some());
+        let (known_centres, unused_centres) = match wanted {
+            true => (frozen.centres, None),
+            false => (None, frozen.centres.filter(|_| classes.is_none())),
+        };
+        let centres = match (&classes, known_centres) {
+            _ if !wanted => None,
+            (Some(groups), _) => {
+                let classes = (&groups.of_rows, groups.names.len());
+                Some(centres::class_means(
+                    rows,
+                    classes,
+                    self.dim(),
+                    self.cancelled,
+                )?)
+            }
+            (None, Some(kept)) => Some(kept),
+            (None, None) => {
+                let cells = self
+                    .options
+                    .cells
+                    .unwrap_or_else(|| centres::cells_for(counted));
+                let random = (self.options.seed, self.budget.threads);
+                Some(centres::clusters(
+                    rows,
+                    (cells, self.dim()),
+                    random,
+                    self.cancelled,
+                )?)
+            }
+        };
+        Ok(Reference {
+            classes,
+            class_texts,
+            adapters,
+            centres,
+            unused_centres,
+            counted,
+        })
+    }
+
+    /// Fits adapters anew.
+    pub(crate) fn adapters(&self) -> Result<Adapters> {
+        self.check_embeddings()?;
+        let rows = self.rows();
+        let classes = self.classes(&rows)?;
+        let texts = self.class_texts(classes.as_ref())?;
+        let classes = classes
+            .as_ref()
+            .map(|groups| (&groups.of_rows, texts.as_slice()));
+        self.fit(&rows, classes)
+    }
+
+    fn fit(
+        &self,
+        rows: &StoredRows<'_>,
+        classes: Option<(&ScratchColumn, &[f32])>,
+    ) -> Result<Adapters> {
+        (self.step)("fitting adapters".to_owned());
+        let buffer_bytes = self.budget.bytes / 4;
+        let pairs = StoredPairs::new(rows, self.dim(), classes, buffer_bytes, self.cancelled)?;
+        let prompts = self.shards.binding.classes.as_ref();
+        let prompts = prompts
+            .map(|classes| classes.prompts.clone())
+            .unwrap_or_default();
+        let about = (&self.store.spec().model, prompts, self.options.seed);
+        adapting::fitted(pairs, about, self.say)
+    }
+
+    /// The class of each row; none where pairs have captions.
+    fn classes(&self, rows: &StoredRows<'_>) -> Result<Option<Groups>> {
+        let Some(classes) = &self.shards.binding.classes else {
+            return Ok(None);
+        };
+        (self.step)("reading class labels".to_owned());
+        let known = classes.names.as_deref().unwrap_or_default();
+        let names_of = |labels: &_| classes.names_of(labels);
+        let source = (known, &names_of as _);
+        let set = &self.shards.set;
+        Groups::read(rows, set, &classes.column, source, &self.directory()).map(Some)
+    }
+
+    /// Embeds what is said of each class.
+    fn class_texts(&self, groups: Option<&Groups>) -> Result<Vec<f32>> {
+        match (&self.shards.binding.classes, groups) {
+            (Some(classes), Some(groups)) => {
+                class_texts(classes, &groups.names, self.dim(), self.embed)
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Adapters and centres of the columns that are there, where they may be used again.
+    fn frozen_state(&self, missing: &[Derived], given: Option<&Adapters>) -> Result<Frozen> {
+        let Some(known) = self.store.derived() else {
+            return Ok(Frozen::default());
+        };
+        let same = self.spec(missing, given)?.made_with == known.made_with;
+        let same_rows = || {
+            let rows = self.rows();
+            let shards = rows.shards().iter().map(|(_, shard)| &shard.fingerprint);
+            shards.eq(&known.shards)
+        };
+        if !same || !(self.keeps_state || same_rows()) {
+            return Ok(Frozen::default());
+        }
+        let adapters = self.store.artifact(ADAPTERS);
+        let centres = self.store.artifact(CENTRES);
+        let centres: Option<Vec<f32>> = centres.and_then(|text| serde_json::from_slice(&text).ok());
+        Ok(Frozen {
+            adapters: adapters
+                .map(|bytes| Adapters::from_bytes(&bytes))
+                .transpose()?,
+            centres: centres.and_then(|values| Centroids::from_values(values, self.dim())),
+        })
+    }
+}
+
+/// What an earlier run has left.
+#[derive(Default)]
+struct Frozen {
+    adapters: Option<Adapters>,
+    centres: Option<Centroids>,
+}

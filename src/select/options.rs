@@ -1,0 +1,108 @@
+//! What decides which rows stay, as somebody asked for it.
+
+use super::{Balance, Keep};
+use crate::schema::{CLIP_SCORE, Derived};
+
+/// What the rows of a budget are ordered by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Order {
+    /// `clip_score`.
+    #[default]
+    ClipScore,
+    /// The objective of arXiv 2410.11215, alignment and diversity: `selection_score`.
+    AlignDiverse,
+}
+
+/// How rows are chosen for a budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Solver {
+    /// The rows of highest order: the exact solution of the published objective.
+    #[default]
+    Exact,
+    /// The published iteration, for comparison: within 0.05 % of the budget where it converges; a number per row in
+    /// memory.
+    Paper,
+    /// Trusted rows that together resemble their cell (herding).
+    Cover,
+}
+
+/// Which rows stay: conditions first, then near-duplicates, then a budget.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SelectOptions {
+    /// Candidates fulfil this SQL condition.
+    pub condition: Option<String>,
+    /// Candidates have at least this `clip_score`.
+    pub min_score: Option<f32>,
+    /// Of rows of a cell whose images have a cosine above 1 - this, the best stays.
+    pub dedup: Option<f32>,
+    /// How many of the candidates stay.
+    pub keep: Keep,
+    /// What rows are ordered by.
+    pub order: Order,
+    /// How a budget is filled.
+    pub solver: Solver,
+    /// Budgets of groups of rows.
+    pub balance: Option<Balance>,
+}
+
+impl Default for SelectOptions {
+    /// Every good row stays.
+    fn default() -> Self {
+        Self {
+            condition: None,
+            min_score: None,
+            dedup: None,
+            keep: Keep::All,
+            order: Order::default(),
+            solver: Solver::default(),
+            balance: None,
+        }
+    }
+}
+
+impl SelectOptions {
+    /// The column that rows are ordered by where no budget needs another than `clip_score`: `None`.
+    pub fn ordered_by(&self) -> Option<Derived> {
+        match (self.order, self.solver) {
+            (Order::ClipScore, _) => None,
+            (Order::AlignDiverse, Solver::Cover) => Some(Derived::SasMargin),
+            (Order::AlignDiverse, _) => Some(Derived::SelectionScore),
+        }
+    }
+
+    /// What selects the rows, in one line; score columns have `prefix` before their names.
+    pub fn describe(&self, prefix: &str) -> String {
+        let mut steps = Vec::new();
+        if let Some(condition) = &self.condition {
+            steps.push(format!("where {condition}"));
+        }
+        if let Some(score) = self.min_score {
+            steps.push(format!("{prefix}{CLIP_SCORE} >= {score}"));
+        }
+        if let Some(distance) = self.dedup {
+            steps.push(format!("without near-duplicates (cosine > 1 - {distance})"));
+        }
+        if self.keep != Keep::All {
+            steps.push(self.describe_budget());
+        }
+        if steps.is_empty() {
+            "all good rows".to_owned()
+        } else {
+            steps.join(", then ")
+        }
+    }
+
+    fn describe_budget(&self) -> String {
+        let mut step = format!("keep {}", self.keep);
+        match (self.solver, self.order) {
+            (Solver::Cover, _) => step.push_str(" that cover the trusted rows"),
+            (Solver::Paper, _) => step.push_str(" by the published iteration"),
+            (Solver::Exact, Order::AlignDiverse) => step.push_str(" by alignment and diversity"),
+            (Solver::Exact, Order::ClipScore) => {}
+        }
+        if let Some(balance) = &self.balance {
+            step.push_str(&format!(", balanced by {balance}"));
+        }
+        step
+    }
+}
