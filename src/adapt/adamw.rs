@@ -1,3 +1,5 @@
+//! AdamW over the variables of a fit, in one pass each.
+
 use std::sync::Mutex;
 
 use candle_core::{CpuStorage, Error, InplaceOp2, Layout, Result, Var, backprop::GradStore};

@@ -1,3 +1,5 @@
+//! Two linear maps, one of images and one of texts, and how they are applied to embeddings.
+
 use sha2::{Digest, Sha256};
 
 use super::TrainingRecord;

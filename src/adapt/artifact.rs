@@ -1,3 +1,5 @@
+//! Adapters as a safetensors file: written, read, and refused where it is none.
+
 use std::{collections::HashMap, path::Path};
 
 use safetensors::{Dtype, SafeTensors, serialize, tensor::TensorView};

@@ -1,3 +1,5 @@
+//! Pairs of one step as tensors.
+
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};

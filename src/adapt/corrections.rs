@@ -1,3 +1,5 @@
+//! The variables of a fit: what is added to each embedding, and the scale of logits.
+
 use candle_core::{DType, Device, Result, Tensor, Var};
 
 use super::{

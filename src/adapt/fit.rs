@@ -1,3 +1,5 @@
+//! The training loop: epochs, the held-out loss, and which epoch is kept.
+
 use std::ops::ControlFlow;
 
 use super::{

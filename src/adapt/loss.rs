@@ -1,3 +1,5 @@
+//! The loss of a batch, and its derivatives in cosines and scale.
+
 use std::sync::OnceLock;
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};

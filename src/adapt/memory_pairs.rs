@@ -1,3 +1,5 @@
+//! Pairs in memory, for a host that has few of them, and for tests.
+
 use super::{Batch, PairSource, Pass, Split, Targets};
 use crate::error::{Error, Result};
 

@@ -1,3 +1,5 @@
+//! What a fit is asked to do.
+
 use crate::error::{Error, Result};
 
 /// Rows per step, and with captions the number of negatives plus one. Four times as much is no better.

@@ -1,3 +1,5 @@
+//! Where a fit gets its pairs from.
+
 use crate::error::Result;
 
 /// What the images of a batch are matched with.

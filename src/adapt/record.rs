@@ -1,3 +1,5 @@
+//! What a fit was like: its losses, and why its adapters are used or not.
+
 use serde::{Deserialize, Serialize, Serializer};
 
 /// What the images were matched with.

@@ -1,3 +1,5 @@
+//! Where a fit starts: plain embeddings, and the scale that suits them.
+
 use candle_core::{Device, Tensor};
 
 use super::{

@@ -1,3 +1,5 @@
+//! What threads found out of the rows of a batch, put together again.
+
 use std::sync::{
     Arc, Mutex, PoisonError,
     atomic::{AtomicUsize, Ordering},

@@ -1,3 +1,5 @@
+//! The thread that makes pixels and tokens of rows.
+
 use std::{
     collections::HashMap,
     ops::Range,

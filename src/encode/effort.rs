@@ -1,3 +1,5 @@
+//! Time and work of threads, counted for the caller they worked for.
+
 use std::sync::atomic::AtomicU64;
 
 use arrow::array::Array;

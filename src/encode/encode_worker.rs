@@ -1,3 +1,5 @@
+//! The thread that owns an encoder.
+
 use std::sync::{Arc, atomic::Ordering};
 
 use async_channel::Receiver;

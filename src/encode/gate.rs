@@ -1,3 +1,5 @@
+//! A bound on the bytes that decoders hold together.
+
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::summary::{Counters, Stage, Wait};

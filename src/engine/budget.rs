@@ -1,3 +1,5 @@
+//! How the memory limit of a run is divided.
+
 use crate::{
     config::ByteSize,
     error::{Error, Result},

@@ -1,3 +1,5 @@
+//! The encode operator, as it runs.
+
 use std::{
     fmt,
     sync::{

@@ -1,3 +1,5 @@
+//! What EXPLAIN ANALYZE tells of the encode operator.
+
 use std::{
     sync::{
         Arc, Mutex, PoisonError,

@@ -1,3 +1,5 @@
+//! The encode operator, as it is planned, and the columns that it adds.
+
 use std::{
     cmp::Ordering,
     collections::HashSet,

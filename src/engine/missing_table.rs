@@ -1,3 +1,5 @@
+//! The words for a table that is not there.
+
 use datafusion::error::DataFusionError;
 
 use crate::error::Error;

@@ -1,3 +1,5 @@
+//! From logical plans with an encode operator to physical ones.
+
 use std::{fmt, path::Path, sync::Arc};
 
 use async_trait::async_trait;

@@ -1,3 +1,5 @@
+//! The rule that takes out of a plan what is encoded for nobody.
+
 use std::{collections::HashSet, sync::Arc};
 
 use datafusion::{

@@ -1,3 +1,5 @@
+//! The model that encode operators share, loaded when the first row needs it.
+
 use std::{
     collections::HashMap,
     fmt,

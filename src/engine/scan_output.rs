@@ -1,3 +1,5 @@
+//! What scans have in common as they give out batches: metrics and limits.
+
 use arrow::array::RecordBatch;
 use datafusion::physical_plan::metrics::{
     Count, ExecutionPlanMetricsSet, MetricBuilder, ScopedTimerGuard, Time,

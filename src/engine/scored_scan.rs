@@ -1,3 +1,5 @@
+//! The scan over shards and what a store has of them.
+
 use std::{fmt, sync::Arc};
 
 use arrow::datatypes::SchemaRef;

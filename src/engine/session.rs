@@ -1,3 +1,5 @@
+//! Sessions of DataFusion, set up for this program.
+
 use std::{num::NonZeroUsize, sync::Arc};
 
 use datafusion::{

@@ -1,3 +1,5 @@
+//! Shards as a table.
+
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};

@@ -1,3 +1,5 @@
+//! The operator that reads rows another place of the query has computed.
+
 use std::{fmt, path::PathBuf, sync::Arc};
 
 use arrow::{

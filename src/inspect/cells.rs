@@ -1,3 +1,5 @@
+//! How many rows each cell of a store has.
+
 use serde::Serialize;
 
 use crate::source::Spread;

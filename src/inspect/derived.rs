@@ -1,3 +1,5 @@
+//! The columns of a store that are computed from its embeddings, and their adapters.
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;

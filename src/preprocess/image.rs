@@ -1,3 +1,5 @@
+//! What the header of an image says.
+
 use clip_filter_pixels::{Fault, FaultKind, ImageFacts, Kernel};
 
 use super::{Preprocessing, RowFault};

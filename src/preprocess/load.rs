@@ -1,3 +1,5 @@
+//! The image bytes of a row, from its column or from a file beside the shard.
+
 use std::{
     io::Read,
     path::{Component, Path, PathBuf},

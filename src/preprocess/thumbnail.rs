@@ -1,3 +1,5 @@
+//! Small JPEGs of stored images, for a report.
+
 use super::{RowFault, image::row_fault, probe};
 
 /// A small JPEG of a stored image, encoded anew.

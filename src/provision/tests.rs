@@ -1,3 +1,5 @@
+//! Where ONNX Runtime is looked for, and how it is fetched.
+
 use std::{
     fs,
     io::Write,

@@ -1,3 +1,5 @@
+//! The cosine of two embeddings.
+
 /// Numbers summed side by side; the order of additions is fixed, so the result is the same everywhere.
 const LANES: usize = 16;
 

@@ -1,3 +1,5 @@
+//! Captions that a pair's own is compared with.
+
 use std::collections::{BinaryHeap, HashMap};
 
 use super::{

@@ -1,3 +1,5 @@
+//! What is said of each class, as an embedding.
+
 use std::sync::Arc;
 
 use clip_filter_vectors::normalise;

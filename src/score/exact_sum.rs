@@ -1,3 +1,5 @@
+//! Sums that do not depend on the order of what is added.
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::error::{Error, Result};

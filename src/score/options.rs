@@ -1,3 +1,5 @@
+//! What columns from embeddings are made with.
+
 use std::path::PathBuf;
 
 use super::target;

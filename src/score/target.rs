@@ -1,3 +1,5 @@
+//! The embeddings of a target set.
+
 use std::{fs::File, path::Path};
 
 use arrow::{

@@ -1,3 +1,5 @@
+//! Budgets of groups of rows.
+
 use std::{fmt, str::FromStr};
 
 use super::Keep;

@@ -1,3 +1,5 @@
+//! Rows that entered a selection and rows that left it.
+
 use arrow::buffer::BooleanBuffer;
 
 use super::saved_selection::SavedSelection;

@@ -1,3 +1,5 @@
+//! A budget that holds in one pass.
+
 use super::Keep;
 use crate::{
     error::{Error, Result},

@@ -1,3 +1,5 @@
+//! How a budget is divided among groups.
+
 use std::cmp::Reverse;
 
 use super::balance::Bounds;

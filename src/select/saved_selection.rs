@@ -1,3 +1,5 @@
+//! A selection as a file that a later run reads.
+
 use std::{collections::HashMap, io::Write};
 
 use arrow::buffer::{BooleanBuffer, Buffer};

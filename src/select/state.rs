@@ -1,3 +1,5 @@
+//! What an incremental selection keeps of rows it has seen.
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};

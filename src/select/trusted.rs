@@ -1,3 +1,5 @@
+//! How trusted rows and others fill the quota of a group.
+
 use super::quota::{Limits, fill_evenly};
 use crate::error::{Error, Result};
 

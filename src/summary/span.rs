@@ -1,3 +1,5 @@
+//! Time that a thread spends at work or waiting, added up and drawn.
+
 use std::{
     cell::Cell,
     marker::PhantomData,

@@ -1,3 +1,5 @@
+//! Artifacts that are not what they say.
+
 use super::*;
 use crate::{
     adapt::{EpochRecord, Mode, Outcome},

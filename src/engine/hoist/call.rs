@@ -1,3 +1,5 @@
+//! Calls of functions that the encode operator answers.
+
 use std::ops::Deref;
 
 use datafusion::{

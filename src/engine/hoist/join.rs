@@ -1,3 +1,5 @@
+//! Calls above a join: which of its inputs answers them.
+
 use std::sync::Arc;
 
 use datafusion::{

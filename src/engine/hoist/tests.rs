@@ -1,3 +1,5 @@
+//! Plans before and after functions of the model were hoisted.
+
 use std::{
     path::Path,
     sync::{

@@ -1,3 +1,5 @@
+//! What arguments of functions must be, and the words for others.
+
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::{Result, ScalarValue, exec_err, plan_err};
 

@@ -1,3 +1,5 @@
+//! The caption of a class label, within plans.
+
 use std::{
     hash::{Hash, Hasher},
     sync::Arc,

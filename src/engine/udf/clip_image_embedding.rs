@@ -1,3 +1,5 @@
+//! `clip_image_embedding(image)`.
+
 use arrow::datatypes::DataType;
 use arrow::datatypes::{Field, FieldRef};
 use datafusion::{

@@ -1,3 +1,5 @@
+//! What functions of image and caption have in common.
+
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef};

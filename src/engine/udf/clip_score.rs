@@ -1,3 +1,5 @@
+//! `clip_score(image, text)`.
+
 use datafusion::logical_expr::ScalarUDF;
 
 use super::clip_pair::ClipPair;

@@ -1,3 +1,5 @@
+//! `clip_status(image, text)`.
+
 use datafusion::logical_expr::ScalarUDF;
 
 use super::clip_pair::ClipPair;

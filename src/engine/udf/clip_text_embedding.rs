@@ -1,3 +1,5 @@
+//! `clip_text_embedding(text)`.
+
 use std::{
     hash::{Hash, Hasher},
     sync::Arc,

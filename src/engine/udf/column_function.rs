@@ -1,3 +1,5 @@
+//! What functions of one column have in common.
+
 use std::hash::{Hash, Hasher};
 
 use arrow::{array::ArrayRef, datatypes::DataType};

@@ -1,3 +1,5 @@
+//! The cosine of two embeddings, within plans.
+
 use std::{
     hash::{Hash, Hasher},
     sync::Arc,

@@ -1,3 +1,5 @@
+//! `cosine_similarity(a, b)`.
+
 use std::sync::Arc;
 
 use arrow::{

@@ -1,3 +1,5 @@
+//! `image_format(image)`.
+
 use arrow::{array::StringArray, datatypes::DataType};
 use datafusion::logical_expr::ScalarUDF;
 

@@ -1,3 +1,5 @@
+//! `image_height(image)`.
+
 use arrow::{array::UInt32Array, datatypes::DataType};
 use datafusion::logical_expr::ScalarUDF;
 

@@ -1,3 +1,5 @@
+//! `image_status(image)`.
+
 use std::sync::Arc;
 
 use arrow::{

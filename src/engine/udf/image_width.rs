@@ -1,3 +1,5 @@
+//! `image_width(image)`.
+
 use arrow::{array::UInt32Array, datatypes::DataType};
 use datafusion::logical_expr::ScalarUDF;
 

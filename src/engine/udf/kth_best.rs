@@ -1,3 +1,5 @@
+//! `kth_best(value, k)`.
+
 use std::sync::Arc;
 
 use arrow::{

@@ -1,3 +1,5 @@
+//! `l2_normalize(v)`.
+
 use std::sync::Arc;
 
 use arrow::{

@@ -1,3 +1,5 @@
+//! `text_length(text)`.
+
 use arrow::datatypes::DataType;
 use datafusion::logical_expr::ScalarUDF;
 

@@ -1,3 +1,5 @@
+//! `word_count(text)`.
+
 use arrow::datatypes::DataType;
 use datafusion::logical_expr::ScalarUDF;
 

@@ -1,3 +1,5 @@
+//! Models from a hub, against a server on loopback.
+
 #![cfg(feature = "hub")]
 //! Against a hub on the loopback interface that serves one tiny repository.
 

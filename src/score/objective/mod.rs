@@ -1,3 +1,5 @@
+//! The published objective, alignment and diversity, as one score.
+
 #[cfg(test)]
 mod tests;
 

@@ -1,3 +1,5 @@
+//! Laws of the objective, over random rows.
+
 use super::{super::seeded::Seeded, *};
 
 fn state_of(rows: &[(f32, Option<f32>)]) -> ObjectiveState {

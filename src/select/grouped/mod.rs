@@ -1,3 +1,5 @@
+//! The best rows of every group.
+
 #[cfg(test)]
 mod tests;
 

@@ -1,3 +1,5 @@
+//! The best of groups beside a sort.
+
 use super::*;
 use crate::score::{
     ScoreHistogram,

@@ -1,3 +1,5 @@
+//! Every window of a stream, counted.
+
 #![expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

@@ -1,3 +1,5 @@
+//! The published optimizer, iteration by iteration, for comparison.
+
 #[cfg(test)]
 mod tests;
 

@@ -1,3 +1,5 @@
+//! The published optimizer beside the exact solution.
+
 use super::*;
 use crate::score::{
     ObjectiveState, ScoreHistogram,
