@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use arrow::array::AsArray;
-use clip_filter::{engine::Recipe, pipeline::MethodOptions, schema::Derived};
+use clip_filter::{engine::Recipe, schema::Derived, score::MethodOptions};
 
 use crate::{
     shards::{good_pairs, hf_batch, mixed_pairs, strings},

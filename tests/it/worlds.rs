@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
-use clip_filter::{pipeline::MethodOptions, schema::Derived};
+use clip_filter::{schema::Derived, score::MethodOptions};
 
 use crate::{
     pictures,

@@ -360,7 +360,7 @@ fn a_consumer_that_waits_stops_the_reading_and_one_that_leaves_ends_it() {
     let mut stream = runtime.block_on(open(&place, &counters));
     let first = runtime.block_on(stream.next()).unwrap().unwrap();
     assert!(first.num_rows() > 0);
-    assert_eq!(stream.report().run.rows_kept, first.num_rows() as u64);
+    assert_eq!(stream.summary().run.rows_kept, first.num_rows() as u64);
     // However long it waits, no more is encoded than fits between.
     std::thread::sleep(Duration::from_millis(1_500));
     let done = counters.rows_done.load(Ordering::Relaxed);

@@ -15,7 +15,7 @@ use arrow::{
 };
 use clip_filter::{
     adapt::{Adapters, Mode, Outcome, TrainingRecord},
-    config::{ByteSize, DEFAULT_MAX_PIXELS},
+    config::DEFAULT_MAX_PIXELS,
     encode::{EncoderFactory, MockFactory},
     schema::{CLIP_SCORE, HEIGHT, IMAGE_EMBEDDING, STATUS, STORED_ROW, TEXT_EMBEDDING, WIDTH},
     source::{BoundShards, ColumnChoice},
