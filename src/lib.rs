@@ -7,15 +7,25 @@
 //!                                                               store
 //! ```
 //!
-//! Read [`pipeline`] first: it names every room once, in order. What rows are compared by, adaptation, scores and
-//! selection of arXiv 2410.11215, reads stored embeddings alone: `pipeline/method` makes the score columns of
-//! [`schema::Derived`], `pipeline/choosing` fills a budget by them. The kernels for that are the crate
-//! `clip-filter-vectors`, as those for pixels are `clip-filter-pixels`: both stay optimised in a debug build.
+//! Read [`pipeline`] first: it names every room once, in order. A room imports the contract ([`error`], [`schema`],
+//! [`config`], [`summary`], [`trace`], [`selection`]) and what stands before it in the flow, never after it; a test
+//! (`tests/it/rooms.rs`) reads the sources and says so. [`report`] and [`inspect`] tell people what a selection, shards,
+//! a store or a model are. Kernels are crates of their own, `clip-filter-pixels` and `clip-filter-vectors`: both stay
+//! optimised in a debug build.
 //!
-//! The contract ([`error`], [`schema`],
-//! [`config`], [`summary`], [`trace`]) is what rooms share; a room imports the contract only, except that `encode`
-//! takes its batch types from `preprocess`. Only [`engine`] and [`pipeline`] see DataFusion, only
-//! `encode/onnx` sees ONNX Runtime, only [`adapt`] sees candle, only [`cli`] sees clap.
+//! Only [`engine`] and [`pipeline`] see DataFusion, only `encode/onnx` sees ONNX Runtime, only [`adapt`] sees candle,
+//! only [`cli`] sees clap.
+//!
+//! # Where does something new go?
+//! | new | place |
+//! |---|---|
+//! | a score | an entry in [`schema::ScoreColumn`]'s registry, which says where its values are made |
+//! | a layout of model files | `encode/model/layout` |
+//! | a kind of input, or a place where inputs lie | [`source`] |
+//! | a place where outputs go | [`sink`] |
+//! | a rule that selects | [`select`] |
+//! | a function of SQL | a file in `engine/udf`, and its page in `sql/functions` |
+//! | an option of the command line | `cli`, for an option of the library |
 //!
 //! # Invariants
 //! - Pixels never become a column: one 224 x 224 image is 602,112 bytes, a batch of rows would be gigabytes.
@@ -41,8 +51,8 @@
 //! [`pipeline::online`] filters while a data loader reads, stores nothing, and holds the budget within a tolerance.
 //!
 //! # Why does a report decide nothing?
-//! [`pipeline::report`] tells what the selection of a run did, from the bits that it left: a second opinion in the page would be one
-//! more thing to be wrong. Only the sliders count anew, and they count the histogram that is in front of the reader.
+//! [`report`] tells what the selection of a run did, from the bits that it left: a second opinion in the page would be
+//! one more thing to be wrong. Only the sliders count anew, and they count the histogram that is in front of the reader.
 //!
 //! # Why is the scan our own?
 //! DataFusion's Parquet source fetches whole column chunks. Image shards have row groups of a gigabyte; ours

@@ -10,15 +10,15 @@ use super::{
     method_args::{ChangesArgs, ChooseArgs, MethodArgs},
     report::{ExplainArgs, ReportArgs},
     score_args::ScoreArgs,
-    score_names::SCORE_NAMES,
+    score_names::score_names,
     sql::SqlArgs,
     summary::Detail,
     tracing::TraceArgs,
 };
 use crate::{
     config::{ByteSize, DEFAULT_MAX_PIXELS, Devices, OnError},
-    engine::Added,
     pipeline,
+    schema::ScoreColumn,
     select::Keep,
     store::EmbeddingType,
 };
@@ -48,7 +48,7 @@ Examples:
     name = "clip-filter",
     version,
     after_help = AFTER_HELP,
-    after_long_help = format!("{SCORE_NAMES}\n\n{AFTER_HELP}"),
+    after_long_help = format!("{}\n\n{AFTER_HELP}", score_names()),
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
     max_term_width = 110
@@ -184,7 +184,7 @@ pub(super) struct ColumnArgs {
     /// embeddings (--help says what each is): cell, sas, sas_margin, sds, s_cliploss, dup_max_sim, proto_dist,
     /// moderate, normsim_inf, normsim_2, vas, selection_score
     #[arg(long, value_name = "NAMES", env = "CLIP_FILTER_ADD", value_delimiter = ',', value_parser = addable)]
-    pub(super) add: Vec<Added>,
+    pub(super) add: Vec<ScoreColumn>,
     /// Put this before the name of every added column
     #[arg(
         long,
@@ -216,7 +216,7 @@ fn score(text: &str) -> Result<f32, String> {
         .ok_or_else(|| "it is not a number".to_owned())
 }
 
-fn addable(name: &str) -> Result<Added, String> {
+fn addable(name: &str) -> Result<ScoreColumn, String> {
     pipeline::addable(name).ok_or_else(|| {
         let names: Vec<&str> = pipeline::addable_names().collect();
         format!("it is not one of {}", names.join(", "))

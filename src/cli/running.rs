@@ -18,7 +18,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     pipeline::{RunContext, ScoreOptions},
-    schema::Derived,
+    schema::ScoreColumn,
     source::ColumnChoice,
     summary::{Counters, RunSummary},
 };
@@ -31,7 +31,7 @@ pub(super) struct Scoring<'a> {
     pub(super) columns: &'a ColumnNameArgs,
     pub(super) labels: &'a LabelArgs,
     pub(super) method: &'a MethodArgs,
-    pub(super) derived: Vec<Derived>,
+    pub(super) derived: Vec<ScoreColumn>,
     pub(super) model: &'a ModelArgs,
     pub(super) images: &'a ImageArgs,
     pub(super) resources: &'a ResourceArgs,

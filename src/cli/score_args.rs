@@ -6,14 +6,14 @@ use super::{
     args::{ColumnNameArgs, ImageArgs, ModelArgs, ResourceArgs, StoreArgs, VerbosityArgs},
     label_args::LabelArgs,
     method_args::MethodArgs,
-    score_names::SCORE_NAMES,
+    score_names::score_names,
     tracing::TraceArgs,
 };
-use crate::schema::Derived;
+use crate::schema::ScoreColumn;
 
 /// `clip-filter score`.
 #[derive(Debug, ClapArgs)]
-#[command(after_long_help = SCORE_NAMES)]
+#[command(after_long_help = score_names())]
 pub(super) struct ScoreArgs {
     /// Parquet files, directories, globs or brace ranges
     #[arg(required = true, value_name = "IN")]
@@ -43,7 +43,7 @@ pub(super) struct ScoreArgs {
         value_parser = derived,
         help_heading = "Scores from embeddings"
     )]
-    pub(super) add: Vec<Derived>,
+    pub(super) add: Vec<ScoreColumn>,
     #[command(flatten)]
     pub(super) method: MethodArgs,
     #[command(flatten)]
@@ -72,9 +72,9 @@ pub(super) struct ScoreArgs {
     pub(super) verbosity: VerbosityArgs,
 }
 
-fn derived(name: &str) -> Result<Derived, String> {
-    Derived::from_name(name).ok_or_else(|| {
-        let names = Derived::ALL.map(Derived::as_str);
+fn derived(name: &str) -> Result<ScoreColumn, String> {
+    ScoreColumn::derived_from_name(name).ok_or_else(|| {
+        let names: Vec<_> = ScoreColumn::derived().map(ScoreColumn::name).collect();
         format!("it is not one of {}", names.join(", "))
     })
 }

@@ -1,10 +1,17 @@
 //! `--where`: which parts need no score, and which do.
 
+use std::{collections::HashSet, ops::ControlFlow};
+
 use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::{
     common::{DFSchema, tree_node::TreeNode},
     logical_expr::{Expr, ExprSchemable, utils::split_conjunction_owned},
     prelude::SessionContext,
+    sql::sqlparser::{
+        ast::{self, visit_expressions},
+        dialect::GenericDialect,
+        parser::Parser,
+    },
 };
 
 use super::{AddedColumn, from_datafusion, session::session};
@@ -21,6 +28,28 @@ pub struct RowCondition {
     pub text: String,
     /// The score columns it may name.
     pub scored: Vec<AddedColumn>,
+}
+
+/// The columns that `condition` names, as they are written there; none where it is no SQL, which is refused when it is
+/// used.
+pub fn columns_named(condition: &str) -> HashSet<String> {
+    let mut names = HashSet::new();
+    let parsed = Parser::new(&GenericDialect {})
+        .try_with_sql(condition)
+        .and_then(|mut parser| parser.parse_expr());
+    if let Ok(expr) = parsed {
+        let _ = visit_expressions(&expr, |part| {
+            match part {
+                ast::Expr::Identifier(name) => drop(names.insert(name.value.clone())),
+                ast::Expr::CompoundIdentifier(path) => {
+                    names.extend(path.iter().map(|name| name.value.clone()));
+                }
+                _ => {}
+            }
+            ControlFlow::<()>::Continue(())
+        });
+    }
+    names
 }
 
 /// A condition in two parts; a row passes if both hold.
@@ -113,5 +142,19 @@ fn check_row_by_row(expr: &Expr, text: &str) -> Result<()> {
                     "no subquery, aggregate or window function; --keep and --keep-rows rank rows, and `clip-filter sql` takes any query",
                 ),
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_columns_and_no_words_of_texts() {
+        let named =
+            columns_named("t.sas > 0.2 AND label <> 'cell' AND \"sds\" < abs(Vas) -- proto_dist");
+        let expected = ["t", "sas", "label", "sds", "Vas"].map(str::to_owned);
+        assert_eq!(named, HashSet::from(expected));
+        assert!(columns_named("sas >").is_empty());
     }
 }

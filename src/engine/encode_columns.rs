@@ -13,8 +13,12 @@ use arrow::{
 };
 use datafusion::common::{Result, internal_err};
 
-use super::Added;
-use crate::{encode::EncodedBatch, preprocess::RowFault, schema::Status, score::cosine};
+use crate::{
+    encode::EncodedBatch,
+    preprocess::RowFault,
+    schema::{ScoreColumn, Status},
+    score::cosine,
+};
 
 /// Bytes that a batch keeps alive: what its views point to, not the whole pages behind them.
 pub(super) fn batch_bytes(batch: &RecordBatch) -> usize {
@@ -80,32 +84,32 @@ pub(super) fn image_parts(column: &ArrayRef) -> Result<(BinaryViewArray, Option<
 }
 
 /// One added column of a batch.
-pub(super) fn added_column(added: Added, encoded: &EncodedBatch) -> Result<ArrayRef> {
+pub(super) fn added_column(added: ScoreColumn, encoded: &EncodedBatch) -> Result<ArrayRef> {
     let dim = encoded.dim;
     let rows = 0..encoded.rows();
     Ok(match added {
-        Added::Score => Arc::new(Float32Array::from_iter(rows.map(|row| {
+        ScoreColumn::CLIP_SCORE => Arc::new(Float32Array::from_iter(rows.map(|row| {
             let good = encoded.fault(row).is_none();
             good.then(|| {
                 let range = row * dim..(row + 1) * dim;
                 cosine(&encoded.images[range.clone()], &encoded.texts[range])
             })
         }))),
-        Added::Status => Arc::new(StringArray::from_iter_values(rows.map(|row| {
+        ScoreColumn::STATUS => Arc::new(StringArray::from_iter_values(rows.map(|row| {
             let fault = encoded.fault(row);
             fault.map_or(Status::Ok, |fault| fault.status).as_str()
         }))),
-        Added::Reason => {
+        ScoreColumn::REASON => {
             Arc::new(StringArray::from_iter(rows.map(|row| {
                 encoded.fault(row).map(|fault| fault.reason.as_str())
             })))
         }
-        Added::Width => Arc::new(known_sizes(encoded, |size| size.0)),
-        Added::Height => Arc::new(known_sizes(encoded, |size| size.1)),
-        Added::ImageEmbedding => embeddings(&encoded.images, &encoded.image_faults, dim)?,
-        Added::TextEmbedding => embeddings(&encoded.texts, &encoded.text_faults, dim)?,
-        Added::Derived(column) => {
-            return internal_err!("{} is not encoded", column.as_str());
+        ScoreColumn::WIDTH => Arc::new(known_sizes(encoded, |size| size.0)),
+        ScoreColumn::HEIGHT => Arc::new(known_sizes(encoded, |size| size.1)),
+        ScoreColumn::IMAGE_EMBEDDING => embeddings(&encoded.images, &encoded.image_faults, dim)?,
+        ScoreColumn::TEXT_EMBEDDING => embeddings(&encoded.texts, &encoded.text_faults, dim)?,
+        derived => {
+            return internal_err!("{} is not encoded", derived.name());
         }
     })
 }
@@ -130,7 +134,7 @@ fn embeddings(vectors: &[f32], faults: &[Option<RowFault>], dim: usize) -> Resul
         .copied()
         .collect::<Vec<f32>>()
         .into();
-    let DataType::List(field) = Added::ImageEmbedding.data_type() else {
+    let DataType::List(field) = ScoreColumn::IMAGE_EMBEDDING.data_type() else {
         return internal_err!("an embedding is a list");
     };
     Ok(Arc::new(ListArray::try_new(

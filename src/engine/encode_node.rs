@@ -8,86 +8,36 @@ use std::{
     sync::Arc,
 };
 
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::Field;
 use datafusion::{
     common::{Column, DFSchema, DFSchemaRef, Result, internal_err},
     logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNodeCore},
 };
 
 use super::EncodeRuntime;
-use crate::{encode::Bond, schema};
+use crate::{
+    encode::Bond,
+    schema::{SHARD, ScoreColumn},
+};
 
-/// A column that a table of pairs can have beside those of its shards: the encode operator's, or a derived one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Added {
-    /// [`schema::CLIP_SCORE`].
-    Score,
-    /// [`schema::STATUS`].
-    Status,
-    /// [`schema::REASON`].
-    Reason,
-    /// [`schema::WIDTH`].
-    Width,
-    /// [`schema::HEIGHT`].
-    Height,
-    /// [`schema::IMAGE_EMBEDDING`].
-    ImageEmbedding,
-    /// [`schema::TEXT_EMBEDDING`].
-    TextEmbedding,
-    /// Computed from the embeddings of all rows; only a score store has it.
-    Derived(schema::Derived),
+/// Whether a column says something of the image.
+pub(super) fn reads_image(column: ScoreColumn) -> bool {
+    column != ScoreColumn::TEXT_EMBEDDING
 }
 
-impl Added {
-    /// Its usual name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Added::Score => schema::CLIP_SCORE,
-            Added::Status => schema::STATUS,
-            Added::Reason => schema::REASON,
-            Added::Width => schema::WIDTH,
-            Added::Height => schema::HEIGHT,
-            Added::ImageEmbedding => schema::IMAGE_EMBEDDING,
-            Added::TextEmbedding => schema::TEXT_EMBEDDING,
-            Added::Derived(column) => column.as_str(),
-        }
-    }
-
-    /// Whether it is computed from the embeddings of all rows.
-    pub fn is_derived(self) -> bool {
-        matches!(self, Added::Derived(_))
-    }
-
-    /// Whether it says something of the image.
-    pub(super) fn reads_image(self) -> bool {
-        self != Added::TextEmbedding
-    }
-
-    /// Whether it says something of the caption.
-    pub(super) fn reads_text(self) -> bool {
-        !matches!(self, Added::Width | Added::Height | Added::ImageEmbedding)
-    }
-
-    /// The Arrow type of its values.
-    pub fn data_type(self) -> DataType {
-        match self {
-            Added::Score => DataType::Float32,
-            Added::Status | Added::Reason => DataType::Utf8,
-            Added::Width | Added::Height => DataType::UInt32,
-            Added::Derived(column) => column.data_type(),
-            // A fixed-size list with null rows cannot be read by common readers.
-            Added::ImageEmbedding | Added::TextEmbedding => {
-                DataType::List(Arc::new(Field::new("element", DataType::Float32, true)))
-            }
-        }
-    }
+/// Whether a column says something of the caption.
+pub(super) fn reads_text(column: ScoreColumn) -> bool {
+    !matches!(
+        column,
+        ScoreColumn::WIDTH | ScoreColumn::HEIGHT | ScoreColumn::IMAGE_EMBEDDING
+    )
 }
 
 /// An added column under the name it gets.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AddedColumn {
     /// What it holds.
-    pub added: Added,
+    pub added: ScoreColumn,
     /// What it is called.
     pub name: String,
 }
@@ -126,11 +76,11 @@ impl<C> PairColumns<C> {
     }
 
     /// Whether a column can be added: what says something of a side needs that side.
-    fn allows(&self, added: Added) -> bool {
-        let of_what_there_is = matches!(added, Added::Status | Added::Reason);
+    fn allows(&self, added: ScoreColumn) -> bool {
+        let of_what_there_is = matches!(added, ScoreColumn::STATUS | ScoreColumn::REASON);
         of_what_there_is
-            || (self.image.is_some() || !added.reads_image())
-                && (self.text.is_some() || !added.reads_text())
+            || (self.image.is_some() || !reads_image(added))
+                && (self.text.is_some() || !reads_text(added))
     }
 }
 
@@ -187,7 +137,7 @@ impl ClipEncodeNode {
             .try_map(|column| input.index_of_column(column))?;
         let shard = columns.image.and_then(|image| {
             let (qualifier, _) = input.qualified_field(image);
-            input.index_of_column_by_name(qualifier, schema::SHARD)
+            input.index_of_column_by_name(qualifier, SHARD)
         });
         Ok((columns, shard))
     }

@@ -38,9 +38,9 @@ mod stored_scan;
 mod udf;
 
 pub use budget::{MemoryNeeds, MemoryPlan};
-pub use condition::{RowCondition, condition_needs_scores, early_condition};
+pub use condition::{RowCondition, columns_named, condition_needs_scores, early_condition};
 pub use encode_exec::ClipEncodeExec;
-pub use encode_node::{Added, AddedColumn, ClipEncodeNode, PairColumns};
+pub use encode_node::{AddedColumn, ClipEncodeNode, PairColumns};
 pub use pairs::{BatchSize, PairsTable};
 pub use plan::{NarrowPlan, PASSES, Pass, WidePlan, early_pass, narrow_pass, one_pass, wide_pass};
 pub use recipe::{PairNames, Recipe, RecipeParam};
@@ -54,7 +54,7 @@ use datafusion::{common::SchemaError, sql::sqlparser::parser::ParserError};
 
 use crate::{
     error::{Error, ErrorKind},
-    schema::Derived,
+    schema::ScoreColumn,
 };
 
 /// Brings an error of this crate through DataFusion; [`from_datafusion`] gets it back unchanged.
@@ -112,7 +112,7 @@ pub(crate) fn from_datafusion(error: datafusion::error::DataFusionError, doing: 
 fn missing_score(error: &SchemaError) -> Option<&'static str> {
     match error {
         SchemaError::FieldNotFound { field, .. } => {
-            Derived::from_name(field.name()).map(Derived::as_str)
+            ScoreColumn::derived_from_name(field.name()).map(ScoreColumn::name)
         }
         _ => None,
     }

@@ -13,12 +13,12 @@ use datafusion::{
 };
 
 use super::{
-    Added, AddedColumn, ScoredScanExec,
+    AddedColumn, ScoredScanExec,
     predicate::{Condition, shard_predicate},
     stored_scan::StoredScan,
 };
 use crate::{
-    schema::{ROW, SHARD},
+    schema::{ROW, SHARD, ScoreColumn},
     source::{ColumnBinding, ShardSet, view_schema},
     store::ScoreStore,
 };
@@ -82,7 +82,7 @@ impl PairsTable {
     /// The column that holds `added` for this image and caption column, if it is the table's own pair.
     pub(super) fn scored_column(
         &self,
-        added: Added,
+        added: ScoreColumn,
         image: Option<&str>,
         text: Option<&str>,
     ) -> Option<&str> {

@@ -8,8 +8,11 @@ use datafusion::{
     optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule},
 };
 
-use super::{Added, ClipEncodeNode, PairColumns};
-use crate::encode::Bond;
+use super::{
+    ClipEncodeNode, PairColumns,
+    encode_node::{reads_image, reads_text},
+};
+use crate::{encode::Bond, schema::ScoreColumn};
 
 /// Takes out of the encode operator what nobody above reads, and the operator if that is everything.
 ///
@@ -80,19 +83,14 @@ fn pruned_node(node: &ClipEncodeNode, read: &HashSet<String>) -> Result<Option<L
         .cloned()
         .collect();
     let whole = added.len() == node.added.len();
-    let reads = |side: fn(Added) -> bool| added.iter().any(|column| side(column.added));
+    let reads = |side: fn(ScoreColumn) -> bool| added.iter().any(|column| side(column.added));
     let columns = PairColumns {
-        image: node
-            .columns
-            .image
-            .clone()
-            .filter(|_| reads(Added::reads_image)),
-        text: node
-            .columns
-            .text
-            .clone()
-            .filter(|_| reads(Added::reads_text)),
-        bond: match added.iter().all(|column| column.added == Added::Score) {
+        image: node.columns.image.clone().filter(|_| reads(reads_image)),
+        text: node.columns.text.clone().filter(|_| reads(reads_text)),
+        bond: match added
+            .iter()
+            .all(|column| column.added == ScoreColumn::CLIP_SCORE)
+        {
             true => Bond::Pair,
             false => node.columns.bond,
         },

@@ -34,10 +34,11 @@ use datafusion::{
 };
 
 use super::{
-    Added, AddedColumn, ClipEncodeExec, PairColumns, ShardScanExec,
+    AddedColumn, ClipEncodeExec, PairColumns, ShardScanExec,
     shared_rows_exec::{SharedRows, SharedRowsExec},
 };
 use crate::encode::Bond;
+use crate::schema::ScoreColumn;
 
 /// See the module.
 #[derive(Debug)]
@@ -122,7 +123,9 @@ impl Place {
         let of_a_function = |column: &AddedColumn| {
             matches!(
                 column.added,
-                Added::Score | Added::ImageEmbedding | Added::TextEmbedding
+                ScoreColumn::CLIP_SCORE
+                    | ScoreColumn::IMAGE_EMBEDDING
+                    | ScoreColumn::TEXT_EMBEDDING
             )
         };
         let one_answer = match columns.bond {
@@ -130,7 +133,7 @@ impl Place {
             Bond::Pair => operator
                 .added
                 .iter()
-                .all(|column| column.added == Added::Score),
+                .all(|column| column.added == ScoreColumn::CLIP_SCORE),
         };
         let shared = operator.added.iter().all(of_a_function)
             && one_answer
@@ -269,7 +272,9 @@ impl Group {
                 .map(|name| schema.index_of(name))
                 .transpose()?)
         };
-        let whole = added.iter().all(|column| column.added == Added::Score);
+        let whole = added
+            .iter()
+            .all(|column| column.added == ScoreColumn::CLIP_SCORE);
         let columns = PairColumns {
             image: position(&self.image)?,
             text: position(&self.text)?,

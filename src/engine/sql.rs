@@ -26,14 +26,13 @@ use datafusion::{
 use futures::stream::{BoxStream, StreamExt};
 
 use super::{
-    Added, AddedColumn, BatchSize, EncodeRuntime, PairNames, PairsTable, ShardTable,
-    from_datafusion, missing_table::no_table, planner, recipe::identifier,
-    session::session_builder, udf,
+    AddedColumn, BatchSize, EncodeRuntime, PairNames, PairsTable, ShardTable, from_datafusion,
+    missing_table::no_table, planner, recipe::identifier, session::session_builder, udf,
 };
 use crate::{
     config::ByteSize,
     error::{Error, Result},
-    schema::{Derived, ROW, SHARD},
+    schema::{ROW, SHARD, ScoreColumn},
     source::{ColumnBinding, ImageLayout, ShardSet},
     store::ScoreStore,
     summary::Counters,
@@ -45,17 +44,6 @@ const BATCH_ROWS: usize = 8192;
 const WIDE_BATCH_ROWS: usize = 256;
 /// Rows of a batch that is encoded: a LIMIT stops that much too late.
 const ENCODED_BATCH_ROWS: usize = 256;
-/// The score columns of a table of pairs, in their order there.
-const SCORED: [Added; 7] = [
-    Added::Score,
-    Added::Status,
-    Added::Reason,
-    Added::Width,
-    Added::Height,
-    Added::ImageEmbedding,
-    Added::TextEmbedding,
-];
-
 /// Limits of a session.
 #[derive(Debug, Clone)]
 pub struct SqlLimits {
@@ -152,13 +140,15 @@ impl SqlSession {
         store: Option<&Arc<ScoreStore>>,
     ) -> Result<()> {
         let failed = |error| from_datafusion(error, "make a table").with("table", name);
-        let free = |added: &Added| set.schema.index_of(added.name()).is_err();
-        let scored = SCORED.into_iter().filter(free);
+        let free = |added: &ScoreColumn| set.schema.index_of(added.name()).is_err();
+        let encoded = ScoreColumn::ALL.iter().copied();
+        let encoded = encoded.filter(|column| !column.is_derived());
+        let scored = encoded.filter(free);
         let table: Arc<dyn TableProvider> = match store {
             Some(store) => {
-                let derived = Derived::ALL.into_iter();
-                let stored = |column: &Derived| store.schema().index_of(column.as_str()).is_ok();
-                let derived = derived.filter(stored).map(Added::Derived).filter(free);
+                let derived = ScoreColumn::derived();
+                let stored = |column: &ScoreColumn| store.schema().index_of(column.name()).is_ok();
+                let derived = derived.filter(stored).filter(free);
                 let scored = scored.chain(derived).map(|added| AddedColumn {
                     added,
                     name: added.name().to_owned(),
@@ -212,19 +202,19 @@ impl SqlSession {
     }
 
     /// The score column as a call on the columns of a shard.
-    fn call(&self, added: Added, binding: &ColumnBinding) -> Expr {
+    fn call(&self, added: ScoreColumn, binding: &ColumnBinding) -> Expr {
         let image = || Expr::Column(Column::from_name(&binding.image));
         let text = || Expr::Column(Column::from_name(&binding.text));
         let (function, arguments) = match added {
-            Added::Score => ("clip_score", vec![image(), text()]),
-            Added::Status => ("clip_status", vec![image(), text()]),
-            Added::Reason => ("clip_reason", vec![image(), text()]),
-            Added::Width => ("image_width", vec![image()]),
-            Added::Height => ("image_height", vec![image()]),
-            Added::ImageEmbedding => ("clip_image_embedding", vec![image()]),
-            Added::TextEmbedding => ("clip_text_embedding", vec![text()]),
+            ScoreColumn::CLIP_SCORE => ("clip_score", vec![image(), text()]),
+            ScoreColumn::STATUS => ("clip_status", vec![image(), text()]),
+            ScoreColumn::REASON => ("clip_reason", vec![image(), text()]),
+            ScoreColumn::WIDTH => ("image_width", vec![image()]),
+            ScoreColumn::HEIGHT => ("image_height", vec![image()]),
+            ScoreColumn::IMAGE_EMBEDDING => ("clip_image_embedding", vec![image()]),
+            ScoreColumn::TEXT_EMBEDDING => ("clip_text_embedding", vec![text()]),
             // Only a store has them.
-            Added::Derived(column) => (column.as_str(), Vec::new()),
+            derived => (derived.name(), Vec::new()),
         };
         let functions = udf::cheap_functions()
             .into_iter()
@@ -352,9 +342,7 @@ impl SqlSession {
             .map_err(|error| from_datafusion(error, "find the table").with("table", table))?;
         let stored = (provider.as_ref() as &dyn std::any::Any).is::<PairsTable>();
         let is_pairs = self.pair_names(table).is_some();
-        let is_scored = |name: &str| {
-            SCORED.iter().any(|added| added.name() == name) || Derived::from_name(name).is_some()
-        };
+        let is_scored = |name: &str| ScoreColumn::from_name(name).is_some();
         let schema = provider.schema();
         // Score columns come after those of the shards, which may have one of the same name.
         let first_scored = schema.index_of(SHARD).unwrap_or(schema.fields().len());

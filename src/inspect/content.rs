@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     error::Result,
-    schema::{CLIP_SCORE, Derived, STATUS, Status},
+    schema::{CLIP_SCORE, STATUS, ScoreColumn, Status},
     store::{ScoreRows, ScoreStore},
     summary::BadRows,
 };
@@ -24,7 +24,7 @@ pub(super) struct Content {
     pub(super) bad: BadRows,
     pub(super) scores: Option<Scores>,
     /// The distribution of every derived column that has one.
-    pub(super) derived: Vec<(Derived, Option<Scores>)>,
+    pub(super) derived: Vec<(ScoreColumn, Option<Scores>)>,
     pub(super) cells: CellCounter,
 }
 
@@ -33,21 +33,21 @@ impl Content {
     pub(super) fn read(
         store: &ScoreStore,
         shards: &[StoredShard],
-        derived: &[Derived],
+        derived: &[ScoreColumn],
     ) -> Result<Self> {
-        let has_cells = derived.contains(&Derived::Cell);
-        let derived: Vec<Derived> = derived
+        let has_cells = derived.contains(&ScoreColumn::CELL);
+        let derived: Vec<ScoreColumn> = derived
             .iter()
             .copied()
-            .filter(|column| *column != Derived::Cell)
+            .filter(|column| *column != ScoreColumn::CELL)
             .collect();
         let numbers = [CLIP_SCORE].into_iter();
         let numbers: Vec<&str> = numbers
-            .chain(derived.iter().map(|column| column.as_str()))
+            .chain(derived.iter().map(|column| column.name()))
             .collect();
         let mut all = numbers.clone();
         all.push(STATUS);
-        all.extend(has_cells.then_some(Derived::Cell.as_str()));
+        all.extend(has_cells.then_some(ScoreColumn::CELL.name()));
         let mut first = FirstPass::of(numbers.len());
         each_stretch(store, shards, &all, &mut |rows, from, to| {
             first.count(rows, from..to);

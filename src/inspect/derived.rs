@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{cells::CellFacts, content::Content, distribution::Scores};
 use crate::{
     adapt::{Adapters, TrainingRecord},
-    schema::Derived,
+    schema::ScoreColumn,
     score::ADAPTERS,
     store::{DerivedSpec, ScoreStore},
 };
@@ -39,9 +39,11 @@ pub struct DerivedColumn {
 }
 
 /// The derived columns that this program knows.
-pub(super) fn known(spec: Option<&DerivedSpec>) -> Vec<Derived> {
+pub(super) fn known(spec: Option<&DerivedSpec>) -> Vec<ScoreColumn> {
     let names = spec.iter().flat_map(|spec| &spec.columns);
-    names.filter_map(|name| Derived::from_name(name)).collect()
+    names
+        .filter_map(|name| ScoreColumn::derived_from_name(name))
+        .collect()
 }
 
 impl DerivedFacts {
@@ -63,7 +65,7 @@ impl DerivedFacts {
             columns: columns
                 .into_iter()
                 .map(|(column, scores)| DerivedColumn {
-                    name: column.as_str(),
+                    name: column.name(),
                     scores,
                 })
                 .collect(),

@@ -8,7 +8,7 @@ use super::context::{
 use crate::{
     engine::EncodeRuntime,
     error::{Error, Result},
-    schema::Derived,
+    schema::ScoreColumn,
     score::{Considered, Deriving, work_budget},
     source::BoundShards,
     store::ScoreStore,
@@ -54,7 +54,7 @@ pub(super) async fn derive_for_run(
 
 impl DeriveFrom<'_> {
     /// Makes `columns` columns of the store.
-    pub(super) fn derive(&self, columns: &[Derived], mut scored: Scored) -> Result<Scored> {
+    pub(super) fn derive(&self, columns: &[ScoreColumn], mut scored: Scored) -> Result<Scored> {
         if columns.is_empty() {
             return Ok(scored);
         }

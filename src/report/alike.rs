@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     error::Result,
-    schema::{Derived, IMAGE_EMBEDDING},
+    schema::{IMAGE_EMBEDDING, ScoreColumn},
     score::{Sides, StoredRows},
     select::{row_key, row_of_key},
     selection::Selection,
@@ -83,7 +83,7 @@ pub(super) fn alike(case: &Case<'_>) -> Result<Option<Alike>> {
 /// The rows that `--dedup` took away, else those of highest `dup_max_sim`, else rows drawn at random.
 fn suspects(case: &Case<'_>) -> Result<(String, Vec<RowRef>)> {
     let names = case.score_names();
-    let repeated = Derived::DupMaxSim.as_str();
+    let repeated = ScoreColumn::DUP_MAX_SIM.name();
     let repeated = names.iter().position(|name| *name == repeated);
     let seed = case.method.seed;
     let removes = case.select.dedup.is_some();

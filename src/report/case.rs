@@ -12,7 +12,7 @@ use super::{
 use crate::{
     config::ByteSize,
     error::Result,
-    schema::{CLIP_SCORE, Derived},
+    schema::{CLIP_SCORE, ScoreColumn},
     score::MethodOptions,
     select::{Chosen, SelectOptions},
     source::BoundShards,
@@ -91,27 +91,29 @@ pub(super) fn number(column: &Float32Array, position: usize) -> Option<f32> {
 
 impl Case<'_> {
     /// The derived columns of numbers that the store has.
-    fn derived(&self) -> Vec<Derived> {
+    fn derived(&self) -> Vec<ScoreColumn> {
         let schema = self.store.schema();
-        let there = |column: &Derived| schema.index_of(column.as_str()).is_ok();
-        let all = Derived::ALL.into_iter().filter(there);
-        all.filter(|column| *column != Derived::Cell).collect()
+        let there = |column: &ScoreColumn| schema.index_of(column.name()).is_ok();
+        let all = ScoreColumn::derived().filter(there);
+        all.filter(|column| *column != ScoreColumn::CELL).collect()
     }
 
     /// The scores of a row, `clip_score` first.
     pub(super) fn score_names(&self) -> Vec<&'static str> {
-        let derived = self.derived().into_iter().map(Derived::as_str);
+        let derived = self.derived().into_iter().map(ScoreColumn::name);
         [CLIP_SCORE].into_iter().chain(derived).collect()
     }
 
     pub(super) fn has_cells(&self) -> bool {
         let schema = self.store.schema();
-        schema.index_of(Derived::Cell.as_str()).is_ok()
+        schema.index_of(ScoreColumn::CELL.name()).is_ok()
     }
 
     /// What orders rows.
     pub(super) fn order_name(&self) -> &'static str {
-        self.select.ordered_by().map_or(CLIP_SCORE, Derived::as_str)
+        self.select
+            .ordered_by()
+            .map_or(CLIP_SCORE, ScoreColumn::name)
     }
 
     /// Position of the score that orders rows.
@@ -125,7 +127,7 @@ impl Case<'_> {
     pub(super) fn for_each(&self, visit: &mut dyn FnMut(&Stretch<'_>) -> Result<()>) -> Result<()> {
         let names = self.score_names();
         let mut columns = names.clone();
-        columns.extend(self.has_cells().then_some(Derived::Cell.as_str()));
+        columns.extend(self.has_cells().then_some(ScoreColumn::CELL.name()));
         let (fates, order) = (Fates::of(self), self.order());
         for (shard, identity) in self.shards.identities.iter().enumerate() {
             let mut cursor = self.store.scores(identity)?.cursor(&columns, 0)?;

@@ -6,13 +6,13 @@ use super::{
     histogram::place,
 };
 use crate::{
-    schema::{CLIP_SCORE, Derived},
+    schema::{CLIP_SCORE, ScoreColumn},
     score::OBJECTIVE,
     score::ObjectiveState,
 };
 
 /// What is read as alignment, the first that is there.
-const ALIGNMENT: [&str; 2] = [Derived::Sas.as_str(), CLIP_SCORE];
+const ALIGNMENT: [&str; 2] = [ScoreColumn::SAS.name(), CLIP_SCORE];
 /// Cells along each side.
 const SIDE: usize = 48;
 /// Steps of alignment within which the most diverse row is found.
@@ -35,7 +35,7 @@ pub(super) struct DensityCounter {
 impl DensityCounter {
     /// `range_of` tells the column of a score and its range; `None` without diversity.
     pub(super) fn of(range_of: &dyn Fn(&str) -> Option<(usize, Range)>) -> Option<Self> {
-        let y = Derived::Sds.as_str();
+        let y = ScoreColumn::SDS.name();
         let (y_column, y_range) = range_of(y)?;
         let found = |name: &'static str| Some((name, range_of(name)?));
         let (x, (x_column, x_range)) = ALIGNMENT.into_iter().find_map(found)?;
@@ -99,7 +99,7 @@ fn cut_line(case: &Case<'_>, x: &str, cut: f32) -> Option<[f64; 3]> {
     if order == x {
         return Some([1.0, 0.0, f64::from(cut)]);
     }
-    if order != Derived::SelectionScore.as_str() || x == CLIP_SCORE {
+    if order != ScoreColumn::SELECTION_SCORE.name() || x == CLIP_SCORE {
         return None;
     }
     let state = case.store.artifact(OBJECTIVE)?;

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    schema::Derived,
+    schema::ScoreColumn,
     score::{Groups as ColumnGroups, NO_CELL, Sides, StoredRows},
     source::Spread,
 };
@@ -95,7 +95,7 @@ pub(super) fn share(part: u64, whole: u64) -> f64 {
 
 /// The groups of a report: those of `--balance`, else the classes of labelled pairs, else the cells of the store.
 pub(super) fn groups(case: &Case<'_>, cells: CellCounter) -> Result<Option<Groups>> {
-    let cell = Derived::Cell.as_str();
+    let cell = ScoreColumn::CELL.name();
     let balance = case.select.balance.as_ref();
     let balance = balance.map(|balance| balance.column.as_str());
     let classes = case.shards.binding.classes.as_ref();

@@ -30,7 +30,7 @@ mod pictures;
 
 use std::collections::BTreeSet;
 
-use crate::{error::Result, schema::Derived};
+use crate::{error::Result, schema::ScoreColumn};
 
 use case::RowRef;
 use exhibits::Exhibits;
@@ -49,11 +49,11 @@ pub(crate) use names::ShardNames;
 pub use names::is_row_reference;
 
 /// Scores from embeddings that a report shows, where a run encodes and keeps nothing else.
-pub const SHOWN_SCORES: [Derived; 4] = [
-    Derived::Cell,
-    Derived::Sas,
-    Derived::Sds,
-    Derived::DupMaxSim,
+pub const SHOWN_SCORES: [ScoreColumn; 4] = [
+    ScoreColumn::CELL,
+    ScoreColumn::SAS,
+    ScoreColumn::SDS,
+    ScoreColumn::DUP_MAX_SIM,
 ];
 
 /// Shards that are listed.

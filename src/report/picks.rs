@@ -4,7 +4,7 @@ use super::{
     case::{Case, RowRef, Stretch},
     fate::Rule,
 };
-use crate::{schema::Derived, score::random_number};
+use crate::{schema::ScoreColumn, score::random_number};
 
 /// Rows of a gallery.
 const SHOWN: usize = 12;
@@ -78,9 +78,9 @@ const REDUNDANT: usize = 7;
 impl Picks {
     pub(super) fn of(case: &Case<'_>) -> Self {
         let names = case.score_names();
-        let place = |column: Derived| names.iter().position(|name| *name == column.as_str());
-        let diverse = place(Derived::Sds);
-        let repeated = place(Derived::DupMaxSim).map(|column| (column, 1.0));
+        let place = |column: ScoreColumn| names.iter().position(|name| *name == column.name());
+        let diverse = place(ScoreColumn::SDS);
+        let repeated = place(ScoreColumn::DUP_MAX_SIM).map(|column| (column, 1.0));
         let redundant = repeated.or(diverse.map(|column| (column, -1.0)));
         let seed = case.method.seed;
         let order = case.order_name();

@@ -11,7 +11,7 @@ use super::{
     cell_file::{CellFile, CellInHand, CellRows},
     shared_cells::{SharedCells, worth_all_threads},
 };
-use crate::{error::Result, schema::Derived};
+use crate::{error::Result, schema::ScoreColumn};
 
 /// Neighbours that `sds` looks at: those of the published runs for cells of 5,000 and 500 rows.
 const FEWEST_NEIGHBOURS: usize = 50;
@@ -21,13 +21,13 @@ const ROWS_PER_NEIGHBOUR: usize = 10;
 const BLOCK_ROWS: usize = 4096;
 
 /// Gets the scores of the rows at `positions`.
-pub(super) type Give<'a> = &'a mut dyn FnMut(Derived, &[u64], &[f32]) -> Result<()>;
+pub(super) type Give<'a> = &'a mut dyn FnMut(ScoreColumn, &[u64], &[f32]) -> Result<()>;
 
 /// Scores of the rows of a cell, by column.
-type Scores = Vec<(Derived, Vec<f32>)>;
+type Scores = Vec<(ScoreColumn, Vec<f32>)>;
 
 pub(super) struct CellScorer<'a> {
-    pub(super) wanted: &'a [Derived],
+    pub(super) wanted: &'a [ScoreColumn],
     pub(super) neighbours: Option<u32>,
     pub(super) budget: Budget,
     pub(super) step: &'a dyn Fn(String),
@@ -44,7 +44,7 @@ impl CellScorer<'_> {
             let neighbours = given.unwrap_or_else(|| by_size(cell.len()));
             let distances = nearest_distances(cell, neighbours, budget)?.into_iter();
             let distances = distances.map(|distance| distance.unwrap_or(f32::NAN));
-            Ok(vec![(Derived::Sds, distances.collect())])
+            Ok(vec![(ScoreColumn::SDS, distances.collect())])
         };
         self.each_cell(file, &score, give)
     }
@@ -54,12 +54,15 @@ impl CellScorer<'_> {
         let wanted = self.wanted;
         let score = |cell: &CellInHand<'_>, budget: Budget| {
             let mut scores = Scores::new();
-            if wanted.contains(&Derived::DupMaxSim) {
+            if wanted.contains(&ScoreColumn::DUP_MAX_SIM) {
                 let ranks = centre_ranks(cell, budget)?;
-                scores.push((Derived::DupMaxSim, nearest_better(cell, &ranks, budget)?));
+                scores.push((
+                    ScoreColumn::DUP_MAX_SIM,
+                    nearest_better(cell, &ranks, budget)?,
+                ));
             }
-            if wanted.contains(&Derived::Moderate) {
-                scores.push((Derived::Moderate, moderate(cell, budget)?));
+            if wanted.contains(&ScoreColumn::MODERATE) {
+                scores.push((ScoreColumn::MODERATE, moderate(cell, budget)?));
             }
             Ok(scores)
         };
@@ -141,18 +144,22 @@ mod tests {
         spill.finish().unwrap()
     }
 
-    type Bits = BTreeMap<(Derived, u64), u32>;
+    type Bits = BTreeMap<(ScoreColumn, u64), u32>;
 
     fn scores(file: &CellFile, budget: Budget) -> Bits {
         let mut found = Bits::new();
-        let mut give = |name: Derived, positions: &[u64], values: &[f32]| {
+        let mut give = |name: ScoreColumn, positions: &[u64], values: &[f32]| {
             let values = values.iter().map(|value| value.to_bits());
             let keys = positions.iter().map(|&position| (name, position));
             found.extend(keys.zip(values));
             Ok(())
         };
         let scorer = CellScorer {
-            wanted: &[Derived::Sds, Derived::DupMaxSim, Derived::Moderate],
+            wanted: &[
+                ScoreColumn::SDS,
+                ScoreColumn::DUP_MAX_SIM,
+                ScoreColumn::MODERATE,
+            ],
             neighbours: None,
             budget,
             step: &|_| {},
@@ -183,7 +190,7 @@ mod tests {
         for threads in [1, 3] {
             let mut given = 0;
             let scorer = CellScorer {
-                wanted: &[Derived::Sds],
+                wanted: &[ScoreColumn::SDS],
                 neighbours: None,
                 budget: Budget {
                     bytes: 1 << 20,
@@ -192,7 +199,7 @@ mod tests {
                 step: &|_| {},
                 cancelled: &|| Err(crate::error::Error::input("go on")),
             };
-            let mut give = |_: Derived, _: &[u64], _: &[f32]| {
+            let mut give = |_: ScoreColumn, _: &[u64], _: &[f32]| {
                 given += 1;
                 Ok(())
             };

@@ -6,7 +6,7 @@ use super::{
     scratch::{NO_CELL, ScratchColumn},
     stored_rows::{Sides, StoredRows},
 };
-use crate::{error::Result, schema::Derived};
+use crate::{error::Result, schema::ScoreColumn};
 
 /// Rows of an average cell, where the number of cells is not given.
 const CELL_ROWS: u64 = 1000;
@@ -89,6 +89,7 @@ pub(super) fn class_means(
 }
 
 /// Whether centres are needed for these columns.
-pub(super) fn are_wanted(columns: &[Derived], labelled: bool) -> bool {
-    columns.contains(&Derived::ProtoDist) || (!labelled && columns.contains(&Derived::Cell))
+pub(super) fn are_wanted(columns: &[ScoreColumn], labelled: bool) -> bool {
+    columns.contains(&ScoreColumn::PROTO_DIST)
+        || (!labelled && columns.contains(&ScoreColumn::CELL))
 }

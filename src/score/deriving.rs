@@ -13,7 +13,7 @@ use super::{
 use crate::{
     adapt::Adapters,
     error::{Error, Result},
-    schema::{Derived, IMAGE_EMBEDDING},
+    schema::{IMAGE_EMBEDDING, ScoreColumn},
     selection::Selection,
     source::BoundShards,
     store::{DerivedSpec, ScoreStore},
@@ -50,7 +50,7 @@ pub(crate) struct Deriving<'a> {
 
 impl Deriving<'_> {
     /// Makes `columns` derived columns of the store, unless they are.
-    pub(crate) fn run(&self, columns: &[Derived]) -> Result<()> {
+    pub(crate) fn run(&self, columns: &[ScoreColumn]) -> Result<()> {
         let wanted = with_inputs(columns);
         let given = match &self.options.adaptation {
             Adaptation::Given(path) => Some(adapting::given(path, &self.store.spec().model)?),
@@ -66,12 +66,12 @@ impl Deriving<'_> {
         }
         let rows = self.rows();
         let known = self.known(&spec);
-        let missing: Vec<Derived> = wanted
+        let missing: Vec<ScoreColumn> = wanted
             .iter()
             .copied()
             .filter(|column| !known.contains(column))
             .collect();
-        if missing == [Derived::SelectionScore] {
+        if missing == [ScoreColumn::SELECTION_SCORE] {
             return self.add_order(spec, &rows, &known);
         }
         self.check_embeddings()?;
@@ -80,8 +80,11 @@ impl Deriving<'_> {
         if !missing.is_empty() {
             let reference = self.reference(&rows, &missing, given)?;
             self.score_rows(&rows, &missing, &reference, &mut columns)?;
-            if missing.contains(&Derived::SCliploss) {
-                columns.insert(Derived::SCliploss, self.contrast(&rows, reference.counted)?);
+            if missing.contains(&ScoreColumn::S_CLIPLOSS) {
+                columns.insert(
+                    ScoreColumn::S_CLIPLOSS,
+                    self.contrast(&rows, reference.counted)?,
+                );
             }
             if let Some(adapters) = &reference.adapters {
                 artifacts.push((ADAPTERS, adapters.to_bytes()?));
@@ -95,7 +98,7 @@ impl Deriving<'_> {
         } else {
             artifacts.extend(self.kept_artifacts());
         }
-        if missing.contains(&Derived::SelectionScore) {
+        if missing.contains(&ScoreColumn::SELECTION_SCORE) {
             artifacts.push((OBJECTIVE, self.order(&mut columns, &rows)?));
         }
         let spec = with_columns(spec, columns.keys());
@@ -103,7 +106,12 @@ impl Deriving<'_> {
     }
 
     /// Adds `selection_score` alone.
-    fn add_order(&self, spec: DerivedSpec, rows: &StoredRows<'_>, known: &[Derived]) -> Result<()> {
+    fn add_order(
+        &self,
+        spec: DerivedSpec,
+        rows: &StoredRows<'_>,
+        known: &[ScoreColumn],
+    ) -> Result<()> {
         (self.step)("computing selection_score".to_owned());
         let ordering = Ordering {
             store: self.store,
@@ -111,7 +119,7 @@ impl Deriving<'_> {
             weight: self.options.diversity_weight,
             cancelled: self.cancelled,
         };
-        let spec = with_columns(spec, known.iter().chain([&Derived::SelectionScore]));
+        let spec = with_columns(spec, known.iter().chain([&ScoreColumn::SELECTION_SCORE]));
         ordering.add(spec, known, (OBJECTIVE, self.kept_artifacts()))
     }
 
@@ -145,7 +153,11 @@ impl Deriving<'_> {
         self.store.spec().model.dim
     }
 
-    pub(super) fn spec(&self, wanted: &[Derived], given: Option<&Adapters>) -> Result<DerivedSpec> {
+    pub(super) fn spec(
+        &self,
+        wanted: &[ScoreColumn],
+        given: Option<&Adapters>,
+    ) -> Result<DerivedSpec> {
         let classes = self.shards.binding.classes.as_ref();
         let number =
             |number: Option<u32>| number.map_or_else(|| "auto".to_owned(), |n| n.to_string());
@@ -175,14 +187,14 @@ impl Deriving<'_> {
         Ok(DerivedSpec {
             columns: wanted
                 .iter()
-                .map(|column| column.as_str().to_owned())
+                .map(|column| column.name().to_owned())
                 .collect(),
             made_with: made_with
                 .into_iter()
                 .map(|(key, value)| (key.to_owned(), value))
                 .collect(),
             selection: wanted
-                .contains(&Derived::SelectionScore)
+                .contains(&ScoreColumn::SELECTION_SCORE)
                 .then(|| format!("diversity weight {}", self.options.diversity_weight)),
             shards: shards.map(|(_, shard)| shard.fingerprint.clone()).collect(),
         })
@@ -201,8 +213,11 @@ impl Deriving<'_> {
     }
 }
 
-fn with_columns<'a>(spec: DerivedSpec, columns: impl Iterator<Item = &'a Derived>) -> DerivedSpec {
-    let columns = columns.map(|column| column.as_str().to_owned());
+fn with_columns<'a>(
+    spec: DerivedSpec,
+    columns: impl Iterator<Item = &'a ScoreColumn>,
+) -> DerivedSpec {
+    let columns = columns.map(|column| column.name().to_owned());
     DerivedSpec {
         columns: columns.collect(),
         ..spec

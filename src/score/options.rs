@@ -6,7 +6,7 @@ use super::target;
 use crate::{
     adapt::Adapters,
     error::{Error, Result},
-    schema::Derived,
+    schema::ScoreColumn,
 };
 
 /// Weight of the published objective's diversity term.
@@ -71,19 +71,13 @@ impl Default for MethodOptions {
 }
 
 /// What `columns` are computed from too.
-pub(crate) fn with_inputs(columns: &[Derived]) -> Vec<Derived> {
+pub(crate) fn with_inputs(columns: &[ScoreColumn]) -> Vec<ScoreColumn> {
     let mut all = columns.to_vec();
-    if all.contains(&Derived::SelectionScore) {
-        all.extend([Derived::Sas, Derived::Sds]);
-    }
-    let of_cells = [
-        Derived::Sds,
-        Derived::DupMaxSim,
-        Derived::Moderate,
-        Derived::ProtoDist,
-    ];
-    if all.iter().any(|column| of_cells.contains(column)) {
-        all.push(Derived::Cell);
+    let mut seen = 0;
+    while let Some(column) = all.get(seen) {
+        let needs = column.needs();
+        all.extend(needs);
+        seen += 1;
     }
     all.sort_unstable();
     all.dedup();
@@ -91,19 +85,18 @@ pub(crate) fn with_inputs(columns: &[Derived]) -> Vec<Derived> {
 }
 
 /// Refuses columns that need what was not given or cannot be read, so that it is known before anything is encoded.
-pub(crate) fn check(columns: &[Derived], options: &MethodOptions) -> Result<()> {
+pub(crate) fn check(columns: &[ScoreColumn], options: &MethodOptions) -> Result<()> {
     if let (Adaptation::Given(path), false) = (&options.adaptation, columns.is_empty()) {
         Adapters::read(path)?;
     }
-    let of_target = [Derived::NormsimInf, Derived::Normsim2, Derived::Vas];
-    let Some(column) = columns.iter().find(|column| of_target.contains(column)) else {
+    let Some(column) = columns.iter().find(|column| column.is_of_target()) else {
         return Ok(());
     };
     match &options.target {
         Some(target) => target::check(target),
         None => Err(Error::usage(format!(
             "compute {}: no target set was given",
-            column.as_str()
+            column.name()
         ))
         .hint(
             "--target FILE, a Parquet file with image_embedding (--add image_embedding writes one)",

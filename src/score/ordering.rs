@@ -10,7 +10,7 @@ use arrow::{
 use super::{Objective, ObjectiveState, stored_rows::StoredRows};
 use crate::{
     error::{Error, Result},
-    schema::Derived,
+    schema::ScoreColumn,
     store::{DerivedSpec, DerivedWriter, ScoreCursor, ScoreStore, ShardIdentity},
 };
 
@@ -29,19 +29,19 @@ impl Ordering<'_> {
     pub(super) fn add(
         &self,
         spec: DerivedSpec,
-        known: &[Derived],
+        known: &[ScoreColumn],
         (objective_name, artifacts): (&str, Vec<(&str, Vec<u8>)>),
     ) -> Result<()> {
         let state = self.state()?;
         let objective = state.finish(self.weight);
-        let columns = known.iter().chain([&Derived::SelectionScore]);
-        let fields = columns.map(|column| Field::new(column.as_str(), column.data_type(), true));
+        let columns = known.iter().chain([&ScoreColumn::SELECTION_SCORE]);
+        let fields = columns.map(|column| Field::new(column.name(), column.data_type(), true));
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         let writer = DerivedWriter::new(self.store, spec)?;
         for (_, shard) in self.rows.shards() {
             let mut known = known.to_vec();
             // Twice where they are among the known ones: arrays are shared.
-            known.extend([Derived::Sas, Derived::Sds]);
+            known.extend([ScoreColumn::SAS, ScoreColumn::SDS]);
             let mut batches = Batches {
                 cursor: self.cursor(shard, &known)?,
                 objective: &objective,
@@ -65,7 +65,7 @@ impl Ordering<'_> {
     fn state(&self) -> Result<ObjectiveState> {
         let mut state = ObjectiveState::default();
         for (_, shard) in self.rows.shards() {
-            let mut cursor = self.cursor(shard, &[Derived::Sas, Derived::Sds])?;
+            let mut cursor = self.cursor(shard, &[ScoreColumn::SAS, ScoreColumn::SDS])?;
             while let Some(rows) = cursor.advance()? {
                 (self.cancelled)()?;
                 let alignments = rows.columns[0].as_primitive::<Float32Type>();
@@ -80,8 +80,8 @@ impl Ordering<'_> {
         Ok(state)
     }
 
-    fn cursor(&self, shard: &ShardIdentity, columns: &[Derived]) -> Result<ScoreCursor> {
-        let names: Vec<&str> = columns.iter().map(|column| column.as_str()).collect();
+    fn cursor(&self, shard: &ShardIdentity, columns: &[ScoreColumn]) -> Result<ScoreCursor> {
+        let names: Vec<&str> = columns.iter().map(|column| column.name()).collect();
         self.store.scores(shard)?.cursor(&names, 0)
     }
 }

@@ -13,14 +13,14 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    schema::Derived,
+    schema::{ScoreColumn, Values},
     store::{DerivedSpec, DerivedWriter, ScoreStore},
 };
 
 const BATCH_ROWS: u64 = 8192;
 
 /// Columns by name, one number for each stored row.
-pub(super) type Columns = BTreeMap<Derived, ScratchColumn>;
+pub(super) type Columns = BTreeMap<ScoreColumn, ScratchColumn>;
 
 /// Makes `columns` the derived columns of the store.
 pub(super) fn publish(
@@ -33,7 +33,7 @@ pub(super) fn publish(
     let writer = DerivedWriter::new(store, spec)?;
     let fields = columns
         .keys()
-        .map(|column| Field::new(column.as_str(), column.data_type(), true));
+        .map(|column| Field::new(column.name(), column.data_type(), true));
     let schema: SchemaRef = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     let mut first = 0;
     for (_, shard) in rows.shards() {
@@ -57,9 +57,13 @@ pub(super) fn publish(
     writer.finish()
 }
 
-fn array(name: Derived, column: &ScratchColumn, rows: std::ops::Range<u64>) -> Result<ArrayRef> {
-    Ok(match name {
-        Derived::Cell => {
+fn array(
+    name: ScoreColumn,
+    column: &ScratchColumn,
+    rows: std::ops::Range<u64>,
+) -> Result<ArrayRef> {
+    Ok(match name.values() {
+        Values::U32 => {
             let cells = column.read_cells(rows)?.into_iter();
             let cells = cells.map(|cell| (cell != NO_CELL).then_some(cell));
             Arc::new(cells.collect::<UInt32Array>())

@@ -9,7 +9,7 @@ use super::{
     scratch::ScratchColumn,
     stored_rows::{Sides, StoredRows},
 };
-use crate::{adapt::Adapters, error::Result, schema::Derived};
+use crate::{adapt::Adapters, error::Result, schema::ScoreColumn};
 
 /// What rows are compared with.
 pub(super) struct Reference {
@@ -28,7 +28,7 @@ impl Deriving<'_> {
     pub(super) fn reference(
         &self,
         rows: &StoredRows<'_>,
-        missing: &[Derived],
+        missing: &[ScoreColumn],
         given: Option<Adapters>,
     ) -> Result<Reference> {
         let mut counted = 0;
@@ -39,7 +39,7 @@ impl Deriving<'_> {
         let classes = self.classes(rows)?;
         let frozen = self.frozen_state(missing, given.as_ref())?;
         let fits = self.options.adaptation == Adaptation::Fit && frozen.adapters.is_none();
-        let aligned = [Derived::Sas, Derived::SasMargin];
+        let aligned = [ScoreColumn::SAS, ScoreColumn::SAS_MARGIN];
         // Neighbours and means are those of images and need no model.
         let class_texts = match fits || missing.iter().any(|column| aligned.contains(column)) {
             true => self.class_texts(classes.as_ref())?,
@@ -151,7 +151,7 @@ impl Deriving<'_> {
     }
 
     /// Adapters and centres of the columns that are there, where they may be used again.
-    fn frozen_state(&self, missing: &[Derived], given: Option<&Adapters>) -> Result<Frozen> {
+    fn frozen_state(&self, missing: &[ScoreColumn], given: Option<&Adapters>) -> Result<Frozen> {
         let Some(known) = self.store.derived() else {
             return Ok(Frozen::default());
         };

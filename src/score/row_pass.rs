@@ -10,13 +10,17 @@ use super::{
     scratch::{NO_CELL, ScratchColumn},
     stored_rows::{Block, Sides, StoredRows},
 };
-use crate::{adapt::Side, error::Result, schema::Derived};
+use crate::{
+    adapt::Side,
+    error::Result,
+    schema::{Made, ScoreColumn},
+};
 
 impl Deriving<'_> {
     pub(super) fn score_rows(
         &self,
         rows: &StoredRows<'_>,
-        missing: &[Derived],
+        missing: &[ScoreColumn],
         reference: &Reference,
         columns: &mut Columns,
     ) -> Result<()> {
@@ -28,7 +32,7 @@ impl Deriving<'_> {
                 let changed = adapted(adapters, Side::Text, texts, self.dim(), threads);
                 Texts::Classes(changed.unwrap_or_else(|| texts.clone()))
             }
-            None if missing.contains(&Derived::SasMargin) => {
+            None if missing.contains(&ScoreColumn::SAS_MARGIN) => {
                 Texts::Captions(self.caption_pool(rows, adapters)?)
             }
             None => Texts::Captions(Pool::default()),
@@ -37,7 +41,7 @@ impl Deriving<'_> {
             Some(path) => Some(Target::read(path, self.dim())?),
             None => None,
         };
-        let knows_cells = columns.contains_key(&Derived::Cell);
+        let knows_cells = columns.contains_key(&ScoreColumn::CELL);
         let scorer = RowScorer {
             wanted: missing,
             adapters,
@@ -47,21 +51,17 @@ impl Deriving<'_> {
             target: target.as_ref(),
             threads,
         };
-        let in_rows = |column: &Derived| {
-            !matches!(
-                column,
-                Derived::Sds
-                    | Derived::DupMaxSim
-                    | Derived::Moderate
-                    | Derived::SCliploss
-                    | Derived::SelectionScore
-            )
+        let made = |how: Made| {
+            missing
+                .iter()
+                .copied()
+                .filter(move |column| column.made() == how)
         };
-        for column in missing.iter().copied().filter(in_rows) {
+        for column in made(Made::Row) {
             columns.insert(column, ScratchColumn::create(&self.directory())?);
         }
-        let wants_sds = missing.contains(&Derived::Sds);
-        let wants_others = [Derived::DupMaxSim, Derived::Moderate]
+        let wants_sds = missing.contains(&ScoreColumn::SDS);
+        let wants_others = [ScoreColumn::DUP_MAX_SIM, ScoreColumn::MODERATE]
             .iter()
             .any(|c| missing.contains(c));
         let spill = || CellSpill::create(&self.directory(), self.dim(), self.budget.bytes / 8);
@@ -82,7 +82,7 @@ impl Deriving<'_> {
                 }
             }
             let stored = block.first..block.first + block.len as u64;
-            let cells = match (scored.cells, columns.get_mut(&Derived::Cell)) {
+            let cells = match (scored.cells, columns.get_mut(&ScoreColumn::CELL)) {
                 (Some(cells), Some(column)) if !knows_cells => {
                     column.append_cells(&block.spread(&cells, NO_CELL))?;
                     cells
@@ -109,13 +109,8 @@ impl Deriving<'_> {
             }
             Ok(())
         })?;
-        for column in missing.iter().filter(|column| !in_rows(column)) {
-            if matches!(
-                column,
-                Derived::Sds | Derived::DupMaxSim | Derived::Moderate
-            ) {
-                columns.insert(*column, self.empty_column(stored)?);
-            }
+        for column in made(Made::Cell) {
+            columns.insert(column, self.empty_column(stored)?);
         }
         let scorer = CellScorer {
             wanted: missing,
@@ -124,7 +119,7 @@ impl Deriving<'_> {
             step: self.step,
             cancelled: self.cancelled,
         };
-        let mut give = |name: Derived, positions: &[u64], values: &[f32]| {
+        let mut give = |name: ScoreColumn, positions: &[u64], values: &[f32]| {
             let Some(column) = columns.get(&name) else {
                 return Ok(());
             };

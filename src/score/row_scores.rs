@@ -10,7 +10,7 @@ use super::{pairs::caption_id, scratch::NO_CELL, stored_rows::Block};
 use crate::{
     adapt::{Adapters, Side},
     error::{Error, Result},
-    schema::Derived,
+    schema::ScoreColumn,
 };
 
 /// What `sas` compares images with.
@@ -37,7 +37,7 @@ pub(super) struct Target {
 
 /// What scores of rows are made with.
 pub(super) struct RowScorer<'a> {
-    pub(super) wanted: &'a [Derived],
+    pub(super) wanted: &'a [ScoreColumn],
     pub(super) adapters: Option<&'a Adapters>,
     pub(super) texts: Texts,
     /// Centres of clusters, or means of classes.
@@ -50,7 +50,7 @@ pub(super) struct RowScorer<'a> {
 
 /// Scores of the rows of a block that count.
 pub(super) struct Scored {
-    pub(super) columns: BTreeMap<Derived, Vec<f32>>,
+    pub(super) columns: BTreeMap<ScoreColumn, Vec<f32>>,
     pub(super) cells: Option<Vec<u32>>,
     /// Adapted images, where adapters change them.
     pub(super) adapted: Option<Vec<f32>>,
@@ -79,29 +79,29 @@ impl RowScorer<'_> {
         let originals = rows(&block.images, block.dim)?;
         if let Some(centroids) = self.centroids {
             let nearest = centroids.nearest(originals, self.threads);
-            if self.wanted.contains(&Derived::ProtoDist) {
+            if self.wanted.contains(&ScoreColumn::PROTO_DIST) {
                 let distances = nearest.iter().map(|(_, cosine)| 1.0 - cosine);
                 scored
                     .columns
-                    .insert(Derived::ProtoDist, distances.collect());
+                    .insert(ScoreColumn::PROTO_DIST, distances.collect());
             }
             if self.assigns_cells {
                 scored.cells = Some(nearest.iter().map(|(cell, _)| *cell).collect());
             }
         }
         if let Some(target) = self.target {
-            let mut add = |column: Derived, of: &dyn Fn() -> Vec<f32>| {
+            let mut add = |column: ScoreColumn, of: &dyn Fn() -> Vec<f32>| {
                 if self.wanted.contains(&column) {
                     scored.columns.insert(column, of());
                 }
             };
-            add(Derived::NormsimInf, &|| {
+            add(ScoreColumn::NORMSIM_INF, &|| {
                 target.rows.largest(originals, self.threads)
             });
-            add(Derived::Normsim2, &|| {
+            add(ScoreColumn::NORMSIM_2, &|| {
                 target.moment.norm2(originals, self.threads)
             });
-            add(Derived::Vas, &|| {
+            add(ScoreColumn::VAS, &|| {
                 target.moment.variance_alignment(originals, self.threads)
             });
         }
@@ -113,10 +113,10 @@ impl RowScorer<'_> {
         block: &Block,
         images: Rows<'_>,
         classes: Option<&[u32]>,
-        columns: &mut BTreeMap<Derived, Vec<f32>>,
+        columns: &mut BTreeMap<ScoreColumn, Vec<f32>>,
     ) -> Result<()> {
-        let margin_wanted = self.wanted.contains(&Derived::SasMargin);
-        if !margin_wanted && !self.wanted.contains(&Derived::Sas) {
+        let margin_wanted = self.wanted.contains(&ScoreColumn::SAS_MARGIN);
+        if !margin_wanted && !self.wanted.contains(&ScoreColumn::SAS) {
             return Ok(());
         }
         let (alignments, others) = match (&self.texts, classes) {
@@ -163,10 +163,10 @@ impl RowScorer<'_> {
                 true => own - other,
                 false => f32::NAN,
             });
-            columns.insert(Derived::SasMargin, margins.collect());
+            columns.insert(ScoreColumn::SAS_MARGIN, margins.collect());
         }
         let cosines = alignments.iter().map(|cosine| cosine.clamp(-1.0, 1.0));
-        columns.insert(Derived::Sas, cosines.collect());
+        columns.insert(ScoreColumn::SAS, cosines.collect());
         Ok(())
     }
 

@@ -13,32 +13,32 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    schema::Derived,
+    schema::ScoreColumn,
     store::DerivedSpec,
 };
 
 impl Deriving<'_> {
     /// The columns that the store has and that are still right.
-    pub(super) fn known(&self, spec: &DerivedSpec) -> Vec<Derived> {
+    pub(super) fn known(&self, spec: &DerivedSpec) -> Vec<ScoreColumn> {
         let same =
             |known: &&DerivedSpec| known.made_with == spec.made_with && known.shards == spec.shards;
         let Some(known) = self.store.derived().filter(same) else {
             return Vec::new();
         };
-        let right = |column: &Derived| {
-            *column != Derived::SelectionScore
+        let right = |column: &ScoreColumn| {
+            *column != ScoreColumn::SELECTION_SCORE
                 || spec.selection.is_none()
                 || known.selection == spec.selection
         };
         let names = known.columns.iter();
-        let names = names.filter_map(|name| Derived::from_name(name));
+        let names = names.filter_map(|name| ScoreColumn::derived_from_name(name));
         names.filter(right).collect()
     }
 
     /// Copies of columns that the store has.
     pub(super) fn known_columns(
         &self,
-        names: &[Derived],
+        names: &[ScoreColumn],
         rows: &StoredRows<'_>,
     ) -> Result<Columns> {
         let mut columns = Columns::new();
@@ -48,7 +48,7 @@ impl Deriving<'_> {
         for name in names {
             columns.insert(*name, ScratchColumn::create(&self.directory())?);
         }
-        let stored: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
+        let stored: Vec<&str> = names.iter().map(|name| name.name()).collect();
         for (_, shard) in rows.shards() {
             let mut cursor = self.store.scores(shard)?.cursor(&stored, 0)?;
             while let Some(found) = cursor.advance()? {
@@ -80,14 +80,11 @@ impl Deriving<'_> {
         let mut state = ObjectiveState::default();
         let inputs = |columns: &Columns, block: &Block| -> Result<Vec<(f32, Option<f32>)>> {
             let stored = || block.first..block.first + block.len as u64;
-            let read = |name: Derived| match columns.get(&name) {
+            let read = |name: ScoreColumn| match columns.get(&name) {
                 Some(column) => column.read(stored()),
-                None => Err(Error::internal(format!(
-                    "find the column {}",
-                    name.as_str()
-                ))),
+                None => Err(Error::internal(format!("find the column {}", name.name()))),
             };
-            let (alignments, diversities) = (read(Derived::Sas)?, read(Derived::Sds)?);
+            let (alignments, diversities) = (read(ScoreColumn::SAS)?, read(ScoreColumn::SDS)?);
             let pairs = alignments.into_iter().zip(diversities);
             Ok(pairs
                 .map(|(sas, sds)| (sas, (!sds.is_nan()).then_some(sds)))
@@ -112,7 +109,7 @@ impl Deriving<'_> {
                 });
             column.append(&scores.collect::<Vec<_>>())
         })?;
-        columns.insert(Derived::SelectionScore, column);
+        columns.insert(ScoreColumn::SELECTION_SCORE, column);
         serde_json::to_vec(&state)
             .map_err(|error| Error::internal("keep the state of the objective").source(error))
     }

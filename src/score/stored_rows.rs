@@ -12,7 +12,7 @@ use half::slice::HalfFloatSliceExt;
 use super::scratch::NO_CELL;
 use crate::{
     error::{Error, Result},
-    schema::{CLIP_SCORE, Derived, IMAGE_EMBEDDING, TEXT_EMBEDDING},
+    schema::{CLIP_SCORE, IMAGE_EMBEDDING, ScoreColumn, TEXT_EMBEDDING},
     selection::Selection,
     store::{ScoreCursor, ScoreRows, ScoreStore, ShardIdentity},
 };
@@ -25,7 +25,7 @@ pub(crate) struct StoredRows<'a> {
     /// Rows that count; all good ones if none.
     considered: Option<&'a Selection>,
     /// Derived columns that are read along.
-    along: Vec<Derived>,
+    along: Vec<ScoreColumn>,
 }
 
 /// Rows that a cursor gives at one time.
@@ -125,7 +125,7 @@ impl<'a> StoredRows<'a> {
     }
 
     /// Reads these columns along.
-    pub(crate) fn along(mut self, columns: &[Derived]) -> Self {
+    pub(crate) fn along(mut self, columns: &[ScoreColumn]) -> Self {
         self.along = columns.to_vec();
         self
     }
@@ -209,7 +209,7 @@ impl<'a> StoredRows<'a> {
         if matches!(sides, Sides::Texts | Sides::Both) {
             columns.push(TEXT_EMBEDDING);
         }
-        columns.extend(self.along.iter().map(|column| column.as_str()));
+        columns.extend(self.along.iter().map(|column| column.name()));
         self.store.scores(shard)?.cursor(&columns, first)
     }
 

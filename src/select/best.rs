@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    schema::Derived,
+    schema::ScoreColumn,
     score::{NO_CELL, ScoreHistogram},
     selection::Selection,
 };
@@ -90,7 +90,7 @@ impl Selector<'_> {
         balance: &Balance,
         take: &mut dyn FnMut(u32, Candidate) -> Result<()>,
     ) -> Result<()> {
-        let by_cell = balance.column == Derived::Cell.as_str();
+        let by_cell = balance.column == ScoreColumn::CELL.name();
         let groups = match (by_cell, self.groups) {
             (true, _) => None,
             (false, Some(groups)) => Some(groups),

@@ -9,7 +9,7 @@ use arrow::{
 
 use crate::{
     error::{Error, Result},
-    schema::{CLIP_SCORE, Derived},
+    schema::{CLIP_SCORE, ScoreColumn},
     score::NO_CELL,
     selection::{Selection, SelectionBuilder},
     store::{ScoreStore, ShardIdentity},
@@ -24,7 +24,7 @@ pub(crate) struct Candidates<'a> {
     /// Least `clip_score`.
     pub(crate) min_score: f32,
     /// The column that orders them; `clip_score` if none.
-    pub(crate) order: Option<Derived>,
+    pub(crate) order: Option<ScoreColumn>,
 }
 
 /// One candidate.
@@ -43,10 +43,14 @@ pub(crate) struct Candidate {
 impl Candidates<'_> {
     /// Every candidate in row order.
     pub(crate) fn for_each(&self, take: &mut dyn FnMut(Candidate) -> Result<()>) -> Result<()> {
-        let has_cells = self.store.schema().index_of(Derived::Cell.as_str()).is_ok();
-        let order = self.order.map_or(CLIP_SCORE, Derived::as_str);
+        let has_cells = self
+            .store
+            .schema()
+            .index_of(ScoreColumn::CELL.name())
+            .is_ok();
+        let order = self.order.map_or(CLIP_SCORE, ScoreColumn::name);
         let mut columns = vec![CLIP_SCORE, order];
-        columns.extend(has_cells.then_some(Derived::Cell.as_str()));
+        columns.extend(has_cells.then_some(ScoreColumn::CELL.name()));
         let mut starts: HashMap<&str, u64> = HashMap::new();
         let mut stored = 0;
         for (shard, identity) in self.shards.iter().enumerate() {

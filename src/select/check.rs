@@ -8,7 +8,7 @@ use arrow::{
 use super::{SelectOptions, Solver};
 use crate::{
     error::{Error, Result},
-    schema::Derived,
+    schema::ScoreColumn,
     source::nearest,
 };
 
@@ -25,7 +25,7 @@ pub(crate) fn check(
         return Ok(());
     };
     let column = balance.column.as_str();
-    let is_cells = column == Derived::Cell.as_str() || label_column == Some(column);
+    let is_cells = column == ScoreColumn::CELL.name() || label_column == Some(column);
     match options.solver {
         Solver::Paper => {
             return Err(Error::usage(
@@ -38,7 +38,7 @@ pub(crate) fn check(
                 .with("balance", column)
                 .hint("--balance cell, or --solver exact"));
         }
-        _ if column == Derived::Cell.as_str() => return Ok(()),
+        _ if column == ScoreColumn::CELL.name() => return Ok(()),
         _ => {}
     }
     let Ok(field) = shards.field_with_name(column) else {

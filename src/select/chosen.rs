@@ -11,7 +11,7 @@ use super::{Candidates, SelectOptions, Selector, Solver};
 use crate::{
     config::OnError,
     error::{Error, Result},
-    schema::{CLIP_SCORE, Derived, STATUS, Status},
+    schema::{CLIP_SCORE, STATUS, ScoreColumn, Status},
     score::{Groups, StoredRows},
     selection::Selection,
     source::BoundShards,
@@ -145,7 +145,7 @@ impl Choosing<'_> {
     fn groups(&self) -> Result<Option<Groups>> {
         let balance = self.options.balance.as_ref();
         let balance = balance.filter(|balance| {
-            balance.column != Derived::Cell.as_str() && self.options.solver == Solver::Exact
+            balance.column != ScoreColumn::CELL.name() && self.options.solver == Solver::Exact
         });
         let Some(balance) = balance else {
             return Ok(None);

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    schema::Derived,
+    schema::ScoreColumn,
     score::{CellRows, CellSpill, ExactSum, NO_CELL, Sides, StoredRows},
     selection::{Selection, SelectionBuilder},
 };
@@ -100,7 +100,7 @@ impl Selector<'_> {
         let candidates = self.candidates.rows()?;
         let (store, shards) = (self.candidates.store, self.candidates.shards);
         let rows = StoredRows::new(store, shards, Some(&candidates))
-            .along(&[Derived::Cell, Derived::SasMargin]);
+            .along(&[ScoreColumn::CELL, ScoreColumn::SAS_MARGIN]);
         let cells = self.margins(&rows)?;
         let fills = fill_trusted(&self.quotas(&cells)?)?;
         let by_margin: u64 = fills.iter().map(|fill| fill.by_margin).sum();
@@ -151,7 +151,7 @@ impl Selector<'_> {
                 (proportional(&sizes, budget), free.collect())
             }
             Some(balance)
-                if balance.column == Derived::Cell.as_str()
+                if balance.column == ScoreColumn::CELL.name()
                     || self.label_column == Some(balance.column.as_str()) =>
             {
                 let limits: Vec<Limits> = balance.bounds.limits(&sizes, budget)?;

@@ -5,7 +5,7 @@ use clip_filter_vectors::{Budget, descending_ranks, nearest_better};
 use super::candidates::{Candidates, row_key, row_of_key};
 use crate::{
     error::Result,
-    schema::Derived,
+    schema::ScoreColumn,
     score::{CellInHand, CellSpill, NO_CELL, Sides, StoredRows},
     selection::Selection,
 };
@@ -21,7 +21,7 @@ impl Candidates<'_> {
     ) -> Result<Selection> {
         let directory = self.store.directory();
         let candidates = self.rows()?;
-        let mut columns = vec![Derived::Cell];
+        let mut columns = vec![ScoreColumn::CELL];
         columns.extend(self.order);
         let rows = StoredRows::new(self.store, self.shards, Some(&candidates)).along(&columns);
         let mut kept = self.no_rows();

@@ -1,7 +1,7 @@
 //! What decides which rows stay, as somebody asked for it.
 
 use super::{Balance, Keep};
-use crate::schema::{CLIP_SCORE, Derived};
+use crate::schema::{CLIP_SCORE, ScoreColumn};
 
 /// What the rows of a budget are ordered by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -62,11 +62,11 @@ impl Default for SelectOptions {
 
 impl SelectOptions {
     /// The column that rows are ordered by where no budget needs another than `clip_score`: `None`.
-    pub fn ordered_by(&self) -> Option<Derived> {
+    pub fn ordered_by(&self) -> Option<ScoreColumn> {
         match (self.order, self.solver) {
             (Order::ClipScore, _) => None,
-            (Order::AlignDiverse, Solver::Cover) => Some(Derived::SasMargin),
-            (Order::AlignDiverse, _) => Some(Derived::SelectionScore),
+            (Order::AlignDiverse, Solver::Cover) => Some(ScoreColumn::SAS_MARGIN),
+            (Order::AlignDiverse, _) => Some(ScoreColumn::SELECTION_SCORE),
         }
     }
 

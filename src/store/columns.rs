@@ -4,7 +4,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::EmbeddingType;
 use crate::schema::{
-    CLIP_SCORE, Derived, HEIGHT, IMAGE_EMBEDDING, REASON, STATUS, STORED_ROW, STORED_SHARD,
+    CLIP_SCORE, HEIGHT, IMAGE_EMBEDDING, REASON, STATUS, STORED_ROW, STORED_SHARD, ScoreColumn,
     TEXT_EMBEDDING, WIDTH,
 };
 
@@ -34,7 +34,7 @@ pub fn stored_schema<'a>(
         }));
     }
     let derived = derived.into_iter();
-    let derived = derived.filter_map(|name| Derived::from_name(name));
-    fields.extend(derived.map(|column| Field::new(column.as_str(), column.data_type(), true)));
+    let derived = derived.filter_map(|name| ScoreColumn::derived_from_name(name));
+    fields.extend(derived.map(|column| Field::new(column.name(), column.data_type(), true)));
     Arc::new(Schema::new(fields))
 }

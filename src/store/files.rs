@@ -19,7 +19,7 @@ use parquet::{
 
 use crate::{
     error::{Error, Result},
-    schema::{CLIP_SCORE, Derived, IMAGE_EMBEDDING, TEXT_EMBEDDING},
+    schema::{IMAGE_EMBEDDING, ScoreColumn, TEXT_EMBEDDING, Values},
 };
 
 /// Bounds the memory of a writer, and what a reader holds of a column.
@@ -117,10 +117,11 @@ fn properties(metadata: Vec<(String, String)>) -> WriterProperties {
             ColumnPath::from(crate::schema::STORED_ROW),
             Encoding::DELTA_BINARY_PACKED,
         );
-    let derived = Derived::ALL
-        .iter()
-        .filter(|column| **column != Derived::Cell);
-    for name in derived.map(|column| column.as_str()).chain([CLIP_SCORE]) {
+    let numbers = ScoreColumn::ALL.iter();
+    for name in numbers
+        .filter(|column| column.values() == Values::F32)
+        .map(|column| column.name())
+    {
         builder = builder
             .set_column_dictionary_enabled(ColumnPath::from(name), false)
             .set_column_compression(ColumnPath::from(name), Compression::UNCOMPRESSED);

@@ -16,7 +16,7 @@ use parquet::arrow::{
 
 use crate::{
     error::{Error, Result},
-    schema::{Derived, STORED_ROW},
+    schema::{STORED_ROW, ScoreColumn},
 };
 
 /// Rows read at one time.
@@ -74,7 +74,7 @@ impl ShardScores {
     /// # Errors
     /// When a file cannot be opened or lacks a column.
     pub fn cursor(&self, columns: &[&str], first: u64) -> Result<ScoreCursor> {
-        let derived = |name: &&str| Derived::from_name(name).is_some();
+        let derived = |name: &&str| ScoreColumn::derived_from_name(name).is_some();
         let mut cursor = ScoreCursor {
             waiting: self.files.clone(),
             dense: self.dense,
@@ -238,7 +238,7 @@ impl ScoreCursor {
         self.columns
             .iter()
             .map(|name| {
-                if let Some(derived) = Derived::from_name(name) {
+                if let Some(derived) = ScoreColumn::derived_from_name(name) {
                     return Ok(new_null_array(&derived.data_type(), rows));
                 }
                 let field = types
@@ -258,7 +258,7 @@ impl ScoreCursor {
             .columns
             .iter()
             .map(String::as_str)
-            .partition(|name| Derived::from_name(name).is_some());
+            .partition(|name| ScoreColumn::derived_from_name(name).is_some());
         if !self.dense || wanted.is_empty() {
             wanted.push(STORED_ROW);
         }
@@ -291,7 +291,7 @@ impl ScoreCursor {
             let derived = || beside.and_then(|beside| beside.column_by_name(name));
             match (
                 batch.column_by_name(name).or_else(derived),
-                Derived::from_name(name),
+                ScoreColumn::derived_from_name(name),
             ) {
                 (Some(column), _) => Ok(Arc::clone(column)),
                 (None, Some(missing)) => Ok(new_null_array(&missing.data_type(), batch.num_rows())),

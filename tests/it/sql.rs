@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use arrow::array::AsArray;
-use clip_filter::{engine::Recipe, schema::Derived, score::MethodOptions};
+use clip_filter::{engine::Recipe, schema::ScoreColumn, score::MethodOptions};
 
 use crate::{
     shards::{good_pairs, hf_batch, mixed_pairs, strings},
@@ -273,7 +273,7 @@ fn rows_of_every_recipe_come_in_the_order_of_the_shards() {
     let world = World::new()
         .with("pairs", &shards, 40)
         .with("uids", &[uids], 30);
-    let computed = [Derived::SCliploss, Derived::DupMaxSim];
+    let computed = [ScoreColumn::S_CLIPLOSS, ScoreColumn::DUP_MAX_SIM];
     world.derive("pairs", MethodOptions::default(), &computed);
     for scores in [Scores::Encoded, Scores::Stored] {
         let session = world.open(scores, Arc::new(Mock::default()));

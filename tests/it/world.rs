@@ -12,7 +12,7 @@ use clip_filter::{
     engine::{Recipe, SqlSession},
     error::{Error, Result},
     pipeline::{self, DEFAULT_TABLE, RunContext, ScoreOptions, SqlOptions, open_sql},
-    schema::Derived,
+    schema::ScoreColumn,
     score::MethodOptions,
     source::ColumnChoice,
     summary::{Counters, ModelCard},
@@ -116,7 +116,7 @@ impl World {
     }
 
     /// As [`Self::score`], with columns computed from embeddings.
-    pub(crate) fn derive(&self, name: &str, method: MethodOptions, columns: &[Derived]) {
+    pub(crate) fn derive(&self, name: &str, method: MethodOptions, columns: &[ScoreColumn]) {
         let (_, inputs) = self.tables.iter().find(|(known, _)| known == name).unwrap();
         let options = ScoreOptions {
             inputs: inputs.clone(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
-use clip_filter::{schema::Derived, score::MethodOptions};
+use clip_filter::{schema::ScoreColumn, score::MethodOptions};
 
 use crate::{
     pictures,
@@ -170,7 +170,7 @@ fn derived() -> World {
         target: Some(path),
         ..MethodOptions::default()
     };
-    world.derive("pairs", method, &Derived::ALL);
+    world.derive("pairs", method, &ScoreColumn::derived().collect::<Vec<_>>());
     world
 }
 

@@ -10,7 +10,8 @@ use datafusion::{
     logical_expr::{Expr, SortExpr, expr_rewriter::NamePreserver},
 };
 
-use crate::engine::{Added, udf};
+use crate::engine::udf;
+use crate::schema::ScoreColumn;
 
 /// Which function is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -40,13 +41,13 @@ impl CallKind {
     }
 
     /// What it asks the operator for.
-    pub(in crate::engine) fn added(self) -> Added {
+    pub(in crate::engine) fn added(self) -> ScoreColumn {
         match self {
-            CallKind::Score => Added::Score,
-            CallKind::ImageEmbedding => Added::ImageEmbedding,
-            CallKind::TextEmbedding => Added::TextEmbedding,
-            CallKind::Status => Added::Status,
-            CallKind::Reason => Added::Reason,
+            CallKind::Score => ScoreColumn::CLIP_SCORE,
+            CallKind::ImageEmbedding => ScoreColumn::IMAGE_EMBEDDING,
+            CallKind::TextEmbedding => ScoreColumn::TEXT_EMBEDDING,
+            CallKind::Status => ScoreColumn::STATUS,
+            CallKind::Reason => ScoreColumn::REASON,
         }
     }
 }

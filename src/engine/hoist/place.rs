@@ -14,7 +14,8 @@ use super::{
 };
 use crate::{
     encode::Bond,
-    engine::{Added, AddedColumn, ClipEncodeNode, PairColumns, udf},
+    engine::{AddedColumn, ClipEncodeNode, PairColumns, udf},
+    schema::ScoreColumn,
 };
 
 impl Hoist<'_> {
@@ -79,7 +80,12 @@ impl Hoist<'_> {
     }
 
     fn encode(&self, plan: LogicalPlan, node: Node) -> Result<LogicalPlan> {
-        let of_pair = |added| matches!(added, Added::Score | Added::Status | Added::Reason);
+        let of_pair = |added| {
+            matches!(
+                added,
+                ScoreColumn::CLIP_SCORE | ScoreColumn::STATUS | ScoreColumn::REASON
+            )
+        };
         let whole = node.added.iter().all(|column| of_pair(column.added));
         let columns = PairColumns {
             image: node.image,
@@ -132,7 +138,7 @@ struct Node {
 
 impl Node {
     /// The added column, under its name if it is there already.
-    fn add(&mut self, added: Added, name: impl FnOnce() -> String) -> Column {
+    fn add(&mut self, added: ScoreColumn, name: impl FnOnce() -> String) -> Column {
         if let Some(known) = self.added.iter().find(|column| column.added == added) {
             return Column::new_unqualified(&known.name);
         }
@@ -180,7 +186,7 @@ impl<'a, 'b> Layout<'a, 'b> {
         }
         match (image, text, &call.text) {
             (Some(image), Some(text), _) if self.is_pair(image, text) => {
-                Answer::Column(self.judge(Added::Score, image, text))
+                Answer::Column(self.judge(ScoreColumn::CLIP_SCORE, image, text))
             }
             (Some(image), Some(text), _) if self.is_new(image, text) => {
                 let mut node = Node {
@@ -188,7 +194,7 @@ impl<'a, 'b> Layout<'a, 'b> {
                     text: Some(text.clone()),
                     added: Vec::new(),
                 };
-                let score = node.add(Added::Score, || self.hoist.fresh("score"));
+                let score = node.add(ScoreColumn::CLIP_SCORE, || self.hoist.fresh("score"));
                 self.nodes.push(node);
                 Answer::Column(score)
             }
@@ -214,7 +220,7 @@ impl<'a, 'b> Layout<'a, 'b> {
     }
 
     /// What the operator says of a pair beside its score.
-    fn judge(&mut self, added: Added, image: &Column, text: &Column) -> Column {
+    fn judge(&mut self, added: ScoreColumn, image: &Column, text: &Column) -> Column {
         let both =
             |node: &Node| node.image.as_ref() == Some(image) && node.text.as_ref() == Some(text);
         let position = self.nodes.iter().position(both).unwrap_or_else(|| {
@@ -262,7 +268,7 @@ impl<'a, 'b> Layout<'a, 'b> {
             self.nodes.len() - 1
         });
         let hoist = &mut *self.hoist;
-        self.nodes[position].add(Added::ImageEmbedding, || hoist.fresh("image"))
+        self.nodes[position].add(ScoreColumn::IMAGE_EMBEDDING, || hoist.fresh("image"))
     }
 
     fn embed_text(&mut self, text: &Column) -> Column {
@@ -282,7 +288,7 @@ impl<'a, 'b> Layout<'a, 'b> {
             self.nodes.len() - 1
         });
         let hoist = &mut *self.hoist;
-        self.nodes[position].add(Added::TextEmbedding, || hoist.fresh("text"))
+        self.nodes[position].add(ScoreColumn::TEXT_EMBEDDING, || hoist.fresh("text"))
     }
 
     fn find_provided(&self, call: &Call) -> Option<Column> {

@@ -14,7 +14,7 @@ use super::{
     arguments::{Argument, check, not_hoisted},
     column_function::any_arguments,
 };
-use crate::engine::Added;
+use crate::schema::ScoreColumn;
 
 /// The name in SQL.
 const NAME: &str = "clip_image_embedding";
@@ -43,12 +43,12 @@ impl ScalarUDFImpl for ClipImageEmbedding {
     }
 
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
-        Ok(Added::ImageEmbedding.data_type())
+        Ok(ScoreColumn::IMAGE_EMBEDDING.data_type())
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
         check(NAME, &[Argument::Image], args.arg_fields)?;
-        let data_type = Added::ImageEmbedding.data_type();
+        let data_type = ScoreColumn::IMAGE_EMBEDDING.data_type();
         Ok(Arc::new(Field::new(NAME, data_type, true)))
     }
 

@@ -21,7 +21,7 @@ use super::{
     arguments::{Argument, check, constant_text, not_hoisted},
     column_function::any_arguments,
 };
-use crate::engine::{Added, EncodeRuntime};
+use crate::{engine::EncodeRuntime, schema::ScoreColumn};
 
 /// The name in SQL.
 const NAME: &str = "clip_text_embedding";
@@ -67,12 +67,12 @@ impl ScalarUDFImpl for ClipTextEmbedding {
     }
 
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
-        Ok(Added::TextEmbedding.data_type())
+        Ok(ScoreColumn::TEXT_EMBEDDING.data_type())
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
         check(NAME, &[Argument::Text], args.arg_fields)?;
-        let data_type = Added::TextEmbedding.data_type();
+        let data_type = ScoreColumn::TEXT_EMBEDDING.data_type();
         Ok(Arc::new(Field::new(NAME, data_type, true)))
     }
 
@@ -90,7 +90,7 @@ impl ScalarUDFImpl for ClipTextEmbedding {
 }
 
 fn list(embedding: Option<&[f32]>) -> Result<ScalarValue> {
-    let data_type = Added::TextEmbedding.data_type();
+    let data_type = ScoreColumn::TEXT_EMBEDDING.data_type();
     let (Some(embedding), DataType::List(field)) = (embedding, &data_type) else {
         return ScalarValue::try_from(&data_type);
     };

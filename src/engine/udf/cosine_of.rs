@@ -17,10 +17,7 @@ use datafusion::{
 };
 
 use super::arguments::constant_text;
-use crate::{
-    engine::{Added, EncodeRuntime},
-    score::cosine,
-};
+use crate::{engine::EncodeRuntime, schema::ScoreColumn, score::cosine};
 
 /// The score of two embeddings, or of an embedding and a constant text; null where one is null.
 ///
@@ -63,7 +60,7 @@ impl ScalarUDFImpl for CosineOf {
     }
 
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
-        Ok(Added::Score.data_type())
+        Ok(ScoreColumn::CLIP_SCORE.data_type())
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {

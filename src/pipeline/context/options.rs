@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use crate::{
     config::{ByteSize, DEFAULT_MAX_PIXELS, OnError},
-    engine::Added,
+    engine::columns_named,
     error::Result,
-    schema::{Derived, HEIGHT, IMAGE_EMBEDDING, STATUS, TEXT_EMBEDDING, WIDTH},
+    schema::{ScoreColumn, Values},
     score::MethodOptions,
     select::{Balance, Order, SelectOptions, Solver},
     source::{BoundShards, ColumnChoice},
@@ -39,7 +39,7 @@ pub struct ScoreOptions {
     /// What derived columns are made with.
     pub method: MethodOptions,
     /// Derived columns to compute, besides those that a selection needs.
-    pub derived: Vec<Derived>,
+    pub derived: Vec<ScoreColumn>,
 }
 
 impl ScoreOptions {
@@ -90,9 +90,9 @@ pub struct RunOptions {
     /// Bad rows go to this Parquet file too.
     pub rejects: Option<PathBuf>,
     /// Columns to add beside the score.
-    pub add: Vec<Added>,
+    pub add: Vec<ScoreColumn>,
     /// Derived columns that only a report of the run shows; they change nothing else.
-    pub reported: Vec<Derived>,
+    pub reported: Vec<ScoreColumn>,
     /// Put before the name of every added column.
     pub prefix: String,
     /// The command line, for the output's metadata.
@@ -111,7 +111,7 @@ impl RunOptions {
     }
 
     /// Derived columns that the run needs, those that only a report shows among them.
-    pub(crate) fn derived(&self) -> Vec<Derived> {
+    pub(crate) fn derived(&self) -> Vec<ScoreColumn> {
         let mut columns = self.used();
         columns.extend(&self.reported);
         columns.sort_unstable();
@@ -120,25 +120,22 @@ impl RunOptions {
     }
 
     /// Derived columns that conditions, the selection and the output need.
-    pub(crate) fn used(&self) -> Vec<Derived> {
+    pub(crate) fn used(&self) -> Vec<ScoreColumn> {
         let mut columns = self.scoring.derived.clone();
-        columns.extend(self.add.iter().filter_map(|added| match added {
-            Added::Derived(column) => Some(*column),
-            _ => None,
-        }));
-        let named = self.select.condition.as_deref().unwrap_or_default();
-        columns.extend(Derived::ALL.into_iter().filter(|column| {
-            let name = format!("{}{}", self.prefix, column.as_str());
-            names(named).any(|word| word == name)
+        columns.extend(self.add.iter().filter(|column| column.is_derived()));
+        let named = self.select.condition.as_deref().map(columns_named);
+        columns.extend(ScoreColumn::derived().filter(|column| {
+            let name = format!("{}{}", self.prefix, column.name());
+            named.as_ref().is_some_and(|named| named.contains(&name))
         }));
         match (self.select.order, self.select.solver) {
-            (_, Solver::Cover) => columns.extend([Derived::Cell, Derived::SasMargin]),
-            (Order::AlignDiverse, _) => columns.push(Derived::SelectionScore),
+            (_, Solver::Cover) => columns.extend([ScoreColumn::CELL, ScoreColumn::SAS_MARGIN]),
+            (Order::AlignDiverse, _) => columns.push(ScoreColumn::SELECTION_SCORE),
             (Order::ClipScore, _) => {}
         }
-        let of_cells = |balance: &Balance| balance.column == Derived::Cell.as_str();
+        let of_cells = |balance: &Balance| balance.column == ScoreColumn::CELL.name();
         if self.select.dedup.is_some() || self.select.balance.as_ref().is_some_and(of_cells) {
-            columns.push(Derived::Cell);
+            columns.push(ScoreColumn::CELL);
         }
         columns
     }
@@ -150,34 +147,30 @@ impl RunOptions {
 
     /// True if an embedding is among the columns to add.
     pub(crate) fn adds_embeddings(&self) -> bool {
-        let embedding =
-            |added: &Added| matches!(added, Added::ImageEmbedding | Added::TextEmbedding);
-        self.add.iter().any(embedding)
+        let mut added = self.add.iter();
+        added.any(|column| column.values() == Values::Vector)
     }
 }
 
-/// The names in a condition.
-fn names(condition: &str) -> impl Iterator<Item = &str> {
-    condition.split(|c: char| !(c.is_alphanumeric() || c == '_'))
-}
-
 /// The column that `--add` names.
-pub fn addable(name: &str) -> Option<Added> {
-    let encoded = ADDABLE.iter().find(|(known, _)| *known == name);
-    let derived = || Derived::from_name(name).map(Added::Derived);
-    encoded.map(|(_, added)| *added).or_else(derived)
+pub fn addable(name: &str) -> Option<ScoreColumn> {
+    addables().find(|column| column.name() == name)
 }
 
 /// Every name that [`addable`] knows.
 pub fn addable_names() -> impl Iterator<Item = &'static str> {
-    let encoded = ADDABLE.iter().map(|(name, _)| *name);
-    encoded.chain(Derived::ALL.into_iter().map(Derived::as_str))
+    addables().map(ScoreColumn::name)
 }
 
-const ADDABLE: [(&str, Added); 5] = [
-    (IMAGE_EMBEDDING, Added::ImageEmbedding),
-    (TEXT_EMBEDDING, Added::TextEmbedding),
-    (STATUS, Added::Status),
-    (WIDTH, Added::Width),
-    (HEIGHT, Added::Height),
+fn addables() -> impl Iterator<Item = ScoreColumn> {
+    ADDABLE.into_iter().chain(ScoreColumn::derived())
+}
+
+/// Columns of the encode operator that an output gets where they are asked for.
+const ADDABLE: [ScoreColumn; 5] = [
+    ScoreColumn::IMAGE_EMBEDDING,
+    ScoreColumn::TEXT_EMBEDDING,
+    ScoreColumn::STATUS,
+    ScoreColumn::WIDTH,
+    ScoreColumn::HEIGHT,
 ];

@@ -15,9 +15,10 @@ use super::{
 };
 use crate::{
     engine::{
-        Added, AddedColumn, BatchSize, MemoryPlan, PairsTable, RowCondition, condition_needs_scores,
+        AddedColumn, BatchSize, MemoryPlan, PairsTable, RowCondition, condition_needs_scores,
     },
     error::{Error, Result},
+    schema::ScoreColumn,
     score, select,
     sink::{Destination, Provenance, WriterPolicy, output_metadata},
     source::{BoundShards, ShardSet, view_schema},
@@ -258,21 +259,21 @@ fn check_listing((what, path): (&str, &Path), options: &RunOptions, set: &ShardS
     Destination::File(path.to_path_buf()).check(options.overwrite, &set.paths())
 }
 
-fn is_written(options: &RunOptions, added: Added) -> bool {
-    added == Added::Score || options.add.contains(&added)
+fn is_written(options: &RunOptions, added: ScoreColumn) -> bool {
+    added == ScoreColumn::CLIP_SCORE || options.add.contains(&added)
 }
 
 /// What a condition may name, and what was asked for.
 fn scored_columns(options: &RunOptions, set: &ShardSet, clash: Clash) -> Result<Vec<AddedColumn>> {
     let mut columns = vec![
-        Added::Score,
-        Added::Status,
-        Added::Reason,
-        Added::Width,
-        Added::Height,
+        ScoreColumn::CLIP_SCORE,
+        ScoreColumn::STATUS,
+        ScoreColumn::REASON,
+        ScoreColumn::WIDTH,
+        ScoreColumn::HEIGHT,
     ];
     columns.extend(&options.add);
-    columns.extend(options.derived().into_iter().map(Added::Derived));
+    columns.extend(options.derived().into_iter());
     columns.sort_unstable();
     columns.dedup();
     columns

@@ -2,9 +2,9 @@
 
 use crate::{
     config::OnError,
-    engine::Added,
     error::{Error, Result},
     pipeline::context::{RunOptions, ScoreOptions},
+    schema::ScoreColumn,
     select::{Keep, SelectOptions},
 };
 
@@ -22,7 +22,7 @@ pub struct OnlineOptions {
     /// What becomes of bad rows.
     pub on_error: OnError,
     /// Columns to add beside the score.
-    pub add: Vec<Added>,
+    pub add: Vec<ScoreColumn>,
     /// Put before the name of every added column.
     pub prefix: String,
     /// The command line, for the stream's metadata.
@@ -63,7 +63,7 @@ impl OnlineOptions {
             None => Ok(()),
             Some(column) => Err(Error::usage(format!(
                 "compute {} in one pass: it depends on all rows",
-                column.as_str()
+                column.name()
             ))
             .hint("leave it out, or select in two passes (without --online)")),
         }

@@ -10,10 +10,10 @@ use arrow::{
 
 use crate::{
     config::OnError,
-    engine::{Added, PASSES},
+    engine::PASSES,
     error::{Error, Result},
     pipeline::context::{BadRow, Prepared, RunOptions, bad_row, column, key_of},
-    schema::{ROW, SHARD},
+    schema::{ROW, SHARD, ScoreColumn},
     select::OnlineSelector,
     source::BoundShards,
     summary::BadRows,
@@ -53,7 +53,7 @@ impl Sieve {
         prepared: &Prepared,
         (schema, selector): (SchemaRef, Option<OnlineSelector>),
     ) -> Result<Self> {
-        let name = |added: Added| {
+        let name = |added: ScoreColumn| {
             let mut columns = prepared.scored().iter();
             let found = columns.find(|column| column.added == added);
             let name = found.map(|column| column.name.clone());
@@ -62,9 +62,9 @@ impl Sieve {
         Ok(Self {
             shards: prepared.shards.clone(),
             schema,
-            score: name(Added::Score)?,
-            status: name(Added::Status)?,
-            reason: name(Added::Reason)?,
+            score: name(ScoreColumn::CLIP_SCORE)?,
+            status: name(ScoreColumn::STATUS)?,
+            reason: name(ScoreColumn::REASON)?,
             selector,
             min_score: options.select.min_score.unwrap_or(f32::NEG_INFINITY),
             on_error: options.on_error,

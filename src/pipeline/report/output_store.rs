@@ -12,7 +12,9 @@ use tempfile::TempDir;
 use crate::{
     error::{Error, Result},
     pipeline::context::ScoreOptions,
-    schema::{CLIP_SCORE, Derived, HEIGHT, IMAGE_EMBEDDING, STATUS, Status, TEXT_EMBEDDING, WIDTH},
+    schema::{
+        CLIP_SCORE, HEIGHT, IMAGE_EMBEDDING, STATUS, ScoreColumn, Status, TEXT_EMBEDDING, WIDTH,
+    },
     sink::Provenance,
     source::{BoundShards, ReadPlan, Shard, ShardReader},
     store::{DerivedSpec, DerivedWriter, EmbeddingType, ScoreStore, StoreSpec},
@@ -124,7 +126,9 @@ impl Columns {
             IMAGE_EMBEDDING,
             TEXT_EMBEDDING,
         ];
-        let names = known.into_iter().chain(Derived::ALL.map(Derived::as_str));
+        let names = known
+            .into_iter()
+            .chain(ScoreColumn::derived().map(ScoreColumn::name));
         let mut columns: Vec<usize> = names.filter_map(|name| self.place(name)).collect();
         columns.sort_unstable();
         let plan = ReadPlan {
@@ -196,21 +200,21 @@ impl Columns {
         shards: &BoundShards,
         provenance: &Provenance,
     ) -> Result<()> {
-        let there = |column: &Derived| self.place(column.as_str()).is_some();
-        let derived: Vec<Derived> = Derived::ALL.into_iter().filter(there).collect();
+        let there = |column: &ScoreColumn| self.place(column.name()).is_some();
+        let derived: Vec<ScoreColumn> = ScoreColumn::derived().filter(there).collect();
         if derived.is_empty() {
             return Ok(());
         }
         let fields = derived
             .iter()
-            .map(|column| Field::new(column.as_str(), column.data_type(), true));
+            .map(|column| Field::new(column.name(), column.data_type(), true));
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         let made_with = provenance.derived.as_deref();
         let made_with = made_with.and_then(|text| serde_json::from_str(text).ok());
         let spec = DerivedSpec {
             columns: derived
                 .iter()
-                .map(|column| column.as_str().to_owned())
+                .map(|column| column.name().to_owned())
                 .collect(),
             made_with: made_with.unwrap_or_default(),
             selection: None,

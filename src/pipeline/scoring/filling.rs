@@ -20,12 +20,12 @@ use tokio::sync::mpsc;
 use crate::{
     config::ByteSize,
     engine::{
-        Added, AddedColumn, EncodeRuntime, MemoryPlan, RowCondition, ShardStarts, ShardTable,
-        WidePlan, from_datafusion, wide_pass,
+        AddedColumn, EncodeRuntime, MemoryPlan, RowCondition, ShardStarts, ShardTable, WidePlan,
+        from_datafusion, wide_pass,
     },
     error::{Error, Result},
     pipeline::context::{BadRow, RunContext, bad_row, column, interrupted, key_of},
-    schema::{ROW, SHARD, Status},
+    schema::{ROW, SHARD, ScoreColumn, Status},
     source::BoundShards,
     store::{ScoreStore, ShardIdentity},
     summary::{Counters, Pass, Stage},
@@ -172,16 +172,16 @@ struct Narrow {
 impl Names {
     fn of(fill: &Fill<'_>, store: &ScoreStore) -> Self {
         let all = [
-            Added::Status,
-            Added::Reason,
-            Added::Width,
-            Added::Height,
-            Added::Score,
-            Added::ImageEmbedding,
-            Added::TextEmbedding,
+            ScoreColumn::STATUS,
+            ScoreColumn::REASON,
+            ScoreColumn::WIDTH,
+            ScoreColumn::HEIGHT,
+            ScoreColumn::CLIP_SCORE,
+            ScoreColumn::IMAGE_EMBEDDING,
+            ScoreColumn::TEXT_EMBEDDING,
         ];
-        let stored = |added: &Added| store.schema().index_of(added.name()).is_ok();
-        let named = |added: Added| AddedColumn {
+        let stored = |added: &ScoreColumn| store.schema().index_of(added.name()).is_ok();
+        let named = |added: ScoreColumn| AddedColumn {
             added,
             // No input has it, or has it on purpose.
             name: format!("__scored_{}", added.name()),
@@ -225,11 +225,11 @@ impl Names {
     }
 
     fn refuse_bad(&self, batch: &RecordBatch, fill: &Fill<'_>, shard: usize) -> Result<()> {
-        let text = |added: Added| {
+        let text = |added: ScoreColumn| {
             let name = format!("__scored_{}", added.name());
             Ok::<_, Error>(column(batch, &name)?.as_string::<i32>().clone())
         };
-        let statuses = text(Added::Status)?;
+        let statuses = text(ScoreColumn::STATUS)?;
         let bad = |row: &usize| statuses.value(*row) != Status::Ok.as_str();
         let Some(row) = (0..batch.num_rows()).find(bad) else {
             return Ok(());
@@ -243,7 +243,7 @@ impl Names {
             row: column(batch, ROW)?.as_primitive::<Int64Type>().value(row),
             key: &key,
             status: statuses.value(row),
-            reason: text(Added::Reason)?.value(row),
+            reason: text(ScoreColumn::REASON)?.value(row),
         }))
     }
 }

@@ -1,5 +1,9 @@
 //! Names shared by all rooms: the columns this program adds, and the outcome of a row.
 
+mod score_column;
+
+pub use score_column::{Made, ScoreColumn, Values};
+
 /// Plain cosine of image and text embedding, in [-1, 1], `f32`; null on a bad row.
 pub const CLIP_SCORE: &str = "clip_score";
 /// L2-normalised image embedding, `list<float>`.
@@ -23,85 +27,6 @@ pub const ROW: &str = "__row";
 pub const STORED_SHARD: &str = "shard";
 /// In a score store: position of the row within its shard, `i64`.
 pub const STORED_ROW: &str = "row";
-
-/// A score column that is computed from stored embeddings; see METHOD in the documentation of
-/// [`crate::pipeline::MethodOptions`] for what it depends on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Derived {
-    /// Class or cluster within which neighbours are sought, `u32`.
-    Cell,
-    /// Semantic alignment: cosine of adapted image and adapted text, in [-1, 1].
-    Sas,
-    /// `sas` minus that of the best other class, or of the best other caption of a pool.
-    SasMargin,
-    /// Sample diversity: mean Euclidean distance to the nearest rows of the cell.
-    Sds,
-    /// Score relative to other captions and images, arXiv 2405.19547.
-    SCliploss,
-    /// Largest cosine to a row of the cell that is closer to its centroid, -1 for the closest.
-    DupMaxSim,
-    /// 1 - cosine to the nearest centroid.
-    ProtoDist,
-    /// How far the distance to the mean of the cell is from the median one.
-    Moderate,
-    /// Largest cosine to a row of the target set, arXiv 2405.19547.
-    NormsimInf,
-    /// Euclidean norm of the cosines to the rows of the target set, arXiv 2405.19547.
-    Normsim2,
-    /// Variance alignment to the target set, arXiv 2402.02055.
-    Vas,
-    /// What `--select align-diverse` orders rows by.
-    SelectionScore,
-}
-
-impl Derived {
-    /// Every one, in the order of their columns.
-    pub const ALL: [Derived; 12] = [
-        Derived::Cell,
-        Derived::Sas,
-        Derived::SasMargin,
-        Derived::Sds,
-        Derived::SCliploss,
-        Derived::DupMaxSim,
-        Derived::ProtoDist,
-        Derived::Moderate,
-        Derived::NormsimInf,
-        Derived::Normsim2,
-        Derived::Vas,
-        Derived::SelectionScore,
-    ];
-
-    /// The name of its column.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Derived::Cell => "cell",
-            Derived::Sas => "sas",
-            Derived::SasMargin => "sas_margin",
-            Derived::Sds => "sds",
-            Derived::SCliploss => "s_cliploss",
-            Derived::DupMaxSim => "dup_max_sim",
-            Derived::ProtoDist => "proto_dist",
-            Derived::Moderate => "moderate",
-            Derived::NormsimInf => "normsim_inf",
-            Derived::Normsim2 => "normsim_2",
-            Derived::Vas => "vas",
-            Derived::SelectionScore => "selection_score",
-        }
-    }
-
-    /// The column named `name`.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|column| column.as_str() == name)
-    }
-
-    /// The Arrow type of its values.
-    pub fn data_type(self) -> arrow::datatypes::DataType {
-        match self {
-            Derived::Cell => arrow::datatypes::DataType::UInt32,
-            _ => arrow::datatypes::DataType::Float32,
-        }
-    }
-}
 
 /// Outcome of one row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,0 +1,319 @@
+//! The registry of columns that this program adds: one entry says all that rooms must know of a column.
+//!
+//! To add one, put an entry here and make its values where [`Made`] says: `score/row_scores` for one that looks at a row
+//! alone, `score/cell_scores` for one among the rows of a cell, `score/contrast` for one in random batches. Types,
+//! inputs, files, flags, SQL and help follow from the entry. `sql/columns.md` has its formula.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field};
+
+use super::{CLIP_SCORE, HEIGHT, IMAGE_EMBEDDING, REASON, STATUS, TEXT_EMBEDDING, WIDTH};
+
+/// A column that this program can put beside those of a shard: what the encode operator tells of a pair, or a score
+/// that is computed from stored embeddings.
+///
+/// Ordered as columns stand in outputs and stores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ScoreColumn(Place);
+
+/// What is known of a [`ScoreColumn`] without computing it.
+#[derive(Debug)]
+struct Facts {
+    name: &'static str,
+    values: Values,
+    made: Made,
+    /// Columns that it is computed from.
+    needs: &'static [ScoreColumn],
+    /// Rows are compared with a target set.
+    of_target: bool,
+    /// Where its formula was published; empty for a fact, or for one of this program.
+    source: &'static str,
+    /// What it is, in one line for `--help`; empty for what the encode operator tells.
+    help: &'static str,
+}
+
+/// What the values of a column are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Values {
+    /// Single-precision numbers.
+    F32,
+    /// Whole numbers from 0 on.
+    U32,
+    /// Text.
+    Text,
+    /// Unit vectors, as lists of single-precision numbers.
+    Vector,
+}
+
+/// What a column is made from, and so in which pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Made {
+    /// By the encode operator, of one pair.
+    Encoded,
+    /// From the embeddings of a row, and what all rows are compared with.
+    Row,
+    /// From the embeddings of the rows of a cell.
+    Cell,
+    /// From the embeddings of random batches of rows.
+    Batch,
+    /// From other columns.
+    Columns,
+}
+
+/// Entries in the order of their columns, and a constant for each.
+macro_rules! registry {
+    ($($(#[doc = $doc:literal])* $column:ident: $facts:expr;)*) => {
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[expect(non_camel_case_types, clippy::upper_case_acronyms, reason = "named as the constants are")]
+        enum Place { $($column),* }
+
+        impl ScoreColumn {
+            $($(#[doc = $doc])* pub const $column: Self = Self(Place::$column);)*
+
+            /// Every one.
+            pub const ALL: &'static [Self] = &[$(Self::$column),*];
+        }
+
+        static REGISTRY: &[Facts] = &[$($facts),*];
+    };
+}
+
+/// What most columns from embeddings have in common.
+const SCORE: Facts = Facts {
+    name: "",
+    values: Values::F32,
+    made: Made::Row,
+    needs: &[],
+    of_target: false,
+    source: "",
+    help: "",
+};
+
+const fn encoded(name: &'static str, values: Values) -> Facts {
+    Facts {
+        name,
+        values,
+        made: Made::Encoded,
+        ..SCORE
+    }
+}
+
+registry! {
+    /// [`CLIP_SCORE`].
+    CLIP_SCORE: encoded(CLIP_SCORE, Values::F32);
+    /// [`STATUS`].
+    STATUS: encoded(STATUS, Values::Text);
+    /// [`REASON`].
+    REASON: encoded(REASON, Values::Text);
+    /// [`WIDTH`].
+    WIDTH: encoded(WIDTH, Values::U32);
+    /// [`HEIGHT`].
+    HEIGHT: encoded(HEIGHT, Values::U32);
+    /// [`IMAGE_EMBEDDING`].
+    IMAGE_EMBEDDING: encoded(IMAGE_EMBEDDING, Values::Vector);
+    /// [`TEXT_EMBEDDING`].
+    TEXT_EMBEDDING: encoded(TEXT_EMBEDDING, Values::Vector);
+    /// Class or cluster within which neighbours are sought.
+    CELL: Facts {
+        name: "cell",
+        values: Values::U32,
+        help: "class of the pair, or cluster of similar images",
+        ..SCORE
+    };
+    /// Semantic alignment: cosine of adapted image and adapted text, in [-1, 1].
+    SAS: Facts {
+        name: "sas",
+        source: "arXiv 2410.11215",
+        help: "cosine of image and caption, or prompt of the class; after --adapt",
+        ..SCORE
+    };
+    /// `sas` minus that of the best other class, or of the best other caption of a pool.
+    SAS_MARGIN: Facts {
+        name: "sas_margin",
+        help: "sas minus that of the best other class, or of the best other caption of 256",
+        ..SCORE
+    };
+    /// Sample diversity: mean Euclidean distance to the nearest rows of the cell.
+    SDS: Facts {
+        name: "sds",
+        made: Made::Cell,
+        needs: &[ScoreColumn::CELL],
+        source: "arXiv 2410.11215",
+        help: "mean distance to the nearest images of the cell: diversity; after --adapt",
+        ..SCORE
+    };
+    /// Score relative to other captions and images.
+    S_CLIPLOSS: Facts {
+        name: "s_cliploss",
+        made: Made::Batch,
+        source: "arXiv 2405.19547",
+        help: "clip_score against that of other images and captions",
+        ..SCORE
+    };
+    /// Largest cosine to a row of the cell that is closer to its centroid, -1 for the closest.
+    DUP_MAX_SIM: Facts {
+        name: "dup_max_sim",
+        made: Made::Cell,
+        needs: &[ScoreColumn::CELL],
+        source: "arXiv 2303.09540",
+        help: "cosine to the most similar image of the cell nearer to its centre",
+        ..SCORE
+    };
+    /// 1 - cosine to the nearest centroid.
+    PROTO_DIST: Facts {
+        name: "proto_dist",
+        needs: &[ScoreColumn::CELL],
+        source: "arXiv 2206.14486",
+        help: "distance to the nearest centre of a cell: how untypical an image is",
+        ..SCORE
+    };
+    /// How far the distance to the mean of the cell is from the median one.
+    MODERATE: Facts {
+        name: "moderate",
+        made: Made::Cell,
+        needs: &[ScoreColumn::CELL],
+        source: "Moderate coreset, ICLR 2023",
+        help: "how far from the usual distance to the centre of its cell",
+        ..SCORE
+    };
+    /// Largest cosine to a row of the target set.
+    NORMSIM_INF: Facts {
+        name: "normsim_inf",
+        of_target: true,
+        source: "arXiv 2405.19547",
+        help: "cosine to the most similar image of --target",
+        ..SCORE
+    };
+    /// Euclidean norm of the cosines to the rows of the target set.
+    NORMSIM_2: Facts {
+        name: "normsim_2",
+        of_target: true,
+        source: "arXiv 2405.19547",
+        help: "similarity to all images of --target",
+        ..SCORE
+    };
+    /// Variance alignment to the target set.
+    VAS: Facts {
+        name: "vas",
+        of_target: true,
+        source: "arXiv 2402.02055",
+        help: "similarity to all images of --target, by their variance",
+        ..SCORE
+    };
+    /// What `--select align-diverse` orders rows by.
+    SELECTION_SCORE: Facts {
+        name: "selection_score",
+        made: Made::Columns,
+        needs: &[ScoreColumn::SAS, ScoreColumn::SDS],
+        source: "arXiv 2410.11215",
+        help: "sas and sds in one: what align-diverse orders rows by",
+        ..SCORE
+    };
+}
+
+impl ScoreColumn {
+    fn facts(self) -> &'static Facts {
+        &REGISTRY[self.0 as usize]
+    }
+
+    /// Its usual name.
+    pub const fn name(self) -> &'static str {
+        REGISTRY[self.0 as usize].name
+    }
+
+    /// The column of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|column| column.name() == name)
+    }
+
+    /// Every one that is computed from the embeddings of all rows; only a score store has them.
+    pub fn derived() -> impl Iterator<Item = Self> + Clone {
+        Self::ALL
+            .iter()
+            .copied()
+            .filter(|column| column.is_derived())
+    }
+
+    /// The one of this name that is computed from the embeddings of all rows.
+    pub fn derived_from_name(name: &str) -> Option<Self> {
+        Self::from_name(name).filter(|column| column.is_derived())
+    }
+
+    /// Whether it is computed from the embeddings of all rows.
+    pub fn is_derived(self) -> bool {
+        self.made() != Made::Encoded
+    }
+
+    /// What it is made from.
+    pub fn made(self) -> Made {
+        self.facts().made
+    }
+
+    /// What its values are.
+    pub fn values(self) -> Values {
+        self.facts().values
+    }
+
+    /// The columns that it is computed from.
+    pub fn needs(self) -> &'static [Self] {
+        self.facts().needs
+    }
+
+    /// Whether rows are compared with a target set.
+    pub fn is_of_target(self) -> bool {
+        self.facts().of_target
+    }
+
+    /// Where its formula was published; `None` for a fact, or for one of this program.
+    pub fn source(self) -> Option<&'static str> {
+        Some(self.facts().source).filter(|source| !source.is_empty())
+    }
+
+    /// What it is, in one line; empty for what the encode operator tells.
+    pub fn help(self) -> &'static str {
+        self.facts().help
+    }
+
+    /// The Arrow type of its values.
+    pub fn data_type(self) -> DataType {
+        match self.values() {
+            Values::F32 => DataType::Float32,
+            Values::U32 => DataType::UInt32,
+            Values::Text => DataType::Utf8,
+            // A fixed-size list with null rows cannot be read by common readers.
+            Values::Vector => {
+                DataType::List(Arc::new(Field::new("element", DataType::Float32, true)))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_distinct_and_find_their_column() {
+        for &column in ScoreColumn::ALL {
+            assert_eq!(ScoreColumn::from_name(column.name()), Some(column));
+        }
+    }
+
+    #[test]
+    fn every_derived_column_is_explained_and_needs_others_of_its_kind() {
+        for column in ScoreColumn::derived() {
+            assert!(!column.help().is_empty(), "{}", column.name());
+            for needed in column.needs() {
+                assert!(
+                    needed.is_derived() && *needed != column,
+                    "{}",
+                    column.name()
+                );
+            }
+        }
+    }
+}
