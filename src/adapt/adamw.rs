@@ -46,7 +46,7 @@ impl AdamW {
         self.steps += 1;
         for (variable, moments) in &self.variables {
             if let Some(gradient) = gradients.get(variable) {
-                let step = Step {
+                let step = AdamStep {
                     moments,
                     decay: 1.0 - self.learning_rate * self.weight_decay,
                     rate: self.learning_rate / (1.0 - KEPT.0.powi(self.steps)),
@@ -59,14 +59,14 @@ impl AdamW {
     }
 }
 
-struct Step<'a> {
+struct AdamStep<'a> {
     moments: &'a Mutex<Moments>,
     decay: f32,
     rate: f32,
     scale: f32,
 }
 
-impl InplaceOp2 for Step<'_> {
+impl InplaceOp2 for AdamStep<'_> {
     fn name(&self) -> &'static str {
         "adamw"
     }

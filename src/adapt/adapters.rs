@@ -1,34 +1,13 @@
 //! Two linear maps, one of images and one of texts, and how they are applied to embeddings.
 
+use clip_filter_vectors::dot;
 use sha2::{Digest, Sha256};
 
 use super::TrainingRecord;
-use crate::error::{Error, Result};
-
-/// Numbers summed side by side, in a fixed order.
-const LANES: usize = 16;
-
-/// Image or text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Side {
-    /// Image embeddings.
-    Image,
-    /// Text embeddings.
-    Text,
-}
-
-impl Side {
-    /// Both, the image side first.
-    pub const BOTH: [Side; 2] = [Side::Image, Side::Text];
-
-    /// The name that tensors and messages have.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Side::Image => "image",
-            Side::Text => "text",
-        }
-    }
-}
+use crate::{
+    error::{Error, Result},
+    schema::Side,
+};
 
 /// A linear map with bias.
 #[derive(Debug, Clone, PartialEq)]
@@ -154,19 +133,6 @@ impl Adapters {
             Side::Text => &self.text,
         }
     }
-}
-
-pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [0.0f32; LANES];
-    let (a_chunks, b_chunks) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let (a_rest, b_rest) = (a_chunks.remainder(), b_chunks.remainder());
-    for (x, y) in a_chunks.zip(b_chunks) {
-        for lane in 0..LANES {
-            lanes[lane] += x[lane] * y[lane];
-        }
-    }
-    let rest: f32 = a_rest.iter().zip(b_rest).map(|(x, y)| x * y).sum();
-    lanes.iter().sum::<f32>() + rest
 }
 
 fn normalise(row: &mut [f32]) {

@@ -7,9 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     TrainingRecord,
-    adapters::{Adapters, Linear, Side},
+    adapters::{Adapters, Linear},
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    schema::Side,
+};
 
 /// The format this program writes, and the only one it reads.
 const FORMAT: u32 = 1;

@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 
-use super::{Batch, FitOptions, Mode, PairSource, Pass, Split, Targets};
+use super::{Batch, FitOptions, Mode, PairPass, PairSource, Split, Targets};
 use crate::error::{Error, Result};
 
 /// What is the same for all batches of a source.
 pub(super) struct Problem {
     pub(super) dim: usize,
-    classes: Option<Classes>,
+    classes: Option<ClassBatch>,
 }
 
-struct Classes {
+struct ClassBatch {
     count: usize,
-    /// Classes x dim.
+    /// ClassBatch x dim.
     texts: Tensor,
     /// Logarithm of each class's share of the rows trained on.
     log_shares: Arc<[f32]>,
@@ -26,19 +26,19 @@ pub(super) struct BatchTensors {
     pub(super) rows: usize,
     /// Rows x dim.
     pub(super) images: Tensor,
-    /// Classes or rows, x dim.
+    /// ClassBatch or rows, x dim.
     pub(super) texts: Tensor,
-    pub(super) sought: Sought,
+    pub(super) sought: SoughtTexts,
 }
 
 /// Which text belongs to which image.
 #[derive(Clone)]
-pub(super) struct Sought {
+pub(super) struct SoughtTexts {
     /// Position of the text of each row among the texts.
     pub(super) own: Vec<u32>,
     /// Equal for rows with the same text.
     ids: Vec<u64>,
-    /// Where the texts are classes, see [`Classes`].
+    /// Where the texts are classes, see [`ClassBatch`].
     pub(super) log_shares: Option<Arc<[f32]>>,
 }
 
@@ -66,7 +66,7 @@ impl Problem {
         let log_shares = log_shares(pairs, options, count)?;
         Ok(Self {
             dim,
-            classes: Some(Classes {
+            classes: Some(ClassBatch {
                 count,
                 texts,
                 log_shares,
@@ -104,14 +104,14 @@ impl Problem {
                     return Err(wrong_length("classes", own.len()));
                 }
                 check_classes(own, classes.count)?;
-                (classes.texts.clone(), Sought::classes(own, classes))
+                (classes.texts.clone(), SoughtTexts::classes(own, classes))
             }
             (Targets::Captions { texts, ids }, None) => {
                 if texts.len() != batch.images.len() || ids.len() != rows {
                     return Err(wrong_length("text numbers", texts.len()).with("ids", ids.len()));
                 }
                 check_finite(texts, self.dim, "text")?;
-                (tensor(texts, rows, self.dim)?, Sought::captions(ids))
+                (tensor(texts, rows, self.dim)?, SoughtTexts::captions(ids))
             }
             _ => return Err(both()),
         };
@@ -142,7 +142,7 @@ fn log_shares(
     count: usize,
 ) -> Result<Arc<[f32]>> {
     let mut rows = vec![1u64; count];
-    let pass = Pass {
+    let pass = PairPass {
         split: Split::Training,
         epoch: 0,
         seed: options.seed,
@@ -169,8 +169,8 @@ fn tensor(numbers: &[f32], rows: usize, dim: usize) -> Result<Tensor> {
     Tensor::from_slice(numbers, (rows, dim), &Device::Cpu).map_err(failed)
 }
 
-impl Sought {
-    fn classes(own: &[u32], classes: &Classes) -> Self {
+impl SoughtTexts {
+    fn classes(own: &[u32], classes: &ClassBatch) -> Self {
         Self {
             own: own.to_vec(),
             ids: own.iter().map(|&class| class.into()).collect(),

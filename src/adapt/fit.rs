@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use super::{
-    Adapters, EpochRecord, FitOptions, Outcome, PairSource, Pass, Split, TrainingRecord,
+    Adapters, EpochRecord, FitOptions, Outcome, PairPass, PairSource, Split, TrainingRecord,
     batch::{Problem, failed},
     corrections::{Corrections, MIN_LOGIT_SCALE},
     start::Start,
@@ -118,7 +118,7 @@ struct Training<'a> {
 
 impl Training<'_> {
     fn epoch(&mut self, pairs: &mut dyn PairSource, epoch: u32) -> Result<EpochRecord> {
-        let pass = Pass {
+        let pass = PairPass {
             split: Split::Training,
             epoch,
             seed: self.options.seed,

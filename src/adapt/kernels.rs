@@ -7,7 +7,7 @@ use candle_core::{
     CpuStorage, CustomOp1, CustomOp2, Error, Layout, Result, Shape, Storage, Tensor,
 };
 
-use super::adapters::dot;
+use clip_filter_vectors::dot;
 
 /// Keeps the length of a row that is mapped to zero from dividing by zero.
 const TINY: f32 = 1e-12;

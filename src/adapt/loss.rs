@@ -3,10 +3,10 @@
 use std::sync::OnceLock;
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
+use clip_filter_vectors::dot;
 
 use super::{
-    adapters::dot,
-    batch::Sought,
+    batch::SoughtTexts,
     kernels::{not_run, numbers, with_numbers},
 };
 
@@ -20,7 +20,7 @@ use super::{
 /// InfoNCE in both directions (arXiv 2103.00020, figure 3), but rows with the same text are no negatives. Where texts
 /// are classes all of them are negatives, each weighted by its share of the rows (logit adjustment, arXiv
 /// 2007.07314), so that nothing is gained by learning which classes are frequent.
-pub(super) fn row_losses(cosines: &Tensor, scale: &Tensor, sought: &Sought) -> Result<Tensor> {
+pub(super) fn row_losses(cosines: &Tensor, scale: &Tensor, sought: &SoughtTexts) -> Result<Tensor> {
     let losses = Losses {
         sought: sought.clone(),
         likelihoods: OnceLock::new(),
@@ -29,7 +29,7 @@ pub(super) fn row_losses(cosines: &Tensor, scale: &Tensor, sought: &Sought) -> R
 }
 
 struct Losses {
-    sought: Sought,
+    sought: SoughtTexts,
     likelihoods: OnceLock<Likelihoods>,
 }
 

@@ -1,6 +1,6 @@
 //! Pairs in memory, for a host that has few of them, and for tests.
 
-use super::{Batch, PairSource, Pass, Split, Targets};
+use super::{Batch, PairPass, PairSource, Split, Targets};
 use crate::error::{Error, Result};
 
 /// What the images of [`MemoryPairs`] are matched with.
@@ -89,7 +89,11 @@ impl PairSource for MemoryPairs {
         }
     }
 
-    fn read(&mut self, pass: &Pass, take: &mut dyn FnMut(Batch<'_>) -> Result<()>) -> Result<()> {
+    fn read(
+        &mut self,
+        pass: &PairPass,
+        take: &mut dyn FnMut(Batch<'_>) -> Result<()>,
+    ) -> Result<()> {
         let mut rows = self.rows_of(pass.split);
         let key = mix(pass.seed ^ mix(u64::from(pass.epoch)));
         rows.sort_by_cached_key(|row| mix(key ^ mix(*row as u64)));

@@ -30,9 +30,9 @@ mod start;
 #[cfg(test)]
 mod tests;
 
-pub use adapters::{Adapters, Side};
+pub use adapters::Adapters;
 pub use fit::{Fitted, fit};
 pub use memory_pairs::{MemoryPairs, StoredTargets};
 pub use options::{DEFAULT_BATCH_ROWS, DEFAULT_EPOCHS, FitOptions};
-pub use pairs::{Batch, PairSource, Pass, Split, Targets};
+pub use pairs::{Batch, PairPass, PairSource, Split, Targets};
 pub use record::{EpochRecord, Mode, Outcome, TrainingRecord};

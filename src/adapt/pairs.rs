@@ -36,7 +36,7 @@ pub enum Split {
 
 /// One pass over the rows of a split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pass {
+pub struct PairPass {
     /// Which rows.
     pub split: Split,
     /// From 1 while training; 0 when rows are only looked at, whose batches are thereby the same at every pass.
@@ -59,5 +59,9 @@ pub trait PairSource {
     ///
     /// # Errors
     /// Those of reading, and those of `take` as they are.
-    fn read(&mut self, pass: &Pass, take: &mut dyn FnMut(Batch<'_>) -> Result<()>) -> Result<()>;
+    fn read(
+        &mut self,
+        pass: &PairPass,
+        take: &mut dyn FnMut(Batch<'_>) -> Result<()>,
+    ) -> Result<()>;
 }

@@ -3,7 +3,7 @@
 use candle_core::{Device, Tensor};
 
 use super::{
-    FitOptions, PairSource, Pass, Split,
+    FitOptions, PairPass, PairSource, Split,
     batch::{BatchTensors, Problem, failed},
     corrections::{Corrections, MAX_LOGIT_SCALE, plain_cosines},
     loss::row_losses,
@@ -91,7 +91,7 @@ fn read(
     options: &FitOptions,
     take: &mut dyn FnMut(&BatchTensors) -> candle_core::Result<()>,
 ) -> Result<()> {
-    let pass = Pass {
+    let pass = PairPass {
         split: Split::HeldOut,
         epoch: 0,
         seed: options.seed,

@@ -8,9 +8,10 @@ mod refused;
 use made_up::{CLASSES, DIM, Flipped, Random, captioned, random_images, unit_rows};
 
 use super::{
-    Adapters, EpochRecord, FitOptions, Fitted, MemoryPairs, Mode, Outcome, PairSource, Pass, Side,
+    Adapters, EpochRecord, FitOptions, Fitted, MemoryPairs, Mode, Outcome, PairPass, PairSource,
     Split, StoredTargets, fit,
 };
+use crate::schema::Side;
 
 fn options() -> FitOptions {
     FitOptions {
@@ -214,7 +215,7 @@ fn rows_of_another_length_are_refused() {
 fn every_row_is_in_one_split_and_each_epoch_has_its_own_order() {
     let mut pairs = random_images(100, 8);
     let mut read = |split, epoch| {
-        let pass = Pass {
+        let pass = PairPass {
             split,
             epoch,
             seed: 1,

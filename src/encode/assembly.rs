@@ -14,7 +14,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     preprocess::RowFault,
-    schema::Status,
+    schema::{Side, Status},
 };
 
 /// What became of a [`super::PairBatch`], row by row.
@@ -70,23 +70,6 @@ impl EncodedBatch {
 /// The order in which one of several faults of a row is chosen, whichever thread is first.
 fn rank(fault: &RowFault) -> (Status, &str) {
     (fault.status, fault.reason.as_str())
-}
-
-/// One side of a pair.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Side {
-    Image,
-    Text,
-}
-
-impl Side {
-    /// What a trace calls it.
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Side::Image => "images",
-            Side::Text => "captions",
-        }
-    }
 }
 
 /// Collects the parts of one batch and answers when the last has come.

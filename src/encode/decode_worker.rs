@@ -10,13 +10,13 @@ use arrow::array::{Array, StringViewArray};
 use async_channel::{Receiver, Sender};
 
 use super::{
-    assembly::{Assembly, Side},
+    assembly::Assembly,
     pool::{Bond, DecodeJob, DecodeWork, EncodeJob, EncodeWork, PairBatch, Shared, stopped},
 };
 use crate::{
     error::Result,
     preprocess::{ImageKernel, Padding, PathPolicy, RowFault},
-    schema::Status,
+    schema::{Side, Status},
     summary::Stage,
 };
 

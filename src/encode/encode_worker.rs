@@ -11,7 +11,7 @@ use super::{
 use crate::{
     error::{ErrorKind, Result},
     preprocess::RowFault,
-    schema::Status,
+    schema::{Side, Status},
     summary::{Counters, Stage},
 };
 
@@ -27,7 +27,10 @@ pub(super) fn encode_loop(
         counters.queue("model batches waiting", || jobs.len());
         let effort = job.assembly.effort();
         let span = counters.span(Stage::Encode).also(&effort.encode_nanos);
-        let mut span = span.of(job.side().as_str());
+        let mut span = span.of(match job.side() {
+            Side::Image => "images",
+            Side::Text => "captions",
+        });
         span.rows(job.targets.len());
         if !job.assembly.is_abandoned() {
             encode(encoder.as_mut(), &job, &mut most_rows, shared);

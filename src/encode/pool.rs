@@ -22,7 +22,7 @@ use async_channel::Sender;
 
 use super::{
     Effort, Encoder, EncoderFactory, TokenBatch,
-    assembly::{Assembly, EncodedBatch, Side},
+    assembly::{Assembly, EncodedBatch},
     captions::CaptionCache,
     decode_worker::DecodeWorker,
     encode_worker::encode_loop,
@@ -31,6 +31,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     preprocess::{ImageKernel, PathPolicy, Preprocessing},
+    schema::Side,
     summary::Counters,
 };
 

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{
     changes,
-    context::{Effort, Narrow, Prepared, RunContext, RunOptions},
+    context::{Narrow, Prepared, RunContext, RunOptions, StageTimes},
     deriving::derive_for_run,
     emitting::{self, Emitting},
     rejecting::Rejecting,
@@ -120,7 +120,7 @@ async fn run_with(
     let staged = emitting::emit(emitting, scored, chosen.written, &context).await?;
     drop(writing);
     summary.outputs = staged.outputs;
-    let effort = Effort {
+    let effort = StageTimes {
         threads: options.scoring.threads,
         memory: &memory,
         wall: counters.passed(Pass::Score) + counters.passed(Pass::Write),

@@ -5,7 +5,7 @@ use std::time::Instant;
 use arrow::array::{Array, AsArray};
 
 use super::{
-    context::{Effort, RunContext, ScoreOptions},
+    context::{RunContext, ScoreOptions, StageTimes},
     deriving::DeriveFrom,
     scoring::scores_in,
 };
@@ -55,7 +55,7 @@ pub async fn score(options: &ScoreOptions, context: RunContext<'_>) -> Result<Ru
         seconds: start.elapsed().as_secs_f64(),
         ..RunSummary::default()
     };
-    let effort = Effort {
+    let effort = StageTimes {
         threads: options.threads,
         memory: &scored.memory,
         wall: counters.passed(Pass::Score),

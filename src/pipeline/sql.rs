@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::context::{Encoding, load_of_store};
+use super::context::{EncodeLimits, load_of_store};
 use crate::{
     config::ByteSize,
     encode::Model,
@@ -175,7 +175,7 @@ fn lazy_runtime(
             None => model.load(None)?,
         };
         let directories = directories.lock().unwrap_or_else(PoisonError::into_inner);
-        let encoding = Encoding {
+        let encoding = EncodeLimits {
             memory_limit: options.memory_limit,
             threads: options.threads,
             model_batch_rows: options.model_batch_rows,

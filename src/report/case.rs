@@ -56,7 +56,7 @@ pub(crate) struct Case<'a> {
 }
 
 /// Stored rows of one shard that follow each other, with what became of them.
-pub(super) struct Stretch<'a> {
+pub(super) struct CaseRows<'a> {
     pub(super) shard: usize,
     rows: &'a ScoreRows,
     /// Of each row.
@@ -66,7 +66,7 @@ pub(super) struct Stretch<'a> {
     pub(super) cells: Option<&'a UInt32Array>,
 }
 
-impl Stretch<'_> {
+impl CaseRows<'_> {
     pub(super) fn len(&self) -> usize {
         self.fates.len()
     }
@@ -78,7 +78,7 @@ impl Stretch<'_> {
         }
     }
 
-    /// A number that a row has in a column of [`Stretch::scores`].
+    /// A number that a row has in a column of [`CaseRows::scores`].
     pub(super) fn score(&self, column: usize, position: usize) -> Option<f32> {
         number(self.scores[column], position)
     }
@@ -124,7 +124,10 @@ impl Case<'_> {
     }
 
     /// Every stored row, in row order.
-    pub(super) fn for_each(&self, visit: &mut dyn FnMut(&Stretch<'_>) -> Result<()>) -> Result<()> {
+    pub(super) fn for_each(
+        &self,
+        visit: &mut dyn FnMut(&CaseRows<'_>) -> Result<()>,
+    ) -> Result<()> {
         let names = self.score_names();
         let mut columns = names.clone();
         columns.extend(self.has_cells().then_some(ScoreColumn::CELL.name()));
@@ -144,7 +147,7 @@ impl Case<'_> {
                     };
                     fates.fate((shard, rows.row(position)), score(0), score(order))
                 };
-                visit(&Stretch {
+                visit(&CaseRows {
                     shard,
                     fates: (0..rows.len()).map(fate).collect(),
                     cells: rows

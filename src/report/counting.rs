@@ -1,11 +1,11 @@
 //! What is counted of all rows, in two passes over their scores.
 
 use super::{
-    case::{Case, Stretch},
+    case::{Case, CaseRows},
     density::DensityCounter,
     facts::{Density, ScoreFacts},
     fate::Rule,
-    groups::CellCounter,
+    groups::KeptByCell,
     histogram::Histogram,
     picks::{Picked, Picks},
 };
@@ -24,7 +24,7 @@ pub(super) struct Counted {
     /// Good rows that the conditions leave.
     pub(super) eligible: u64,
     pub(super) picked: Vec<Picked>,
-    pub(super) cells: CellCounter,
+    pub(super) cells: KeptByCell,
     distributions: Vec<Distribution>,
     /// The lowest score of a kept row, of each column.
     lowest_kept: Vec<Option<f32>>,
@@ -44,7 +44,7 @@ pub(super) fn count(case: &Case<'_>) -> Result<Counted> {
         stored: 0,
         eligible: 0,
         picked: Vec::new(),
-        cells: CellCounter::default(),
+        cells: KeptByCell::default(),
         distributions: (0..columns).map(|_| Distribution::default()).collect(),
         lowest_kept: vec![None; columns],
     };
@@ -67,7 +67,7 @@ pub(super) fn is_eligible(fate: Option<Rule>) -> bool {
 }
 
 impl Counted {
-    fn add(&mut self, stretch: &Stretch<'_>) {
+    fn add(&mut self, stretch: &CaseRows<'_>) {
         self.stored += stretch.len() as u64;
         for (position, &fate) in stretch.fates.iter().enumerate() {
             if let Some(rule) = fate {

@@ -1,7 +1,7 @@
 //! Alignment against diversity, in cells of a square.
 
 use super::{
-    case::{Case, Stretch},
+    case::{Case, CaseRows},
     facts::Density,
     histogram::place,
 };
@@ -50,7 +50,7 @@ impl DensityCounter {
         })
     }
 
-    pub(super) fn push(&mut self, stretch: &Stretch<'_>, position: usize) {
+    pub(super) fn push(&mut self, stretch: &CaseRows<'_>, position: usize) {
         let scores = self.columns.map(|column| stretch.score(column, position));
         let [Some(x), Some(y)] = scores else { return };
         let at =

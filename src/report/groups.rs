@@ -7,7 +7,7 @@ use arrow::{
 };
 
 use super::{
-    case::{Case, Stretch},
+    case::{Case, CaseRows},
     facts::{Group, Groups},
     fate::Rule,
 };
@@ -23,14 +23,14 @@ const LISTED: usize = 60;
 
 /// Good rows by cell.
 #[derive(Debug, Default)]
-pub(super) struct CellCounter {
+pub(super) struct KeptByCell {
     /// Rows and kept rows by cell.
     counts: Vec<(u64, u64)>,
     without: u64,
 }
 
-impl CellCounter {
-    pub(super) fn add(&mut self, stretch: &Stretch<'_>) {
+impl KeptByCell {
+    pub(super) fn add(&mut self, stretch: &CaseRows<'_>) {
         let Some(cells) = stretch.cells else { return };
         for (position, fate) in stretch.fates.iter().enumerate() {
             if matches!(fate, Some(Rule::EarlyCondition | Rule::Bad)) {
@@ -94,7 +94,7 @@ pub(super) fn share(part: u64, whole: u64) -> f64 {
 }
 
 /// The groups of a report: those of `--balance`, else the classes of labelled pairs, else the cells of the store.
-pub(super) fn groups(case: &Case<'_>, cells: CellCounter) -> Result<Option<Groups>> {
+pub(super) fn groups(case: &Case<'_>, cells: KeptByCell) -> Result<Option<Groups>> {
     let cell = ScoreColumn::CELL.name();
     let balance = case.select.balance.as_ref();
     let balance = balance.map(|balance| balance.column.as_str());
@@ -132,7 +132,7 @@ fn of_column(case: &Case<'_>, column: &str) -> Result<Option<Groups>> {
         (known.unwrap_or_default(), &names_of),
         directory.path(),
     )?;
-    let mut counter = CellCounter::default();
+    let mut counter = KeptByCell::default();
     rows.for_each(Sides::None, &mut |block| {
         (case.cancelled)()?;
         let stored = block.first..block.first + block.len as u64;

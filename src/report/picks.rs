@@ -1,7 +1,7 @@
 //! Which rows the galleries show, found in one pass with a few rows in memory.
 
 use super::{
-    case::{Case, RowRef, Stretch},
+    case::{Case, CaseRows, RowRef},
     fate::Rule,
 };
 use crate::{schema::ScoreColumn, score::random_number};
@@ -103,7 +103,7 @@ impl Picks {
         }
     }
 
-    pub(super) fn look_at(&mut self, stretch: &Stretch<'_>) {
+    pub(super) fn look_at(&mut self, stretch: &CaseRows<'_>) {
         for position in 0..stretch.len() {
             let fate = stretch.fates[position];
             if matches!(fate, Some(Rule::EarlyCondition | Rule::Bad)) {

@@ -28,6 +28,28 @@ pub const STORED_SHARD: &str = "shard";
 /// In a score store: position of the row within its shard, `i64`.
 pub const STORED_ROW: &str = "row";
 
+/// One side of a pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// The image.
+    Image,
+    /// The caption.
+    Text,
+}
+
+impl Side {
+    /// Both, the image side first.
+    pub const BOTH: [Side; 2] = [Side::Image, Side::Text];
+
+    /// The name that tensors and messages have.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Side::Image => "image",
+            Side::Text => "text",
+        }
+    }
+}
+
 /// Outcome of one row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]

@@ -15,11 +15,11 @@ use super::{CLIP_SCORE, HEIGHT, IMAGE_EMBEDDING, REASON, STATUS, TEXT_EMBEDDING,
 ///
 /// Ordered as columns stand in outputs and stores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ScoreColumn(Place);
+pub struct ScoreColumn(Ordinal);
 
 /// What is known of a [`ScoreColumn`] without computing it.
 #[derive(Debug)]
-struct Facts {
+struct Entry {
     name: &'static str,
     values: Values,
     made: Made,
@@ -63,24 +63,24 @@ pub enum Made {
 
 /// Entries in the order of their columns, and a constant for each.
 macro_rules! registry {
-    ($($(#[doc = $doc:literal])* $column:ident: $facts:expr;)*) => {
+    ($($(#[doc = $doc:literal])* $column:ident: $entry:expr;)*) => {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[expect(non_camel_case_types, clippy::upper_case_acronyms, reason = "named as the constants are")]
-        enum Place { $($column),* }
+        enum Ordinal { $($column),* }
 
         impl ScoreColumn {
-            $($(#[doc = $doc])* pub const $column: Self = Self(Place::$column);)*
+            $($(#[doc = $doc])* pub const $column: Self = Self(Ordinal::$column);)*
 
             /// Every one.
             pub const ALL: &'static [Self] = &[$(Self::$column),*];
         }
 
-        static REGISTRY: &[Facts] = &[$($facts),*];
+        static REGISTRY: &[Entry] = &[$($entry),*];
     };
 }
 
 /// What most columns from embeddings have in common.
-const SCORE: Facts = Facts {
+const SCORE: Entry = Entry {
     name: "",
     values: Values::F32,
     made: Made::Row,
@@ -90,8 +90,8 @@ const SCORE: Facts = Facts {
     help: "",
 };
 
-const fn encoded(name: &'static str, values: Values) -> Facts {
-    Facts {
+const fn encoded(name: &'static str, values: Values) -> Entry {
+    Entry {
         name,
         values,
         made: Made::Encoded,
@@ -115,27 +115,27 @@ registry! {
     /// [`TEXT_EMBEDDING`].
     TEXT_EMBEDDING: encoded(TEXT_EMBEDDING, Values::Vector);
     /// Class or cluster within which neighbours are sought.
-    CELL: Facts {
+    CELL: Entry {
         name: "cell",
         values: Values::U32,
         help: "class of the pair, or cluster of similar images",
         ..SCORE
     };
     /// Semantic alignment: cosine of adapted image and adapted text, in [-1, 1].
-    SAS: Facts {
+    SAS: Entry {
         name: "sas",
         source: "arXiv 2410.11215",
         help: "cosine of image and caption, or prompt of the class; after --adapt",
         ..SCORE
     };
     /// `sas` minus that of the best other class, or of the best other caption of a pool.
-    SAS_MARGIN: Facts {
+    SAS_MARGIN: Entry {
         name: "sas_margin",
         help: "sas minus that of the best other class, or of the best other caption of 256",
         ..SCORE
     };
     /// Sample diversity: mean Euclidean distance to the nearest rows of the cell.
-    SDS: Facts {
+    SDS: Entry {
         name: "sds",
         made: Made::Cell,
         needs: &[ScoreColumn::CELL],
@@ -144,7 +144,7 @@ registry! {
         ..SCORE
     };
     /// Score relative to other captions and images.
-    S_CLIPLOSS: Facts {
+    S_CLIPLOSS: Entry {
         name: "s_cliploss",
         made: Made::Batch,
         source: "arXiv 2405.19547",
@@ -152,7 +152,7 @@ registry! {
         ..SCORE
     };
     /// Largest cosine to a row of the cell that is closer to its centroid, -1 for the closest.
-    DUP_MAX_SIM: Facts {
+    DUP_MAX_SIM: Entry {
         name: "dup_max_sim",
         made: Made::Cell,
         needs: &[ScoreColumn::CELL],
@@ -161,7 +161,7 @@ registry! {
         ..SCORE
     };
     /// 1 - cosine to the nearest centroid.
-    PROTO_DIST: Facts {
+    PROTO_DIST: Entry {
         name: "proto_dist",
         needs: &[ScoreColumn::CELL],
         source: "arXiv 2206.14486",
@@ -169,7 +169,7 @@ registry! {
         ..SCORE
     };
     /// How far the distance to the mean of the cell is from the median one.
-    MODERATE: Facts {
+    MODERATE: Entry {
         name: "moderate",
         made: Made::Cell,
         needs: &[ScoreColumn::CELL],
@@ -178,7 +178,7 @@ registry! {
         ..SCORE
     };
     /// Largest cosine to a row of the target set.
-    NORMSIM_INF: Facts {
+    NORMSIM_INF: Entry {
         name: "normsim_inf",
         of_target: true,
         source: "arXiv 2405.19547",
@@ -186,7 +186,7 @@ registry! {
         ..SCORE
     };
     /// Euclidean norm of the cosines to the rows of the target set.
-    NORMSIM_2: Facts {
+    NORMSIM_2: Entry {
         name: "normsim_2",
         of_target: true,
         source: "arXiv 2405.19547",
@@ -194,7 +194,7 @@ registry! {
         ..SCORE
     };
     /// Variance alignment to the target set.
-    VAS: Facts {
+    VAS: Entry {
         name: "vas",
         of_target: true,
         source: "arXiv 2402.02055",
@@ -202,7 +202,7 @@ registry! {
         ..SCORE
     };
     /// What `--select align-diverse` orders rows by.
-    SELECTION_SCORE: Facts {
+    SELECTION_SCORE: Entry {
         name: "selection_score",
         made: Made::Columns,
         needs: &[ScoreColumn::SAS, ScoreColumn::SDS],
@@ -213,7 +213,7 @@ registry! {
 }
 
 impl ScoreColumn {
-    fn facts(self) -> &'static Facts {
+    fn entry(self) -> &'static Entry {
         &REGISTRY[self.0 as usize]
     }
 
@@ -250,32 +250,32 @@ impl ScoreColumn {
 
     /// What it is made from.
     pub fn made(self) -> Made {
-        self.facts().made
+        self.entry().made
     }
 
     /// What its values are.
     pub fn values(self) -> Values {
-        self.facts().values
+        self.entry().values
     }
 
     /// The columns that it is computed from.
     pub fn needs(self) -> &'static [Self] {
-        self.facts().needs
+        self.entry().needs
     }
 
     /// Whether rows are compared with a target set.
     pub fn is_of_target(self) -> bool {
-        self.facts().of_target
+        self.entry().of_target
     }
 
     /// Where its formula was published; `None` for a fact, or for one of this program.
     pub fn source(self) -> Option<&'static str> {
-        Some(self.facts().source).filter(|source| !source.is_empty())
+        Some(self.entry().source).filter(|source| !source.is_empty())
     }
 
     /// What it is, in one line; empty for what the encode operator tells.
     pub fn help(self) -> &'static str {
-        self.facts().help
+        self.entry().help
     }
 
     /// The Arrow type of its values.

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use super::{Adaptation, pairs::StoredPairs};
+use super::{Adaptation, stored_pairs::StoredPairs};
 use crate::{
     adapt::{Adapters, FitOptions, Outcome, fit},
     error::{Error, Result},

@@ -1,7 +1,6 @@
 //! The cosine of two embeddings.
 
-/// Numbers summed side by side; the order of additions is fixed, so the result is the same everywhere.
-const LANES: usize = 16;
+use clip_filter_vectors::dot;
 
 /// Cosine of two unit vectors.
 ///
@@ -12,27 +11,6 @@ const LANES: usize = 16;
 /// In [-1, 1], whatever rounding does.
 pub fn cosine(a: &[f32], b: &[f32]) -> f32 {
     dot(a, b).clamp(-1.0, 1.0)
-}
-
-/// Sum of the products.
-///
-/// # Shape
-/// Both of one length; the longer one is cut.
-pub fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [0.0f32; LANES];
-    let (a_chunks, b_chunks) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let tail: f32 = a_chunks
-        .remainder()
-        .iter()
-        .zip(b_chunks.remainder())
-        .map(|(x, y)| x * y)
-        .sum();
-    for (x, y) in a_chunks.zip(b_chunks) {
-        for lane in 0..LANES {
-            lanes[lane] += x[lane] * y[lane];
-        }
-    }
-    lanes.iter().sum::<f32>() + tail
 }
 
 #[cfg(test)]

@@ -4,15 +4,12 @@ use std::collections::{BinaryHeap, HashMap};
 
 use super::{
     Deriving,
-    pairs::caption_id,
     random::hash,
     row_scores::{Pool, adapted},
+    stored_pairs::caption_id,
     stored_rows::{Sides, StoredRows},
 };
-use crate::{
-    adapt::{Adapters, Side},
-    error::Result,
-};
+use crate::{adapt::Adapters, error::Result, schema::Side};
 
 /// Other captions that a pair's own must beat.
 const POOL_CAPTIONS: usize = 256;

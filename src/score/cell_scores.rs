@@ -1,7 +1,7 @@
-//! Scores that a row has among the rows of its cell.
+//! CellScores that a row has among the rows of its cell.
 //!
 //! Most cells are small: each is one thread's work, and threads work on several at a time. A cell that does not fit
-//! in a thread's share of the memory, or is most of the work, is all threads' work. Scores are the same either way.
+//! in a thread's share of the memory, or is most of the work, is all threads' work. CellScores are the same either way.
 
 use clip_filter_vectors::{
     Budget, RowSource, descending_ranks, mean_of_cell, moderate, nearest_better, nearest_distances,
@@ -23,8 +23,8 @@ const BLOCK_ROWS: usize = 4096;
 /// Gets the scores of the rows at `positions`.
 pub(super) type Give<'a> = &'a mut dyn FnMut(ScoreColumn, &[u64], &[f32]) -> Result<()>;
 
-/// Scores of the rows of a cell, by column.
-type Scores = Vec<(ScoreColumn, Vec<f32>)>;
+/// CellScores of the rows of a cell, by column.
+type CellScores = Vec<(ScoreColumn, Vec<f32>)>;
 
 pub(super) struct CellScorer<'a> {
     pub(super) wanted: &'a [ScoreColumn],
@@ -35,7 +35,7 @@ pub(super) struct CellScorer<'a> {
 }
 
 impl CellScorer<'_> {
-    /// Scores of adapted images.
+    /// CellScores of adapted images.
     pub(super) fn diversity(&self, file: &CellFile, give: Give<'_>) -> Result<()> {
         let given = self.neighbours.map(|neighbours| neighbours as usize);
         let by_size =
@@ -49,11 +49,11 @@ impl CellScorer<'_> {
         self.each_cell(file, &score, give)
     }
 
-    /// Scores of images as the model sees them.
+    /// CellScores of images as the model sees them.
     pub(super) fn others(&self, file: &CellFile, give: Give<'_>) -> Result<()> {
         let wanted = self.wanted;
         let score = |cell: &CellInHand<'_>, budget: Budget| {
-            let mut scores = Scores::new();
+            let mut scores = CellScores::new();
             if wanted.contains(&ScoreColumn::DUP_MAX_SIM) {
                 let ranks = centre_ranks(cell, budget)?;
                 scores.push((
@@ -72,16 +72,16 @@ impl CellScorer<'_> {
     fn each_cell(
         &self,
         file: &CellFile,
-        score: &(dyn Fn(&CellInHand<'_>, Budget) -> Result<Scores> + Sync),
+        score: &(dyn Fn(&CellInHand<'_>, Budget) -> Result<CellScores> + Sync),
         give: Give<'_>,
     ) -> Result<()> {
-        let work = |rows: CellRows<'_>, budget: Budget| -> Result<(Vec<u64>, Scores)> {
+        let work = |rows: CellRows<'_>, budget: Budget| -> Result<(Vec<u64>, CellScores)> {
             let positions = rows.positions()?;
             Ok((positions, score(&CellInHand::of(rows, budget)?, budget)?))
         };
         let cells = file.len();
         let mut done = 0;
-        let mut take = |(positions, scores): (Vec<u64>, Scores)| -> Result<()> {
+        let mut take = |(positions, scores): (Vec<u64>, CellScores)| -> Result<()> {
             (self.cancelled)()?;
             done += 1;
             (self.step)(format!("comparing the rows of cells: {done} of {cells}"));
@@ -111,7 +111,7 @@ fn centre_ranks(cell: &CellInHand<'_>, budget: Budget) -> Result<Vec<u32>> {
         closeness.extend(
             values
                 .chunks_exact(cell.dim())
-                .map(|row| crate::score::dot(row, &mean)),
+                .map(|row| clip_filter_vectors::dot(row, &mean)),
         );
     }
     Ok(descending_ranks(&closeness))

@@ -3,7 +3,7 @@
 //! | step | reads | file |
 //! |---|---|---|
 //! | classes of rows, texts of classes | the label column; the model, for prompts | `labels`, `class_texts` |
-//! | adapters | embeddings, in mixed order, once per epoch | `reference`, `pairs`, `adapting` |
+//! | adapters | embeddings, in mixed order, once per epoch | `reference`, `stored_pairs`, `adapting` |
 //! | centres of cells | image embeddings, once | `centres` |
 //! | captions to compare with | text embeddings, once | `caption_pool` |
 //! | the target set | its file, once | `target` |
@@ -34,7 +34,6 @@ mod labels;
 mod objective;
 mod options;
 mod ordering;
-mod pairs;
 mod publish;
 mod random;
 mod ranks;
@@ -46,10 +45,11 @@ mod scratch;
 pub(crate) mod seeded;
 mod shared_cells;
 mod stored_columns;
+mod stored_pairs;
 mod stored_rows;
 mod target;
 
-pub use alignment::{cosine, dot};
+pub use alignment::cosine;
 pub(crate) use cell_file::{CellInHand, CellRows, CellSpill};
 use deriving::CENTRES;
 pub(crate) use deriving::{ADAPTERS, Considered, Deriving, OBJECTIVE};

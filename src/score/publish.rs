@@ -19,15 +19,15 @@ use crate::{
 
 const BATCH_ROWS: u64 = 8192;
 
-/// Columns by name, one number for each stored row.
-pub(super) type Columns = BTreeMap<ScoreColumn, ScratchColumn>;
+/// DerivedValues by name, one number for each stored row.
+pub(super) type DerivedValues = BTreeMap<ScoreColumn, ScratchColumn>;
 
 /// Makes `columns` the derived columns of the store.
 pub(super) fn publish(
     store: &ScoreStore,
     spec: DerivedSpec,
     rows: &StoredRows<'_>,
-    columns: &Columns,
+    columns: &DerivedValues,
     artifacts: &[(&str, Vec<u8>)],
 ) -> Result<()> {
     let writer = DerivedWriter::new(store, spec)?;

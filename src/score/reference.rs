@@ -5,8 +5,8 @@ use clip_filter_vectors::Centroids;
 use super::{
     ADAPTERS, Adaptation, CENTRES, Deriving, Groups, adapting, centres,
     class_texts::class_texts,
-    pairs::StoredPairs,
     scratch::ScratchColumn,
+    stored_pairs::StoredPairs,
     stored_rows::{Sides, StoredRows},
 };
 use crate::{adapt::Adapters, error::Result, schema::ScoreColumn};

@@ -4,16 +4,15 @@ use super::{
     Deriving,
     cell_file::CellSpill,
     cell_scores::CellScorer,
-    publish::Columns,
+    publish::DerivedValues,
     reference::Reference,
     row_scores::{Pool, RowScorer, Target, Texts, adapted},
     scratch::{NO_CELL, ScratchColumn},
     stored_rows::{Block, Sides, StoredRows},
 };
 use crate::{
-    adapt::Side,
     error::Result,
-    schema::{Made, ScoreColumn},
+    schema::{Made, ScoreColumn, Side},
 };
 
 impl Deriving<'_> {
@@ -22,7 +21,7 @@ impl Deriving<'_> {
         rows: &StoredRows<'_>,
         missing: &[ScoreColumn],
         reference: &Reference,
-        columns: &mut Columns,
+        columns: &mut DerivedValues,
     ) -> Result<()> {
         let adapters = reference.adapters.as_ref();
         let threads = self.budget.threads;

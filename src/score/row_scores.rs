@@ -6,11 +6,11 @@ use clip_filter_vectors::{
     Centroids, Moment, Rows, TargetRows, apply_linear, best_others, class_matches, paired_products,
 };
 
-use super::{pairs::caption_id, scratch::NO_CELL, stored_rows::Block};
+use super::{scratch::NO_CELL, stored_pairs::caption_id, stored_rows::Block};
 use crate::{
-    adapt::{Adapters, Side},
+    adapt::Adapters,
     error::{Error, Result},
-    schema::ScoreColumn,
+    schema::{ScoreColumn, Side},
 };
 
 /// What `sas` compares images with.

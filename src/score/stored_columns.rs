@@ -1,4 +1,4 @@
-//! Columns that were derived before, and the order that is made of them.
+//! DerivedValues that were derived before, and the order that is made of them.
 
 use arrow::{
     array::AsArray,
@@ -7,7 +7,7 @@ use arrow::{
 
 use super::{
     Deriving, ObjectiveState,
-    publish::Columns,
+    publish::DerivedValues,
     scratch::{NO_CELL, ScratchColumn},
     stored_rows::{Block, Sides, StoredRows},
 };
@@ -40,8 +40,8 @@ impl Deriving<'_> {
         &self,
         names: &[ScoreColumn],
         rows: &StoredRows<'_>,
-    ) -> Result<Columns> {
-        let mut columns = Columns::new();
+    ) -> Result<DerivedValues> {
+        let mut columns = DerivedValues::new();
         if names.is_empty() {
             return Ok(columns);
         }
@@ -76,9 +76,13 @@ impl Deriving<'_> {
     }
 
     /// Adds what `align-diverse` orders by; what it was computed with, to be kept.
-    pub(super) fn order(&self, columns: &mut Columns, rows: &StoredRows<'_>) -> Result<Vec<u8>> {
+    pub(super) fn order(
+        &self,
+        columns: &mut DerivedValues,
+        rows: &StoredRows<'_>,
+    ) -> Result<Vec<u8>> {
         let mut state = ObjectiveState::default();
-        let inputs = |columns: &Columns, block: &Block| -> Result<Vec<(f32, Option<f32>)>> {
+        let inputs = |columns: &DerivedValues, block: &Block| -> Result<Vec<(f32, Option<f32>)>> {
             let stored = || block.first..block.first + block.len as u64;
             let read = |name: ScoreColumn| match columns.get(&name) {
                 Some(column) => column.read(stored()),

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Gives every score of every group.
-type Pass<'a> = &'a mut dyn FnMut(&mut dyn FnMut(u32, f32)) -> Result<()>;
+type EachScore<'a> = &'a mut dyn FnMut(&mut dyn FnMut(u32, f32)) -> Result<()>;
 
 pub(super) fn overall(candidates: &Candidates<'_>, keep: Keep) -> Result<Selection> {
     let mut histogram = ScoreHistogram::default();
@@ -71,7 +71,7 @@ impl Selector<'_> {
     }
 
     /// Where the quota of every group ends; `pass` gives every score of every group, as often as it is called.
-    pub(super) fn cuts(&self, quotas: &[u64], pass: Pass<'_>) -> Result<Cuts> {
+    pub(super) fn cuts(&self, quotas: &[u64], pass: EachScore<'_>) -> Result<Cuts> {
         let mut histogram = GroupedHistogram::new(quotas.len());
         pass(&mut |group, score| histogram.push(group, score))?;
         let mut boundary = histogram.refine(quotas);

@@ -43,5 +43,6 @@ pub use linear::{apply_linear, normalise};
 pub use moment::{Moment, MomentSum};
 pub use nearest::nearest_distances;
 pub use pool::best_others;
+pub use product::dot;
 pub use rows::{RowSource, Rows};
 pub use target::TargetRows;

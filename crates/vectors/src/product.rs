@@ -34,17 +34,20 @@ fn sum(left: &[f32], right: &[f32], of: impl Fn(f32, f32) -> f32) -> f32 {
     let mut lanes = [0.0f32; LANES];
     let (left, right) = (left.chunks_exact(LANES), right.chunks_exact(LANES));
     let rest = left.remainder().iter().zip(right.remainder());
-    let rest = rest.fold(0.0, |sum, (l, r)| sum + of(*l, *r));
+    let rest: f32 = rest.map(|(l, r)| of(*l, *r)).sum();
     for (left, right) in left.zip(right) {
         for lane in 0..LANES {
             lanes[lane] += of(left[lane], right[lane]);
         }
     }
-    lanes.iter().fold(rest, |sum, lane| sum + lane)
+    lanes.iter().sum::<f32>() + rest
 }
 
-/// The product of two rows.
-pub(crate) fn dot(left: &[f32], right: &[f32]) -> f32 {
+/// Sum of the products, in an order that depends on the length only.
+///
+/// # Shape
+/// Both of one length; the longer one is cut.
+pub fn dot(left: &[f32], right: &[f32]) -> f32 {
     sum(left, right, |l, r| l * r)
 }
 

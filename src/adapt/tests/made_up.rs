@@ -1,6 +1,9 @@
 //! Pairs whose truth is known.
 
-use crate::adapt::{Adapters, MemoryPairs, Side, StoredTargets};
+use crate::{
+    adapt::{Adapters, MemoryPairs, StoredTargets},
+    schema::Side,
+};
 
 /// xorshift64*, and normal numbers as sums of uniform ones.
 pub(super) struct Random(pub(super) u64);

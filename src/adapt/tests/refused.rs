@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use super::made_up::{CLASSES, DIM, Random};
 use crate::{
-    adapt::{Batch, FitOptions, MemoryPairs, PairSource, Pass, StoredTargets, Targets, fit},
+    adapt::{Batch, FitOptions, MemoryPairs, PairPass, PairSource, StoredTargets, Targets, fit},
     error::{Error, ErrorKind, Result},
 };
 
@@ -64,7 +64,7 @@ impl PairSource for OneBatch {
         self.class_texts.as_deref()
     }
 
-    fn read(&mut self, _: &Pass, take: &mut dyn FnMut(Batch<'_>) -> Result<()>) -> Result<()> {
+    fn read(&mut self, _: &PairPass, take: &mut dyn FnMut(Batch<'_>) -> Result<()>) -> Result<()> {
         let targets = match &self.classes {
             Some(classes) => Targets::Classes(classes),
             None => Targets::Captions {
@@ -223,7 +223,7 @@ fn errors_of_the_source_come_through() {
         fn class_texts(&self) -> Option<&[f32]> {
             None
         }
-        fn read(&mut self, _: &Pass, _: &mut dyn FnMut(Batch<'_>) -> Result<()>) -> Result<()> {
+        fn read(&mut self, _: &PairPass, _: &mut dyn FnMut(Batch<'_>) -> Result<()>) -> Result<()> {
             Err(Error::new(ErrorKind::Interrupted, "finish"))
         }
     }

@@ -19,7 +19,7 @@ use super::{
 
 /// An input of a join.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Side {
+enum JoinInput {
     Left,
     Right,
 }
@@ -27,9 +27,9 @@ enum Side {
 /// Where a call over a join's columns is answered.
 enum Route {
     /// Below, by one input.
-    Below(Side),
+    Below(JoinInput),
     /// An embedding from each input; the score above.
-    Parts(Box<[(Side, Call); 2]>),
+    Parts(Box<[(JoinInput, Call); 2]>),
     /// Above the join.
     Above,
 }
@@ -104,9 +104,9 @@ fn sent_below(join: &Join, needed: &[Call], routes: &[Route]) -> Result<(Calls, 
     let on = join.on.iter().flat_map(|(left, right)| [left, right]);
     let own = Calls::in_all(on.chain(&join.filter))?;
     let (mut left, mut right) = (Calls::default(), Calls::default());
-    let mut send = |side: Side, call: &Call| match side {
-        Side::Left => left.extend([call]),
-        Side::Right => right.extend([call]),
+    let mut send = |side: JoinInput, call: &Call| match side {
+        JoinInput::Left => left.extend([call]),
+        JoinInput::Right => right.extend([call]),
     };
     for call in own.iter() {
         match side_of(join, call) {
@@ -151,11 +151,11 @@ fn over_both_error(call: &Call) -> datafusion::error::DataFusionError {
     )
 }
 
-fn side_of(join: &Join, call: &Call) -> Option<Side> {
+fn side_of(join: &Join, call: &Call) -> Option<JoinInput> {
     if call.is_over(join.left.schema()) {
-        Some(Side::Left)
+        Some(JoinInput::Left)
     } else if call.is_over(join.right.schema()) {
-        Some(Side::Right)
+        Some(JoinInput::Right)
     } else {
         None
     }
@@ -163,9 +163,9 @@ fn side_of(join: &Join, call: &Call) -> Option<Side> {
 
 fn route(join: &Join, call: &Call) -> Route {
     // A row that the join makes up has null columns, so null answers; what is computed from nulls may not be.
-    let made_up = |side: Side| match join.join_type {
-        JoinType::Left => side == Side::Right,
-        JoinType::Right => side == Side::Left,
+    let made_up = |side: JoinInput| match join.join_type {
+        JoinType::Left => side == JoinInput::Right,
+        JoinType::Right => side == JoinInput::Left,
         JoinType::Full => true,
         _ => false,
     };

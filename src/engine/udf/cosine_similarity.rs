@@ -6,6 +6,7 @@ use arrow::{
     array::{Array, Float32Array, Float32Builder},
     datatypes::DataType,
 };
+use clip_filter_vectors::dot;
 use datafusion::{
     common::{Result, ScalarValue, exec_err, utils::take_function_args},
     logical_expr::{
@@ -18,7 +19,6 @@ use super::{
     takes::Takes,
     vectors::{Direction, VECTOR_TYPES, Vectors, is_vector, to_single},
 };
-use crate::score::dot;
 
 const TAKES: Takes = Takes {
     function: "cosine_similarity",
@@ -61,7 +61,7 @@ impl ScalarUDFImpl for CosineSimilarity {
         let is_constant = |value: &ColumnarValue| matches!(value, ColumnarValue::Scalar(_));
         let all_constant = args.args.iter().all(is_constant);
         let [a, b] = take_function_args(self.name(), &args.args)?;
-        let (mut a, mut b) = (Side::try_new(a)?, Side::try_new(b)?);
+        let (mut a, mut b) = (Operand::try_new(a)?, Operand::try_new(b)?);
         let rows = if all_constant { 1 } else { args.number_rows };
         let cosines = cosines(&mut a, &mut b, rows)?;
         Ok(if all_constant {
@@ -75,7 +75,7 @@ impl ScalarUDFImpl for CosineSimilarity {
 }
 
 /// One argument: a vector per row, or one for all rows, which is read once.
-enum Side {
+enum Operand {
     Rows {
         vectors: Vectors,
         scratch: Vec<f32>,
@@ -86,7 +86,7 @@ enum Side {
     },
 }
 
-impl Side {
+impl Operand {
     fn try_new(value: &ColumnarValue) -> Result<Self> {
         match value {
             ColumnarValue::Array(column) => Ok(Self::Rows {
@@ -125,7 +125,7 @@ impl Side {
     }
 }
 
-fn cosines(a: &mut Side, b: &mut Side, rows: usize) -> Result<Float32Array> {
+fn cosines(a: &mut Operand, b: &mut Operand, rows: usize) -> Result<Float32Array> {
     let mut cosines = Float32Builder::with_capacity(rows);
     for row in 0..rows {
         if let (Some(a_dim), Some(b_dim)) = (a.dim(row), b.dim(row))

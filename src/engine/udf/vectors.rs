@@ -8,10 +8,9 @@ use arrow::{
     compute::cast,
     datatypes::{ArrowNativeType, DataType, Field, Float16Type, Float32Type, Float64Type},
 };
+use clip_filter_vectors::dot;
 use datafusion::common::{Result, internal_err};
 use half::{f16, slice::HalfFloatSliceExt};
-
-use crate::score::dot;
 
 /// What fits as a vector, in the words of an error.
 pub(super) const VECTOR_TYPES: &str = "lists of numbers (list, large list or fixed-size list)";

@@ -49,7 +49,7 @@ pub(in crate::pipeline) fn loaded(
     shards: &BoundShards,
     factory: Arc<dyn EncoderFactory>,
 ) -> Result<Loaded> {
-    let encoding = Encoding {
+    let encoding = EncodeLimits {
         memory_limit: options.memory_limit,
         threads: options.threads,
         model_batch_rows: options.model_batch_rows,
@@ -64,7 +64,7 @@ pub(in crate::pipeline) fn loaded(
 
 /// What encoders may use.
 #[derive(Debug, Clone)]
-pub(in crate::pipeline) struct Encoding {
+pub(in crate::pipeline) struct EncodeLimits {
     pub(in crate::pipeline) memory_limit: ByteSize,
     pub(in crate::pipeline) threads: usize,
     /// As suits the device if `None`.
@@ -72,7 +72,7 @@ pub(in crate::pipeline) struct Encoding {
     pub(in crate::pipeline) max_pixels: u64,
 }
 
-impl Encoding {
+impl EncodeLimits {
     /// Divides the memory between the encoders of `factory` and the rest.
     ///
     /// # Errors

@@ -36,7 +36,7 @@ use crate::{
 pub(super) use bad_row::{BadRow, bad_row};
 pub(super) use conditions::Narrow;
 pub(super) use keys::{column, key_of, keys_of};
-pub(super) use loading::{Encoding, load, load_of_store, loaded};
+pub(super) use loading::{EncodeLimits, load, load_of_store, loaded};
 pub use options::{RunOptions, ScoreOptions, addable, addable_names};
 pub use prepared::Prepared;
 pub(super) use prepared::{Clash, written_schema};
@@ -83,13 +83,13 @@ pub(super) fn count_settled(counters: &Counters, rows_total: u64, settled: u64) 
 }
 
 /// What encoders had while a summary's stages were measured.
-pub(super) struct Effort<'a> {
+pub(super) struct StageTimes<'a> {
     pub(super) threads: usize,
     pub(super) memory: &'a MemoryPlan,
     pub(super) wall: Duration,
 }
 
-impl Effort<'_> {
+impl StageTimes<'_> {
     /// `summary` with what stages did meanwhile, and what encoders have to say; every pass has one thread that reads
     /// and one that writes.
     pub(super) fn added_to(&self, summary: RunSummary, counters: &Counters) -> RunSummary {

@@ -27,7 +27,7 @@ use crate::{
 
 pub use options::OnlineOptions;
 use sieve::Sieve;
-use stream::Pass;
+use stream::OnlineRun;
 pub use stream::{OnlineStream, OnlineSummary};
 
 /// Starts to score and filter: a stream of the rows that are kept, in row order, for a data loader to read.
@@ -125,7 +125,7 @@ pub async fn online(options: &OnlineOptions, context: RunContext<'_>) -> Result<
     let columns = written_schema(&policy);
     let metadata = policy.metadata.iter().cloned().collect();
     let schema = Arc::new(Schema::clone(&columns).with_metadata(metadata));
-    let pass = Pass {
+    let pass = OnlineRun {
         sieve: Sieve::try_new(&run, &prepared, (Arc::clone(&schema), selector))?,
         plain: Arc::new(declared_schema(&policy, &schema)),
         schema,

@@ -15,7 +15,7 @@ use super::sieve::Sieve;
 use crate::{
     engine::MemoryPlan,
     error::{Error, ErrorKind, Result},
-    pipeline::context::{Cancel, Effort},
+    pipeline::context::{Cancel, StageTimes},
     sink::Provenance,
     summary::{Counters, RunSummary},
 };
@@ -29,7 +29,7 @@ pub struct OnlineStream {
     batches: Option<Batches>,
     stopped: BoxFuture<'static, ()>,
     is_complete: bool,
-    pass: Pass,
+    pass: OnlineRun,
     start: Instant,
     /// From the start to the last batch that was scored.
     scoring: Duration,
@@ -39,7 +39,7 @@ pub struct OnlineStream {
 pub(super) type Batches = BoxStream<'static, Result<RecordBatch>>;
 
 /// What a stream is made with.
-pub(super) struct Pass {
+pub(super) struct OnlineRun {
     pub(super) sieve: Sieve,
     pub(super) schema: SchemaRef,
     pub(super) plain: SchemaRef,
@@ -66,7 +66,7 @@ pub struct OnlineSummary {
 }
 
 impl OnlineStream {
-    pub(super) fn new(batches: Batches, pass: Pass, cancel: Cancel) -> Self {
+    pub(super) fn new(batches: Batches, pass: OnlineRun, cancel: Cancel) -> Self {
         Self {
             batches: Some(batches),
             stopped: stopped(cancel).boxed(),
@@ -90,7 +90,7 @@ impl OnlineStream {
     /// What was done so far.
     #[expect(clippy::cast_precision_loss, reason = "rates for a person")]
     pub fn summary(&self) -> OnlineSummary {
-        let Pass {
+        let OnlineRun {
             sieve,
             provenance,
             counters,
@@ -117,7 +117,7 @@ impl OnlineStream {
             model: provenance.model.clone(),
             ..RunSummary::default()
         };
-        let effort = Effort {
+        let effort = StageTimes {
             threads: self.pass.threads,
             memory: &self.pass.memory,
             wall: self.scoring,

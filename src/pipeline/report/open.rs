@@ -43,7 +43,7 @@ pub(super) struct Opened {
 }
 
 /// Before anything is decided.
-struct Found {
+struct FoundCase {
     options: RunOptions,
     prepared: Prepared,
     scored: Scored,
@@ -105,7 +105,7 @@ impl Opened {
     }
 }
 
-async fn find(options: &ReportOptions, context: &RunContext<'_>) -> Result<Found> {
+async fn find(options: &ReportOptions, context: &RunContext<'_>) -> Result<FoundCase> {
     let scoring = &options.run.scoring;
     match (scoring.inputs.as_slice(), &scoring.scores) {
         ([], Some(store)) => in_store(&options.run, store),
@@ -120,7 +120,7 @@ async fn find(options: &ReportOptions, context: &RunContext<'_>) -> Result<Found
         (inputs, Some(_)) => {
             let prepared = Prepared::check(&options.run)?;
             let scored = scoring::scores_of(&options.run, &prepared, context).await?;
-            Ok(Found {
+            Ok(FoundCase {
                 prepared,
                 scored,
                 subject: subject(SubjectKind::Shards, inputs),
@@ -141,7 +141,7 @@ fn subject(kind: SubjectKind, names: &[String]) -> Subject {
 }
 
 /// The finished shards of a store; where they are no longer, what the store knows of them.
-fn in_store(options: &RunOptions, directory: &Path) -> Result<Found> {
+fn in_store(options: &RunOptions, directory: &Path) -> Result<FoundCase> {
     let store = ScoreStore::open(directory)?;
     let spec = store.spec().clone();
     let (mut finished, mut notes) = (Vec::new(), Vec::new());
@@ -177,7 +177,7 @@ fn in_store(options: &RunOptions, directory: &Path) -> Result<Found> {
         None => SubjectKind::Shards,
         Some(_) => SubjectKind::StoreAlone,
     };
-    Ok(Found {
+    Ok(FoundCase {
         prepared: Prepared::over(&options, shards, Clash::Hidden)?,
         scored: Scored::stored(store, options.scoring.memory_limit),
         subject: subject(kind, &[directory.display().to_string()]),
@@ -260,7 +260,7 @@ fn remembered(known: Vec<ShardIdentity>, spec: &StoreSpec) -> BoundShards {
 }
 
 /// A file that a run wrote: its score columns become a store of its rows.
-fn in_output(options: &ReportOptions) -> Result<Found> {
+fn in_output(options: &ReportOptions) -> Result<FoundCase> {
     let mut run = options.run.clone();
     let set = ShardSet::open(&expand(&run.scoring.inputs)?)?;
     let Some((_, provenance)) = Provenance::of_file(&set.metadata) else {
@@ -280,7 +280,7 @@ fn in_output(options: &ReportOptions) -> Result<Found> {
     let shards = BoundShards::new(set, binding);
     let (store, temporary) = output_store::of(&shards, &provenance, &run.scoring)?;
     let scored = Scored::stored(store, run.scoring.memory_limit).holding(temporary);
-    Ok(Found {
+    Ok(FoundCase {
         prepared: Prepared::over(&run, shards, Clash::Hidden)?,
         scored,
         subject: subject(SubjectKind::Output, &run.scoring.inputs),

@@ -31,18 +31,18 @@ pub(super) fn of(
 ) -> Result<(ScoreStore, TempDir)> {
     let directory = tempfile::tempdir()
         .map_err(|error| Error::output("make a temporary directory").source(error))?;
-    let columns = Columns::of(&shards.set.schema)?;
+    let columns = OutputColumns::of(&shards.set.schema)?;
     let store = columns.fill(directory.path(), shards, (provenance, options))?;
     Ok((store, directory))
 }
 
 /// The score columns of an output by the names that a store has for them: with what stands before each, if `--prefix` did.
-struct Columns {
+struct OutputColumns {
     schema: SchemaRef,
     prefix: String,
 }
 
-impl Columns {
+impl OutputColumns {
     fn of(schema: &SchemaRef) -> Result<Self> {
         let is_score = |field: &&Arc<Field>| {
             field.data_type() == &DataType::Float32 && field.name().ends_with(CLIP_SCORE)

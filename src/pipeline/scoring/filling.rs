@@ -99,8 +99,8 @@ pub(super) async fn fill(
 
 /// Gives all portions to the committer, until it takes no more; the rows that it got.
 async fn send_all(
-    portions: impl Stream<Item = Result<Vec<Narrow>>>,
-    committer: mpsc::Sender<Narrow>,
+    portions: impl Stream<Item = Result<Vec<StoreRows>>>,
+    committer: mpsc::Sender<StoreRows>,
     context: &RunContext<'_>,
 ) -> Result<u64> {
     let mut portions = std::pin::pin!(portions);
@@ -164,7 +164,7 @@ struct Names {
 }
 
 /// Stored rows of one batch.
-struct Narrow {
+struct StoreRows {
     shard: usize,
     rows: RecordBatch,
 }
@@ -194,7 +194,7 @@ impl Names {
     }
 
     /// The stored rows of a batch, shard by shard: a filter above the scan may put rows of two into one.
-    fn narrow(&self, batch: &RecordBatch, fill: &Fill<'_>) -> Result<Vec<Narrow>> {
+    fn narrow(&self, batch: &RecordBatch, fill: &Fill<'_>) -> Result<Vec<StoreRows>> {
         let mut portions = Vec::new();
         let shards = column(batch, SHARD)?.as_primitive::<UInt32Type>().values();
         let mut first = 0;
@@ -206,7 +206,12 @@ impl Names {
         Ok(portions)
     }
 
-    fn narrow_shard(&self, batch: &RecordBatch, fill: &Fill<'_>, shard: usize) -> Result<Narrow> {
+    fn narrow_shard(
+        &self,
+        batch: &RecordBatch,
+        fill: &Fill<'_>,
+        shard: usize,
+    ) -> Result<StoreRows> {
         if fill.fail_on_bad {
             self.refuse_bad(batch, fill, shard)?;
         }
@@ -221,7 +226,7 @@ impl Names {
         }
         let rows = RecordBatch::try_from_iter_with_nullable(columns)
             .map_err(|error| Error::internal("narrow a scored batch").source(error))?;
-        Ok(Narrow { shard, rows })
+        Ok(StoreRows { shard, rows })
     }
 
     fn refuse_bad(&self, batch: &RecordBatch, fill: &Fill<'_>, shard: usize) -> Result<()> {
@@ -290,7 +295,7 @@ impl Committer {
         })
     }
 
-    fn run(mut self, mut batches: mpsc::Receiver<Narrow>) -> Result<Self> {
+    fn run(mut self, mut batches: mpsc::Receiver<StoreRows>) -> Result<Self> {
         let counters = Arc::clone(&self.counters);
         while let Some(first) = counters.starved(Stage::Write, || batches.blocking_recv()) {
             let mut span = counters.span(Stage::Write).of("scores");

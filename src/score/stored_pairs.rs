@@ -8,17 +8,17 @@ use super::{
     stored_rows::{Block, Sides, StoredRows, Stretch},
 };
 use crate::{
-    adapt::{Batch, PairSource, Pass, Split, Targets},
+    adapt::{Batch, PairPass, PairSource, Split, Targets},
     error::{Error, Result},
 };
 
 /// One row in so many is held out, or fewer.
 const HELD_OUT: u64 = 16;
-/// Rows that are held out at most, if memory allows: more would hardly change when a fit stops.
+/// PairRows that are held out at most, if memory allows: more would hardly change when a fit stops.
 const MOST_HELD_OUT_ROWS: usize = 1 << 15;
-/// Rows that are mixed with each other, if memory allows.
+/// PairRows that are mixed with each other, if memory allows.
 const MOST_MIXED_ROWS: usize = 1 << 16;
-/// Rows that wait in batches while others are trained on: as many as are read at a time, if memory
+/// PairRows that wait in batches while others are trained on: as many as are read at a time, if memory
 /// allows.
 const MOST_WAITING_ROWS: usize = 1 << 13;
 
@@ -29,7 +29,7 @@ pub(super) struct StoredPairs<'a> {
     stretches: Vec<Stretch>,
     /// Bytes that rows in memory may take.
     buffer_bytes: usize,
-    held_out: Option<Rows>,
+    held_out: Option<PairRows>,
     cancelled: &'a dyn Fn() -> Result<()>,
 }
 
@@ -44,9 +44,9 @@ struct Stored<'a> {
     held_out: u64,
 }
 
-/// Rows in memory.
+/// PairRows in memory.
 #[derive(Default)]
-struct Rows {
+struct PairRows {
     images: Vec<f32>,
     texts: Vec<f32>,
     labels: Vec<u32>,
@@ -82,15 +82,15 @@ impl<'a> StoredPairs<'a> {
         Ok(pairs)
     }
 
-    /// Rows that half of the buffer holds.
+    /// PairRows that half of the buffer holds.
     fn rows_in_half(&self, most: usize) -> usize {
         let sides = if self.stored.classes.is_some() { 1 } else { 2 };
         let row_bytes = self.stored.dim * 4 * sides + 16;
         (self.buffer_bytes / 2 / row_bytes).min(most)
     }
 
-    fn read_held_out(&self) -> Result<Rows> {
-        let (stored, mut held_out) = (self.stored, Rows::default());
+    fn read_held_out(&self) -> Result<PairRows> {
+        let (stored, mut held_out) = (self.stored, PairRows::default());
         stored.rows.for_each(stored.sides(), &mut |block| {
             (self.cancelled)()?;
             stored.for_each(block, Split::HeldOut, &mut |row, class| {
@@ -104,7 +104,7 @@ impl<'a> StoredPairs<'a> {
     /// Calls `take` with rows of the training split in mixed order.
     fn read_training(
         &self,
-        pass: &Pass,
+        pass: &PairPass,
         take: &mut dyn FnMut(Batch<'_>) -> Result<()>,
     ) -> Result<()> {
         let mut random = random_of(pass);
@@ -117,7 +117,7 @@ impl<'a> StoredPairs<'a> {
                 sync_channel(self.rows_in_half(MOST_WAITING_ROWS) / batch_rows.max(1) + 1);
             let reader = scope.spawn(move || {
                 let mut mixing = Mixing {
-                    rows: Rows::default(),
+                    rows: PairRows::default(),
                     dim: stored.dim,
                     most,
                     batch_rows,
@@ -134,7 +134,7 @@ impl<'a> StoredPairs<'a> {
                     .for_each_in(stored.sides(), &stretches, &mut add)?;
                 mixing.give_all()
             });
-            let taken = batches.iter().try_for_each(|rows: Rows| {
+            let taken = batches.iter().try_for_each(|rows: PairRows| {
                 (self.cancelled)()?;
                 take(rows.batch())
             });
@@ -149,7 +149,7 @@ impl<'a> StoredPairs<'a> {
 }
 
 /// The same for the same pass.
-fn random_of(pass: &Pass) -> SplitMix {
+fn random_of(pass: &PairPass) -> SplitMix {
     SplitMix(hash(pass.seed) ^ u64::from(pass.epoch))
 }
 
@@ -162,7 +162,11 @@ impl PairSource for StoredPairs<'_> {
         self.stored.classes.map(|(_, texts)| texts)
     }
 
-    fn read(&mut self, pass: &Pass, take: &mut dyn FnMut(Batch<'_>) -> Result<()>) -> Result<()> {
+    fn read(
+        &mut self,
+        pass: &PairPass,
+        take: &mut dyn FnMut(Batch<'_>) -> Result<()>,
+    ) -> Result<()> {
         if pass.split == Split::Training {
             return self.read_training(pass, take);
         }
@@ -190,7 +194,7 @@ impl Stored<'_> {
         }
     }
 
-    /// Rows of a split that have a class, where pairs have classes.
+    /// PairRows of a split that have a class, where pairs have classes.
     fn for_each(
         &self,
         block: &Block,
@@ -213,15 +217,15 @@ impl Stored<'_> {
     }
 }
 
-/// Rows that wait for their turn, and where they go.
+/// PairRows that wait for their turn, and where they go.
 struct Mixing {
-    rows: Rows,
+    rows: PairRows,
     dim: usize,
-    /// Rows that stay, so that others meet them.
+    /// PairRows that stay, so that others meet them.
     most: usize,
     batch_rows: usize,
     random: SplitMix,
-    send: SyncSender<Rows>,
+    send: SyncSender<PairRows>,
 }
 
 impl Mixing {
@@ -236,7 +240,7 @@ impl Mixing {
     /// Gives a batch of rows at random; fewer rows where fewer are left.
     fn give(&mut self) -> Result<()> {
         let left = self.rows.len(self.dim);
-        let mut batch = Rows::default();
+        let mut batch = PairRows::default();
         for left in (1..=left).rev().take(self.batch_rows) {
             self.rows
                 .move_to(&mut batch, self.random.below(left), self.dim);
@@ -255,7 +259,7 @@ impl Mixing {
     }
 }
 
-impl Rows {
+impl PairRows {
     fn push(&mut self, block: &Block, row: usize, class: Option<u32>) {
         self.images.extend_from_slice(block.image(row));
         match class {
