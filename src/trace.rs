@@ -94,6 +94,19 @@ struct Sheet {
     is_empty: bool,
 }
 
+/// What went on, and from when to when.
+#[derive(Debug, Clone, Copy)]
+pub struct Drawn<'a> {
+    /// What it is called.
+    pub name: &'a str,
+    /// What it belongs to.
+    pub category: &'a str,
+    /// When it began.
+    pub start: Instant,
+    /// When it ended.
+    pub end: Instant,
+}
+
 impl Trace {
     /// A trace that begins now; `out` should gather bytes before it writes.
     pub fn new(out: Box<dyn Write + Send>) -> Self {
@@ -117,21 +130,15 @@ impl Trace {
         }
     }
 
-    /// Draws what went on from `start` to `end`.
-    pub fn span(
-        &self,
-        lane: Lane,
-        (name, category): (&str, &str),
-        (start, end): (Instant, Instant),
-        facts: Facts,
-    ) {
+    /// Draws what went on in a lane.
+    pub fn span(&self, lane: Lane, drawn: Drawn<'_>, facts: Facts) {
         // Both ends are cut to microseconds, so that neighbours never seem to overlap.
-        let (start, end) = (self.micros(start), self.micros(end));
+        let (start, end) = (self.micros(drawn.start), self.micros(drawn.end));
         let mut sheet = self.lock();
         let tid = sheet.lane(lane);
         sheet.add(&Event {
-            name,
-            cat: Some(category),
+            name: drawn.name,
+            cat: Some(drawn.category),
             ph: "X",
             ts: Some(start),
             dur: Some(end - start),
@@ -286,7 +293,13 @@ mod tests {
                             ..Facts::default()
                         };
                         let end = start + Duration::from_micros(5);
-                        trace.span(lane("work"), ("a \"name\"\n", "work"), (start, end), facts);
+                        let drawn = Drawn {
+                            name: "a \"name\"\n",
+                            category: "work",
+                            start,
+                            end,
+                        };
+                        trace.span(lane("work"), drawn, facts);
                         trace.queue("queue", row);
                     }
                 };
@@ -317,7 +330,13 @@ mod tests {
         let trace = Trace::new(Box::new(out.clone()));
         let now = Instant::now();
         for name in ["read", "write", "read"] {
-            trace.span(lane(name), (name, "work"), (now, now), Facts::default());
+            let drawn = Drawn {
+                name,
+                category: "work",
+                start: now,
+                end: now,
+            };
+            trace.span(lane(name), drawn, Facts::default());
         }
         trace.finish().unwrap();
         let events = out.events();

@@ -154,7 +154,10 @@ impl DecodeWorker {
                 job.assembly.set_fault(Side::Text, row, fault);
             }
         }
-        let (captions, rows) = self.unknown_captions(&job.assembly, distinct_captions(captions));
+        let Captions {
+            texts: captions,
+            rows,
+        } = self.unknown_captions(&job.assembly, distinct_captions(captions));
         let tokens = &self.shared.preprocessing.tokens;
         let ids = tokens.encode(&captions)?;
         let mut order: Vec<usize> = (0..ids.len()).collect();
@@ -191,22 +194,18 @@ impl DecodeWorker {
             .collect())
     }
 
-    /// Those of `captions`, each with its rows, whose vectors are not known; rows of the others get theirs.
-    fn unknown_captions<'c>(
-        &self,
-        assembly: &Assembly,
-        (captions, rows): (Vec<&'c str>, Vec<Vec<usize>>),
-    ) -> (Vec<&'c str>, Vec<Vec<usize>>) {
+    /// Those of `captions` whose vectors are not known; rows of the others get theirs.
+    fn unknown_captions<'c>(&self, assembly: &Assembly, captions: Captions<'c>) -> Captions<'c> {
         let Some(known) = &self.shared.known else {
-            return (captions, rows);
+            return captions;
         };
-        let mut unknown = (Vec::new(), Vec::new());
-        for (caption, rows) in captions.into_iter().zip(rows) {
+        let mut unknown = Captions::default();
+        for (caption, rows) in captions.texts.into_iter().zip(captions.rows) {
             if let Some(vector) = known.get(caption) {
                 assembly.put_texts(&[rows], &vector);
             } else {
-                unknown.0.push(caption);
-                unknown.1.push(rows);
+                unknown.texts.push(caption);
+                unknown.rows.push(rows);
             }
         }
         unknown
@@ -233,18 +232,25 @@ fn caption_fault(captions: &StringViewArray, row: usize) -> Option<RowFault> {
     }
 }
 
-/// The different captions that can be encoded, and the rows of each.
-fn distinct_captions(captions: &StringViewArray) -> (Vec<&str>, Vec<Vec<usize>>) {
+/// Different captions, and the rows of each.
+#[derive(Default)]
+struct Captions<'c> {
+    texts: Vec<&'c str>,
+    rows: Vec<Vec<usize>>,
+}
+
+/// The different captions that can be encoded.
+fn distinct_captions(captions: &StringViewArray) -> Captions<'_> {
     let mut position = HashMap::new();
-    let (mut texts, mut rows) = (Vec::new(), Vec::<Vec<usize>>::new());
+    let mut found = Captions::default();
     for row in (0..captions.len()).filter(|&row| caption_fault(captions, row).is_none()) {
         let text = captions.value(row);
         let index = *position.entry(text).or_insert_with(|| {
-            texts.push(text);
-            rows.push(Vec::new());
-            texts.len() - 1
+            found.texts.push(text);
+            found.rows.push(Vec::new());
+            found.texts.len() - 1
         });
-        rows[index].push(row);
+        found.rows[index].push(row);
     }
-    (texts, rows)
+    found
 }

@@ -1,6 +1,9 @@
 //! The thread that owns an encoder.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    ops::Range,
+    sync::{Arc, atomic::Ordering},
+};
 
 use async_channel::Receiver;
 
@@ -51,14 +54,14 @@ fn encode(encoder: &mut dyn Encoder, job: &EncodeJob, most_rows: &mut usize, sha
     while first < rows {
         let part = (rows - first).min(*most_rows);
         match encode_rows(encoder, &job.work, first, part) {
-            Ok(vectors) => finish(job, (first, part), &vectors, shared),
+            Ok(vectors) => finish(job, first..first + part, &vectors, shared),
             Err(error) if error.kind() == ErrorKind::Resources && part > 1 => {
                 *most_rows = part / 2;
                 shared.counters.lower_model_batch(part / 2);
                 continue;
             }
             Err(error) if error.kind() != ErrorKind::Model => return job.assembly.fail(error),
-            Err(_) => encode_one_by_one(encoder, job, (first, part), shared),
+            Err(_) => encode_one_by_one(encoder, job, first..first + part, shared),
         }
         count_batch(job, &shared.counters);
         first += part;
@@ -69,12 +72,12 @@ fn encode(encoder: &mut dyn Encoder, job: &EncodeJob, most_rows: &mut usize, sha
 fn encode_one_by_one(
     encoder: &mut dyn Encoder,
     job: &EncodeJob,
-    (first, rows): (usize, usize),
+    rows: Range<usize>,
     shared: &Shared,
 ) {
-    for row in first..first + rows {
+    for row in rows {
         match encode_rows(encoder, &job.work, row, 1) {
-            Ok(vector) => finish(job, (row, 1), &vector, shared),
+            Ok(vector) => finish(job, row..row + 1, &vector, shared),
             Err(error) if error.kind() != ErrorKind::Model => job.assembly.fail(error),
             Err(error) => {
                 for &target in &job.targets[row] {
@@ -86,12 +89,12 @@ fn encode_one_by_one(
     }
 }
 
-/// Hands `rows` vectors, those from row `first` of the model batch on, to whoever waits for them.
-fn finish(job: &EncodeJob, (first, rows): (usize, usize), vectors: &[f32], shared: &Shared) {
-    job.put(first, rows, vectors);
+/// Hands the vectors of some rows of the model batch to whoever waits for them.
+fn finish(job: &EncodeJob, rows: Range<usize>, vectors: &[f32], shared: &Shared) {
+    job.put(rows.start, rows.len(), vectors);
     if let (Some(known), EncodeWork::Texts { captions, .. }) = (&shared.known, &job.work) {
-        let vectors = vectors.chunks_exact((vectors.len() / rows).max(1));
-        for (caption, vector) in captions[first..first + rows].iter().zip(vectors) {
+        let vectors = vectors.chunks_exact((vectors.len() / rows.len()).max(1));
+        for (caption, vector) in captions[rows].iter().zip(vectors) {
             known.put(caption, vector);
         }
     }

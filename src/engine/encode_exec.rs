@@ -50,17 +50,27 @@ pub struct ClipEncodeExec {
     metrics: EncodeMetricsSet,
 }
 
+/// Positions of the columns that the operator reads.
+#[derive(Debug, Clone)]
+pub struct ReadColumns {
+    /// Images and captions.
+    pub columns: PairColumns<usize>,
+    /// The shard of each row, beside which image paths are sought.
+    pub shard: Option<usize>,
+}
+
 impl ClipEncodeExec {
-    /// Encodes the columns of `input` at these positions; the other one holds the shard of each row.
+    /// Encodes the columns of `input` at these positions.
     ///
     /// # Errors
     /// When the input has no such columns.
     pub fn try_new(
         input: Arc<dyn ExecutionPlan>,
-        (columns, shard): (PairColumns<usize>, Option<usize>),
+        read: ReadColumns,
         added: Vec<AddedColumn>,
         runtime: Arc<EncodeRuntime>,
     ) -> Result<Self> {
+        let ReadColumns { columns, shard } = read;
         let schema = input.schema();
         let read = columns.image.iter().chain(&columns.text).chain(&shard);
         if read
@@ -166,7 +176,7 @@ impl ExecutionPlan for ClipEncodeExec {
         let shard = self.shard.and_then(|shard| moved(&shard).ok());
         Ok(Arc::new(Self::try_new(
             input,
-            (columns, shard),
+            ReadColumns { columns, shard },
             self.added.clone(),
             Arc::clone(&self.runtime),
         )?))

@@ -14,7 +14,7 @@ use datafusion::{
     logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNodeCore},
 };
 
-use super::EncodeRuntime;
+use super::{EncodeRuntime, ReadColumns};
 use crate::{
     encode::Bond,
     schema::{SHARD, ScoreColumn},
@@ -130,7 +130,7 @@ impl ClipEncodeNode {
     }
 
     /// Positions in the input of what is read, and of the shard column that belongs to the image.
-    pub(super) fn positions(&self) -> Result<(PairColumns<usize>, Option<usize>)> {
+    pub(super) fn positions(&self) -> Result<ReadColumns> {
         let input = self.input.schema();
         let columns = self
             .columns
@@ -139,7 +139,7 @@ impl ClipEncodeNode {
             let (qualifier, _) = input.qualified_field(image);
             input.index_of_column_by_name(qualifier, SHARD)
         });
-        Ok((columns, shard))
+        Ok(ReadColumns { columns, shard })
     }
 
     fn identity(&self) -> (&LogicalPlan, &PairColumns<Column>, &[AddedColumn], usize) {
@@ -230,7 +230,7 @@ impl UserDefinedLogicalNodeCore for ClipEncodeNode {
             .copied()
             .filter(|&column| column < input.fields().len())
             .collect();
-        let (columns, shard) = self.positions().ok()?;
+        let ReadColumns { columns, shard } = self.positions().ok()?;
         needed.extend(columns.image.iter().chain(&columns.text).chain(&shard));
         needed.sort_unstable();
         needed.dedup();

@@ -39,7 +39,7 @@ mod udf;
 
 pub use budget::{MemoryNeeds, MemoryPlan};
 pub use condition::{RowCondition, columns_named, condition_needs_scores, early_condition};
-pub use encode_exec::ClipEncodeExec;
+pub use encode_exec::{ClipEncodeExec, ReadColumns};
 pub use encode_node::{AddedColumn, ClipEncodeNode, PairColumns};
 pub use pairs::{BatchSize, PairsTable};
 pub use plan::{NarrowPlan, PASSES, Pass, WidePlan, early_pass, narrow_pass, one_pass, wide_pass};

@@ -34,7 +34,7 @@ use datafusion::{
 };
 
 use super::{
-    AddedColumn, ClipEncodeExec, PairColumns, ShardScanExec,
+    AddedColumn, ClipEncodeExec, PairColumns, ReadColumns, ShardScanExec,
     shared_rows_exec::{SharedRows, SharedRowsExec},
 };
 use crate::encode::Bond;
@@ -282,7 +282,8 @@ impl Group {
         };
         let shard = schema.index_of(crate::schema::SHARD).ok();
         let scan = Arc::new(CooperativeExec::new(Arc::new(scan)));
-        let encode = ClipEncodeExec::try_new(scan, (columns, shard), added.clone(), runtime)?;
+        let encode =
+            ClipEncodeExec::try_new(scan, ReadColumns { columns, shard }, added.clone(), runtime)?;
         Ok((Arc::new(encode), added))
     }
 

@@ -1,5 +1,7 @@
 //! Stored rows, in stretches, while somebody may be writing others.
 
+use std::ops::Range;
+
 use super::store::StoredShard;
 use crate::{
     error::Result,
@@ -19,11 +21,12 @@ pub(super) fn each_stretch(
     columns: &[&str],
     visit: &mut Visit<'_>,
 ) -> Result<()> {
+    let stretches = Stretches { store, columns };
     for (identity, shard) in store.shards().iter().zip(shards) {
         let decided = i64::try_from(shard.decided_rows).unwrap_or(i64::MAX);
-        let mut next = 0;
+        let mut rows_left = 0..decided;
         for left in (0..TRIES).rev() {
-            match read_on(store, identity, columns, (&mut next, decided), visit) {
+            match stretches.read_on(identity, &mut rows_left, visit) {
                 Ok(()) => break,
                 // A writer may have made one file of the parts; the rows that are left are in that.
                 Err(_) if left > 0 => {}
@@ -34,30 +37,37 @@ pub(super) fn each_stretch(
     Ok(())
 }
 
-/// Visits the rows of a shard from `next` on and before `end`; `next` follows.
-fn read_on(
-    store: &ScoreStore,
-    shard: &ShardIdentity,
-    columns: &[&str],
-    (next, end): (&mut i64, i64),
-    visit: &mut Visit<'_>,
-) -> Result<()> {
-    let mut cursor = store.scores(shard)?.cursor(columns, 0)?;
-    while let Some(rows) = cursor.advance()? {
-        // Both are found at once, but for the first and the last stretch.
-        let mut positions = 0..rows.len();
-        let from = positions.find(|&position| rows.row(position) >= *next);
-        let from = from.unwrap_or(rows.len());
-        let last = (from..rows.len())
-            .rev()
-            .find(|&position| rows.row(position) < end);
-        let Some(last) = last else {
-            continue;
-        };
-        visit(rows, from, last + 1);
-        *next = rows.row(last) + 1;
+/// Some columns of a store.
+struct Stretches<'a> {
+    store: &'a ScoreStore,
+    columns: &'a [&'a str],
+}
+
+impl Stretches<'_> {
+    /// Visits those rows of a shard that are left; they are fewer afterwards.
+    fn read_on(
+        &self,
+        shard: &ShardIdentity,
+        rows_left: &mut Range<i64>,
+        visit: &mut Visit<'_>,
+    ) -> Result<()> {
+        let mut cursor = self.store.scores(shard)?.cursor(self.columns, 0)?;
+        while let Some(rows) = cursor.advance()? {
+            // Both are found at once, but for the first and the last stretch.
+            let mut positions = 0..rows.len();
+            let from = positions.find(|&position| rows.row(position) >= rows_left.start);
+            let from = from.unwrap_or(rows.len());
+            let last = (from..rows.len())
+                .rev()
+                .find(|&position| rows.row(position) < rows_left.end);
+            let Some(last) = last else {
+                continue;
+            };
+            visit(rows, from, last + 1);
+            rows_left.start = rows.row(last) + 1;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -145,7 +145,11 @@ impl Case<'_> {
                         let column = scores[column];
                         column.is_valid(position).then(|| column.value(position))
                     };
-                    fates.fate((shard, rows.row(position)), score(0), score(order))
+                    let row = RowRef {
+                        shard,
+                        row: rows.row(position),
+                    };
+                    fates.fate(row, score(0), score(order))
                 };
                 visit(&CaseRows {
                     shard,

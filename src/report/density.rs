@@ -25,7 +25,7 @@ type Range = (f32, f32);
 pub(super) struct DensityCounter {
     columns: [usize; 2],
     names: [&'static str; 2],
-    ranges: [(f64, f64); 2],
+    ranges: [[f64; 2]; 2],
     rows: Vec<u64>,
     kept: Vec<u64>,
     /// The row of highest diversity of each step of alignment.
@@ -39,7 +39,7 @@ impl DensityCounter {
         let (y_column, y_range) = range_of(y)?;
         let found = |name: &'static str| Some((name, range_of(name)?));
         let (x, (x_column, x_range)) = ALIGNMENT.into_iter().find_map(found)?;
-        let wide = |(low, high): Range| (f64::from(low), f64::from(high));
+        let wide = |(low, high): Range| [f64::from(low), f64::from(high)];
         Some(Self {
             columns: [x_column, y_column],
             names: [x, y],
@@ -66,12 +66,11 @@ impl DensityCounter {
     }
 
     pub(super) fn finish(self, case: &Case<'_>, cut: Option<f32>) -> Density {
-        let range = |(low, high): (f64, f64)| [low, high];
         Density {
             x: self.names[0],
             y: self.names[1],
-            x_range: range(self.ranges[0]),
-            y_range: range(self.ranges[1]),
+            x_range: self.ranges[0],
+            y_range: self.ranges[1],
             side: SIDE,
             frontier: frontier(&self.highest),
             cut_line: cut.and_then(|cut| cut_line(case, self.names[0], cut)),

@@ -53,7 +53,7 @@ impl Exhibits {
                 };
                 let of_row = columns.iter().enumerate();
                 let of_row = of_row.filter_map(|(column, name)| Some((*name, score(column)?)));
-                let fate = fates.fate((shard, row.row), score(0), score(case.order()));
+                let fate = fates.fate(row, score(0), score(case.order()));
                 exhibits.places.insert(row, exhibits.rows.len());
                 exhibits.rows.push(Exhibit {
                     reference: names.reference(row),

@@ -2,7 +2,10 @@
 
 use serde::Serialize;
 
-use super::{case::Case, facts::Step};
+use super::{
+    case::{Case, RowRef},
+    facts::Step,
+};
 use crate::{
     select::{Keep, Solver, Steps},
     selection::Selection,
@@ -87,13 +90,9 @@ impl<'a> Fates<'a> {
     }
 
     /// The fate of a stored row, from its `clip_score` and the score that orders.
-    pub(super) fn fate(
-        &self,
-        (shard, row): (usize, i64),
-        clip_score: Option<f32>,
-        order: Option<f32>,
-    ) -> Fate {
-        let Ok(row) = usize::try_from(row) else {
+    pub(super) fn fate(&self, row: RowRef, clip_score: Option<f32>, order: Option<f32>) -> Fate {
+        let shard = row.shard;
+        let Ok(row) = usize::try_from(row.row) else {
             return Some(Rule::EarlyCondition);
         };
         let left_out =

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     schema::ScoreColumn,
-    score::{Groups as ColumnGroups, NO_CELL, Sides, StoredRows},
+    score::{GroupColumn, Groups as ColumnGroups, NO_CELL, Sides, StoredRows},
     source::Spread,
 };
 
@@ -128,8 +128,11 @@ fn of_column(case: &Case<'_>, column: &str) -> Result<Option<Groups>> {
     let groups = ColumnGroups::read(
         &rows,
         &shards.set,
-        column,
-        (known.unwrap_or_default(), &names_of),
+        GroupColumn {
+            name: column,
+            known: known.unwrap_or_default(),
+            names_of: &names_of,
+        },
         directory.path(),
     )?;
     let mut counter = KeptByCell::default();

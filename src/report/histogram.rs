@@ -47,7 +47,7 @@ impl Histogram {
 
     /// The bin whose edges enclose the score; rounding puts no score on the wrong side of an edge.
     fn bin(&self, score: f64) -> usize {
-        let mut bin = place(score, (self.low, self.high), BINS);
+        let mut bin = place(score, [self.low, self.high], BINS);
         while bin > 0 && score < self.edge(bin) {
             bin -= 1;
         }
@@ -59,7 +59,7 @@ impl Histogram {
 }
 
 /// Which of `count` equal parts of a range a number is in.
-pub(super) fn place(number: f64, (low, high): (f64, f64), count: usize) -> usize {
+pub(super) fn place(number: f64, [low, high]: [f64; 2], count: usize) -> usize {
     let width = high - low;
     if width <= 0.0 {
         return 0;

@@ -27,15 +27,10 @@ pub(super) fn given(path: &std::path::Path, model: &ModelCard) -> Result<Adapter
 /// Fits adapters and says how it went.
 pub(super) fn fitted(
     mut pairs: StoredPairs<'_>,
-    (model, prompts, seed): (&ModelCard, Vec<String>, u64),
+    options: &FitOptions,
     say: &dyn Fn(&str),
 ) -> Result<Adapters> {
-    let options = FitOptions {
-        prompts,
-        seed,
-        ..FitOptions::new(model.fingerprint.as_str())
-    };
-    let fitted = fit(&mut pairs, &options, &mut |epoch| {
+    let fitted = fit(&mut pairs, options, &mut |epoch| {
         say(&format!(
             "adapt: epoch {}, loss {:.4}, held-out loss {:.4}",
             epoch.epoch, epoch.training_loss, epoch.held_out_loss

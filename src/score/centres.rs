@@ -3,7 +3,8 @@
 use clip_filter_vectors::{Centroids, KMeans, Rows, normalise};
 
 use super::{
-    scratch::{NO_CELL, ScratchColumn},
+    Groups,
+    scratch::NO_CELL,
     stored_rows::{Sides, StoredRows},
 };
 use crate::{error::Result, schema::ScoreColumn};
@@ -25,13 +26,26 @@ pub(super) fn cells_for(rows: u64) -> u32 {
     u32::try_from((rows / CELL_ROWS).min(most).max(1)).unwrap_or(u32::MAX)
 }
 
+/// Which clusters are learnt.
+pub(super) struct Clusters {
+    pub(super) cells: u32,
+    pub(super) dim: usize,
+    pub(super) seed: u64,
+    pub(super) threads: usize,
+}
+
 /// Learns clusters in one pass over rows in random order.
 pub(super) fn clusters(
     rows: &StoredRows<'_>,
-    (cells, dim): (u32, usize),
-    (seed, threads): (u64, usize),
+    wanted: Clusters,
     cancelled: &dyn Fn() -> Result<()>,
 ) -> Result<Centroids> {
+    let Clusters {
+        cells,
+        dim,
+        seed,
+        threads,
+    } = wanted;
     let mut means = KMeans::new(cells as usize, dim, seed, threads);
     let mut stretches = rows.stretches()?;
     super::random::SplitMix(seed).shuffle(&mut stretches);
@@ -48,14 +62,16 @@ pub(super) fn clusters(
 /// The unit means of the images of each class; a class without rows has a mean of zeros.
 pub(super) fn class_means(
     rows: &StoredRows<'_>,
-    (classes, count): (&ScratchColumn, usize),
+    classes: &Groups,
     dim: usize,
     cancelled: &dyn Fn() -> Result<()>,
 ) -> Result<Centroids> {
-    let mut sums = vec![0.0f64; count * dim];
+    let mut sums = vec![0.0f64; classes.names.len() * dim];
     rows.for_each(Sides::Images, &mut |block| {
         cancelled()?;
-        let of_rows = classes.read_cells(block.first..block.first + block.len as u64)?;
+        let of_rows = classes
+            .of_rows
+            .read_cells(block.first..block.first + block.len as u64)?;
         for (row, &offset) in block.offsets.iter().enumerate() {
             let class = of_rows[offset];
             if class != NO_CELL {

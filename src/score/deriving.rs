@@ -120,7 +120,7 @@ impl Deriving<'_> {
             cancelled: self.cancelled,
         };
         let spec = with_columns(spec, known.iter().chain([&ScoreColumn::SELECTION_SCORE]));
-        ordering.add(spec, known, (OBJECTIVE, self.kept_artifacts()))
+        ordering.add(spec, known, self.kept_artifacts())
     }
 
     /// What the columns that are there were made with.

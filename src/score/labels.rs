@@ -24,6 +24,14 @@ const BATCH_BYTES: u64 = 16 << 20;
 /// The values of a column as text.
 type NamesOf<'a> = &'a dyn Fn(&ArrayRef) -> Result<StringViewArray>;
 
+/// A column of the shards whose values are groups.
+pub(crate) struct GroupColumn<'a> {
+    pub(crate) name: &'a str,
+    /// Values that come first, in this order.
+    pub(crate) known: &'a [String],
+    pub(crate) names_of: NamesOf<'a>,
+}
+
 /// Rows by the value of a column.
 pub(crate) struct Groups {
     /// The group of each stored row.
@@ -35,14 +43,18 @@ pub(crate) struct Groups {
 }
 
 impl Groups {
-    /// Reads `column`; `known` are values that come first, in this order.
+    /// Reads the groups of all rows.
     pub(crate) fn read(
         rows: &StoredRows<'_>,
         set: &ShardSet,
-        column: &str,
-        (known, names_of): (&[String], NamesOf<'_>),
+        column: GroupColumn<'_>,
         directory: &Path,
     ) -> Result<Self> {
+        let GroupColumn {
+            name: column,
+            known,
+            names_of,
+        } = column;
         let mut of_rows = ScratchColumn::create(directory)?;
         let mut names = known.to_vec();
         let mut ids: HashMap<String, u32> = HashMap::new();

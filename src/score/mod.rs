@@ -56,7 +56,7 @@ pub(crate) use deriving::{ADAPTERS, Considered, Deriving, OBJECTIVE};
 pub use exact_sum::ExactSum;
 pub use histogram::{Cut, ScoreHistogram};
 pub(crate) use histogram::{end_of_budget, order_key};
-pub(crate) use labels::Groups;
+pub(crate) use labels::{GroupColumn, Groups};
 pub use objective::{Objective, ObjectiveState};
 pub use options::{Adaptation, DEFAULT_DIVERSITY_WEIGHT, MethodOptions};
 pub(crate) use options::{check, with_inputs};

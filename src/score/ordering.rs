@@ -7,7 +7,7 @@ use arrow::{
     datatypes::{Field, Float32Type, Schema, SchemaRef},
 };
 
-use super::{Objective, ObjectiveState, stored_rows::StoredRows};
+use super::{OBJECTIVE, Objective, ObjectiveState, stored_rows::StoredRows};
 use crate::{
     error::{Error, Result},
     schema::ScoreColumn,
@@ -25,12 +25,12 @@ pub(super) struct Ordering<'a> {
 
 impl Ordering<'_> {
     /// Makes the columns of `spec`: those that are `known`, and `selection_score`. Keeps the artifacts, and the state
-    /// of the objective under its name.
+    /// of the objective beside them.
     pub(super) fn add(
         &self,
         spec: DerivedSpec,
         known: &[ScoreColumn],
-        (objective_name, artifacts): (&str, Vec<(&str, Vec<u8>)>),
+        artifacts: Vec<(&str, Vec<u8>)>,
     ) -> Result<()> {
         let state = self.state()?;
         let objective = state.finish(self.weight);
@@ -58,7 +58,7 @@ impl Ordering<'_> {
         }
         let state = serde_json::to_vec(&state)
             .map_err(|error| Error::internal("keep the state of the objective").source(error))?;
-        writer.artifact(objective_name, &state)?;
+        writer.artifact(OBJECTIVE, &state)?;
         writer.finish()
     }
 

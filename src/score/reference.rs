@@ -4,12 +4,18 @@ use clip_filter_vectors::Centroids;
 
 use super::{
     ADAPTERS, Adaptation, CENTRES, Deriving, Groups, adapting, centres,
+    centres::Clusters,
     class_texts::class_texts,
+    labels::GroupColumn,
     scratch::ScratchColumn,
     stored_pairs::StoredPairs,
     stored_rows::{Sides, StoredRows},
 };
-use crate::{adapt::Adapters, error::Result, schema::ScoreColumn};
+use crate::{
+    adapt::{Adapters, FitOptions},
+    error::Result,
+    schema::ScoreColumn,
+};
 
 /// What rows are compared with.
 pub(super) struct Reference {
@@ -66,27 +72,19 @@ impl Deriving<'_> {
         let centres = match (&classes, known_centres) {
             _ if !wanted => None,
             (Some(groups), _) => {
-                let classes = (&groups.of_rows, groups.names.len());
-                Some(centres::class_means(
-                    rows,
-                    classes,
-                    self.dim(),
-                    self.cancelled,
-                )?)
+                let dim = self.dim();
+                Some(centres::class_means(rows, groups, dim, self.cancelled)?)
             }
             (None, Some(kept)) => Some(kept),
             (None, None) => {
-                let cells = self
-                    .options
-                    .cells
-                    .unwrap_or_else(|| centres::cells_for(counted));
-                let random = (self.options.seed, self.budget.threads);
-                Some(centres::clusters(
-                    rows,
-                    (cells, self.dim()),
-                    random,
-                    self.cancelled,
-                )?)
+                let cells = self.options.cells;
+                let clusters = Clusters {
+                    cells: cells.unwrap_or_else(|| centres::cells_for(counted)),
+                    dim: self.dim(),
+                    seed: self.options.seed,
+                    threads: self.budget.threads,
+                };
+                Some(centres::clusters(rows, clusters, self.cancelled)?)
             }
         };
         Ok(Reference {
@@ -123,8 +121,12 @@ impl Deriving<'_> {
         let prompts = prompts
             .map(|classes| classes.prompts.clone())
             .unwrap_or_default();
-        let about = (&self.store.spec().model, prompts, self.options.seed);
-        adapting::fitted(pairs, about, self.say)
+        let options = FitOptions {
+            prompts,
+            seed: self.options.seed,
+            ..FitOptions::new(self.store.spec().model.fingerprint.as_str())
+        };
+        adapting::fitted(pairs, &options, self.say)
     }
 
     /// The class of each row; none where pairs have captions.
@@ -134,10 +136,12 @@ impl Deriving<'_> {
         };
         (self.step)("reading class labels".to_owned());
         let known = classes.names.as_deref().unwrap_or_default();
-        let names_of = |labels: &_| classes.names_of(labels);
-        let source = (known, &names_of as _);
-        let set = &self.shards.set;
-        Groups::read(rows, set, &classes.column, source, &self.directory()).map(Some)
+        let column = GroupColumn {
+            name: &classes.column,
+            known,
+            names_of: &|labels| classes.names_of(labels),
+        };
+        Groups::read(rows, &self.shards.set, column, &self.directory()).map(Some)
     }
 
     /// Embeds what is said of each class.

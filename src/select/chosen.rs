@@ -12,7 +12,7 @@ use crate::{
     config::OnError,
     error::{Error, Result},
     schema::{CLIP_SCORE, STATUS, ScoreColumn, Status},
-    score::{Groups, StoredRows},
+    score::{GroupColumn, Groups, StoredRows},
     selection::Selection,
     source::BoundShards,
     store::ScoreStore,
@@ -159,9 +159,13 @@ impl Choosing<'_> {
             })?;
             Ok(texts.as_string_view().clone())
         };
-        let set = &self.shards.set;
+        let column = GroupColumn {
+            name: &balance.column,
+            known: &[],
+            names_of: &text,
+        };
         let directory = self.store.directory();
-        Groups::read(&rows, set, &balance.column, (&[], &text), directory).map(Some)
+        Groups::read(&rows, &self.shards.set, column, directory).map(Some)
     }
 
     /// The bad rows among those that are considered.

@@ -110,11 +110,7 @@ impl Selector<'_> {
             ));
         }
         let mut kept = self.candidates.no_rows();
-        self.add_untrusted(
-            (&rows, &cells),
-            &fills.iter().map(|fill| fill.by_margin).collect::<Vec<_>>(),
-            &mut kept,
-        )?;
+        self.add_untrusted(&rows, &cells, &fills, &mut kept)?;
         self.add_herded(&rows, &cells, &fills, &mut kept)?;
         Ok(kept.finish())
     }
@@ -172,10 +168,12 @@ impl Selector<'_> {
 
     fn add_untrusted(
         &self,
-        (rows, cells): (&StoredRows<'_>, &[Margins]),
-        quotas: &[u64],
+        rows: &StoredRows<'_>,
+        cells: &[Margins],
+        fills: &[Fill],
         kept: &mut SelectionBuilder,
     ) -> Result<()> {
+        let quotas: Vec<u64> = fills.iter().map(|fill| fill.by_margin).collect();
         if quotas.iter().all(|&quota| quota == 0) {
             return Ok(());
         }
@@ -187,7 +185,7 @@ impl Selector<'_> {
                 Ok(())
             })
         };
-        let mut cuts = self.cuts(quotas, &mut |push| {
+        let mut cuts = self.cuts(&quotas, &mut |push| {
             for_each(&mut |cell, margin, _, _| push(cell, margin))
         })?;
         for_each(&mut |cell, margin, shard, row| {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{Counters, Pass, Stage, Wait};
-use crate::trace::{Facts, Lane};
+use crate::trace::{Drawn, Facts, Lane};
 
 /// Shorter waits are counted but not drawn: they are the price of a hand-over, and would fill the file.
 const SHORTEST_DRAWN_WAIT: Duration = Duration::from_micros(50);
@@ -83,17 +83,23 @@ impl<'a> Span<'a> {
             return;
         };
         let stage = self.stage.as_str();
-        let title = match self.activity {
+        let (name, category) = match self.activity {
             Activity::Wait(_) if end - self.start < SHORTEST_DRAWN_WAIT => return,
             Activity::Wait(wait) => (wait.title(), "wait"),
             Activity::Work => (stage, "work"),
+        };
+        let drawn = Drawn {
+            name,
+            category,
+            start: self.start,
+            end,
         };
         let lane = Lane {
             thread: Some(std::thread::current().id()),
             name: stage,
             order: self.stage as u32 + 1,
         };
-        trace.span(lane, title, (self.start, end), self.facts);
+        trace.span(lane, drawn, self.facts);
     }
 }
 
@@ -134,8 +140,13 @@ impl Drop for PassSpan<'_> {
                 name: "passes",
                 order: 0,
             };
-            let title = (self.pass.as_str(), "pass");
-            trace.span(lane, title, (self.start, end), Facts::default());
+            let drawn = Drawn {
+                name: self.pass.as_str(),
+                category: "pass",
+                start: self.start,
+                end,
+            };
+            trace.span(lane, drawn, Facts::default());
         }
     }
 }
