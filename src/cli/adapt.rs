@@ -78,11 +78,11 @@ pub(super) fn run(args: &AdaptArgs) -> Result<ExitCode> {
     };
     let model = NamedModel::new(&args.model, args.verbosity.quiet);
     let running = Running {
-        model: &model,
+        model,
         verbosity: &args.verbosity,
         trace: None,
     };
-    let record = running.run(|context| async move { pipeline::adapt(&options, &context) })?;
+    let record = running.run(|context| async move { pipeline::adapt(&options, context) })?;
     if args.json {
         print_json(&record)?;
     }

@@ -38,7 +38,7 @@ pub(super) fn run(args: FilterArgs) -> Result<ExitCode> {
     let prepared = pipeline::prepare(&options)?;
     let model = NamedModel::new(&args.model, args.tells.verbosity.quiet);
     let running = Running {
-        model: &model,
+        model,
         verbosity: &args.tells.verbosity,
         trace: args.tells.trace.start(Others {
             overwrite: args.tells.overwrite,

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     config::Device,
-    encode::{EncoderFactory, MockFactory, Model, ModelSource, ModelSpec},
+    encode::{EncoderFactory, EncoderSource, MockFactory, ModelSource, ModelSpec},
     error::Result,
     preprocess::Scaling,
     provision::{self, Flavor, Library, Surroundings, fetch_model},
@@ -112,7 +112,7 @@ impl NamedModel {
     }
 }
 
-impl Model for NamedModel {
+impl EncoderSource for NamedModel {
     fn identity(&self) -> Result<Option<ModelCard>> {
         let Some(name) = &self.args.model else {
             return Ok(None);

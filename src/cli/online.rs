@@ -45,7 +45,7 @@ pub(super) fn run(args: &FilterArgs) -> Result<ExitCode> {
     let quiet = args.tells.verbosity.quiet;
     let model = NamedModel::new(&args.model, quiet);
     let running = Running {
-        model: &model,
+        model,
         verbosity: &args.tells.verbosity,
         trace: args.tells.trace.start(Others {
             overwrite: args.tells.overwrite,
@@ -187,8 +187,8 @@ fn refuse_others(args: &FilterArgs) -> Result<()> {
 }
 
 /// Filters into stdout, until it is closed.
-async fn filter(options: &OnlineOptions, context: RunContext<'_>) -> Result<OnlineSummary> {
-    let mut cancel = context.cancel.clone();
+async fn filter(options: &OnlineOptions, context: RunContext) -> Result<OnlineSummary> {
+    let cancel = context.cancel.clone();
     let counters = Arc::clone(&context.counters);
     let mut kept = pipeline::online(options, context).await?;
     let (batches, written) = start_writing(kept.plain_schema(), Arc::clone(&counters))?;
@@ -211,7 +211,7 @@ async fn filter(options: &OnlineOptions, context: RunContext<'_>) -> Result<Onli
     tokio::select! {
         result = write_all => result?,
         // A reader that has stopped to read must not hold up the end.
-        _ = cancel.wait_for(|stop| *stop) => {
+        _ = cancel.cancelled() => {
             return Err(Error::new(ErrorKind::Interrupted, "finish: it was interrupted"));
         }
     }

@@ -2,8 +2,6 @@
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
-use tokio::sync::watch;
-
 use super::{
     TOO_MANY_BAD_ROWS,
     args::{ColumnNameArgs, ImageArgs, ModelArgs, ResourceArgs, StoreArgs, VerbosityArgs},
@@ -17,7 +15,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    pipeline::{RunContext, ScoreOptions},
+    pipeline::{Cancel, RunContext, ScoreOptions},
     schema::ScoreColumn,
     source::ColumnChoice,
     summary::{Counters, RunSummary},
@@ -60,13 +58,13 @@ pub(super) fn score_options(args: Scoring<'_>) -> Result<ScoreOptions> {
 
 /// A run with its progress shown, that Ctrl-C stops.
 pub(super) struct Running<'a> {
-    pub(super) model: &'a NamedModel,
+    pub(super) model: NamedModel,
     pub(super) verbosity: &'a VerbosityArgs,
     pub(super) trace: Option<TraceFile>,
 }
 
-impl<'a> Running<'a> {
-    pub(super) fn run<T, F>(self, job: impl FnOnce(RunContext<'a>) -> F) -> Result<T>
+impl Running<'_> {
+    pub(super) fn run<T, F>(self, job: impl FnOnce(RunContext) -> F) -> Result<T>
     where
         F: Future<Output = Result<T>>,
     {
@@ -81,30 +79,23 @@ impl<'a> Running<'a> {
             .enable_all()
             .build()
             .map_err(|error| Error::resources("start the runtime").source(error))?;
+        let cancel = Cancel::default();
+        let mut context = RunContext::new(Arc::new(self.model))
+            .with_counters(counters)
+            .with_cancel(cancel.clone());
+        if self.verbosity.verbose > 1 {
+            context = context.with_explain(|plan| say(plan.trim_end()));
+        }
+        if !self.verbosity.quiet {
+            context = context.with_say(say);
+        }
         let result = runtime.block_on(async {
-            let (stop, cancel) = watch::channel(false);
             let listener = tokio::spawn(async move {
                 if tokio::signal::ctrl_c().await.is_ok() {
-                    // The receiver is gone once the run has ended.
-                    let _ = stop.send(true);
+                    cancel.cancel();
                 }
-                // Holds the sender for as long as the run may look at it.
-                std::future::pending::<()>().await;
             });
-            let report = job(RunContext {
-                model: self.model,
-                counters,
-                cancel,
-                explain: match self.verbosity.verbose {
-                    0 | 1 => &|_| {},
-                    _ => &|plan| say(plan.trim_end()),
-                },
-                say: match self.verbosity.quiet {
-                    true => &|_| {},
-                    false => &|line| say(line),
-                },
-            })
-            .await;
+            let report = job(context).await;
             listener.abort();
             report
         });

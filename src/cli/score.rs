@@ -29,7 +29,7 @@ pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
     })?;
     let model = NamedModel::new(&args.model, args.verbosity.quiet);
     let running = Running {
-        model: &model,
+        model,
         verbosity: &args.verbosity,
         trace: args.trace.start(Others {
             overwrite: args.overwrite,

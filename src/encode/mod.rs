@@ -73,7 +73,7 @@ pub trait Encoder: Send {
 }
 
 /// Where encoders come from, asked only when something must be encoded.
-pub trait Model: Send + Sync {
+pub trait EncoderSource: Send + Sync {
     /// Name, fingerprint and precision, without loading the model; `None` if a store may say which it was.
     ///
     /// # Errors

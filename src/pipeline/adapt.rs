@@ -24,11 +24,11 @@ pub struct AdaptOptions {
     pub overwrite: bool,
 }
 
-/// Fits adapters to stored pairs and writes them; what the fit was like.
+/// Fits adapters to stored pairs and writes them; what the fit was like. Blocks until they are fitted.
 ///
 /// # Errors
 /// When the store lacks embeddings or rows of the shards, or the file cannot be written.
-pub fn adapt(options: &AdaptOptions, context: &RunContext<'_>) -> Result<TrainingRecord> {
+pub fn adapt(options: &AdaptOptions, context: RunContext) -> Result<TrainingRecord> {
     let destination = Destination::File(options.output.clone());
     destination.check(options.overwrite, &[])?;
     let scoring = &options.scoring;
@@ -57,7 +57,7 @@ pub fn adapt(options: &AdaptOptions, context: &RunContext<'_>) -> Result<Trainin
         options: &scoring,
         shards: &shards,
         considered: None,
-        context,
+        context: &context,
     };
     let adapters = from.with_deriving(&store, |deriving| deriving.adapters())?;
     let staged = stage_bytes(&options.output, &adapters.to_bytes()?)?;

@@ -21,7 +21,7 @@ pub(super) struct DeriveFrom<'a> {
     pub(super) shards: &'a BoundShards,
     /// Rows that count; all if `None`.
     pub(super) considered: Option<&'a Considered>,
-    pub(super) context: &'a RunContext<'a>,
+    pub(super) context: &'a RunContext,
 }
 
 /// Adds what the selection, the output and the conditions of a run need beside the model's scores.
@@ -29,7 +29,7 @@ pub(super) async fn derive_for_run(
     options: &RunOptions,
     prepared: &Prepared,
     scored: Scored,
-    context: &RunContext<'_>,
+    context: &RunContext,
 ) -> Result<Scored> {
     let columns = options.derived();
     if columns.is_empty() {
@@ -96,7 +96,7 @@ impl DeriveFrom<'_> {
             keeps_state: options.only_new,
             budget: work_budget(options.memory_limit, options.threads),
             embed: &embed,
-            say: self.context.say,
+            say: self.context.say.as_ref(),
             step: &|step| self.context.counters.set_step(step),
             cancelled: &self.context.stopping(),
         })
@@ -105,7 +105,7 @@ impl DeriveFrom<'_> {
     /// The model that the store was made with.
     fn start_model(&self, store: &ScoreStore) -> Result<EncodeRuntime> {
         let stored = &store.spec().model;
-        let factory = load_of_store(self.context.model, stored, "class prompts")?;
+        let factory = load_of_store(self.context.model.as_ref(), stored, "class prompts")?;
         let model = loaded(self.options, self.shards, factory)?;
         let counters = Arc::clone(&self.context.counters);
         Ok(EncodeRuntime::new(model, counters))

@@ -17,9 +17,7 @@ use arrow::{
     datatypes::{Int64Type, Schema, SchemaRef},
 };
 
-use super::context::{
-    Cancel, Prepared, RunContext, RunOptions, Scored, interrupted, written_schema,
-};
+use super::context::{Cancel, Prepared, RunContext, RunOptions, Scored, written_schema};
 use crate::{
     engine::MemoryPlan,
     error::{Error, Result},
@@ -58,7 +56,7 @@ pub(super) async fn emit(
     emitting: Emitting<'_>,
     scored: Scored,
     written: Selection,
-    context: &RunContext<'_>,
+    context: &RunContext,
 ) -> Result<Emitted> {
     let (options, prepared) = (emitting.options, emitting.prepared);
     let (Some(work), Some(destination)) = (&prepared.work, &prepared.destination) else {
@@ -144,9 +142,7 @@ impl Emit {
     ) -> Result<()> {
         let counters = &self.counters;
         while let Ok(portion) = counters.starved(Stage::Write, || portions.recv()) {
-            if *self.cancel.borrow() {
-                return Err(interrupted());
-            }
+            self.cancel.check()?;
             let portion = portion?;
             let mut span = counters.span(Stage::Write).of("rows");
             let rows = match portion {

@@ -37,7 +37,7 @@ pub fn prepare(options: &RunOptions) -> Result<Prepared> {
 pub async fn run(
     options: &RunOptions,
     prepared: Prepared,
-    context: RunContext<'_>,
+    context: RunContext,
 ) -> Result<RunSummary> {
     Ok(run_with(options, prepared, context, Reports::No).await?.0)
 }
@@ -50,7 +50,7 @@ pub async fn run(
 pub async fn run_reported(
     options: &RunOptions,
     prepared: Prepared,
-    context: RunContext<'_>,
+    context: RunContext,
 ) -> Result<(RunSummary, Option<Result<Report>>)> {
     run_with(options, prepared, context, Reports::Yes).await
 }
@@ -65,7 +65,7 @@ enum Reports {
 async fn run_with(
     options: &RunOptions,
     prepared: Prepared,
-    context: RunContext<'_>,
+    context: RunContext,
     reports: Reports,
 ) -> Result<(RunSummary, Option<Result<Report>>)> {
     let start = Instant::now();

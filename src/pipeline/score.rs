@@ -22,7 +22,7 @@ use crate::{
 ///
 /// # Errors
 /// When an input, the model or the store fails; what was committed is kept.
-pub async fn score(options: &ScoreOptions, context: RunContext<'_>) -> Result<RunSummary> {
+pub async fn score(options: &ScoreOptions, context: RunContext) -> Result<RunSummary> {
     let start = Instant::now();
     let directory = options
         .scores

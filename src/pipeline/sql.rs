@@ -5,10 +5,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::context::{EncodeLimits, load_of_store};
+use super::context::{EncodeLimits, RunContext, load_of_store};
 use crate::{
     config::ByteSize,
-    encode::Model,
+    encode::EncoderSource,
     engine::{EncodeRuntime, MemoryPlan, SqlLimits, SqlSession},
     error::Result,
     preprocess::PathPolicy,
@@ -41,23 +41,19 @@ pub struct SqlOptions {
     pub allow_external_paths: bool,
 }
 
-/// Opens the tables; `say` gets what the user should know of them.
+/// Opens the tables. What the user should know of them is said to the context; a query is stopped by dropping its rows.
 ///
 /// A table whose shards have no image or no caption column is a plain one. Without tables a store's own shards
 /// are the table `pairs`.
 ///
 /// # Errors
 /// When a file cannot be read, a shard has changed since it was scored, or the store cannot be opened.
-pub fn open_sql(
-    options: &SqlOptions,
-    model: Arc<dyn Model>,
-    say: &dyn Fn(&str),
-) -> Result<SqlSession> {
+pub fn open_sql(options: &SqlOptions, context: RunContext) -> Result<SqlSession> {
     let store = match &options.scores {
         Some(directory) => Some(Arc::new(ScoreStore::open(directory)?)),
         None => None,
     };
-    let counters = Arc::new(Counters::default());
+    let (model, counters) = (context.model, context.counters);
     let directories = Arc::new(Mutex::new(Vec::new()));
     let runtime = lazy_runtime(options, (model, store.clone()), &directories, &counters);
     let limits = SqlLimits {
@@ -71,7 +67,7 @@ pub fn open_sql(
         options,
         store: store.as_ref(),
         session: &session,
-        say,
+        say: context.say.as_ref(),
     };
     let mut tables = options.tables.clone();
     if let (true, Some(store)) = (tables.is_empty(), &store) {
@@ -163,7 +159,7 @@ impl Opening<'_> {
 
 fn lazy_runtime(
     options: &SqlOptions,
-    (model, store): (Arc<dyn Model>, Option<Arc<ScoreStore>>),
+    (model, store): (Arc<dyn EncoderSource>, Option<Arc<ScoreStore>>),
     directories: &Arc<Mutex<Vec<PathBuf>>>,
     counters: &Arc<Counters>,
 ) -> Arc<EncodeRuntime> {

@@ -8,14 +8,14 @@ use std::{
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use clip_filter::{
     config::{ByteSize, DEFAULT_MAX_PIXELS},
-    encode::{EncoderFactory, MockFactory, Model},
+    encode::{EncoderFactory, EncoderSource, MockFactory},
     engine::{Recipe, SqlSession},
     error::{Error, Result},
     pipeline::{self, DEFAULT_TABLE, RunContext, ScoreOptions, SqlOptions, open_sql},
     schema::ScoreColumn,
     score::MethodOptions,
     source::ColumnChoice,
-    summary::{Counters, ModelCard},
+    summary::ModelCard,
 };
 use futures::TryStreamExt;
 use parquet::file::properties::WriterProperties;
@@ -56,7 +56,7 @@ impl Mock {
     }
 }
 
-impl Model for Mock {
+impl EncoderSource for Mock {
     fn identity(&self) -> Result<Option<ModelCard>> {
         Ok(Some(MockFactory::try_new()?.card().clone()))
     }
@@ -132,20 +132,13 @@ impl World {
             method,
             derived: columns.to_vec(),
         };
-        let (_never, cancel) = tokio::sync::watch::channel(false);
-        let context = RunContext {
-            model: &Mock::default(),
-            counters: Arc::new(Counters::default()),
-            cancel,
-            explain: &|_| {},
-            say: &|_| {},
-        };
+        let context = RunContext::new(Arc::new(Mock::default()));
         let scored = self.runtime.block_on(pipeline::score(&options, context));
         scored.unwrap_or_else(|error| panic!("{}", error.report()));
     }
 
     /// A session over all tables, and over the store if `stored`.
-    pub(crate) fn open(&self, stored: Scores, model: Arc<dyn Model>) -> Opened<'_> {
+    pub(crate) fn open(&self, stored: Scores, model: Arc<dyn EncoderSource>) -> Opened<'_> {
         let options = SqlOptions {
             tables: self.tables.clone(),
             scores: (stored == Scores::Stored).then(|| self.path("scores")),
@@ -156,8 +149,8 @@ impl World {
             max_pixels: DEFAULT_MAX_PIXELS,
             allow_external_paths: false,
         };
-        let session =
-            open_sql(&options, model, &|_| {}).unwrap_or_else(|error| panic!("{}", error.report()));
+        let session = open_sql(&options, RunContext::new(model))
+            .unwrap_or_else(|error| panic!("{}", error.report()));
         Opened {
             session,
             world: self,

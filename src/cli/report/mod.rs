@@ -45,7 +45,7 @@ pub(super) fn report(args: &ReportArgs) -> Result<ExitCode> {
         check(path, &options.run, args.overwrite)?;
     }
     let running = Running {
-        model: &NamedModel::new(&case.model, case.verbosity.quiet),
+        model: NamedModel::new(&case.model, case.verbosity.quiet),
         verbosity: &case.verbosity,
         trace: None,
     };
@@ -90,7 +90,7 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<ExitCode> {
         row,
     };
     let running = Running {
-        model: &NamedModel::new(&case.model, case.verbosity.quiet),
+        model: NamedModel::new(&case.model, case.verbosity.quiet),
         verbosity: &case.verbosity,
         trace: None,
     };

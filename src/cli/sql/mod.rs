@@ -39,7 +39,7 @@ use super::{
 use crate::{
     engine::{Described, Recipe, Rows, SqlSession},
     error::{Error, ErrorKind, Result},
-    pipeline::{DEFAULT_TABLE, SqlOptions, open_sql},
+    pipeline::{DEFAULT_TABLE, RunContext, SqlOptions, open_sql},
     source::{ColumnChoice, expand},
 };
 
@@ -220,12 +220,11 @@ fn open(args: &SqlArgs, trace: Option<&TraceFile>) -> Result<Box<dyn Queries>> {
         allow_external_paths: args.images.allow_external_paths,
     };
     let quiet = args.verbosity.quiet;
-    let model = Arc::new(NamedModel::new(&args.model, quiet));
-    let session = open_sql(&options, model, &|line| {
-        if !quiet {
-            say(line);
-        }
-    })?;
+    let mut context = RunContext::new(Arc::new(NamedModel::new(&args.model, quiet)));
+    if !quiet {
+        context = context.with_say(say);
+    }
+    let session = open_sql(&options, context)?;
     if let Some(trace) = trace {
         trace.watch(session.counters());
     }

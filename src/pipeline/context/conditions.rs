@@ -26,7 +26,7 @@ pub(in crate::pipeline) struct Narrow<'a> {
     pub(in crate::pipeline) options: &'a RunOptions,
     pub(in crate::pipeline) prepared: &'a Prepared,
     pub(in crate::pipeline) scored: &'a Scored,
-    pub(in crate::pipeline) context: &'a RunContext<'a>,
+    pub(in crate::pipeline) context: &'a RunContext,
 }
 
 impl Narrow<'_> {
@@ -81,11 +81,11 @@ impl Narrow<'_> {
         (self.context.explain)(&plan);
         let no_rows = || self.prepared.shards.no_rows();
         let (mut considered, mut passing) = (no_rows(), no_rows());
-        let mut cancel = self.context.cancel.clone();
+        let cancel = &self.context.cancel;
         loop {
             let next = tokio::select! {
                 next = stream.next() => next,
-                _ = cancel.wait_for(|stop| *stop) => return Err(interrupted()),
+                _ = cancel.cancelled() => return Err(interrupted()),
             };
             let Some(batch) = next else { break };
             let batch = batch.map_err(|error| from_datafusion(error, "select rows"))?;

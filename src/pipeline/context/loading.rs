@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{RunContext, ScoreOptions};
 use crate::{
     config::ByteSize,
-    encode::{EncoderFactory, Model},
+    encode::{EncoderFactory, EncoderSource},
     engine::{EncodeOptions, Loaded, MemoryNeeds, MemoryPlan},
     error::{Error, Result},
     preprocess::PathPolicy,
@@ -15,7 +15,7 @@ use crate::{
 
 /// Loads the model; `stored` is the one that a store was made with.
 pub(in crate::pipeline) fn load(
-    context: &RunContext<'_>,
+    context: &RunContext,
     stored: Option<&ModelCard>,
 ) -> Result<Arc<dyn EncoderFactory>> {
     let _loading = context.counters.pass(Pass::Load);
@@ -27,7 +27,7 @@ pub(in crate::pipeline) fn load(
 /// # Errors
 /// When it cannot be loaded, or is another one; both fingerprints are named.
 pub(in crate::pipeline) fn load_of_store(
-    model: &dyn Model,
+    model: &dyn EncoderSource,
     stored: &ModelCard,
     wanted: &str,
 ) -> Result<Arc<dyn EncoderFactory>> {

@@ -2,6 +2,7 @@
 //!
 //! | what | file |
 //! |---|---|
+//! | a word to stop | `cancel` |
 //! | what was asked for | `options` |
 //! | shards, columns and destination that nothing was found wrong with | `prepared` |
 //! | what a killed run leaves to the next | `work` |
@@ -11,6 +12,7 @@
 //! | keys of rows, and the error that names a bad one | `keys`, `bad_row` |
 
 mod bad_row;
+mod cancel;
 mod conditions;
 mod keys;
 mod loading;
@@ -24,16 +26,16 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::watch;
-
 use crate::{
-    encode::Model,
+    encode::EncoderSource,
     engine::MemoryPlan,
-    error::{Error, ErrorKind, Result},
+    error::Result,
     summary::{Counters, RunSummary, Stage},
 };
 
 pub(super) use bad_row::{BadRow, bad_row};
+pub use cancel::Cancel;
+pub(super) use cancel::interrupted;
 pub(super) use conditions::Narrow;
 pub(super) use keys::{column, key_of, keys_of};
 pub(super) use loading::{EncodeLimits, load, load_of_store, loaded};
@@ -42,38 +44,70 @@ pub use prepared::Prepared;
 pub(super) use prepared::{Clash, written_schema};
 pub(super) use scored::Scored;
 
-/// Tells a run to stop; the other end is held by whoever may want that.
-pub type Cancel = watch::Receiver<bool>;
+/// Gets lines of text, on whatever thread has one.
+pub type Tell = Arc<dyn Fn(&str) + Send + Sync>;
 
-/// What a run works with besides its options.
-pub struct RunContext<'a> {
+/// What a run works with besides its options. It owns all of it: a run may be moved to any thread.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct RunContext {
     /// The model.
-    pub model: &'a dyn Model,
-    /// Progress, for whoever looks at it while the run goes on.
+    pub model: Arc<dyn EncoderSource>,
+    /// Progress, for whoever looks at it while the run goes on. They count one run: a second one needs its own.
     pub counters: Arc<Counters>,
     /// Tells the run to stop.
     pub cancel: Cancel,
     /// Gets the physical plans of the queries.
-    pub explain: &'a (dyn Fn(&str) + Sync),
+    pub explain: Tell,
     /// Gets what the user should know at once.
-    pub say: &'a (dyn Fn(&str) + Sync),
+    pub say: Tell,
 }
 
-impl RunContext<'_> {
+impl RunContext {
+    /// A run with `model` that nobody watches or stops.
+    pub fn new(model: Arc<dyn EncoderSource>) -> Self {
+        Self {
+            model,
+            counters: Arc::default(),
+            cancel: Cancel::default(),
+            explain: Arc::new(|_| {}),
+            say: Arc::new(|_| {}),
+        }
+    }
+
+    /// Counts in `counters`, of which the caller keeps a clone.
+    #[must_use]
+    pub fn with_counters(mut self, counters: Arc<Counters>) -> Self {
+        self.counters = counters;
+        self
+    }
+
+    /// Stops when `cancel` says so, of which the caller keeps a clone.
+    #[must_use]
+    pub fn with_cancel(mut self, cancel: Cancel) -> Self {
+        self.cancel = cancel;
+        self
+    }
+
+    /// Gives the physical plans of queries to `explain`.
+    #[must_use]
+    pub fn with_explain(mut self, explain: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.explain = Arc::new(explain);
+        self
+    }
+
+    /// Gives what the user should know at once to `say`, line by line.
+    #[must_use]
+    pub fn with_say(mut self, say: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.say = Arc::new(say);
+        self
+    }
+
     /// An error once the run is told to stop.
     pub(super) fn stopping(&self) -> impl Fn() -> Result<()> + use<> {
         let cancel = self.cancel.clone();
-        move || match *cancel.borrow() {
-            true => Err(interrupted()),
-            false => Ok(()),
-        }
+        move || cancel.check()
     }
-}
-
-/// The error of a run that was told to stop.
-pub(super) fn interrupted() -> Error {
-    Error::new(ErrorKind::Interrupted, "finish: it was interrupted")
-        .hint("run the same command again: it goes on from the last committed scores")
 }
 
 /// Rows that are settled before a run starts, so that its progress begins where the last one ended.

@@ -54,17 +54,17 @@ pub use stream::{OnlineStream, OnlineSummary};
 /// ```
 /// use std::sync::Arc;
 /// use clip_filter::{
-///     encode::{EncoderFactory, MockFactory, Model},
+///     encode::{EncoderFactory, EncoderSource, MockFactory},
 ///     error::Result,
 ///     pipeline::{OnlineOptions, RunContext, ScoreOptions, online},
-///     summary::{Counters, ModelCard},
+///     summary::ModelCard,
 /// };
 /// use futures::TryStreamExt;
 ///
 /// /// In place of a real model, see `OnnxFactory`.
 /// struct Mock;
 ///
-/// impl Model for Mock {
+/// impl EncoderSource for Mock {
 ///     fn identity(&self) -> Result<Option<ModelCard>> {
 ///         Ok(None)
 ///     }
@@ -77,14 +77,7 @@ pub use stream::{OnlineStream, OnlineSummary};
 /// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
 /// let shards = vec!["assets/sample.parquet".to_owned()];
 /// let options = OnlineOptions::new(ScoreOptions::new(shards, 2, "1GiB".parse()?), "0.3".parse()?);
-/// let (_stop, cancel) = tokio::sync::watch::channel(false);
-/// let mut pairs = online(&options, RunContext {
-///     model: &Mock,
-///     counters: Arc::new(Counters::default()),
-///     cancel,
-///     explain: &|_| {},
-///     say: &|_| {},
-/// }).await?;
+/// let mut pairs = online(&options, RunContext::new(Arc::new(Mock))).await?;
 /// let mut rows = 0;
 /// while let Some(batch) = pairs.try_next().await? {
 ///     rows += batch.num_rows(); // train on it
@@ -96,7 +89,7 @@ pub use stream::{OnlineStream, OnlineSummary};
 /// # })
 /// # }
 /// ```
-pub async fn online(options: &OnlineOptions, context: RunContext<'_>) -> Result<OnlineStream> {
+pub async fn online(options: &OnlineOptions, context: RunContext) -> Result<OnlineStream> {
     options.check()?;
     let selector = match options.keep {
         Keep::All => None,

@@ -69,7 +69,7 @@ impl OnlineStream {
     pub(super) fn new(batches: Batches, pass: OnlineRun, cancel: Cancel) -> Self {
         Self {
             batches: Some(batches),
-            stopped: stopped(cancel).boxed(),
+            stopped: async move { cancel.cancelled().await }.boxed(),
             is_complete: false,
             pass,
             start: Instant::now(),
@@ -166,13 +166,6 @@ impl Stream for OnlineStream {
                 }
             }
         }
-    }
-}
-
-/// Waits for the word to stop, for ever if whoever could give it is gone.
-async fn stopped(mut cancel: Cancel) {
-    if cancel.wait_for(|stop| *stop).await.is_err() {
-        std::future::pending().await
     }
 }
 

@@ -36,7 +36,7 @@ pub enum WhichRow {
 ///
 /// # Errors
 /// When an input or the store cannot be read, or the selection cannot be made.
-pub async fn report(options: &ReportOptions, context: RunContext<'_>) -> Result<Report> {
+pub async fn report(options: &ReportOptions, context: RunContext) -> Result<Report> {
     let opened = open::open(options, &context).await?;
     let cancelled = context.stopping();
     let mut report = report::of_case(&opened.case(&context, &cancelled))?;
@@ -52,7 +52,7 @@ pub async fn report(options: &ReportOptions, context: RunContext<'_>) -> Result<
 ///
 /// # Errors
 /// When an input or the store cannot be read, or no row or several are meant.
-pub async fn explain(options: &ExplainOptions, context: RunContext<'_>) -> Result<Explanation> {
+pub async fn explain(options: &ExplainOptions, context: RunContext) -> Result<Explanation> {
     let opened = open::open(&options.report, &context).await?;
     let shards = &opened.prepared.shards.set.shards;
     let row = match &options.row {

@@ -54,7 +54,7 @@ struct FoundCase {
 }
 
 /// Opens what is reported and selects from it.
-pub(super) async fn open(options: &ReportOptions, context: &RunContext<'_>) -> Result<Opened> {
+pub(super) async fn open(options: &ReportOptions, context: &RunContext) -> Result<Opened> {
     let found = find(options, context).await?;
     let (options, mut prepared) = (found.options, found.prepared);
     prepared.check_condition(&options)?;
@@ -79,7 +79,7 @@ pub(super) async fn open(options: &ReportOptions, context: &RunContext<'_>) -> R
 }
 
 impl Opened {
-    pub(super) fn narrow<'a>(&'a self, context: &'a RunContext<'a>) -> Narrow<'a> {
+    pub(super) fn narrow<'a>(&'a self, context: &'a RunContext) -> Narrow<'a> {
         Narrow {
             options: &self.options,
             prepared: &self.prepared,
@@ -90,7 +90,7 @@ impl Opened {
 
     pub(super) fn case<'a>(
         &'a self,
-        context: &'a RunContext<'a>,
+        context: &'a RunContext,
         cancelled: &'a dyn Fn() -> Result<()>,
     ) -> Case<'a> {
         Case {
@@ -105,7 +105,7 @@ impl Opened {
     }
 }
 
-async fn find(options: &ReportOptions, context: &RunContext<'_>) -> Result<FoundCase> {
+async fn find(options: &ReportOptions, context: &RunContext) -> Result<FoundCase> {
     let scoring = &options.run.scoring;
     match (scoring.inputs.as_slice(), &scoring.scores) {
         ([], Some(store)) => in_store(&options.run, store),

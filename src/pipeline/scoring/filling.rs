@@ -58,7 +58,7 @@ pub(super) struct Filled {
 pub(super) async fn fill(
     fill: Fill<'_>,
     store: &Arc<ScoreStore>,
-    context: &RunContext<'_>,
+    context: &RunContext,
 ) -> Result<Filled> {
     let mut committer = Committer::new(store, &fill.shards.identities, &context.counters)?;
     let starts = committer.decided.clone();
@@ -101,15 +101,15 @@ pub(super) async fn fill(
 async fn send_all(
     portions: impl Stream<Item = Result<Vec<StoreRows>>>,
     committer: mpsc::Sender<StoreRows>,
-    context: &RunContext<'_>,
+    context: &RunContext,
 ) -> Result<u64> {
     let mut portions = std::pin::pin!(portions);
-    let mut cancel = context.cancel.clone();
+    let cancel = &context.cancel;
     let mut rows = 0;
     loop {
         let next = tokio::select! {
             next = portions.next() => next,
-            _ = cancel.wait_for(|stop| *stop) => return Err(interrupted()),
+            _ = cancel.cancelled() => return Err(interrupted()),
         };
         let Some(portions) = next else {
             return Ok(rows);
@@ -123,12 +123,7 @@ async fn send_all(
     }
 }
 
-fn wide_plan(
-    fill: &Fill<'_>,
-    names: &Names,
-    starts: Vec<u64>,
-    context: &RunContext<'_>,
-) -> WidePlan {
+fn wide_plan(fill: &Fill<'_>, names: &Names, starts: Vec<u64>, context: &RunContext) -> WidePlan {
     let table = ShardTable::new(
         Arc::clone(&fill.shards.set),
         &fill.shards.binding.image,

@@ -33,7 +33,7 @@ pub(super) async fn scores_in(
     directory: &Path,
     options: &ScoreOptions,
     shards: &BoundShards,
-    context: &RunContext<'_>,
+    context: &RunContext,
 ) -> Result<Scored> {
     let wanted = Wanted {
         options,
@@ -48,7 +48,7 @@ pub(super) async fn scores_in(
 pub(super) async fn scores_of(
     options: &RunOptions,
     prepared: &Prepared,
-    context: &RunContext<'_>,
+    context: &RunContext,
 ) -> Result<Scored> {
     let scoring = &options.scoring;
     if let Some(directory) = &scoring.scores {
@@ -83,7 +83,7 @@ pub(super) async fn scores_of(
 
 impl Wanted<'_> {
     /// A store of the user's: what was made otherwise, or has changed, is refused.
-    async fn scores_in(&self, directory: &Path, context: &RunContext<'_>) -> Result<Scored> {
+    async fn scores_in(&self, directory: &Path, context: &RunContext) -> Result<Scored> {
         let Some(spec) = ScoreStore::spec_at(directory)? else {
             let factory = load(context, None)?;
             let spec = self.spec(factory.card().clone(), None);
@@ -112,7 +112,7 @@ impl Wanted<'_> {
     }
 
     /// A store of this run: one that an earlier run left is used if it fits, and made anew if not.
-    async fn private_scores(&self, directory: &Path, context: &RunContext<'_>) -> Result<Scored> {
+    async fn private_scores(&self, directory: &Path, context: &RunContext) -> Result<Scored> {
         let factory = load(context, None)?;
         let spec = self.spec(factory.card().clone(), None);
         if !matches!(ScoreStore::spec_at(directory), Ok(None)) {
@@ -142,7 +142,7 @@ impl Wanted<'_> {
         &self,
         directory: &Path,
         (factory, spec): (Arc<dyn EncoderFactory>, StoreSpec),
-        context: &RunContext<'_>,
+        context: &RunContext,
     ) -> Result<Scored> {
         let loaded = loaded(self.options, self.shards, factory)?;
         let memory = loaded.memory.clone();

@@ -335,15 +335,7 @@ async fn open(place: &Place, counters: &Arc<Counters>) -> OnlineStream {
     let input = place.path("in.parquet").to_str().unwrap().to_owned();
     let scoring = ScoreOptions::new(vec![input], 2, "1GB".parse().unwrap());
     let options = OnlineOptions::new(scoring, Keep::All);
-    // The other end is gone: nobody can stop it, and it goes on.
-    let (_, cancel) = tokio::sync::watch::channel(false);
-    let context = RunContext {
-        model: &Mock::default(),
-        counters: Arc::clone(counters),
-        cancel,
-        explain: &|_| {},
-        say: &|_| {},
-    };
+    let context = RunContext::new(Arc::new(Mock::default())).with_counters(Arc::clone(counters));
     online(&options, context).await.unwrap()
 }
 
