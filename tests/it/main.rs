@@ -16,6 +16,7 @@ mod encoders;
 mod golden;
 mod hostile;
 mod interop;
+mod library;
 mod method;
 mod pictures;
 mod program;

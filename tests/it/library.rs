@@ -1,0 +1,127 @@
+//! What a host of the library relies on.
+
+use std::sync::Arc;
+
+use clip_filter::{
+    config::OnError,
+    error::ErrorKind,
+    pipeline::{
+        Cancel, OnlineOptions, ReportOptions, RunContext, RunOptions, ScoreOptions, online,
+        prepare, report, run, score,
+    },
+    select::{Keep, SelectOptions},
+};
+use futures::TryStreamExt;
+use tokio::runtime::Runtime;
+
+use crate::{shards, world::Mock};
+
+/// A file of pairs, and where things may be put beside it.
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Self {
+        let place = Self(tempfile::tempdir().unwrap());
+        shards::write_pairs(
+            &place.0.path().join("in.parquet"),
+            &shards::good_pairs(20),
+            8,
+        );
+        place
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    fn scoring(&self) -> ScoreOptions {
+        ScoreOptions::new(vec![self.path("in.parquet")], 2, "1GB".parse().unwrap())
+    }
+
+    fn run_options(&self) -> RunOptions {
+        RunOptions {
+            scoring: self.scoring(),
+            output: Some(self.path("out.parquet").into()),
+            dry_run: false,
+            overwrite: false,
+            select: SelectOptions {
+                keep: "0.5".parse().unwrap(),
+                ..SelectOptions::default()
+            },
+            changes: None,
+            on_error: OnError::Drop,
+            rejects: None,
+            add: Vec::new(),
+            reported: Vec::new(),
+            prefix: String::new(),
+            command: String::new(),
+        }
+    }
+}
+
+fn context() -> RunContext {
+    RunContext::new(Arc::new(Mock::default()))
+}
+
+#[test]
+fn every_entry_can_be_a_task_of_a_runtime_with_several_threads() {
+    let place = Place::new();
+    let runtime = Runtime::new().unwrap();
+    let options = place.run_options();
+    let filtered = runtime.spawn(async move {
+        let prepared = prepare(&options)?;
+        run(&options, prepared, context()).await
+    });
+    let summary = runtime.block_on(filtered).unwrap().unwrap();
+    assert_eq!((summary.rows_in, summary.rows_kept), (20, 10));
+    assert_eq!(
+        shards::read(place.path("out.parquet").as_ref()).num_rows(),
+        10
+    );
+
+    let store = place.path("scores");
+    let mut options = place.scoring();
+    options.scores = Some(store.clone().into());
+    let scored = runtime.spawn(async move { score(&options, context()).await });
+    assert_eq!(runtime.block_on(scored).unwrap().unwrap().rows_scored, 20);
+
+    let mut options = place.run_options();
+    options.scoring.inputs = vec![store];
+    options.output = None;
+    let options = ReportOptions {
+        run: options,
+        selection_given: true,
+    };
+    let reported = runtime.spawn(async move { report(&options, context()).await });
+    let reported = runtime.block_on(reported).unwrap().unwrap();
+    assert_eq!(reported.rows_kept, 10);
+
+    let options = OnlineOptions::new(place.scoring(), Keep::All);
+    let streamed = runtime.spawn(async move {
+        let batches = online(&options, context()).await?;
+        batches
+            .try_fold(0, |rows, batch| async move { Ok(rows + batch.num_rows()) })
+            .await
+    });
+    assert_eq!(runtime.block_on(streamed).unwrap().unwrap(), 20);
+}
+
+#[test]
+fn a_run_ends_when_any_clone_of_its_cancel_says_so() {
+    let place = Place::new();
+    let options = place.run_options();
+    let cancel = Cancel::default();
+    let given = context().with_cancel(cancel.clone());
+    cancel.cancel();
+    let runtime = Runtime::new().unwrap();
+    let prepared = prepare(&options).unwrap();
+    let error = runtime
+        .block_on(run(&options, prepared, given))
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Interrupted);
+    // Without one nobody can stop it, and it goes on.
+    let prepared = prepare(&options).unwrap();
+    runtime
+        .block_on(run(&options, prepared, context()))
+        .unwrap();
+}
