@@ -37,6 +37,13 @@
 //!   of rows: they depend on the order of shards, too, and on nothing else but `--seed`.
 //! - Scores from embeddings, and selections by them, hold stretches of rows or of a cell in memory, not the dataset.
 //! - No room reads the environment; `provision` alone reaches the network.
+//! - The library sets nothing that belongs to the process: no environment, signal handlers, panic hooks, thread pools. Only
+//!   ONNX Runtime is one per process, loaded with the first model.
+//!
+//! # What a host may set
+//! Two libraries read their environment only. `ORT_DISABLE_TELEMETRY=1`, before ONNX Runtime is loaded, keeps its 1.32 builds
+//! from sending usage events. `RAYON_NUM_THREADS=1` makes fitting adapters two to four times faster: batches are small, and
+//! candle's threads wait for each other by spinning. The command line sets both.
 //!
 //! # Why is encoding an operator and not a function?
 //! A scalar function in SQL runs once per place it is written, on rows that a cheaper condition would drop.
@@ -59,6 +66,7 @@
 //! holds one page per column, so memory does not depend on how the shard was written.
 
 pub mod adapt;
+#[cfg(feature = "cli")]
 pub mod cli;
 pub mod config;
 pub mod encode;

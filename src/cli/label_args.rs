@@ -1,3 +1,5 @@
+//! Options for labelled pairs: their column, the names of classes, what is said of a class.
+
 use std::path::PathBuf;
 
 use clap::Args as ClapArgs;

@@ -1,3 +1,5 @@
+//! Facts as lines of text, long lists cut short.
+
 use std::fmt::{Display, Write};
 
 /// Columns, shards or files that are listed; the rest is counted.

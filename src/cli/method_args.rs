@@ -1,3 +1,5 @@
+//! Options of scores from embeddings and of the choice of a budget.
+
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, ValueEnum};

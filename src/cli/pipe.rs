@@ -1,3 +1,5 @@
+//! Standard output whose reader may leave.
+
 use std::io::{self, BufWriter, ErrorKind, Write};
 
 /// Bytes gathered before a write.

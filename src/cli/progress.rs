@@ -1,3 +1,5 @@
+//! How far a run is: a bar on a terminal, else a line every few seconds.
+
 use std::{
     io::IsTerminal,
     sync::{

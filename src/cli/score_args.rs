@@ -1,3 +1,5 @@
+//! Options of `clip-filter score`.
+
 use std::path::PathBuf;
 
 use clap::Args as ClapArgs;

@@ -1,3 +1,5 @@
+//! The one-screen summary of a run.
+
 use crate::{
     config::ByteSize,
     pipeline::{OnlineSummary, RunOptions, ScoreOptions},

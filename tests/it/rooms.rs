@@ -37,6 +37,8 @@ const STEPS: [&str; 7] = [
 const ENTRIES: [&str; 6] = ["run", "score", "adapt", "online", "sql", "report"];
 /// Lines that `pipeline` may have: it is the order of steps.
 const MOST_PIPELINE_LINES: usize = 6000;
+/// ONNX Runtime, which a process loads once, if at all.
+const ONE_PER_PROCESS: &str = "encode/onnx/runtime.rs";
 const DECODERS: [&str; 10] = [
     "zune_jpeg",
     "libjpeg_turbo_rs",
@@ -335,11 +337,19 @@ fn each_foreign_crate_appears_in_one_place() {
     let within = |source: &Source, places: &[&str]| {
         places.iter().any(|place| source.path.starts_with(place))
     };
-    let rules: [(&str, &[&str]); 15] = [
+    let rules: [(&str, &[&str]); 23] = [
         ("ort", &["encode/onnx.rs", "encode/onnx/"]),
         ("datafusion", &["engine/"]),
         ("clap", &["cli/"]),
+        ("clap_complete", &["cli/completions.rs"]),
+        ("toml", &["cli/config_file.rs"]),
+        ("strsim", &["cli/config_file.rs"]),
         ("indicatif", &["cli/"]),
+        ("rustyline", &["cli/"]),
+        ("unicode_width", &["cli/"]),
+        ("base64", &["cli/"]),
+        ("arrow_csv", &["cli/"]),
+        ("arrow_json", &["cli/"]),
         ("minijinja", &["cli/report/"]),
         ("tokenizers", &["preprocess/tokenize.rs", "encode/mock.rs"]),
         ("hf_hub", &["provision/"]),
@@ -382,9 +392,15 @@ fn image_decoders_appear_in_the_pixels_crate_only() {
         let name = name.replace('_', "-");
         let declared = dependencies
             .lines()
-            .any(|line| line.split(" = ").next() == Some(&name));
+            .any(|line| line.split([' ', '.']).next() == Some(&name));
         assert!(!declared, "{name} is a dependency of the program itself");
     }
+    assert!(
+        dependencies
+            .lines()
+            .any(|line| line == "parquet.workspace = true"),
+        "the rule reads dependencies"
+    );
     let pixels = sources_below(&Path::new(ROOT).join("crates/pixels/src"));
     assert!(
         pixels.iter().any(|source| source.uses_crate("gif")),
@@ -412,6 +428,48 @@ fn nothing_prints_past_the_command_line() {
         streams.iter().any(|name| source.code.contains(name)) && source.room() != "cli"
     };
     assert_eq!(breaking(writes), [""; 0]);
+}
+
+/// A host owns its process: its environment, its signals, its threads and what happens when it panics.
+#[test]
+fn the_library_sets_nothing_process_wide() {
+    let setters = [
+        "set_var",
+        "remove_var",
+        "set_current_dir",
+        "ctrl_c",
+        "tokio::signal",
+        "signal_hook",
+        "set_hook",
+        "take_hook",
+        "build_global",
+        "process::exit",
+        "process::abort",
+        "setrlimit",
+    ];
+    let shared = ["static mut ", "Mutex<", "RwLock<", "Once", "Lazy", "Atomic"];
+    // A static that can change is state that two hosts in one process would share.
+    let changes = |line: &str| {
+        let line = line.trim_start();
+        let item =
+            line.starts_with("static ") || line.starts_with("pub") && line.contains(" static ");
+        item && shared.iter().any(|name| line.contains(name))
+    };
+    let sets = |source: &Source| {
+        setters.iter().any(|name| source.code.contains(name)) || source.code.lines().any(changes)
+    };
+    let outside = |source: &Source| {
+        !["cli", "bin"].contains(&source.room()) && !source.path.starts_with(ONE_PER_PROCESS)
+    };
+    assert_eq!(breaking(|source| outside(source) && sets(source)), [""; 0]);
+    for kernels in ["crates/pixels/src", "crates/vectors/src"] {
+        let mut kernels = sources_below(&Path::new(ROOT).join(kernels)).into_iter();
+        assert_eq!(kernels.find(sets).map(|source| source.path), None);
+    }
+    assert!(
+        !breaking(|source| !outside(source) && sets(source)).is_empty(),
+        "the rule looks for something"
+    );
 }
 
 #[test]
@@ -442,6 +500,24 @@ fn the_network_is_reached_from_provision_only() {
         breaking(|source| reaches(source) && source.room() != "provision"),
         [""; 0]
     );
+}
+
+#[test]
+fn every_source_begins_with_what_is_in_it() {
+    for directory in [
+        "src/cli", "src/bin", "crates", "tests", "benches", "examples",
+    ] {
+        let directory = Path::new(ROOT).join(directory);
+        let begins = |source: &Source| {
+            let text = std::fs::read_to_string(directory.join(&source.path)).unwrap();
+            text.starts_with("//! ")
+        };
+        let silent = sources_below(&directory)
+            .into_iter()
+            .filter(|source| !begins(source));
+        let silent: Vec<String> = silent.map(|source| source.path).collect();
+        assert_eq!(silent, [""; 0], "{}", directory.display());
+    }
 }
 
 #[test]

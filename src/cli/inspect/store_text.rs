@@ -1,3 +1,5 @@
+//! What a score store is, as text.
+
 use super::text::{card, numbered, percent, spread};
 use crate::{
     adapt::{Outcome, TrainingRecord},

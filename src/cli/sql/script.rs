@@ -1,3 +1,5 @@
+//! Runs several statements one after the other.
+
 use super::{
     Session,
     results::{Delivered, Results},

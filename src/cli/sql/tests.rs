@@ -1,3 +1,5 @@
+//! Scripts and the shell against made-up answers.
+
 use std::{
     io::{self, Write},
     sync::{
