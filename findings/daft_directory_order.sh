@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # daft 0.7.26.
-# Guess: a directory or a glob of shards is read in the order of the names, as pyarrow, polars, DuckDB and datasets do.
+# Guess: a directory or a glob of shards is read in the order of the names, as most readers do.
 # Seen:  in the order in which the file system lists them, which differs between disks and copies. Row numbers, `limit` and the
 #        first rows follow it. So does the schema, which is that of the file listed first: if that file lacks `clip_score`,
 #        the column of all other files is lost without a word. An explicit list of paths is read as given.
