@@ -29,7 +29,13 @@ pub(super) struct AdaptArgs {
     #[arg(long, value_name = "DIR", env = "CLIP_FILTER_SCORES", required = true)]
     scores: Option<PathBuf>,
     /// Where the adapters go: a safetensors file for --adapters
-    #[arg(long, short, value_name = "FILE", required = true)]
+    #[arg(
+        long,
+        short,
+        value_name = "FILE",
+        env = "CLIP_FILTER_OUTPUT",
+        required = true
+    )]
     output: PathBuf,
     /// Replace a file that exists
     #[arg(long, env = "CLIP_FILTER_OVERWRITE")]

@@ -1,3 +1,5 @@
+//! What can be typed: the commands, the options of the main job, and groups of options that commands share.
+
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
@@ -5,6 +7,7 @@ use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use super::machine;
 use super::{
     adapt::AdaptArgs,
+    completions::CompletionsArgs,
     inspect::InspectArgs,
     label_args::LabelArgs,
     method_args::{ChangesArgs, ChooseArgs, MethodArgs},
@@ -60,6 +63,19 @@ pub(super) struct Args {
     pub(super) filter: FilterArgs,
 }
 
+impl Args {
+    /// Tells the commands that keep it which words they were given.
+    pub(super) fn said(mut self, words: String) -> Self {
+        let kept = match &mut self.command {
+            Some(Command::Report(report)) => &mut report.case.command,
+            Some(Command::Explain(explain)) => &mut explain.case.command,
+            _ => &mut self.filter.command,
+        };
+        *kept = words;
+        self
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Fetch ONNX Runtime into the user cache now, rather than when it is first needed
@@ -76,12 +92,14 @@ pub(super) enum Command {
     Report(Box<ReportArgs>),
     /// Say which rule decided about one row, with its scores, ranks and neighbours
     Explain(Box<ExplainArgs>),
+    /// Print what makes a shell complete this command line
+    Completions(CompletionsArgs),
 }
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct SetupArgs {
     /// Fetch the build for NVIDIA GPUs, with the CUDA and cuDNN libraries it needs (about 2 GB)
-    #[arg(long)]
+    #[arg(long, env = "CLIP_FILTER_CUDA")]
     pub(super) cuda: bool,
 }
 
@@ -126,6 +144,9 @@ pub(super) struct FilterArgs {
     pub(super) resources: ResourceArgs,
     #[command(flatten)]
     pub(super) tells: TellArgs,
+    /// The words that were typed, with those of a configuration file; for the output's metadata.
+    #[arg(skip)]
+    pub(super) command: String,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -379,7 +400,7 @@ pub(super) struct VerbosityArgs {
     #[arg(short, long, env = "CLIP_FILTER_QUIET", conflicts_with = "verbose")]
     pub(super) quiet: bool,
     /// Say more: how long threads waited and passes took; twice for the plan of the query
-    #[arg(short, long, action = ArgAction::Count)]
+    #[arg(short, long, env = "CLIP_FILTER_VERBOSE", action = ArgAction::Count)]
     pub(super) verbose: u8,
 }
 

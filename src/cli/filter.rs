@@ -118,7 +118,7 @@ fn options(args: &FilterArgs) -> Result<RunOptions> {
             _ => Vec::new(),
         },
         prefix: args.columns.prefix.clone(),
-        command: std::env::args().collect::<Vec<_>>().join(" "),
+        command: args.command.clone(),
     })
 }
 

@@ -2,6 +2,8 @@
 
 mod adapt;
 mod args;
+mod completions;
+mod config_file;
 mod filter;
 mod inspect;
 mod label_args;
@@ -22,11 +24,14 @@ mod sql;
 mod summary;
 mod surroundings;
 mod tracing;
+mod typed;
+mod version;
 
-use std::{io::Write, process::ExitCode};
+use std::{ffi::OsString, io::Write, process::ExitCode};
 
-use clap::Parser;
+use clap::error::ErrorKind as TypedErrorKind;
 
+use self::typed::Refused;
 use crate::error::{Error, ErrorKind};
 
 /// 3: the run finished, with more bad rows than `--max-bad-rows`.
@@ -37,7 +42,12 @@ const INTERRUPTED: u8 = 130;
 /// Runs the command that was typed.
 pub fn main() -> ExitCode {
     surroundings::tell_libraries();
-    let args = args::Args::parse();
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let for_programs = words.iter().any(|word| word == "--json");
+    let args = match typed::parse(words) {
+        Ok(args) => args,
+        Err(refused) => return refuse(refused, for_programs),
+    };
     let quiet = match &args.command {
         Some(args::Command::Sql(sql)) => sql.verbosity.quiet,
         Some(args::Command::Adapt(adapt)) => adapt.verbosity.quiet,
@@ -55,12 +65,39 @@ pub fn main() -> ExitCode {
         Some(args::Command::Inspect(inspect)) => inspect::run(&inspect),
         Some(args::Command::Report(report)) => report::report(&report),
         Some(args::Command::Explain(explain)) => report::explain(&explain),
+        Some(args::Command::Completions(args)) => {
+            completions::run(&args);
+            Ok(ExitCode::SUCCESS)
+        }
         None => filter::run(args.filter),
     };
     result.unwrap_or_else(|error| {
         say_error(&error, quiet);
         exit_code(&error)
     })
+}
+
+/// Says why nothing runs, or what was asked for instead of a run.
+fn refuse(refused: Refused, for_programs: bool) -> ExitCode {
+    let (error, file) = match refused {
+        Refused::Typed(error, file) => (error, file),
+        Refused::Config(error) => {
+            say_error(&error, false);
+            return exit_code(&error);
+        }
+    };
+    if error.kind() == TypedErrorKind::DisplayVersion && for_programs {
+        return match version::json() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => exit_code(&error),
+        };
+    }
+    // There is nowhere to report that a stream is closed.
+    let _ = error.print();
+    if let Some(file) = file {
+        say(&format!("options of {} were used, too", file.display()));
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
 fn say_error(error: &Error, quiet: bool) {

@@ -114,7 +114,7 @@ fn options(args: &FilterArgs) -> Result<OnlineOptions> {
         on_error: args.bad_rows.on_error.into(),
         add: args.columns.add.clone(),
         prefix: args.columns.prefix.clone(),
-        command: std::env::args().collect::<Vec<_>>().join(" "),
+        command: args.command.clone(),
     })
 }
 

@@ -39,6 +39,8 @@
 //! assert_eq!(fault.kind, FaultKind::Unsupported);
 //! ```
 
+#![forbid(unsafe_code)]
+
 mod bmp;
 mod bmp_rle;
 mod fault;

@@ -10,6 +10,8 @@
 //! `sqrt(2 - 2 cos)` has no correct digit left where two rows are nearly the same, which is where diversity is decided.
 //! The product only gives bounds; what may be a neighbour within them is measured again.
 
+#![forbid(unsafe_code)]
+
 mod alignment;
 mod better;
 mod budget;

@@ -1,3 +1,5 @@
+//! Options of `report` and `explain`.
+
 use std::path::PathBuf;
 
 use clap::Args as ClapArgs;
@@ -64,6 +66,9 @@ pub(in crate::cli) struct CaseArgs {
     pub(super) json: bool,
     #[command(flatten)]
     pub(in crate::cli) verbosity: VerbosityArgs,
+    /// The words that were typed, with those of a configuration file.
+    #[arg(skip)]
+    pub(in crate::cli) command: String,
 }
 
 /// `clip-filter report`.
@@ -83,7 +88,12 @@ pub(in crate::cli) struct ReportArgs {
     )]
     pub(super) output: Option<PathBuf>,
     /// Print plots and tables on stdout
-    #[arg(long, help_heading = "Output", conflicts_with = "json")]
+    #[arg(
+        long,
+        env = "CLIP_FILTER_TEXT",
+        help_heading = "Output",
+        conflicts_with = "json"
+    )]
     pub(super) text: bool,
     /// Replace a page that exists
     #[arg(long, env = "CLIP_FILTER_OVERWRITE", help_heading = "Output")]
@@ -103,7 +113,7 @@ pub(in crate::cli) struct ExplainArgs {
     #[arg(value_name = "SHARD:ROW|PATH")]
     pub(super) paths: Vec<String>,
     /// The row is the only one that fulfils this SQL condition, on input columns, clip_score, status, width, height
-    #[arg(long = "where", value_name = "SQL")]
+    #[arg(long = "where", value_name = "SQL", env = "CLIP_FILTER_EXPLAIN_WHERE")]
     pub(super) row: Option<String>,
     /// The --where of the selection
     #[arg(

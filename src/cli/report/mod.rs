@@ -206,7 +206,7 @@ fn options(
             add: Vec::new(),
             reported: Vec::new(),
             prefix: String::new(),
-            command: std::env::args().collect::<Vec<_>>().join(" "),
+            command: args.command.clone(),
         },
         selection_given,
     })

@@ -3,6 +3,7 @@
 mod added;
 mod bad_rows;
 mod broken;
+mod config;
 mod explain;
 mod inputs;
 mod inspect;
