@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Read [`pipeline`] first: it names every room once, in order. A room imports the contract ([`error`], [`schema`],
-//! [`config`], [`summary`], [`trace`], [`selection`]) and what stands before it in the flow, never after it; a test
+//! [`config`], [`machine`], [`summary`], [`trace`], [`selection`]) and what stands before it in the flow, never after it; a test
 //! (`tests/it/rooms.rs`) reads the sources and says so. [`report`] and [`inspect`] tell people what a selection, shards,
 //! a store or a model are. Kernels are crates of their own, `clip-filter-pixels` and `clip-filter-vectors`: both stay
 //! optimised in a debug build.
@@ -27,6 +27,33 @@
 //! | a function of SQL | a file in `engine/udf`, and its page in `sql/functions` |
 //! | an option of the command line | `cli`, for an option of the library |
 //!
+//! # Use it
+//! Options say what is done, a [`pipeline::RunContext`] with what; both own all they have, so that the work may be moved to any
+//! thread. The command line does nothing else: it makes options of what was typed.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use clip_filter::{
+//!     model::{Model, ModelOptions},
+//!     pipeline::{RunContext, RunOptions, prepare, run},
+//!     select::SelectOptions,
+//! };
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let place = tempfile::tempdir()?;
+//! # let output = place.path().join("kept.parquet");
+//! // `mock` encodes without a model; `bundled`, a directory or `hf:org/name` is a real one.
+//! let model = Model::open("mock", ModelOptions::new())?;
+//! let options = RunOptions::new(["assets/sample.parquet"], output)
+//!     .with_select(SelectOptions::new("0.3".parse()?));
+//! let prepared = prepare(&options)?; // what can be refused, before the model is loaded
+//! let filtered = run(&options, prepared, RunContext::new(Arc::new(model)));
+//! let summary = tokio::runtime::Runtime::new()?.block_on(filtered)?;
+//! assert_eq!((summary.rows_in, summary.rows_kept, summary.rows_bad), (236, 70, 4));
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Invariants
 //! - Pixels never become a column: one 224 x 224 image is 602,112 bytes, a batch of rows would be gigabytes.
 //! - A bad row never fails a run unless asked; `kept + cut + bad = rows in`, always.
@@ -36,7 +63,8 @@
 //!   (see [`summary::ModelCard::batch_dependent`]). Fitted adapters, clusters and random batches are drawn by the position
 //!   of rows: they depend on the order of shards, too, and on nothing else but `--seed`.
 //! - Scores from embeddings, and selections by them, hold stretches of rows or of a cell in memory, not the dataset.
-//! - No room reads the environment; `provision` alone reaches the network.
+//! - No room reads the environment unless a host asks for it ([`model::ModelOptions::from_environment`]); `provision` alone reaches the
+//!   network.
 //! - The library sets nothing that belongs to the process: no environment, signal handlers, panic hooks, thread pools. Only
 //!   ONNX Runtime is one per process, loaded with the first model.
 //!
@@ -73,6 +101,8 @@ pub mod encode;
 pub mod engine;
 pub mod error;
 pub mod inspect;
+pub mod machine;
+pub mod model;
 pub mod pipeline;
 pub mod preprocess;
 pub mod provision;

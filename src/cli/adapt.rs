@@ -7,13 +7,12 @@ use clap::Args as ClapArgs;
 use super::{
     args::{ModelArgs, ResourceArgs, VerbosityArgs},
     label_args::LabelArgs,
-    loading::NamedModel,
+    loading,
     running::{Running, print_json},
     say,
 };
 use crate::{
     adapt::{Outcome, TrainingRecord},
-    config::DEFAULT_MAX_PIXELS,
     error::Result,
     pipeline::{self, AdaptOptions, ScoreOptions},
     score::MethodOptions,
@@ -57,32 +56,20 @@ pub(super) struct AdaptArgs {
 }
 
 pub(super) fn run(args: &AdaptArgs) -> Result<ExitCode> {
-    let scoring = ScoreOptions {
-        inputs: args.inputs.clone(),
-        columns: ColumnChoice {
-            labels: args.labels.choice()?,
-            ..ColumnChoice::default()
-        },
-        scores: args.scores.clone(),
-        only_new: false,
-        embeddings: None,
-        model_batch_rows: args.model.batch_size.map(|rows| rows as usize),
-        threads: args.resources.threads(),
-        memory_limit: args.resources.memory_limit(),
-        max_pixels: DEFAULT_MAX_PIXELS,
-        allow_external_paths: false,
-        method: MethodOptions {
-            seed: args.seed,
-            ..MethodOptions::default()
-        },
-        derived: Vec::new(),
+    let columns = ColumnChoice {
+        labels: args.labels.choice()?,
+        ..ColumnChoice::default()
     };
-    let options = AdaptOptions {
-        scoring,
-        output: args.output.clone(),
-        overwrite: args.overwrite,
-    };
-    let model = NamedModel::new(&args.model, args.verbosity.quiet);
+    let mut scoring = ScoreOptions::new(args.inputs.iter().map(String::as_str))
+        .with_columns(columns)
+        .with_threads(args.resources.threads())
+        .with_memory_limit(args.resources.memory_limit())
+        .with_method(MethodOptions::new().with_seed(args.seed));
+    scoring.scores = args.scores.clone();
+    scoring.model_batch_rows = args.model.batch_size.map(|rows| rows as usize);
+    let mut options = AdaptOptions::new(scoring, &args.output);
+    options.overwrite = args.overwrite;
+    let model = loading::model(&args.model, &args.verbosity);
     let running = Running {
         model,
         verbosity: &args.verbosity,

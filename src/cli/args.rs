@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
-use super::machine;
 use super::{
     adapt::AdaptArgs,
     completions::CompletionsArgs,
@@ -20,7 +19,7 @@ use super::{
 };
 use crate::{
     config::{ByteSize, DEFAULT_MAX_PIXELS, Devices, OnError},
-    pipeline,
+    machine, pipeline,
     schema::ScoreColumn,
     select::Keep,
     store::EmbeddingType,

@@ -4,8 +4,7 @@ use std::{process::ExitCode, time::Instant};
 
 use super::{
     args::{FilterArgs, SelectArgs},
-    loading::NamedModel,
-    machine,
+    loading,
     method_args::ChooseArgs,
     online::{self, STDOUT},
     report,
@@ -15,6 +14,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
+    machine,
     pipeline::{self, RunOptions},
     report::SHOWN_SCORES,
     select::{Keep, SelectOptions},
@@ -36,7 +36,7 @@ pub(super) fn run(args: FilterArgs) -> Result<ExitCode> {
         report::check_file(path, &options)?;
     }
     let prepared = pipeline::prepare(&options)?;
-    let model = NamedModel::new(&args.model, args.tells.verbosity.quiet);
+    let model = loading::model(&args.model, &args.tells.verbosity);
     let running = Running {
         model,
         verbosity: &args.tells.verbosity,
@@ -86,40 +86,40 @@ pub(super) fn run(args: FilterArgs) -> Result<ExitCode> {
 fn options(args: &FilterArgs) -> Result<RunOptions> {
     let (inputs, output) = paths(args)?;
     let adapted = args.labels.choice()?.is_given() || args.method.adapts();
-    Ok(RunOptions {
-        scoring: score_options(Scoring {
-            inputs,
-            scores: args.scores.clone(),
-            store: &args.store,
-            columns: &args.columns.names,
-            labels: &args.labels,
-            method: &args.method,
-            derived: Vec::new(),
-            model: &args.model,
-            images: &args.bad_rows.images,
-            resources: &args.resources,
-        })?,
-        output,
-        dry_run: args.tells.dry_run,
-        overwrite: args.tells.overwrite,
-        select: select_options(&Selecting {
-            selects: &args.selects,
-            chooses: &args.chooses,
-            condition: args.condition.condition.as_deref(),
-            adapted,
-        })?,
-        changes: args.remembers.changes.clone(),
-        on_error: args.bad_rows.on_error.into(),
-        rejects: args.bad_rows.rejects.clone(),
-        add: args.columns.add.clone(),
-        reported: match (&args.tells.report, &args.scores) {
-            (Some(_), None) => SHOWN_SCORES.to_vec(),
-            // A store that others use too keeps what it has; the report shows that.
-            _ => Vec::new(),
-        },
-        prefix: args.columns.prefix.clone(),
-        command: args.command.clone(),
-    })
+    let scoring = score_options(Scoring {
+        inputs,
+        scores: args.scores.clone(),
+        store: &args.store,
+        columns: &args.columns.names,
+        labels: &args.labels,
+        method: &args.method,
+        derived: Vec::new(),
+        model: &args.model,
+        images: &args.bad_rows.images,
+        resources: &args.resources,
+    })?;
+    let select = select_options(&Selecting {
+        selects: &args.selects,
+        chooses: &args.chooses,
+        condition: args.condition.condition.as_deref(),
+        adapted,
+    })?;
+    let mut options = RunOptions::deciding(scoring)
+        .with_select(select)
+        .with_on_error(args.bad_rows.on_error.into())
+        .with_added(args.columns.add.iter().copied())
+        .with_prefix(args.columns.prefix.as_str())
+        .with_command(args.command.as_str());
+    options.output = output;
+    options.dry_run = args.tells.dry_run;
+    options.overwrite = args.tells.overwrite;
+    options.changes = args.remembers.changes.clone();
+    options.rejects = args.bad_rows.rejects.clone();
+    if let (Some(_), None) = (&args.tells.report, &args.scores) {
+        // A store that others use too keeps what it has; the report shows that.
+        options.reported = SHOWN_SCORES.to_vec();
+    }
+    Ok(options)
 }
 
 fn paths(args: &FilterArgs) -> Result<(Vec<String>, Option<std::path::PathBuf>)> {
@@ -150,12 +150,11 @@ pub(super) struct Selecting<'a> {
 }
 
 pub(super) fn select_options(said: &Selecting<'_>) -> Result<SelectOptions> {
-    Ok(SelectOptions {
-        keep: keep(said.selects, said.condition),
-        min_score: said.selects.min_score,
-        condition: said.condition.map(str::to_owned),
-        ..said.chooses.options(said.adapted)?
-    })
+    let mut options = said.chooses.options(said.adapted)?;
+    options.keep = keep(said.selects, said.condition);
+    options.min_score = said.selects.min_score;
+    options.condition = said.condition.map(str::to_owned);
+    Ok(options)
 }
 
 /// The budget that was asked for, beside a condition.

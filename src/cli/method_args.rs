@@ -46,18 +46,18 @@ impl MethodArgs {
     }
 
     pub(super) fn options(&self) -> MethodOptions {
-        MethodOptions {
-            adaptation: match (self.adapt, &self.adapters) {
+        let mut options = MethodOptions::new()
+            .with_adaptation(match (self.adapt, &self.adapters) {
                 (_, Some(path)) => Adaptation::Given(path.clone()),
                 (true, None) => Adaptation::Fit,
                 (false, None) => Adaptation::None,
-            },
-            cells: self.cells,
-            neighbours: self.neighbours,
-            diversity_weight: self.diversity_weight,
-            target: self.target.clone(),
-            seed: self.seed,
-        }
+            })
+            .with_diversity_weight(self.diversity_weight)
+            .with_seed(self.seed);
+        options.cells = self.cells;
+        options.neighbours = self.neighbours;
+        options.target = self.target.clone();
+        options
     }
 }
 
@@ -151,13 +151,11 @@ impl ChooseArgs {
             return Err(Error::usage("run the published iteration over clip_score")
                 .hint("--select align-diverse"));
         }
-        Ok(SelectOptions {
-            order,
-            solver: self.solver.map(Solver::from).unwrap_or_default(),
-            balance: self.balance.clone(),
-            dedup: self.dedup,
-            ..SelectOptions::default()
-        })
+        let mut options = SelectOptions::default().with_order(order);
+        options.solver = self.solver.map(Solver::from).unwrap_or_default();
+        options.balance = self.balance.clone();
+        options.dedup = self.dedup;
+        Ok(options)
     }
 }
 

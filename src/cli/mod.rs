@@ -9,7 +9,6 @@ mod inspect;
 mod label_args;
 mod lines;
 mod loading;
-mod machine;
 mod method_args;
 mod online;
 mod pipe;

@@ -17,8 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     args::FilterArgs,
-    loading::NamedModel,
-    machine,
+    loading,
     pipe::Pipe,
     running::{Running, Scoring, exit_code, model_warnings, score_options},
     say, summary,
@@ -26,6 +25,7 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind, Result},
+    machine,
     pipeline::{self, OnlineOptions, OnlineSummary, RunContext},
     select::Keep,
     sink::ArrowStream,
@@ -43,7 +43,7 @@ pub(super) fn run(args: &FilterArgs) -> Result<ExitCode> {
             .hint("send standard output to a program or a file, as in ... | python train.py"));
     }
     let quiet = args.tells.verbosity.quiet;
-    let model = NamedModel::new(&args.model, quiet);
+    let model = loading::model(&args.model, &args.tells.verbosity);
     let running = Running {
         model,
         verbosity: &args.tells.verbosity,
@@ -95,27 +95,26 @@ fn options(args: &FilterArgs) -> Result<OnlineOptions> {
                 .hint("--keep 0.3, --min-score 0.25 or --where SQL"));
         }
     };
-    Ok(OnlineOptions {
-        scoring: score_options(Scoring {
-            inputs,
-            scores: None,
-            store: &args.store,
-            columns: &args.columns.names,
-            labels: &args.labels,
-            method: &args.method,
-            derived: Vec::new(),
-            model: &args.model,
-            images: &args.bad_rows.images,
-            resources: &args.resources,
-        })?,
-        keep,
-        min_score: selects.min_score,
-        condition: args.condition.condition.clone(),
-        on_error: args.bad_rows.on_error.into(),
-        add: args.columns.add.clone(),
-        prefix: args.columns.prefix.clone(),
-        command: args.command.clone(),
-    })
+    let scoring = score_options(Scoring {
+        inputs,
+        scores: None,
+        store: &args.store,
+        columns: &args.columns.names,
+        labels: &args.labels,
+        method: &args.method,
+        derived: Vec::new(),
+        model: &args.model,
+        images: &args.bad_rows.images,
+        resources: &args.resources,
+    })?;
+    let mut options = OnlineOptions::new(scoring, keep)
+        .with_on_error(args.bad_rows.on_error.into())
+        .with_added(args.columns.add.iter().copied())
+        .with_prefix(args.columns.prefix.as_str())
+        .with_command(args.command.as_str());
+    options.min_score = selects.min_score;
+    options.condition = args.condition.condition.clone();
+    Ok(options)
 }
 
 /// Refuses options that one pass has no use for; each may have come from its environment twin.

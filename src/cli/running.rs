@@ -6,7 +6,6 @@ use super::{
     TOO_MANY_BAD_ROWS,
     args::{ColumnNameArgs, ImageArgs, ModelArgs, ResourceArgs, StoreArgs, VerbosityArgs},
     label_args::LabelArgs,
-    loading::NamedModel,
     method_args::MethodArgs,
     print,
     progress::Progress,
@@ -15,6 +14,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
+    model::Model,
     pipeline::{Cancel, RunContext, ScoreOptions},
     schema::ScoreColumn,
     source::ColumnChoice,
@@ -36,29 +36,29 @@ pub(super) struct Scoring<'a> {
 }
 
 pub(super) fn score_options(args: Scoring<'_>) -> Result<ScoreOptions> {
-    Ok(ScoreOptions {
-        inputs: args.inputs,
-        columns: ColumnChoice {
-            image: args.columns.image_column.clone(),
-            text: args.columns.text_column.clone(),
-            labels: args.labels.choice()?,
-        },
-        scores: args.scores,
-        only_new: args.store.only_new,
-        embeddings: args.store.embeddings,
-        model_batch_rows: args.model.batch_size.map(|rows| rows as usize),
-        threads: args.resources.threads(),
-        memory_limit: args.resources.memory_limit(),
-        max_pixels: args.images.max_pixels,
-        allow_external_paths: args.images.allow_external_paths,
-        method: args.method.options(),
-        derived: args.derived,
-    })
+    let columns = ColumnChoice {
+        image: args.columns.image_column.clone(),
+        text: args.columns.text_column.clone(),
+        labels: args.labels.choice()?,
+    };
+    let mut options = ScoreOptions::new(args.inputs)
+        .with_columns(columns)
+        .with_threads(args.resources.threads())
+        .with_memory_limit(args.resources.memory_limit())
+        .with_max_pixels(args.images.max_pixels)
+        .with_method(args.method.options())
+        .with_derived(args.derived);
+    options.scores = args.scores;
+    options.only_new = args.store.only_new;
+    options.embeddings = args.store.embeddings;
+    options.model_batch_rows = args.model.batch_size.map(|rows| rows as usize);
+    options.allow_external_paths = args.images.allow_external_paths;
+    Ok(options)
 }
 
 /// A run with its progress shown, that Ctrl-C stops.
 pub(super) struct Running<'a> {
-    pub(super) model: NamedModel,
+    pub(super) model: Model,
     pub(super) verbosity: &'a VerbosityArgs,
     pub(super) trace: Option<TraceFile>,
 }

@@ -3,15 +3,14 @@
 use std::{process::ExitCode, time::Instant};
 
 use super::{
-    loading::NamedModel,
-    machine,
+    loading,
     running::{Running, Scoring, exit_code, model_warnings, print_json, score_options},
     say,
     score_args::ScoreArgs,
     summary,
     tracing::Others,
 };
-use crate::{error::Result, pipeline};
+use crate::{error::Result, machine, pipeline};
 
 pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
     let start = Instant::now();
@@ -27,7 +26,7 @@ pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
         images: &args.images,
         resources: &args.resources,
     })?;
-    let model = NamedModel::new(&args.model, args.verbosity.quiet);
+    let model = loading::model(&args.model, &args.verbosity);
     let running = Running {
         model,
         verbosity: &args.verbosity,

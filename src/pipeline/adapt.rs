@@ -15,6 +15,7 @@ use crate::{
 
 /// What adapters are fitted to, and where they go.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct AdaptOptions {
     /// The store, its shards and their labels; all shards of the store if no input is named.
     pub scoring: ScoreOptions,
@@ -22,6 +23,24 @@ pub struct AdaptOptions {
     pub output: PathBuf,
     /// Replace what is there.
     pub overwrite: bool,
+}
+
+impl AdaptOptions {
+    /// Fits what the store of `scoring` has of its inputs, into the file `output`.
+    pub fn new(scoring: ScoreOptions, output: impl Into<PathBuf>) -> Self {
+        Self {
+            scoring,
+            output: output.into(),
+            overwrite: false,
+        }
+    }
+
+    /// Replaces what is there.
+    #[must_use]
+    pub fn with_overwrite(mut self) -> Self {
+        self.overwrite = true;
+        self
+    }
 }
 
 /// Fits adapters to stored pairs and writes them; what the fit was like. Blocks until they are fitted.

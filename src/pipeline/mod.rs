@@ -30,9 +30,7 @@ mod selecting;
 mod sql;
 
 pub use adapt::{AdaptOptions, adapt};
-pub use context::{
-    Cancel, Prepared, RunContext, RunOptions, ScoreOptions, Tell, addable, addable_names,
-};
+pub use context::{Cancel, Prepared, RunContext, RunOptions, ScoreOptions, addable, addable_names};
 pub use online::{OnlineOptions, OnlineStream, OnlineSummary, online};
 pub use report::{ExplainOptions, ReportOptions, WhichRow, explain, report};
 pub use run::{prepare, run, run_reported};

@@ -7,10 +7,11 @@ use std::{
 
 use super::context::{EncodeLimits, RunContext, load_of_store};
 use crate::{
-    config::ByteSize,
+    config::{ByteSize, DEFAULT_MAX_PIXELS},
     encode::EncoderSource,
     engine::{EncodeRuntime, MemoryPlan, SqlLimits, SqlSession},
     error::Result,
+    machine,
     preprocess::PathPolicy,
     source::{ColumnBinding, ColumnChoice, ShardSet, expand},
     store::{ScoreStore, ShardIdentity},
@@ -22,6 +23,7 @@ pub const DEFAULT_TABLE: &str = "pairs";
 
 /// What a session has.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct SqlOptions {
     /// Tables: a name, and files, directories, globs or brace ranges.
     pub tables: Vec<(String, Vec<String>)>,
@@ -39,6 +41,90 @@ pub struct SqlOptions {
     pub max_pixels: u64,
     /// Follow image paths out of the shard's directory.
     pub allow_external_paths: bool,
+}
+
+impl Default for SqlOptions {
+    /// No tables; threads and memory are what suits this machine.
+    fn default() -> Self {
+        Self {
+            tables: Vec::new(),
+            scores: None,
+            columns: ColumnChoice::default(),
+            model_batch_rows: None,
+            threads: machine::threads(),
+            memory_limit: machine::default_memory_limit(),
+            max_pixels: DEFAULT_MAX_PIXELS,
+            allow_external_paths: false,
+        }
+    }
+}
+
+impl SqlOptions {
+    /// As [`Self::default`].
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds the table `name` of `inputs`: files, directories, globs or brace ranges.
+    #[must_use]
+    pub fn with_table(
+        mut self,
+        name: impl Into<String>,
+        inputs: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Self {
+        let inputs = inputs.into_iter().map(Into::into).collect();
+        self.tables.push((name.into(), inputs));
+        self
+    }
+
+    /// Takes scores from this score store; without tables its own shards are one.
+    #[must_use]
+    pub fn with_scores(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.scores = Some(directory.into());
+        self
+    }
+
+    /// Takes images and captions from these columns.
+    #[must_use]
+    pub fn with_columns(mut self, columns: ColumnChoice) -> Self {
+        self.columns = columns;
+        self
+    }
+
+    /// Gives the model batches of at most so many rows.
+    #[must_use]
+    pub fn with_model_batch_rows(mut self, rows: usize) -> Self {
+        self.model_batch_rows = Some(rows);
+        self
+    }
+
+    /// Uses so many threads.
+    #[must_use]
+    pub fn with_threads(mut self, threads: usize) -> Self {
+        self.threads = threads;
+        self
+    }
+
+    /// Uses at most so much memory.
+    #[must_use]
+    pub fn with_memory_limit(mut self, limit: ByteSize) -> Self {
+        self.memory_limit = limit;
+        self
+    }
+
+    /// Takes images of more pixels for bad rows.
+    #[must_use]
+    pub fn with_max_pixels(mut self, pixels: u64) -> Self {
+        self.max_pixels = pixels;
+        self
+    }
+
+    /// Follows image paths out of the shard's directory.
+    #[must_use]
+    pub fn with_external_paths(mut self) -> Self {
+        self.allow_external_paths = true;
+        self
+    }
 }
 
 /// Opens the tables. What the user should know of them is said to the context; a query is stopped by dropping its rows.

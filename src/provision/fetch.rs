@@ -77,7 +77,11 @@ pub(super) fn fetch_wheels(
         wheels,
     } = order;
     let version = wheels.first().map_or("", |wheel| wheel.version);
-    let root = cache_root(&surroundings.cache);
+    let cache = surroundings.cache.as_deref().ok_or_else(|| {
+        Error::runtime("fetch ONNX Runtime: there is no cache directory to keep it in")
+            .hint("name one, or a library that is here")
+    })?;
+    let root = cache_root(cache);
     let target = root.join(format!("{version}-{flavor}-{}", platform.name));
     let ready = || look_in(&target, *flavor, platform.os, ORIGIN);
     if let Ok(library) = ready() {

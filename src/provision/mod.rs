@@ -24,8 +24,9 @@ pub use version::Version;
 /// What the machine and its settings say, resolved by the caller.
 #[derive(Debug, Clone, Default)]
 pub struct Surroundings {
-    /// The user cache: `CLIP_FILTER_CACHE`, else `XDG_CACHE_HOME/clip-filter`, else `~/.cache/clip-filter`.
-    pub cache: PathBuf,
+    /// The user cache: `CLIP_FILTER_CACHE`, else `XDG_CACHE_HOME/clip-filter`, else `~/.cache/clip-filter`. Without it
+    /// nothing is fetched.
+    pub cache: Option<PathBuf>,
     /// Forbids every request: only what is on this machine is used.
     pub offline: bool,
     /// `--onnxruntime` or `ORT_DYLIB_PATH`: a library, or a directory that holds one.

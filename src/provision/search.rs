@@ -86,23 +86,16 @@ pub(super) fn search(
         Ok(library) => return Ok(library),
         Err(reasons) => miss(BESIDE, reasons),
     }
-    match look_in_all(
-        &cached(&surroundings.cache, flavor, platform),
-        flavor,
-        os,
-        CACHE,
-    ) {
-        Ok(library) => return Ok(library),
-        Err(reasons) if reasons.is_empty() => {
-            miss(
-                CACHE,
-                vec![format!(
-                    "{} holds none",
-                    cache_root(&surroundings.cache).display()
-                )],
-            );
-        }
-        Err(reasons) => miss(CACHE, reasons),
+    match &surroundings.cache {
+        None => miss(CACHE, vec!["none was named".to_owned()]),
+        Some(cache) => match look_in_all(&cached(cache, flavor, platform), flavor, os, CACHE) {
+            Ok(library) => return Ok(library),
+            Err(reasons) if reasons.is_empty() => {
+                let root = cache_root(cache);
+                miss(CACHE, vec![format!("{} holds none", root.display())]);
+            }
+            Err(reasons) => miss(CACHE, reasons),
+        },
     }
     match in_python(surroundings, flavor, os) {
         Ok(library) => return Ok(library),

@@ -30,7 +30,7 @@ fn touch(path: &Path) -> PathBuf {
 /// Nothing anywhere, and a Python that does not exist.
 fn bare(root: &Path) -> Surroundings {
     Surroundings {
-        cache: root.join("cache"),
+        cache: Some(root.join("cache")),
         offline: true,
         executable_dir: Some(root.join("bin")),
         python: Some(root.join("no-python").to_string_lossy().into_owned()),

@@ -42,6 +42,7 @@ pub enum Adaptation {
 /// All are made over the good rows that pass the part of `--where` that needs no score. Memory is bounded by the
 /// run's limit, temporary files in the store's directory take what the embeddings do as `f32`.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct MethodOptions {
     /// Whose adapters are used.
     pub adaptation: Adaptation,
@@ -67,6 +68,55 @@ impl Default for MethodOptions {
             target: None,
             seed: 0,
         }
+    }
+}
+
+impl MethodOptions {
+    /// As [`Self::default`]: plain CLIP, by the number of rows.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Compares embeddings that these adapters have corrected.
+    #[must_use]
+    pub fn with_adaptation(mut self, adaptation: Adaptation) -> Self {
+        self.adaptation = adaptation;
+        self
+    }
+
+    /// Makes so many clusters where pairs have no class.
+    #[must_use]
+    pub fn with_cells(mut self, cells: u32) -> Self {
+        self.cells = Some(cells);
+        self
+    }
+
+    /// Looks at so many neighbours for `sds`.
+    #[must_use]
+    pub fn with_neighbours(mut self, neighbours: u32) -> Self {
+        self.neighbours = Some(neighbours);
+        self
+    }
+
+    /// Weighs diversity so beside alignment.
+    #[must_use]
+    pub fn with_diversity_weight(mut self, weight: f32) -> Self {
+        self.diversity_weight = weight;
+        self
+    }
+
+    /// Compares with the embeddings of this Parquet file.
+    #[must_use]
+    pub fn with_target(mut self, file: impl Into<PathBuf>) -> Self {
+        self.target = Some(file.into());
+        self
+    }
+
+    /// Draws everything that is random from this seed.
+    #[must_use]
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
     }
 }
 

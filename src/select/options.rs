@@ -28,6 +28,7 @@ pub enum Solver {
 
 /// Which rows stay: conditions first, then near-duplicates, then a budget.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct SelectOptions {
     /// Candidates fulfil this SQL condition.
     pub condition: Option<String>,
@@ -61,6 +62,56 @@ impl Default for SelectOptions {
 }
 
 impl SelectOptions {
+    /// Keeps so many of the good rows, those of the highest `clip_score`.
+    pub fn new(keep: Keep) -> Self {
+        Self {
+            keep,
+            ..Self::default()
+        }
+    }
+
+    /// Takes rows that fulfil this SQL condition for candidates.
+    #[must_use]
+    pub fn with_condition(mut self, condition: impl Into<String>) -> Self {
+        self.condition = Some(condition.into());
+        self
+    }
+
+    /// Takes rows of at least this `clip_score` for candidates.
+    #[must_use]
+    pub fn with_min_score(mut self, score: f32) -> Self {
+        self.min_score = Some(score);
+        self
+    }
+
+    /// Of rows of a cell whose images have a cosine above 1 - `distance`, keeps the best.
+    #[must_use]
+    pub fn with_dedup(mut self, distance: f32) -> Self {
+        self.dedup = Some(distance);
+        self
+    }
+
+    /// Orders rows by this.
+    #[must_use]
+    pub fn with_order(mut self, order: Order) -> Self {
+        self.order = order;
+        self
+    }
+
+    /// Fills a budget this way.
+    #[must_use]
+    pub fn with_solver(mut self, solver: Solver) -> Self {
+        self.solver = solver;
+        self
+    }
+
+    /// Gives groups of rows budgets of their own.
+    #[must_use]
+    pub fn with_balance(mut self, balance: Balance) -> Self {
+        self.balance = Some(balance);
+        self
+    }
+
     /// The column that rows are ordered by where no budget needs another than `clip_score`: `None`.
     pub fn ordered_by(&self) -> Option<ScoreColumn> {
         match (self.order, self.solver) {

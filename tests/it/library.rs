@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use clip_filter::{
-    config::OnError,
     error::ErrorKind,
     pipeline::{
         Cancel, OnlineOptions, ReportOptions, RunContext, RunOptions, ScoreOptions, online,
@@ -35,27 +34,13 @@ impl Place {
     }
 
     fn scoring(&self) -> ScoreOptions {
-        ScoreOptions::new(vec![self.path("in.parquet")], 2, "1GB".parse().unwrap())
+        ScoreOptions::new([self.path("in.parquet")]).with_threads(2)
     }
 
     fn run_options(&self) -> RunOptions {
-        RunOptions {
-            scoring: self.scoring(),
-            output: Some(self.path("out.parquet").into()),
-            dry_run: false,
-            overwrite: false,
-            select: SelectOptions {
-                keep: "0.5".parse().unwrap(),
-                ..SelectOptions::default()
-            },
-            changes: None,
-            on_error: OnError::Drop,
-            rejects: None,
-            add: Vec::new(),
-            reported: Vec::new(),
-            prefix: String::new(),
-            command: String::new(),
-        }
+        RunOptions::deciding(self.scoring())
+            .with_output(self.path("out.parquet"))
+            .with_select(SelectOptions::new("0.5".parse().unwrap()))
     }
 }
 
@@ -80,18 +65,12 @@ fn every_entry_can_be_a_task_of_a_runtime_with_several_threads() {
     );
 
     let store = place.path("scores");
-    let mut options = place.scoring();
-    options.scores = Some(store.clone().into());
+    let options = place.scoring().with_scores(&store);
     let scored = runtime.spawn(async move { score(&options, context()).await });
     assert_eq!(runtime.block_on(scored).unwrap().unwrap().rows_scored, 20);
 
-    let mut options = place.run_options();
-    options.scoring.inputs = vec![store];
-    options.output = None;
-    let options = ReportOptions {
-        run: options,
-        selection_given: true,
-    };
+    let options = ReportOptions::new(ScoreOptions::new([store]))
+        .with_select(SelectOptions::new("0.5".parse().unwrap()));
     let reported = runtime.spawn(async move { report(&options, context()).await });
     let reported = runtime.block_on(reported).unwrap().unwrap();
     assert_eq!(reported.rows_kept, 10);
@@ -104,6 +83,12 @@ fn every_entry_can_be_a_task_of_a_runtime_with_several_threads() {
             .await
     });
     assert_eq!(runtime.block_on(streamed).unwrap().unwrap(), 20);
+}
+
+#[test]
+fn the_example_is_short_enough_to_be_read() {
+    let lines = include_str!("../../examples/filter.rs").lines().count();
+    assert!(lines < 40, "{lines} lines");
 }
 
 #[test]

@@ -6,9 +6,7 @@ use std::{
     sync::OnceLock,
 };
 
-use clip_filter::provision::{
-    Flavor, Surroundings, find_or_fetch_onnxruntime, standard_library_dirs,
-};
+use clip_filter::provision::{Flavor, Surroundings, find_or_fetch_onnxruntime};
 
 /// The library, found once per test binary.
 pub(crate) fn library() -> &'static Path {
@@ -28,25 +26,14 @@ pub(crate) fn library() -> &'static Path {
     }
 }
 
-/// As the program resolves them.
+/// As the program resolves them; nothing lies beside a test.
 fn surroundings() -> Surroundings {
-    let path = |name: &str| {
-        env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
-    let cache = path("CLIP_FILTER_CACHE")
-        .or_else(|| path("XDG_CACHE_HOME").map(|cache| cache.join("clip-filter")))
-        .or_else(|| path("HOME").map(|home| home.join(".cache/clip-filter")))
-        .unwrap_or_else(|| env::temp_dir().join("clip-filter-cache"));
+    let explicit = env::var_os("CLIP_FILTER_ONNXRUNTIME").filter(|path| !path.is_empty());
+    let found = clip_filter::model::surroundings();
     Surroundings {
-        cache,
-        explicit: path("CLIP_FILTER_ONNXRUNTIME").or_else(|| path("ORT_DYLIB_PATH")),
-        python: env::var("CLIP_FILTER_PYTHON").ok(),
-        virtual_env: path("VIRTUAL_ENV"),
-        conda_prefix: path("CONDA_PREFIX"),
-        library_dirs: standard_library_dirs(),
-        ..Surroundings::default()
+        explicit: explicit.map(PathBuf::from).or(found.explicit),
+        executable_dir: None,
+        ..found
     }
 }
 

@@ -7,14 +7,13 @@ use std::{
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use clip_filter::{
-    config::{ByteSize, DEFAULT_MAX_PIXELS},
+    config::ByteSize,
     encode::{EncoderFactory, EncoderSource, MockFactory},
     engine::{Recipe, SqlSession},
     error::{Error, Result},
     pipeline::{self, DEFAULT_TABLE, RunContext, ScoreOptions, SqlOptions, open_sql},
     schema::ScoreColumn,
     score::MethodOptions,
-    source::ColumnChoice,
     summary::ModelCard,
 };
 use futures::TryStreamExt;
@@ -118,20 +117,12 @@ impl World {
     /// As [`Self::score`], with columns computed from embeddings.
     pub(crate) fn derive(&self, name: &str, method: MethodOptions, columns: &[ScoreColumn]) {
         let (_, inputs) = self.tables.iter().find(|(known, _)| known == name).unwrap();
-        let options = ScoreOptions {
-            inputs: inputs.clone(),
-            columns: ColumnChoice::default(),
-            scores: Some(self.path("scores")),
-            only_new: false,
-            embeddings: None,
-            model_batch_rows: None,
-            threads: THREADS,
-            memory_limit: memory_limit(),
-            max_pixels: DEFAULT_MAX_PIXELS,
-            allow_external_paths: false,
-            method,
-            derived: columns.to_vec(),
-        };
+        let options = ScoreOptions::new(inputs)
+            .with_scores(self.path("scores"))
+            .with_threads(THREADS)
+            .with_memory_limit(memory_limit())
+            .with_method(method)
+            .with_derived(columns.iter().copied());
         let context = RunContext::new(Arc::new(Mock::default()));
         let scored = self.runtime.block_on(pipeline::score(&options, context));
         scored.unwrap_or_else(|error| panic!("{}", error.report()));
@@ -139,16 +130,12 @@ impl World {
 
     /// A session over all tables, and over the store if `stored`.
     pub(crate) fn open(&self, stored: Scores, model: Arc<dyn EncoderSource>) -> Opened<'_> {
-        let options = SqlOptions {
-            tables: self.tables.clone(),
-            scores: (stored == Scores::Stored).then(|| self.path("scores")),
-            columns: ColumnChoice::default(),
-            model_batch_rows: Some(8),
-            threads: THREADS,
-            memory_limit: memory_limit(),
-            max_pixels: DEFAULT_MAX_PIXELS,
-            allow_external_paths: false,
-        };
+        let mut options = SqlOptions::new()
+            .with_model_batch_rows(8)
+            .with_threads(THREADS)
+            .with_memory_limit(memory_limit());
+        options.tables = self.tables.clone();
+        options.scores = (stored == Scores::Stored).then(|| self.path("scores"));
         let session = open_sql(&options, RunContext::new(model))
             .unwrap_or_else(|error| panic!("{}", error.report()));
         Opened {

@@ -166,10 +166,7 @@ fn derived() -> World {
     drop(opened);
     let path = world.path("target.parquet");
     shards::write(&path, &target);
-    let method = MethodOptions {
-        target: Some(path),
-        ..MethodOptions::default()
-    };
+    let method = MethodOptions::new().with_target(path);
     world.derive("pairs", method, &ScoreColumn::derived().collect::<Vec<_>>());
     world
 }

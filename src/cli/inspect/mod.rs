@@ -7,10 +7,11 @@ use std::process::ExitCode;
 
 use clap::Args as ClapArgs;
 
-use super::{loading::model_spec, print, running::print_json, say, surroundings};
+use super::{print, running::print_json, say};
 use crate::{
     error::Result,
     inspect::{Inspection, Subject, subject},
+    model::{Model, ModelOptions},
 };
 
 const AFTER_HELP: &str = "\
@@ -50,13 +51,13 @@ pub(super) fn run(args: &InspectArgs) -> Result<ExitCode> {
         Subject::Shards(files) => Inspection::of_shards(&files)?,
         Subject::Store(directory) => Inspection::of_store(&directory)?,
         Subject::Model(name) => {
-            let surroundings = surroundings::resolve(args.offline, None);
-            let mut tell = |line: &str| {
-                if !args.quiet {
-                    say(line);
-                }
-            };
-            let spec = model_spec(&name, &args.precision, &surroundings, &mut tell)?;
+            let Ok(precision) = args.precision.parse();
+            let mut options = ModelOptions::from_environment().with_precision(precision);
+            options.surroundings.offline = args.offline;
+            if !args.quiet {
+                options = options.with_say(say);
+            }
+            let spec = Model::named(name, options).spec()?;
             Inspection::of_model(&spec)?
         }
     };

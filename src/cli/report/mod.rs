@@ -17,13 +17,11 @@ pub(super) use args::{ExplainArgs, ReportArgs};
 
 use super::{
     filter::{Selecting, select_options},
-    loading::NamedModel,
-    print,
+    loading, print,
     running::{Running, Scoring, print_json, score_options},
     say,
 };
 use crate::{
-    config::OnError,
     error::{Error, Result},
     pipeline::{self, ExplainOptions, ReportOptions, RunOptions, WhichRow},
     report::{Report, is_row_reference},
@@ -45,7 +43,7 @@ pub(super) fn report(args: &ReportArgs) -> Result<ExitCode> {
         check(path, &options.run, args.overwrite)?;
     }
     let running = Running {
-        model: NamedModel::new(&case.model, case.verbosity.quiet),
+        model: loading::model(&case.model, &case.verbosity),
         verbosity: &case.verbosity,
         trace: None,
     };
@@ -85,12 +83,9 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<ExitCode> {
         return Err(Error::usage("explain a row: what it is in was not named")
             .hint("--scores DIR, or an output of clip-filter after the row"));
     }
-    let options = ExplainOptions {
-        report: options(case, paths, args.condition.clone())?,
-        row,
-    };
+    let options = ExplainOptions::new(options(case, paths, args.condition.clone())?, row);
     let running = Running {
-        model: NamedModel::new(&case.model, case.verbosity.quiet),
+        model: loading::model(&case.model, &case.verbosity),
         verbosity: &case.verbosity,
         trace: None,
     };
@@ -177,37 +172,25 @@ fn options(
 ) -> Result<ReportOptions> {
     let adapted = args.labels.choice()?.is_given() || args.method.adapts();
     let selection_given = args.selects.is_given() || args.chooses.is_given() || condition.is_some();
-    Ok(ReportOptions {
-        run: RunOptions {
-            scoring: score_options(Scoring {
-                inputs,
-                scores: args.scores.clone(),
-                store: &args.store,
-                columns: &args.columns,
-                labels: &args.labels,
-                method: &args.method,
-                derived: Vec::new(),
-                model: &args.model,
-                images: &args.images,
-                resources: &args.resources,
-            })?,
-            output: None,
-            dry_run: true,
-            overwrite: false,
-            select: select_options(&Selecting {
-                selects: &args.selects,
-                chooses: &args.chooses,
-                condition: condition.as_deref(),
-                adapted,
-            })?,
-            changes: None,
-            on_error: OnError::Drop,
-            rejects: None,
-            add: Vec::new(),
-            reported: Vec::new(),
-            prefix: String::new(),
-            command: args.command.clone(),
-        },
-        selection_given,
-    })
+    let scoring = score_options(Scoring {
+        inputs,
+        scores: args.scores.clone(),
+        store: &args.store,
+        columns: &args.columns,
+        labels: &args.labels,
+        method: &args.method,
+        derived: Vec::new(),
+        model: &args.model,
+        images: &args.images,
+        resources: &args.resources,
+    })?;
+    let mut options = ReportOptions::new(scoring).with_select(select_options(&Selecting {
+        selects: &args.selects,
+        chooses: &args.chooses,
+        condition: condition.as_deref(),
+        adapted,
+    })?);
+    options.selection_given = selection_given;
+    options.run.command.clone_from(&args.command);
+    Ok(options)
 }

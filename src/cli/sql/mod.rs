@@ -31,14 +31,15 @@ use results::Results;
 use shell::Shell;
 
 use super::{
-    loading::NamedModel,
+    loading,
     pipe::Pipe,
-    print, say, say_error, surroundings,
+    print, say, say_error,
     tracing::{Others, TraceFile},
 };
 use crate::{
     engine::{Described, Recipe, Rows, SqlSession},
     error::{Error, ErrorKind, Result},
+    model,
     pipeline::{DEFAULT_TABLE, RunContext, SqlOptions, open_sql},
     source::{ColumnChoice, expand},
 };
@@ -188,7 +189,8 @@ fn answer(session: &Session<'_>, work: Work, results: Results, args: &SqlArgs) -
             result => result.map(|()| ExitCode::SUCCESS),
         },
         Work::Shell => {
-            let mut editor = Editor::open(&surroundings::cache().join("sql_history"))?;
+            let cache = model::surroundings().cache.unwrap_or_default();
+            let mut editor = Editor::open(&cache.join("sql_history"))?;
             let mut tell = say;
             let mut shell = Shell::new(session, stdout(), args.result.format(), &mut tell);
             shell.run(&mut editor).map(|()| ExitCode::SUCCESS)
@@ -205,23 +207,22 @@ fn open(args: &SqlArgs, trace: Option<&TraceFile>) -> Result<Box<dyn Queries>> {
             None => tables.push((input.table.clone(), vec![input.path.clone()])),
         }
     }
-    let options = SqlOptions {
-        tables,
-        scores: args.tables.scores.clone(),
-        columns: ColumnChoice {
-            image: args.columns.image_column.clone(),
-            text: args.columns.text_column.clone(),
-            ..ColumnChoice::default()
-        },
-        model_batch_rows: args.model.batch_size.map(|rows| rows as usize),
-        threads: args.resources.threads(),
-        memory_limit: args.resources.memory_limit(),
-        max_pixels: args.images.max_pixels,
-        allow_external_paths: args.images.allow_external_paths,
+    let columns = ColumnChoice {
+        image: args.columns.image_column.clone(),
+        text: args.columns.text_column.clone(),
+        ..ColumnChoice::default()
     };
-    let quiet = args.verbosity.quiet;
-    let mut context = RunContext::new(Arc::new(NamedModel::new(&args.model, quiet)));
-    if !quiet {
+    let mut options = SqlOptions::new()
+        .with_columns(columns)
+        .with_threads(args.resources.threads())
+        .with_memory_limit(args.resources.memory_limit())
+        .with_max_pixels(args.images.max_pixels);
+    options.tables = tables;
+    options.scores = args.tables.scores.clone();
+    options.model_batch_rows = args.model.batch_size.map(|rows| rows as usize);
+    options.allow_external_paths = args.images.allow_external_paths;
+    let mut context = RunContext::new(Arc::new(loading::model(&args.model, &args.verbosity)));
+    if !args.verbosity.quiet {
         context = context.with_say(say);
     }
     let session = open_sql(&options, context)?;

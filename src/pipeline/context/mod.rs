@@ -3,7 +3,7 @@
 //! | what | file |
 //! |---|---|
 //! | a word to stop | `cancel` |
-//! | what was asked for | `options` |
+//! | what was asked for | `score_options`, `options` |
 //! | shards, columns and destination that nothing was found wrong with | `prepared` |
 //! | what a killed run leaves to the next | `work` |
 //! | a model, loaded with the memory that it may use | `loading` |
@@ -18,6 +18,7 @@ mod keys;
 mod loading;
 mod options;
 mod prepared;
+mod score_options;
 mod scored;
 mod work;
 
@@ -27,6 +28,7 @@ use std::{
 };
 
 use crate::{
+    config::Tell,
     encode::EncoderSource,
     engine::MemoryPlan,
     error::Result,
@@ -39,13 +41,11 @@ pub(super) use cancel::interrupted;
 pub(super) use conditions::Narrow;
 pub(super) use keys::{column, key_of, keys_of};
 pub(super) use loading::{EncodeLimits, load, load_of_store, loaded};
-pub use options::{RunOptions, ScoreOptions, addable, addable_names};
+pub use options::{RunOptions, addable, addable_names};
 pub use prepared::Prepared;
 pub(super) use prepared::{Clash, written_schema};
+pub use score_options::ScoreOptions;
 pub(super) use scored::Scored;
-
-/// Gets lines of text, on whatever thread has one.
-pub type Tell = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// What a run works with besides its options. It owns all of it: a run may be moved to any thread.
 #[derive(Clone)]

@@ -2,76 +2,17 @@
 
 use std::path::PathBuf;
 
+use super::ScoreOptions;
 use crate::{
-    config::{ByteSize, DEFAULT_MAX_PIXELS, OnError},
+    config::OnError,
     engine::columns_named,
-    error::Result,
     schema::{ScoreColumn, Values},
-    score::MethodOptions,
     select::{Balance, Order, SelectOptions, Solver},
-    source::{BoundShards, ColumnChoice},
-    store::EmbeddingType,
 };
-
-/// What is scored, how, and where the scores are kept. No field is read from the environment.
-#[derive(Debug, Clone)]
-pub struct ScoreOptions {
-    /// Files, directories, globs, brace ranges.
-    pub inputs: Vec<String>,
-    /// Columns the caller named.
-    pub columns: ColumnChoice,
-    /// Where scores are kept; `None` for a private store that goes with the run.
-    pub scores: Option<PathBuf>,
-    /// Shards that have changed since they were scored are scored again.
-    pub only_new: bool,
-    /// How a new store keeps embeddings; an existing one goes on as it was made.
-    pub embeddings: Option<EmbeddingType>,
-    /// Most rows of a model batch; as suits the device if `None`.
-    pub model_batch_rows: Option<usize>,
-    /// Threads.
-    pub threads: usize,
-    /// Memory that the run may use.
-    pub memory_limit: ByteSize,
-    /// Images of more pixels are bad rows.
-    pub max_pixels: u64,
-    /// Follow image paths out of the shard's directory.
-    pub allow_external_paths: bool,
-    /// What derived columns are made with.
-    pub method: MethodOptions,
-    /// Derived columns to compute, besides those that a selection needs.
-    pub derived: Vec<ScoreColumn>,
-}
-
-impl ScoreOptions {
-    /// Scores `inputs`, found columns, no store, the usual limit on pixels.
-    pub fn new(inputs: Vec<String>, threads: usize, memory_limit: ByteSize) -> Self {
-        Self {
-            inputs,
-            columns: ColumnChoice::default(),
-            scores: None,
-            only_new: false,
-            embeddings: None,
-            model_batch_rows: None,
-            threads,
-            memory_limit,
-            max_pixels: DEFAULT_MAX_PIXELS,
-            allow_external_paths: false,
-            method: MethodOptions::default(),
-            derived: Vec::new(),
-        }
-    }
-
-    /// Opens every shard that is named.
-    ///
-    /// # Errors
-    /// When one cannot be read, or its columns cannot be told.
-    pub(crate) fn open_shards(&self) -> Result<BoundShards> {
-        BoundShards::open(&self.inputs, &self.columns)
-    }
-}
 
 /// Everything that decides what a run does.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct RunOptions {
     /// What is scored.
     pub scoring: ScoreOptions,
@@ -100,6 +41,97 @@ pub struct RunOptions {
 }
 
 impl RunOptions {
+    /// Filters `inputs` into `output`, a `.parquet` file or a directory of parts: every good row stays, under its own
+    /// columns and `clip_score`.
+    pub fn new(
+        inputs: impl IntoIterator<Item = impl Into<String>>,
+        output: impl Into<PathBuf>,
+    ) -> Self {
+        Self::deciding(ScoreOptions::new(inputs)).with_output(output)
+    }
+
+    /// Decides over what is scored, and writes nothing.
+    pub fn deciding(scoring: ScoreOptions) -> Self {
+        Self {
+            scoring,
+            output: None,
+            dry_run: true,
+            overwrite: false,
+            select: SelectOptions::default(),
+            changes: None,
+            on_error: OnError::Drop,
+            rejects: None,
+            add: Vec::new(),
+            reported: Vec::new(),
+            prefix: String::new(),
+            command: String::new(),
+        }
+    }
+
+    /// Writes the rows that stay to this `.parquet` file, or to this directory as parts.
+    #[must_use]
+    pub fn with_output(mut self, output: impl Into<PathBuf>) -> Self {
+        self.output = Some(output.into());
+        self.dry_run = false;
+        self
+    }
+
+    /// Replaces what is at the output.
+    #[must_use]
+    pub fn with_overwrite(mut self) -> Self {
+        self.overwrite = true;
+        self
+    }
+
+    /// Selects rows this way.
+    #[must_use]
+    pub fn with_select(mut self, select: SelectOptions) -> Self {
+        self.select = select;
+        self
+    }
+
+    /// Writes rows that entered and left since the last selection to this Parquet file.
+    #[must_use]
+    pub fn with_changes(mut self, file: impl Into<PathBuf>) -> Self {
+        self.changes = Some(file.into());
+        self
+    }
+
+    /// Treats bad rows this way.
+    #[must_use]
+    pub fn with_on_error(mut self, on_error: OnError) -> Self {
+        self.on_error = on_error;
+        self
+    }
+
+    /// Writes bad rows to this Parquet file too.
+    #[must_use]
+    pub fn with_rejects(mut self, file: impl Into<PathBuf>) -> Self {
+        self.rejects = Some(file.into());
+        self
+    }
+
+    /// Adds these columns beside the score; [`addable`] knows them by name.
+    #[must_use]
+    pub fn with_added(mut self, columns: impl IntoIterator<Item = ScoreColumn>) -> Self {
+        self.add = columns.into_iter().collect();
+        self
+    }
+
+    /// Puts this before the name of every added column.
+    #[must_use]
+    pub fn with_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// Writes into the output's metadata that this command made it.
+    #[must_use]
+    pub fn with_command(mut self, command: impl Into<String>) -> Self {
+        self.command = command.into();
+        self
+    }
+
     /// What selects the rows, in one line.
     pub(crate) fn describe_selection(&self) -> String {
         self.select.describe(&self.prefix)

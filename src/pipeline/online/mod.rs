@@ -54,30 +54,17 @@ pub use stream::{OnlineStream, OnlineSummary};
 /// ```
 /// use std::sync::Arc;
 /// use clip_filter::{
-///     encode::{EncoderFactory, EncoderSource, MockFactory},
-///     error::Result,
+///     model::{Model, ModelOptions},
 ///     pipeline::{OnlineOptions, RunContext, ScoreOptions, online},
-///     summary::ModelCard,
 /// };
 /// use futures::TryStreamExt;
 ///
-/// /// In place of a real model, see `OnnxFactory`.
-/// struct Mock;
-///
-/// impl EncoderSource for Mock {
-///     fn identity(&self) -> Result<Option<ModelCard>> {
-///         Ok(None)
-///     }
-///     fn load(&self, _: Option<&ModelCard>) -> Result<Arc<dyn EncoderFactory>> {
-///         Ok(Arc::new(MockFactory::try_new()?))
-///     }
-/// }
-///
 /// # fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
 /// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
-/// let shards = vec!["assets/sample.parquet".to_owned()];
-/// let options = OnlineOptions::new(ScoreOptions::new(shards, 2, "1GiB".parse()?), "0.3".parse()?);
-/// let mut pairs = online(&options, RunContext::new(Arc::new(Mock))).await?;
+/// let options = OnlineOptions::new(ScoreOptions::new(["assets/sample.parquet"]), "0.3".parse()?);
+/// // `mock` encodes without a model: name a real one.
+/// let model = Model::open("mock", ModelOptions::new())?;
+/// let mut pairs = online(&options, RunContext::new(Arc::new(model))).await?;
 /// let mut rows = 0;
 /// while let Some(batch) = pairs.try_next().await? {
 ///     rows += batch.num_rows(); // train on it

@@ -10,6 +10,7 @@ use crate::{
 
 /// What is filtered in one pass, and how. No field is read from the environment.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct OnlineOptions {
     /// What is scored; its store must be `None`.
     pub scoring: ScoreOptions,
@@ -44,6 +45,48 @@ impl OnlineOptions {
         }
     }
 
+    /// Takes rows of at least this `clip_score` for candidates.
+    #[must_use]
+    pub fn with_min_score(mut self, score: f32) -> Self {
+        self.min_score = Some(score);
+        self
+    }
+
+    /// Takes rows that fulfil this SQL condition for candidates.
+    #[must_use]
+    pub fn with_condition(mut self, condition: impl Into<String>) -> Self {
+        self.condition = Some(condition.into());
+        self
+    }
+
+    /// Treats bad rows this way.
+    #[must_use]
+    pub fn with_on_error(mut self, on_error: OnError) -> Self {
+        self.on_error = on_error;
+        self
+    }
+
+    /// Adds these columns beside the score.
+    #[must_use]
+    pub fn with_added(mut self, columns: impl IntoIterator<Item = ScoreColumn>) -> Self {
+        self.add = columns.into_iter().collect();
+        self
+    }
+
+    /// Puts this before the name of every added column.
+    #[must_use]
+    pub fn with_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// Writes into the stream's metadata that this command made it.
+    #[must_use]
+    pub fn with_command(mut self, command: impl Into<String>) -> Self {
+        self.command = command.into();
+        self
+    }
+
     /// Refuses what one pass cannot do.
     pub(super) fn check(&self) -> Result<()> {
         let refused = match &self.scoring {
@@ -72,23 +115,17 @@ impl OnlineOptions {
     /// The same for what a run in two passes shares.
     pub(super) fn as_run(&self) -> RunOptions {
         RunOptions {
-            scoring: self.scoring.clone(),
-            output: None,
-            dry_run: true,
-            overwrite: false,
             select: SelectOptions {
                 keep: self.keep,
                 min_score: self.min_score,
                 condition: self.condition.clone(),
                 ..SelectOptions::default()
             },
-            changes: None,
             on_error: self.on_error,
-            rejects: None,
             add: self.add.clone(),
-            reported: Vec::new(),
             prefix: self.prefix.clone(),
             command: self.command.clone(),
+            ..RunOptions::deciding(self.scoring.clone())
         }
     }
 }

@@ -15,11 +15,19 @@ pub use open::ReportOptions;
 
 /// Which row is explained, of which selection.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ExplainOptions {
     /// What is read, and the selection.
     pub report: ReportOptions,
     /// The row.
     pub row: WhichRow,
+}
+
+impl ExplainOptions {
+    /// Explains one row of what `report` names.
+    pub fn new(report: ReportOptions, row: WhichRow) -> Self {
+        Self { report, row }
+    }
 }
 
 /// One row.

@@ -6,13 +6,13 @@ use super::output_store;
 use crate::{
     error::{Error, Result},
     pipeline::{
-        context::{Clash, Narrow, Prepared, RunContext, RunOptions, Scored},
+        context::{Clash, Narrow, Prepared, RunContext, RunOptions, ScoreOptions, Scored},
         deriving::derive_for_run,
         reporting::case_of,
         scoring, selecting,
     },
     report::{Case, Subject, SubjectKind},
-    select::{Chosen, Keep},
+    select::{Chosen, Keep, SelectOptions},
     sink::Provenance,
     source::{
         BoundShards, ColumnBinding, ColumnChoice, ImageLayout, LabelColumn, ShardSet, expand,
@@ -22,11 +22,39 @@ use crate::{
 
 /// What is reported: `run.scoring.inputs` are shards with a score store, a score store, or an output.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ReportOptions {
     /// What is read, and the selection that is made over it; nothing is written.
     pub run: RunOptions,
     /// A selection was asked for: else all rows of an output stay.
     pub selection_given: bool,
+}
+
+impl ReportOptions {
+    /// Reports what is there as `scoring` names it: shards with their store, a store alone, or an output.
+    pub fn new(scoring: ScoreOptions) -> Self {
+        Self {
+            run: RunOptions::deciding(scoring),
+            selection_given: false,
+        }
+    }
+
+    /// Reports what this selection makes of it.
+    #[must_use]
+    pub fn with_select(mut self, select: SelectOptions) -> Self {
+        self.run.select = select;
+        self.selection_given = true;
+        self
+    }
+
+    /// Reports the run that these options describe, of which nothing is written.
+    #[must_use]
+    pub fn of_run(run: RunOptions) -> Self {
+        Self {
+            run,
+            selection_given: true,
+        }
+    }
 }
 
 /// BoundShards, their scores and what was decided about them.

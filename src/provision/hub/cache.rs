@@ -39,7 +39,11 @@ struct Record {
 impl<'a> ModelCache<'a> {
     pub(super) fn new(surroundings: &Surroundings, spec: &'a HubSpec) -> Result<Self> {
         let folder = format!("models--{}", spec.repo.replace('/', "--"));
-        let own = surroundings.cache.join("hub");
+        let own = surroundings.cache.as_ref().ok_or_else(|| {
+            hub_error("keep a model of the hub: there is no cache directory", spec)
+                .hint("name one, or the directory of a model that is here")
+        })?;
+        let own = own.join("hub");
         let root = surroundings
             .hub_cache
             .clone()

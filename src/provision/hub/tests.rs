@@ -270,7 +270,7 @@ fn listing(fault: Fault, commit: &str) -> String {
 
 fn surroundings(root: &Path) -> Surroundings {
     Surroundings {
-        cache: root.join("own"),
+        cache: Some(root.join("own")),
         hub_cache: Some(root.join("hub")),
         ..Surroundings::default()
     }
@@ -359,7 +359,7 @@ fn what_python_has_downloaded_is_used() {
     hub.requests();
     // As Python leaves it: no record of ours, and the branch has moved without changing these files.
     let other = Surroundings {
-        cache: root.path().join("another"),
+        cache: Some(root.path().join("another")),
         ..surroundings(root.path())
     };
     *hub.state.commit.lock().unwrap() = NEXT_COMMIT;

@@ -333,7 +333,9 @@ fn what_one_pass_cannot_do_is_a_usage_error_with_a_remedy() {
 /// A stream within this process, and its counters.
 async fn open(place: &Place, counters: &Arc<Counters>) -> OnlineStream {
     let input = place.path("in.parquet").to_str().unwrap().to_owned();
-    let scoring = ScoreOptions::new(vec![input], 2, "1GB".parse().unwrap());
+    let scoring = ScoreOptions::new([input])
+        .with_threads(2)
+        .with_memory_limit("1GB".parse().unwrap());
     let options = OnlineOptions::new(scoring, Keep::All);
     let context = RunContext::new(Arc::new(Mock::default())).with_counters(Arc::clone(counters));
     online(&options, context).await.unwrap()

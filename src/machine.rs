@@ -21,26 +21,26 @@ fn memory() -> ByteSize {
 }
 
 /// Memory that a run takes unless told otherwise: a quarter, but not less than the bundled model is quick in.
-pub(super) fn default_memory_limit() -> ByteSize {
+pub fn default_memory_limit() -> ByteSize {
     const LEAST: u64 = 1 << 30;
     let memory = memory().0;
     ByteSize((memory / 4).max(LEAST.min(memory)))
 }
 
 /// Largest resident set of this process so far.
-pub(super) fn peak_rss_bytes() -> Option<u64> {
+pub fn peak_rss_bytes() -> Option<u64> {
     proc_field("/proc/self/status", "VmHWM:")
 }
 
 /// False where the system has no NVIDIA driver, so that looking for its libraries is in vain.
-pub(super) fn may_have_nvidia_gpu() -> bool {
+pub fn may_have_nvidia_gpu() -> bool {
     // The second is the driver's place under Windows Subsystem for Linux.
     let devices = ["/dev/nvidiactl", "/dev/dxg"];
     !cfg!(target_os = "linux") || devices.iter().any(|path| Path::new(path).exists())
 }
 
 /// Cores that this process may use.
-pub(super) fn threads() -> usize {
+pub fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 

@@ -1,0 +1,149 @@
+//! What is scored, and how.
+
+use std::path::PathBuf;
+
+use crate::{
+    config::{ByteSize, DEFAULT_MAX_PIXELS},
+    error::Result,
+    machine,
+    schema::ScoreColumn,
+    score::MethodOptions,
+    source::{BoundShards, ColumnChoice},
+    store::EmbeddingType,
+};
+
+/// What is scored, how, and where the scores are kept. No field is read from the environment.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ScoreOptions {
+    /// Files, directories, globs, brace ranges.
+    pub inputs: Vec<String>,
+    /// Columns the caller named.
+    pub columns: ColumnChoice,
+    /// Where scores are kept; `None` for a private store that goes with the run.
+    pub scores: Option<PathBuf>,
+    /// Shards that have changed since they were scored are scored again.
+    pub only_new: bool,
+    /// How a new store keeps embeddings; an existing one goes on as it was made.
+    pub embeddings: Option<EmbeddingType>,
+    /// Most rows of a model batch; as suits the device if `None`.
+    pub model_batch_rows: Option<usize>,
+    /// Threads.
+    pub threads: usize,
+    /// Memory that the run may use.
+    pub memory_limit: ByteSize,
+    /// Images of more pixels are bad rows.
+    pub max_pixels: u64,
+    /// Follow image paths out of the shard's directory.
+    pub allow_external_paths: bool,
+    /// What derived columns are made with.
+    pub method: MethodOptions,
+    /// Derived columns to compute, besides those that a selection needs.
+    pub derived: Vec<ScoreColumn>,
+}
+
+impl ScoreOptions {
+    /// Scores `inputs`: files, directories, globs or brace ranges. Columns are found, no store is kept, threads and
+    /// memory are what suits this machine ([`machine::threads`], [`machine::default_memory_limit`]).
+    pub fn new(inputs: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self {
+            inputs: inputs.into_iter().map(Into::into).collect(),
+            columns: ColumnChoice::default(),
+            scores: None,
+            only_new: false,
+            embeddings: None,
+            model_batch_rows: None,
+            threads: machine::threads(),
+            memory_limit: machine::default_memory_limit(),
+            max_pixels: DEFAULT_MAX_PIXELS,
+            allow_external_paths: false,
+            method: MethodOptions::default(),
+            derived: Vec::new(),
+        }
+    }
+
+    /// Takes images, captions and labels from these columns.
+    #[must_use]
+    pub fn with_columns(mut self, columns: ColumnChoice) -> Self {
+        self.columns = columns;
+        self
+    }
+
+    /// Keeps scores in this directory, and uses those that are there.
+    #[must_use]
+    pub fn with_scores(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.scores = Some(directory.into());
+        self
+    }
+
+    /// Scores shards again that have changed since they were scored.
+    #[must_use]
+    pub fn with_only_new(mut self) -> Self {
+        self.only_new = true;
+        self
+    }
+
+    /// Keeps embeddings in a new store this way.
+    #[must_use]
+    pub fn with_embeddings(mut self, embeddings: EmbeddingType) -> Self {
+        self.embeddings = Some(embeddings);
+        self
+    }
+
+    /// Gives the model batches of at most so many rows.
+    #[must_use]
+    pub fn with_model_batch_rows(mut self, rows: usize) -> Self {
+        self.model_batch_rows = Some(rows);
+        self
+    }
+
+    /// Uses so many threads.
+    #[must_use]
+    pub fn with_threads(mut self, threads: usize) -> Self {
+        self.threads = threads;
+        self
+    }
+
+    /// Uses at most so much memory.
+    #[must_use]
+    pub fn with_memory_limit(mut self, limit: ByteSize) -> Self {
+        self.memory_limit = limit;
+        self
+    }
+
+    /// Takes images of more pixels for bad rows.
+    #[must_use]
+    pub fn with_max_pixels(mut self, pixels: u64) -> Self {
+        self.max_pixels = pixels;
+        self
+    }
+
+    /// Follows image paths out of the shard's directory.
+    #[must_use]
+    pub fn with_external_paths(mut self) -> Self {
+        self.allow_external_paths = true;
+        self
+    }
+
+    /// Makes derived columns with this.
+    #[must_use]
+    pub fn with_method(mut self, method: MethodOptions) -> Self {
+        self.method = method;
+        self
+    }
+
+    /// Computes these columns from embeddings too.
+    #[must_use]
+    pub fn with_derived(mut self, columns: impl IntoIterator<Item = ScoreColumn>) -> Self {
+        self.derived = columns.into_iter().collect();
+        self
+    }
+
+    /// Opens every shard that is named.
+    ///
+    /// # Errors
+    /// When one cannot be read, or its columns cannot be told.
+    pub(crate) fn open_shards(&self) -> Result<BoundShards> {
+        BoundShards::open(&self.inputs, &self.columns)
+    }
+}
