@@ -22,7 +22,7 @@ use clip_filter::{
     },
     error::{Error, Result},
     preprocess::{ImageKernel, Padding},
-    source::{ColumnBinding, ColumnChoice, ReadPlan, ShardReader, ShardSet},
+    source::{ColumnBinding, ColumnChoice, Location, ReadPlan, ShardReader, ShardSet},
 };
 
 /// Time spent on each measurement, after a first batch off the clock.
@@ -102,7 +102,7 @@ fn run(args: &Args) -> Result<()> {
 
 /// All good-looking pairs of a shard.
 fn read_pairs(path: &std::path::Path) -> Result<(Vec<Vec<u8>>, Vec<String>)> {
-    let set = ShardSet::open(&[path.to_path_buf()])?;
+    let set = ShardSet::open(&[Location::local(path)])?;
     let binding = ColumnBinding::detect(&set.schema, &set.metadata, &ColumnChoice::default())?;
     let columns = (0..set.schema.fields().len()).collect();
     let plan = ReadPlan {

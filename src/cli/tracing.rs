@@ -13,7 +13,7 @@ use super::say;
 use crate::{
     error::{Error, Result},
     sink::{Destination, Staged},
-    source::expand,
+    source::{Location, Places},
     summary::Counters,
     trace::Trace,
 };
@@ -79,8 +79,8 @@ fn check(path: &Path, others: Others<'_>) -> Result<()> {
         );
     }
     // What cannot be expanded is refused when the run looks for its shards.
-    let inputs = expand(others.inputs).unwrap_or_default();
-    let inputs: Vec<&Path> = inputs.iter().map(PathBuf::as_path).collect();
+    let inputs = Places::default().expand(others.inputs).unwrap_or_default();
+    let inputs: Vec<&Path> = inputs.iter().filter_map(Location::path).collect();
     Destination::File(path.to_path_buf()).check(true, &inputs)
 }
 

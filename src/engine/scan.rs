@@ -268,11 +268,15 @@ impl ShardScan {
             let reader = ShardReader::open(shard, self.plan.clone()).map_err(into_datafusion)?;
             let mut first = 0;
             for (group, &rows) in shard.row_groups.iter().enumerate() {
-                let wanted = start.clamp(first, first + rows) - first;
-                first += rows;
-                if wanted < rows
-                    && !self.read_group(number, &reader, (group, wanted, rows), take)?
-                {
+                let (begin, end) = (start.clamp(first, first + rows), first + rows);
+                let stretch = Stretch {
+                    group,
+                    from: begin - first,
+                    rows,
+                    left_out: shard.left_out.count_in(begin..end),
+                };
+                first = end;
+                if begin < end && !self.read_group(number, &reader, &stretch, take)? {
                     return Ok(());
                 }
             }
@@ -280,18 +284,17 @@ impl ShardScan {
         Ok(())
     }
 
-    /// One row group from row `from` of its `rows` on.
     fn read_group(
         &self,
         shard: usize,
         reader: &ShardReader,
-        (group, from, rows): (usize, u64, u64),
+        stretch: &Stretch,
         take: &mut dyn FnMut(RecordBatch) -> bool,
     ) -> Result<bool> {
         let mut passed = 0;
         let opening = self.counters.span(Stage::Read);
         let mut batches = reader
-            .row_group(group, rows_from(from, rows))
+            .row_group(stretch.group, stretch.wanted())
             .map_err(into_datafusion)?;
         drop(opening);
         loop {
@@ -307,7 +310,8 @@ impl ShardScan {
             }
         }
         let skipped = &self.counters.rows_skipped;
-        skipped.fetch_add((rows - from).saturating_sub(passed), Relaxed);
+        let due = stretch.rows - stretch.from - stretch.left_out;
+        skipped.fetch_add(due.saturating_sub(passed), Relaxed);
         Ok(true)
     }
 
@@ -344,8 +348,22 @@ fn same_starts(ours: &ShardScan, theirs: &ShardScan) -> bool {
     }
 }
 
-/// The rows of a row group from `from` on; `None` for all of them.
-fn rows_from(from: u64, rows: u64) -> Option<Vec<Range<usize>>> {
-    let position = |row: u64| usize::try_from(row).unwrap_or(usize::MAX);
-    (from > 0).then(|| std::iter::once(position(from)..position(rows)).collect())
+/// A row group from one of its rows on.
+struct Stretch {
+    group: usize,
+    /// The first row that is read, counted within the group.
+    from: u64,
+    /// Rows of the whole group.
+    rows: u64,
+    /// How many of those that are read are left out of the shard.
+    left_out: u64,
+}
+
+impl Stretch {
+    /// The rows that are read; `None` for all of them.
+    fn wanted(&self) -> Option<Vec<Range<usize>>> {
+        let position = |row: u64| usize::try_from(row).unwrap_or(usize::MAX);
+        let run = position(self.from)..position(self.rows);
+        (self.from > 0).then(|| std::iter::once(run).collect())
+    }
 }

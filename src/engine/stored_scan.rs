@@ -20,7 +20,7 @@ use datafusion::{
 use super::{AddedColumn, into_datafusion, pairs::BatchSize, predicate::Condition};
 use crate::{
     schema::{ROW, SHARD},
-    source::{ReadPlan, RowPredicate, ShardReader, ShardSet, compact, conform},
+    source::{ReadPlan, RowPredicate, Shard, ShardReader, ShardSet, compact, conform},
     store::{ScoreCursor, ScoreStore, ShardIdentity},
 };
 
@@ -100,7 +100,7 @@ impl StoredScan {
                 let reader = ShardReader::open(shard, self.read_plan()).map_err(into_datafusion)?;
                 rows.with_shard(&reader, &shard.row_groups, take)?
             } else {
-                rows.stored_only(shard.rows, take)?
+                rows.stored_only(shard, take)?
             };
             if !go_on {
                 return Ok(());
@@ -165,11 +165,11 @@ impl<'a> ShardRows<'a> {
     }
 
     /// Only stored columns are asked for.
-    fn stored_only(&mut self, shard_rows: u64, take: Take<'_>) -> Result<bool> {
+    fn stored_only(&mut self, shard: &Shard, take: Take<'_>) -> Result<bool> {
         let mut first = 0;
-        while first < shard_rows {
-            let end = (first + WINDOW_ROWS).min(shard_rows);
-            let rows = row_numbers(first, end);
+        while first < shard.rows {
+            let end = (first + WINDOW_ROWS).min(shard.rows);
+            let rows = row_numbers(shard.left_out.there(first..end));
             let passes = self.passes(&rows)?;
             let stored = self.output.take(rows.values()).map_err(into_datafusion)?;
             let mut batch = self.assemble(None, &rows, &stored)?;
@@ -219,7 +219,7 @@ impl<'a> ShardRows<'a> {
         let mut from = first;
         while from < end {
             let to = (from + WINDOW_ROWS).min(end);
-            if let Some(window) = self.passes(&row_numbers(from, to))? {
+            if let Some(window) = self.passes(&row_numbers([from..to]))? {
                 passes.append_buffer(&window);
             }
             from = to;
@@ -315,6 +315,7 @@ fn reference(name: &str, shard: usize, rows: &Int64Array) -> Result<ArrayRef> {
     clippy::cast_possible_wrap,
     reason = "a shard has fewer than 2^63 rows"
 )]
-fn row_numbers(first: u64, end: u64) -> Int64Array {
-    (first as i64..end as i64).collect::<Vec<_>>().into()
+fn row_numbers(runs: impl IntoIterator<Item = Range<u64>>) -> Int64Array {
+    let rows = runs.into_iter().flatten();
+    rows.map(|row| row as i64).collect::<Vec<_>>().into()
 }

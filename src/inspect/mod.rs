@@ -10,11 +10,11 @@ mod store;
 mod stretches;
 mod subject;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Serialize;
 
-use crate::{encode::ModelSpec, error::Result};
+use crate::{encode::ModelSpec, error::Result, source::Location};
 
 pub use cells::CellFacts;
 pub use derived::{DerivedColumn, DerivedFacts};
@@ -42,7 +42,7 @@ impl Inspection {
     ///
     /// # Errors
     /// When none of them can be read.
-    pub fn of_shards(files: &[PathBuf]) -> Result<Self> {
+    pub fn of_shards(files: &[Location]) -> Result<Self> {
         Ok(Self::Shards(ShardFacts::read(files)?))
     }
 

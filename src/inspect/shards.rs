@@ -1,6 +1,6 @@
 //! The facts of shards.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
@@ -8,8 +8,8 @@ use crate::{
     error::{Error, Result},
     sink::Provenance,
     source::{
-        ColumnBinding, ColumnChoice, ColumnFacts, ImageLayout, LabelColumn, OddShard, RowGroups,
-        Survey,
+        ColumnBinding, ColumnChoice, ColumnFacts, ImageLayout, LabelColumn, Location, OddShard,
+        RowGroups, Survey,
     },
 };
 
@@ -87,7 +87,7 @@ pub struct EarlierRun {
 }
 
 impl ShardFacts {
-    pub(super) fn read(files: &[PathBuf]) -> Result<Self> {
+    pub(super) fn read(files: &[Location]) -> Result<Self> {
         let survey = Survey::open(files)?;
         Ok(Self {
             pairs: Pairs::of(&survey),

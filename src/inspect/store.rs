@@ -1,6 +1,6 @@
 //! The facts of a score store.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     error::Result,
-    source::ShardSet,
+    source::{Location, ShardSet},
     store::{ScoreStore, ShardIdentity, StoreSpec},
     summary::BadRows,
 };
@@ -140,11 +140,11 @@ impl StoredShard {
 
 impl FileState {
     fn of(shard: &ShardIdentity) -> Self {
-        let path = PathBuf::from(&shard.path);
-        match ShardSet::open(std::slice::from_ref(&path)) {
+        let file = Location::local(&shard.path);
+        match ShardSet::open(std::slice::from_ref(&file)) {
             Ok(set) if set.shards[0].fingerprint == shard.fingerprint => Self::Same,
             Ok(_) => Self::Changed,
-            Err(_) if !path.exists() => Self::Gone,
+            Err(_) if !file.exists() => Self::Gone,
             Err(_) => Self::Unreadable,
         }
     }

@@ -1,14 +1,10 @@
 //! What the arguments name.
 
-use std::{
-    fs::File,
-    io::Read,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use crate::{
     error::{Error, ErrorKind, Result},
-    source::expand,
+    source::{Location, Places},
     store::ScoreStore,
 };
 
@@ -25,7 +21,7 @@ const KNOWN: &str =
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Subject {
     /// Parquet files.
-    Shards(Vec<PathBuf>),
+    Shards(Vec<Location>),
     /// The directory of a score store.
     Store(PathBuf),
     /// A model by the name that `--model` takes: `bundled`, a directory, or `hf:org/name`.
@@ -49,12 +45,14 @@ pub fn subject(paths: &[String]) -> Result<Subject> {
         }
         (None, _) => {}
     }
-    let files = expand(paths).map_err(|error| match paths {
-        [path] => unknown(path, error),
-        _ => error,
-    })?;
+    let files = Places::default()
+        .expand(paths)
+        .map_err(|error| match paths {
+            [path] => unknown(path, error),
+            _ => error,
+        })?;
     match files.as_slice() {
-        [file] if !is_parquet(file) => Err(no_shard(file)),
+        [file] if !is_parquet(file) => Err(no_shard(file.path().unwrap_or(Path::new(file.name())))),
         _ => Ok(Subject::Shards(files)),
     }
 }
@@ -88,18 +86,9 @@ fn entries(directory: &Path) -> Vec<String> {
 }
 
 /// True for what begins as Parquet does, and for what cannot be opened: reading it gives the better error.
-fn is_parquet(file: &Path) -> bool {
-    start(file).is_none_or(|start| start == *b"PAR1")
-}
-
-fn start(file: &Path) -> Option<[u8; 4]> {
-    let mut start = [0; 4];
-    let mut file = File::open(file).ok()?;
-    Some(match file.read_exact(&mut start) {
-        Ok(()) => start,
-        // Shorter than any Parquet file.
-        Err(_) => [0; 4],
-    })
+fn is_parquet(file: &Location) -> bool {
+    let start = file.open().ok().and_then(|file| file.read_at(0..4).ok());
+    start.is_none_or(|start| *start == *b"PAR1")
 }
 
 /// The error of a path that names nothing that is known.
@@ -193,7 +182,7 @@ mod tests {
         assert_eq!(found(&[&store]).unwrap(), Subject::Store(store.clone()));
         let named = Subject::Model(model.to_str().unwrap().to_owned());
         assert_eq!(found(&[&model]).unwrap(), named);
-        let files = Subject::Shards(vec![path("shards/a.parquet")]);
+        let files = Subject::Shards(vec![Location::local(path("shards/a.parquet"))]);
         assert_eq!(found(&[&shards]).unwrap(), files);
         assert_eq!(found(&[&shards, &shards]).unwrap(), files);
         for name in ["bundled", "hf:a/b"] {

@@ -79,7 +79,7 @@ fn list(path: &Path, prepared: &Prepared, changes: &Changes) -> Result<Staged> {
             }
             let mut keys = keys_of(&prepared.shards, number, rows)?;
             keys.resize(numbers.len(), None);
-            let shard = shard.path.display().to_string();
+            let shard = shard.location.to_string();
             let same = |text: &str| -> ArrayRef {
                 let texts = std::iter::repeat_n(text, numbers.len());
                 Arc::new(StringArray::from_iter_values(texts))

@@ -1,7 +1,6 @@
 //! The emit pass: back to the shards for the selected rows only, with the added columns beside them.
 
 use std::{
-    fs::File,
     ops::Range,
     path::PathBuf,
     sync::{
@@ -26,7 +25,7 @@ use crate::{
     sink::{
         ColumnLayout, DatasetWriter, Destination, EncodedGroup, Provenance, Staged, WriterPolicy,
     },
-    source::{ReadPlan, ShardReader, ShardSet, conform, open_file},
+    source::{EncodedRows, ReadPlan, ShardBytes, ShardReader, ShardSet, conform},
     store::{ScoreCursor, ScoreStore, ShardIdentity},
     summary::{Counters, Stage},
 };
@@ -165,7 +164,7 @@ enum Portion {
     /// Rows with their added columns.
     Rows(RecordBatch),
     /// A row group of which every row is kept, and its added columns.
-    Group(EncodedGroup, RecordBatch),
+    Group(EncodedGroup<ShardBytes>, RecordBatch),
 }
 
 /// The reading half of the pass.
@@ -180,8 +179,8 @@ struct Reading<'a> {
 struct OpenShard {
     reader: ShardReader,
     scores: ScoreCursor,
-    /// For whole row groups, if they can be taken as they lie. A handle of its own: the reader seeks in its.
-    whole: Option<Arc<File>>,
+    /// For whole row groups, if they can be taken as they lie.
+    whole: Option<EncodedRows>,
 }
 
 impl Reading<'_> {
@@ -203,10 +202,10 @@ impl Reading<'_> {
                 };
                 let all = runs == [(0, rows)] && rows <= self.most_copied_rows();
                 let go_on = match (all, &open.whole) {
-                    (true, Some(file)) => {
+                    (true, Some(rows)) => {
                         let whole = EncodedGroup {
-                            file: Arc::clone(file),
-                            footer: Arc::clone(open.reader.footer()),
+                            file: rows.bytes.clone(),
+                            footer: Arc::clone(&rows.footer),
                             group,
                         };
                         self.send_group(whole, start..first, &mut open.scores)
@@ -241,11 +240,11 @@ impl Reading<'_> {
         };
         let reader = ShardReader::open(shard, plan)?;
         let scores = self.emit.store.scores(&self.emit.identities[number])?;
-        let takes = |layout: &ColumnLayout| layout.takes(reader.footer());
-        let whole = match self.layout.as_ref().is_some_and(takes) {
-            true => Some(Arc::new(open_file(&shard.path)?)),
-            false => None,
+        let takes = |rows: &EncodedRows| {
+            let layout = self.layout.as_ref();
+            layout.is_some_and(|layout| layout.takes(&rows.footer))
         };
+        let whole = reader.encoded().filter(takes);
         Ok(OpenShard {
             scores: scores.cursor(&self.emit.stored, 0)?,
             reader,
@@ -256,7 +255,7 @@ impl Reading<'_> {
     /// False when nobody wants more.
     fn send_group(
         &self,
-        group: EncodedGroup,
+        group: EncodedGroup<ShardBytes>,
         rows: Range<usize>,
         scores: &mut ScoreCursor,
     ) -> bool {

@@ -62,7 +62,7 @@ impl Rejecting<'_> {
             }
             let mut keys = keys_of(self.shards, number, bad_rows)?.into_iter();
             let mut cursor = self.store.scores(shard)?.cursor(&[STATUS, REASON], 0)?;
-            let place = self.shards.set.shards[number].path.display().to_string();
+            let place = self.shards.set.shards[number].location.to_string();
             for portion in rows.chunks(BATCH_ROWS) {
                 let facts = cursor.take(portion)?;
                 let (statuses, reasons) =

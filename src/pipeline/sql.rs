@@ -13,7 +13,7 @@ use crate::{
     error::Result,
     machine,
     preprocess::PathPolicy,
-    source::{ColumnBinding, ColumnChoice, ShardSet, expand},
+    source::{ColumnBinding, ColumnChoice, Places, ShardSet},
     store::{ScoreStore, ShardIdentity},
     summary::Counters,
 };
@@ -27,6 +27,8 @@ pub const DEFAULT_TABLE: &str = "pairs";
 pub struct SqlOptions {
     /// Tables: a name, and files, directories, globs or brace ranges.
     pub tables: Vec<(String, Vec<String>)>,
+    /// Where inputs may lie.
+    pub places: Places,
     /// A score store of their shards.
     pub scores: Option<PathBuf>,
     /// Columns the caller named.
@@ -48,6 +50,7 @@ impl Default for SqlOptions {
     fn default() -> Self {
         Self {
             tables: Vec::new(),
+            places: Places::default(),
             scores: None,
             columns: ColumnChoice::default(),
             model_batch_rows: None,
@@ -179,8 +182,8 @@ struct Opening<'a> {
 
 impl Opening<'_> {
     /// Makes a table; the directories of its shards, if images are sought there.
-    fn add(&self, name: &str, inputs: &[String]) -> Result<Vec<PathBuf>> {
-        let set = Arc::new(ShardSet::open(&expand(inputs)?)?);
+    fn add(&self, name: &str, inputs: &[String]) -> Result<Vec<Option<PathBuf>>> {
+        let set = Arc::new(ShardSet::open(&self.options.places.expand(inputs)?)?);
         let named = self.options.columns.image.is_some() || self.options.columns.text.is_some();
         let binding = match self.store {
             Some(store) if !named => {
@@ -246,7 +249,7 @@ impl Opening<'_> {
 fn lazy_runtime(
     options: &SqlOptions,
     (model, store): (Arc<dyn EncoderSource>, Option<Arc<ScoreStore>>),
-    directories: &Arc<Mutex<Vec<PathBuf>>>,
+    directories: &Arc<Mutex<Vec<Option<PathBuf>>>>,
     counters: &Arc<Counters>,
 ) -> Arc<EncodeRuntime> {
     let (options, directories) = (options.clone(), Arc::clone(directories));

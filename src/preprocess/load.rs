@@ -29,8 +29,8 @@ impl RowFault {
 /// Which files an image column's `path` may name.
 #[derive(Debug, Clone)]
 pub struct PathPolicy {
-    /// The directory of each shard, by shard position.
-    pub directories: Vec<PathBuf>,
+    /// The directory of each shard, by shard position; `None` for a shard that is in none.
+    pub directories: Vec<Option<PathBuf>>,
     /// Allows absolute paths, `..` and links out of the shard's directory.
     pub allow_external: bool,
     /// Largest file that is read.
@@ -48,7 +48,7 @@ impl PathPolicy {
         }
         let directory = usize::try_from(shard)
             .ok()
-            .and_then(|shard| self.directories.get(shard))
+            .and_then(|shard| self.directories.get(shard)?.as_ref())
             .ok_or_else(|| refused(path, "its shard has no directory"))?;
         let resolved = if self.allow_external {
             directory.join(path)
@@ -120,7 +120,7 @@ mod tests {
 
     fn policy(directory: &Path) -> PathPolicy {
         PathPolicy {
-            directories: vec![directory.to_path_buf()],
+            directories: vec![Some(directory.to_path_buf())],
             allow_external: false,
             max_bytes: 100,
         }

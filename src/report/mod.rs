@@ -130,7 +130,7 @@ fn shown(counted: &counting::Counted, alike: Option<&alike::Alike>) -> BTreeSet<
 fn listed(case: &Case<'_>) -> Vec<ReportedShard> {
     let shards = case.shards.set.shards.iter();
     let listed = shards.take(LISTED_SHARDS).map(|shard| ReportedShard {
-        path: shard.path.display().to_string(),
+        path: shard.location.to_string(),
         rows: shard.rows,
         fingerprint: shard.fingerprint.clone(),
     });

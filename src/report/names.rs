@@ -17,18 +17,14 @@ pub(crate) struct ShardNames {
 
 impl ShardNames {
     pub(crate) fn of(shards: &[Shard]) -> Self {
-        let file = |path: &Path| {
-            let name = path.file_name().unwrap_or(path.as_os_str());
-            name.to_string_lossy().into_owned()
-        };
-        let mut uses: HashMap<String, usize> = HashMap::new();
+        let mut uses: HashMap<&str, usize> = HashMap::new();
         for shard in shards {
-            *uses.entry(file(&shard.path)).or_default() += 1;
+            *uses.entry(shard.location.file_name()).or_default() += 1;
         }
-        let paths = shards.iter().map(|shard| shard.path.display().to_string());
-        let short = shards.iter().map(|shard| match file(&shard.path) {
-            name if uses[&name] == 1 => name,
-            _ => shard.path.display().to_string(),
+        let paths = shards.iter().map(|shard| shard.location.to_string());
+        let short = shards.iter().map(|shard| match shard.location.file_name() {
+            name if uses[name] == 1 => name.to_owned(),
+            _ => shard.location.to_string(),
         });
         Self {
             paths: paths.collect(),
@@ -117,15 +113,10 @@ pub fn is_row_reference(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::Location;
 
     fn shards() -> Vec<Shard> {
-        let shard = |path: &str| Shard {
-            path: path.into(),
-            rows: 10,
-            row_groups: vec![10],
-            size_bytes: 1,
-            fingerprint: path.to_owned(),
-        };
+        let shard = |path: &str| Shard::remembered(Location::local(path), 10);
         ["/d/a/0.parquet", "/d/b/0.parquet", "/d/b/1.parquet"]
             .map(shard)
             .to_vec()

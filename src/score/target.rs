@@ -13,7 +13,7 @@ use super::row_scores::{Target, rows};
 use crate::{
     error::{Error, Result},
     schema::IMAGE_EMBEDDING,
-    source::{ReadPlan, ShardReader, ShardSet},
+    source::{Location, ReadPlan, ShardReader, ShardSet},
 };
 
 const BATCH_ROWS: usize = 8192;
@@ -26,7 +26,7 @@ pub(super) fn check(path: &Path) -> Result<()> {
 
 fn open(path: &Path) -> Result<(ShardSet, usize)> {
     File::open(path).map_err(|error| failed(path, error))?;
-    let set = ShardSet::open(&[path.to_path_buf()])?;
+    let set = ShardSet::open(&[Location::local(path)])?;
     let column = set.schema.index_of(IMAGE_EMBEDDING).map_err(|_| {
         Error::input("read the target set: it has no column image_embedding")
             .with("file", path.display())

@@ -11,7 +11,7 @@ use parquet::{
     },
     column::writer::ColumnCloseResult,
     errors::{ParquetError, Result},
-    file::{metadata::ParquetMetaData, writer::SerializedFileWriter},
+    file::{metadata::ParquetMetaData, reader::ChunkReader, writer::SerializedFileWriter},
     schema::types::SchemaDescriptor,
 };
 
@@ -20,16 +20,16 @@ const ROW_GROUP_ROWS: usize = 1 << 20;
 
 /// A row group as it lies in its file.
 #[derive(Debug, Clone)]
-pub struct EncodedGroup {
-    /// The file.
-    pub file: Arc<File>,
+pub struct EncodedGroup<F> {
+    /// The bytes of the file.
+    pub file: F,
     /// Its footer, with page indexes where it has them.
     pub footer: Arc<ParquetMetaData>,
     /// Which row group.
     pub group: usize,
 }
 
-impl EncodedGroup {
+impl<F> EncodedGroup<F> {
     /// The column chunk of a leaf, as if a writer had just made it.
     fn chunk(&self, leaf: usize) -> ColumnCloseResult {
         let group = self.footer.row_group(self.group);
@@ -131,7 +131,11 @@ impl PartWriter {
 
     /// Takes a whole row group without decoding it; `added` are the columns behind its own, one row for each
     /// of its rows.
-    pub(super) fn copy(&mut self, source: &EncodedGroup, added: &RecordBatch) -> Result<()> {
+    pub(super) fn copy<F: ChunkReader>(
+        &mut self,
+        source: &EncodedGroup<F>,
+        added: &RecordBatch,
+    ) -> Result<()> {
         self.end_group()?;
         let leaves = source.footer.row_group(source.group).num_columns();
         let mut columns = self.factory.create_column_writers(self.groups)?;
@@ -140,7 +144,7 @@ impl PartWriter {
         let chunks = close_columns(columns)?;
         let mut group = self.file.next_row_group()?;
         for leaf in 0..leaves {
-            group.append_column(source.file.as_ref(), source.chunk(leaf))?;
+            group.append_column(&source.file, source.chunk(leaf))?;
         }
         for chunk in chunks {
             chunk.append_to_row_group(&mut group)?;

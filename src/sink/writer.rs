@@ -10,6 +10,7 @@ use parquet::{
     file::{
         metadata::KeyValue,
         properties::{EnabledStatistics, WriterProperties},
+        reader::ChunkReader,
     },
     schema::types::ColumnPath,
 };
@@ -196,7 +197,11 @@ impl DatasetWriter {
     ///
     /// # Errors
     /// When the disk is full.
-    pub fn copy(&mut self, group: &EncodedGroup, added: &RecordBatch) -> Result<()> {
+    pub fn copy<F: ChunkReader>(
+        &mut self,
+        group: &EncodedGroup<F>,
+        added: &RecordBatch,
+    ) -> Result<()> {
         let mut part = self.part()?;
         part.copy(group, added)
             .map_err(|error| self.failed(error))?;

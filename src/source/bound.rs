@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ColumnBinding, ColumnChoice, Shard, ShardSet, expand};
+use super::{ColumnBinding, ColumnChoice, Location, Shard, ShardSet};
 use crate::{
     error::Result,
     selection::{Selection, SelectionBuilder},
@@ -13,7 +13,7 @@ use crate::{
 /// A shard as a store knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShardIdentity {
-    /// Where it was found, absolute.
+    /// Where it was found: an absolute path, or a URL.
     pub path: String,
     /// Hash of its size, footer and samples of its content, hex.
     pub fingerprint: String,
@@ -26,9 +26,8 @@ pub struct ShardIdentity {
 impl ShardIdentity {
     /// What a score store knows `shard` by.
     pub fn of(shard: &Shard) -> Self {
-        let path = std::path::absolute(&shard.path).unwrap_or_else(|_| shard.path.clone());
         Self {
-            path: path.display().to_string(),
+            path: shard.location.address(),
             fingerprint: shard.fingerprint.clone(),
             size_bytes: shard.size_bytes,
             rows: shard.rows,
@@ -48,12 +47,12 @@ pub struct BoundShards {
 }
 
 impl BoundShards {
-    /// Opens every shard that `inputs` name.
+    /// Opens every one of `files`.
     ///
     /// # Errors
     /// When one cannot be read, or its columns cannot be told.
-    pub fn open(inputs: &[String], columns: &ColumnChoice) -> Result<Self> {
-        let set = ShardSet::open(&expand(inputs)?)?;
+    pub fn open(files: &[Location], columns: &ColumnChoice) -> Result<Self> {
+        let set = ShardSet::open(files)?;
         let binding = ColumnBinding::detect(&set.schema, &set.metadata, columns)?;
         Ok(Self::new(set, binding))
     }
@@ -70,5 +69,18 @@ impl BoundShards {
     /// A selection of their rows that none is in yet.
     pub fn no_rows(&self) -> SelectionBuilder {
         Selection::builder(self.set.shards.iter().map(|shard| shard.rows))
+    }
+
+    /// Their rows without those that are left out of a shard.
+    pub fn rows_in(&self) -> Selection {
+        let mut rows = self.no_rows();
+        for (number, shard) in self.set.shards.iter().enumerate() {
+            for row in shard.left_out.there(0..shard.rows).flatten() {
+                if let Ok(row) = usize::try_from(row) {
+                    rows.select(number, row);
+                }
+            }
+        }
+        rows.finish()
     }
 }

@@ -1,3 +1,5 @@
+//! Class labels, and how a class is said in words.
+
 use std::{collections::HashMap, fmt::Write};
 
 use arrow::{

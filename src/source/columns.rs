@@ -1,3 +1,5 @@
+//! Which columns of shards hold image, caption and key.
+
 use std::collections::HashMap;
 
 use arrow::datatypes::{DataType, FieldRef, Schema};

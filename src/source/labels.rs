@@ -1,3 +1,5 @@
+//! The label column of a shard, and the names of its classes.
+
 use std::collections::HashMap;
 
 use arrow::datatypes::{DataType, Schema};

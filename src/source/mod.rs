@@ -1,23 +1,67 @@
 //! Shards: what the arguments name, which columns hold image and caption, and rows read page by page.
+//!
+//! | question | answered by |
+//! |---|---|
+//! | where may shards lie, and what do the arguments name? | [`Places`], a [`Place`] per scheme; [`Location`] |
+//! | how are bytes read? | [`ShardFile`]; [`ShardBytes`] is what Parquet's readers take |
+//! | what is a shard made of? | `kind`: an outline, then rows of row groups; `parquet_rows` |
+//! | what does a table say of a file? | [`TableShard`]: columns of one value ([`Constant`]), rows left out ([`LeftOut`]) |
+//! | what is read, and how? | [`ReadPlan`], [`ShardReader`] |
+//! | which columns are a pair? | [`ColumnBinding`], [`Classes`], [`LabelColumn`] |
+//!
+//! # Where do I add a place?
+//! A type that implements [`Place`] and [`ShardFile`], given to the options with [`Places::with_place`]. Opening may be
+//! late and ranges may be slow: nobody holds a lock while one is read. What a listing knows, the size and a version,
+//! is not read again.
+//!
+//! # Where do I add a kind of shard?
+//! A file beside `parquet_rows` with a `Kind`: the ending of its files' names, and a function that says of an open file
+//! what columns and rows it has. The rows fall into stretches at which reading can begin; where the format has none,
+//! a stretch is any number of rows. What that function has found out, offsets of the members of an archive, say, lives
+//! in the `ShardRows` that it gives, and reads rows by them. Add the kind to
+//! `KINDS`. Nothing behind this room changes: [`ShardReader::encoded`] alone is of Parquet, a capability that
+//! is asked for and may be `None`.
+//!
+//! # Where do I add a kind of table?
+//! Whatever lists its files gives [`TableShard`]s to [`ShardSet::of_table`]. Rows keep their positions in the file, so
+//! that scores are found again whatever a table gives up later.
 
 mod bound;
+mod braces;
 mod classes;
 mod columns;
-mod expand;
+mod constants;
 mod fingerprint;
+mod kind;
 mod labels;
+mod left_out;
+mod local;
+mod location;
+#[cfg(test)]
+pub(crate) mod memory;
+mod parquet_rows;
+mod places;
+mod plan;
 mod read;
+mod schema;
 mod shard;
+mod shard_file;
 mod survey;
+mod views;
 
 pub use bound::{BoundShards, ShardIdentity};
 pub use classes::{Classes, LabelChoice};
 pub(crate) use columns::nearest;
 pub use columns::{ColumnBinding, ColumnChoice, ImageLayout};
-pub use expand::expand;
+pub use constants::Constant;
+pub use kind::EncodedRows;
 pub use labels::LabelColumn;
-pub use read::{
-    Evaluate, ReadPlan, RowGroupReader, RowPredicate, ShardReader, compact, conform, view_schema,
-};
-pub use shard::{Shard, ShardSet, open_file};
+pub use left_out::LeftOut;
+pub use location::{Listed, Location};
+pub use places::{Place, Places, is_set_aside, is_shard_name};
+pub use plan::{Evaluate, ReadPlan, RowPredicate};
+pub use read::{RowGroupReader, ShardReader};
+pub use shard::{Shard, ShardSet, TableShard};
+pub use shard_file::{FrontToBack, ShardBytes, ShardFile};
 pub use survey::{ColumnFacts, OddShard, RowGroups, Spread, Survey};
+pub use views::{compact, conform, view_schema};

@@ -1,67 +1,29 @@
-use std::{fs::File, ops::Range, sync::Arc};
+//! Rows of a shard: what its kind reads of the file, with the columns of one value behind it and without the rows
+//! that are left out.
 
-use arrow::{
-    array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StructArray},
-    compute::cast,
-    datatypes::{DataType, Field, Fields, Schema},
-    error::ArrowError,
+use std::ops::Range;
+
+use arrow::array::RecordBatch;
+
+use super::{
+    EncodedRows, ReadPlan, Shard,
+    constants::{ConstantColumns, Verdict},
+    kind::{Batches, OpenRows},
+    left_out::LeftOut,
 };
-use parquet::{
-    arrow::{
-        ProjectionMask, RowNumber,
-        arrow_reader::{
-            ArrowPredicateFn, ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
-            ParquetRecordBatchReaderBuilder, RowFilter, RowSelection, RowSelectionPolicy,
-        },
-    },
-    file::metadata::{PageIndexPolicy, ParquetMetaData},
-};
-
-use super::{Shard, open_file};
-use crate::{
-    error::{Error, Result},
-    schema::ROW,
-};
-
-/// Rows below this size are small: a page of the usual 1 MiB holds hundreds.
-const SMALL_ROW_BYTES: u64 = 4096;
-
-/// Says of each row of a batch whether it passes.
-pub type Evaluate = dyn Fn(&RecordBatch) -> Result<BooleanArray, ArrowError> + Send + Sync;
-
-/// A condition on some columns, evaluated before the others are read.
-#[derive(Clone)]
-pub struct RowPredicate {
-    /// Positions of its columns in the shard's schema, ascending.
-    pub columns: Vec<usize>,
-    /// True for the rows that pass; its batches hold `columns` in that order.
-    pub evaluate: Arc<Evaluate>,
-}
-
-/// What is read of a shard, and in what portions.
-#[derive(Debug, Clone, Default)]
-pub struct ReadPlan {
-    /// Positions of the wanted columns in the shard's schema, ascending.
-    pub columns: Vec<usize>,
-    /// Adds the row's position in the shard as a last column named [`ROW`], `i64`.
-    pub row_numbers: bool,
-    /// Rows are dropped before the wanted columns are read.
-    pub predicates: Vec<RowPredicate>,
-    /// Most rows in a batch.
-    pub batch_rows: usize,
-    /// Most bytes in a batch, judged by the average row of its row group.
-    pub batch_bytes: u64,
-}
+use crate::error::{Error, Result};
 
 /// Reads a shard row group by row group, holding one page per column at a time.
 ///
-/// Byte and string columns come as views (see [`view_schema`]), so image bytes are not copied out of
-/// their page. The whole column chunk is never in memory: a 1 GB row group costs what its largest page does.
+/// Byte and string columns come as views (see [`super::view_schema`]), so image bytes are not copied out of
+/// their page.
 pub struct ShardReader {
-    file: File,
-    footer: ArrowReaderMetadata,
-    plan: ReadPlan,
-    shard: Shard,
+    /// `None` if no row can pass the conditions.
+    rows: Option<Box<dyn OpenRows>>,
+    constants: ConstantColumns,
+    left_out: LeftOut,
+    /// First row of each row group and the end of the last; empty where no row is left out.
+    bounds: Vec<u64>,
 }
 
 impl ShardReader {
@@ -70,34 +32,39 @@ impl ShardReader {
     /// # Errors
     /// When the file cannot be opened or its footer has changed its mind since [`super::ShardSet::open`].
     pub fn open(shard: &Shard, plan: ReadPlan) -> Result<Self> {
-        let file = open_file(&shard.path)?;
-        let failed = |error| {
-            Error::input("read the Parquet footer")
-                .with("shard", shard.path.display())
-                .source(error)
+        let (constants, plan) = ConstantColumns::split(&shard.constants, shard.own_columns, plan);
+        let rows = match constants.decide(plan) {
+            Ok(Verdict::Read(plan)) => Some(shard.content.open(&shard.location, plan)?),
+            Ok(Verdict::Nothing) => None,
+            Err(error) => {
+                return Err(Error::input("decide a condition on the columns of a table")
+                    .with("shard", &shard.location)
+                    .source(error));
+            }
         };
-        let plain = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(failed)?;
-        let mut options = ArrowReaderOptions::new()
-            .with_schema(Arc::new(view_schema(plain.schema())))
-            .with_page_index_policy(PageIndexPolicy::Optional);
-        if plan.row_numbers {
-            let number = Field::new(ROW, DataType::Int64, false).with_extension_type(RowNumber);
-            options = options
-                .with_virtual_columns(vec![Arc::new(number)])
-                .map_err(failed)?;
+        let mut bounds = Vec::new();
+        if !shard.left_out.is_empty() {
+            bounds.push(0);
+            bounds.extend(shard.row_groups.iter().scan(0, |end, rows| {
+                *end += rows;
+                Some(*end)
+            }));
         }
-        let footer = ArrowReaderMetadata::load(&file, options).map_err(failed)?;
         Ok(Self {
-            file,
-            footer,
-            plan,
-            shard: shard.clone(),
+            rows,
+            constants,
+            left_out: shard.left_out.clone(),
+            bounds,
         })
     }
 
-    /// The footer, with page indexes where the file has them.
-    pub fn footer(&self) -> &Arc<ParquetMetaData> {
-        self.footer.metadata()
+    /// How its row groups lie in the file, where they can be copied as they are: of Parquet, if its columns are all
+    /// that the shard has.
+    pub fn encoded(&self) -> Option<EncodedRows> {
+        match self.constants.is_empty() {
+            true => self.rows.as_ref()?.encoded(),
+            false => None,
+        }
     }
 
     /// Batches of one row group; only the rows of `wanted`, ascending from its start, if that is given.
@@ -109,192 +76,63 @@ impl ShardReader {
         group: usize,
         wanted: Option<Vec<Range<usize>>>,
     ) -> Result<RowGroupReader> {
-        let failed = |error: std::io::Error| self.error(group, error);
-        let file = self.file.try_clone().map_err(failed)?;
-        let schema = self.footer.parquet_schema();
-        let mut builder =
-            ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.footer.clone())
-                .with_row_groups(vec![group])
-                .with_projection(ProjectionMask::roots(
-                    schema,
-                    self.plan.columns.iter().copied(),
-                ))
-                .with_row_selection_policy(self.selection_policy(group))
-                .with_batch_size(self.batch_rows(group));
-        if let Some(wanted) = wanted {
-            let rows = self.footer.metadata().row_group(group).num_rows();
-            let rows = usize::try_from(rows).unwrap_or(0);
-            let wanted = RowSelection::from_consecutive_ranges(wanted.into_iter(), rows);
-            builder = builder.with_row_selection(wanted);
-        }
-        if !self.plan.predicates.is_empty() {
-            builder = builder.with_row_filter(self.row_filter());
-        }
-        let reader = builder.build().map_err(|error| self.error(group, error))?;
+        let wanted = self.there(group, wanted);
+        let batches: Batches = match &self.rows {
+            Some(rows) if wanted.as_ref().is_none_or(|wanted| !wanted.is_empty()) => {
+                rows.row_group(group, wanted)?
+            }
+            _ => Box::new(std::iter::empty()),
+        };
         Ok(RowGroupReader {
-            reader,
-            path: self.shard.path.display().to_string(),
-            group,
+            batches,
+            constants: self.constants.clone(),
         })
     }
 
-    fn row_filter(&self) -> RowFilter {
-        let schema = self.footer.parquet_schema();
-        let predicates = self.plan.predicates.iter().map(|predicate| {
-            let mask = ProjectionMask::roots(schema, predicate.columns.iter().copied());
-            let evaluate = Arc::clone(&predicate.evaluate);
-            // The reader appends its row number to these batches too.
-            let wanted: Vec<usize> = (0..predicate.columns.len()).collect();
-            Box::new(ArrowPredicateFn::new(mask, move |batch| {
-                evaluate(&batch.project(&wanted)?)
-            })) as _
-        });
-        RowFilter::new(predicates.collect())
-    }
-
-    /// Selectors skip whole pages, where a mask decompresses them all; but of small rows hardly a page is
-    /// without one that is wanted, and a mask costs less than thousands of short runs.
-    fn selection_policy(&self, group: usize) -> RowSelectionPolicy {
-        if self.row_bytes(group) < SMALL_ROW_BYTES {
-            RowSelectionPolicy::default()
-        } else {
-            RowSelectionPolicy::Selectors
+    /// What of `wanted` is not left out; `None` for the whole row group.
+    fn there(&self, group: usize, wanted: Option<Vec<Range<usize>>>) -> Option<Vec<Range<usize>>> {
+        let bounds = self.bounds.get(group).zip(self.bounds.get(group + 1));
+        let Some((&first, &end)) = bounds else {
+            return wanted;
+        };
+        if wanted.is_none() && self.left_out.count_in(first..end) == 0 {
+            return None;
         }
+        let rows = usize::try_from(end - first).unwrap_or(usize::MAX);
+        let wanted = wanted.unwrap_or_else(|| std::iter::once(0..rows).collect());
+        Some(self.left_out.taken_from(first, &wanted))
     }
-
-    /// As many rows as fit the byte target at this row group's average.
-    fn batch_rows(&self, group: usize) -> usize {
-        let fitting = (self.plan.batch_bytes / self.row_bytes(group)).max(1);
-        usize::try_from(fitting)
-            .unwrap_or(usize::MAX)
-            .min(self.plan.batch_rows.max(1))
-    }
-
-    /// Bytes of an average row, of the wanted columns; at least 1.
-    fn row_bytes(&self, group: usize) -> u64 {
-        let facts = self.footer.metadata().row_group(group);
-        let rows = u64::try_from(facts.num_rows()).unwrap_or(0).max(1);
-        let schema = self.footer.parquet_schema();
-        let bytes: i64 = facts
-            .columns()
-            .iter()
-            .enumerate()
-            .filter(|(leaf, _)| {
-                self.plan
-                    .columns
-                    .contains(&schema.get_column_root_idx(*leaf))
-            })
-            .map(|(_, column)| column.uncompressed_size())
-            .sum();
-        (u64::try_from(bytes).unwrap_or(0) / rows).max(1)
-    }
-
-    fn error(&self, group: usize, cause: impl std::error::Error + Send + Sync + 'static) -> Error {
-        read_error(&self.shard.path.display().to_string(), group, cause)
-    }
-}
-
-fn read_error(
-    path: &str,
-    group: usize,
-    cause: impl std::error::Error + Send + Sync + 'static,
-) -> Error {
-    // An error of our own comes from a predicate: the file is sound.
-    let mut inner: Option<&(dyn std::error::Error + 'static)> = Some(&cause);
-    let mut predicate = None;
-    while let (Some(error), None) = (inner, &predicate) {
-        predicate = error.downcast_ref::<Error>().map(ToString::to_string);
-        inner = error.source();
-    }
-    let error = match predicate {
-        Some(message) => Error::input(message),
-        None => Error::input("read a row group")
-            .hint("the file is damaged there; fetch it again or leave it out"),
-    };
-    error
-        .with("shard", path)
-        .with("row_group", group)
-        .source(cause)
 }
 
 /// Iterates over the batches of one row group.
 pub struct RowGroupReader {
-    reader: ParquetRecordBatchReader,
-    path: String,
-    group: usize,
+    batches: Batches,
+    constants: ConstantColumns,
 }
 
 impl Iterator for RowGroupReader {
     type Item = Result<RecordBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let next = self.reader.next()?;
-        Some(next.map_err(|error| read_error(&self.path, self.group, error)))
-    }
-}
-
-/// `column` as `data_type`, from which it differs at most in which of its parts may be null.
-///
-/// # Errors
-/// When it differs in more.
-pub fn conform(column: &ArrayRef, data_type: &DataType) -> Result<ArrayRef, ArrowError> {
-    if column.data_type() == data_type {
-        Ok(Arc::clone(column))
-    } else {
-        cast(column, data_type)
-    }
-}
-
-/// `column` with bytes of its own: views of a few wanted rows would keep whole pages in memory.
-pub fn compact(column: &ArrayRef) -> ArrayRef {
-    match column.data_type() {
-        DataType::BinaryView => Arc::new(column.as_binary_view().gc()),
-        DataType::Struct(_) => {
-            let (fields, columns, nulls) = column.as_struct().clone().into_parts();
-            let columns = columns.iter().map(compact).collect();
-            Arc::new(StructArray::new(fields, columns, nulls))
+        let batch = self.batches.next()?;
+        if self.constants.is_empty() {
+            return Some(batch);
         }
-        _ => Arc::clone(column),
-    }
-}
-
-/// `schema` with byte and string columns as views, also inside structs.
-pub fn view_schema(schema: &Schema) -> Schema {
-    Schema::new_with_metadata(view_fields(schema.fields()), schema.metadata().clone())
-}
-
-fn view_fields(fields: &Fields) -> Fields {
-    fields
-        .iter()
-        .map(|field| {
-            field
-                .as_ref()
-                .clone()
-                .with_data_type(view_type(field.data_type()))
-        })
-        .collect()
-}
-
-fn view_type(data_type: &DataType) -> DataType {
-    match data_type {
-        DataType::Binary | DataType::LargeBinary => DataType::BinaryView,
-        DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
-        DataType::Struct(fields) => DataType::Struct(view_fields(fields)),
-        other => other.clone(),
-    }
-}
-
-impl std::fmt::Debug for RowPredicate {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RowPredicate")
-            .field("columns", &self.columns)
-            .finish_non_exhaustive()
+        Some(batch.and_then(|batch| {
+            let added = self.constants.add_to(&batch);
+            added.map_err(|error| Error::internal("add the columns of a table").source(error))
+        }))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{BinaryArray, BinaryViewArray};
+    use std::{fs::File, sync::Arc};
+
+    use arrow::{
+        array::{Array, ArrayRef, AsArray, BinaryArray, BinaryViewArray},
+        datatypes::DataType,
+    };
     use parquet::{
         arrow::ArrowWriter,
         basic::Compression,
@@ -302,7 +140,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::source::ShardSet;
+    use crate::source::{Location, ShardSet, compact, conform};
 
     const IMAGE_BYTES: usize = 20_000;
 
@@ -329,7 +167,7 @@ mod tests {
         writer.write(&batch).unwrap();
         writer.close().unwrap();
 
-        let set = ShardSet::open(&[path]).unwrap();
+        let set = ShardSet::open(&[Location::local(path)]).unwrap();
         let plan = ReadPlan {
             columns: vec![0],
             batch_rows: 64,

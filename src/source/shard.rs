@@ -1,41 +1,145 @@
+//! The shards of a run: what each is, and what they have in common.
+
 use std::{
     collections::HashMap,
-    fs::File,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
-use parquet::{
-    arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions},
-    basic::Compression,
-};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use parquet::basic::Compression;
 
-use super::{fingerprint::fingerprint, view_schema};
+use super::{
+    Constant, LeftOut, Location, ReadPlan,
+    fingerprint::fingerprint,
+    kind::{Kind, OpenRows, Outline, ShardRows},
+    schema::{describe, first_difference, relax},
+};
 use crate::error::{Error, Result};
 
-/// One input Parquet file.
+/// A file of a table, with what the table says of it.
+#[derive(Debug, Clone)]
+pub struct TableShard {
+    /// The file.
+    pub location: Location,
+    /// Columns behind its own, each of one value in all its rows.
+    pub constants: Vec<Constant>,
+    /// Rows that the table has given up.
+    pub left_out: LeftOut,
+}
+
+impl From<Location> for TableShard {
+    /// A file of which nothing is said.
+    fn from(location: Location) -> Self {
+        Self {
+            location,
+            constants: Vec::new(),
+            left_out: LeftOut::default(),
+        }
+    }
+}
+
+/// One input file.
 #[derive(Debug, Clone)]
 pub struct Shard {
     /// Where it is.
-    pub path: PathBuf,
-    /// Rows in it.
+    pub location: Location,
+    /// Rows in the file, by which they are numbered; those that are left out among them.
     pub rows: u64,
-    /// Rows of each of its row groups.
+    /// Rows of each of its row groups: the stretches that are read one by one.
     pub row_groups: Vec<u64>,
     /// Its size.
     pub size_bytes: u64,
     /// Tells whether the file is still the one that was scored; hex.
     pub fingerprint: String,
+    /// Rows that are never read.
+    pub left_out: LeftOut,
+    /// Columns behind its own.
+    pub(super) constants: Arc<[Constant]>,
+    /// How many columns the file has.
+    pub(super) own_columns: usize,
+    pub(super) content: Arc<dyn ShardRows>,
 }
 
 impl Shard {
-    /// The directory that relative image paths in it start from.
-    pub fn directory(&self) -> &Path {
-        match self.path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
+    /// A shard that is not there any more: of its rows nothing can be read.
+    pub fn remembered(location: Location, rows: u64) -> Self {
+        Self {
+            location,
+            rows,
+            row_groups: vec![rows],
+            size_bytes: 0,
+            fingerprint: String::new(),
+            left_out: LeftOut::default(),
+            constants: Arc::new([]),
+            own_columns: 0,
+            content: Arc::new(Gone),
         }
+    }
+
+    /// Rows that count: those that are not left out.
+    pub fn rows_in(&self) -> u64 {
+        self.rows - self.left_out.count_in(0..self.rows)
+    }
+
+    fn open(entry: &TableShard) -> Result<(Self, Outline)> {
+        let location = &entry.location;
+        let file = location.open()?;
+        let outline = (Kind::of(location).outline)(location, &file)?;
+        let read_error = |error| {
+            Error::input("read the shard")
+                .with("shard", location)
+                .source(error)
+        };
+        let rows = outline.row_groups.iter().sum();
+        if entry.left_out.end() > rows {
+            return Err(Error::input("leave out a row that the shard does not have")
+                .with("shard", location)
+                .with("rows", rows)
+                .with("row", entry.left_out.end() - 1));
+        }
+        let shard = Self {
+            location: location.clone(),
+            rows,
+            row_groups: outline.row_groups.clone(),
+            size_bytes: file.size_bytes(),
+            fingerprint: fingerprint(location, &file).map_err(read_error)?,
+            left_out: entry.left_out.clone(),
+            constants: entry.constants.clone().into(),
+            own_columns: outline.schema.fields().len(),
+            content: Arc::clone(&outline.rows),
+        };
+        Ok((shard, outline))
+    }
+
+    /// The columns of the file, `own`, and those of one value behind them.
+    fn schema(&self, own: &SchemaRef) -> Result<SchemaRef> {
+        if self.constants.is_empty() {
+            return Ok(Arc::clone(own));
+        }
+        let mut fields: Vec<_> = own.fields().iter().cloned().collect();
+        for constant in self.constants.iter() {
+            let name = constant.field().name();
+            if own.index_of(name).is_ok() {
+                return Err(Error::input(format!(
+                    "add the column '{name}' of the table: the shard has one"
+                ))
+                .with("shard", &self.location));
+            }
+            fields.push(Arc::clone(constant.field()));
+        }
+        let metadata = own.metadata().clone();
+        Ok(Arc::new(Schema::new_with_metadata(fields, metadata)))
+    }
+}
+
+/// The rows of a shard that is not there.
+#[derive(Debug)]
+struct Gone;
+
+impl ShardRows for Gone {
+    fn open(&self, location: &Location, _: ReadPlan) -> Result<Box<dyn OpenRows>> {
+        Err(Error::input("read a shard that is not there any more").with("shard", location))
     }
 }
 
@@ -44,8 +148,8 @@ impl Shard {
 pub struct ShardSet {
     /// In the order in which rows are numbered and written.
     pub shards: Vec<Shard>,
-    /// Columns of the first shard, with the Arrow types its writer declared; null is allowed where any shard
-    /// allows it.
+    /// Columns of the first shard, with the Arrow types its writer declared, then those of one value in a shard;
+    /// null is allowed where any shard allows it.
     pub schema: SchemaRef,
     /// Key-value metadata of the first shard, without the Arrow schema.
     pub metadata: HashMap<String, String>,
@@ -57,16 +161,32 @@ impl ShardSet {
     /// Reads the footer of every file.
     ///
     /// # Errors
-    /// When a file is missing, is not Parquet, or has other columns than the first.
-    pub fn open(paths: &[PathBuf]) -> Result<Self> {
+    /// When a file is missing, is no shard, or has other columns than the first.
+    pub fn open(locations: &[Location]) -> Result<Self> {
+        Self::of_table(locations.iter().cloned().map(TableShard::from))
+    }
+
+    /// As [`ShardSet::open`], of a table that says something of its files.
+    ///
+    /// # Errors
+    /// As [`ShardSet::open`], and when what the table says does not fit a file.
+    pub fn of_table(shards: impl IntoIterator<Item = TableShard>) -> Result<Self> {
         let mut set: Option<Self> = None;
-        for path in paths {
-            let (shard, footer) = open_shard(path)?;
+        for entry in shards {
+            let (shard, outline) = Shard::open(&entry)?;
+            let schema = shard.schema(&outline.schema)?;
             match &mut set {
-                None => set = Some(Self::start(shard, &footer)),
+                None => {
+                    set = Some(Self {
+                        shards: vec![shard],
+                        schema,
+                        metadata: outline.metadata,
+                        compression: outline.compression,
+                    });
+                }
                 Some(set) => {
-                    set.check_schema(&shard, footer.schema())?;
-                    set.schema = Arc::new(relax(&set.schema, footer.schema()));
+                    set.check_schema(&shard, &schema)?;
+                    set.schema = Arc::new(relax(&set.schema, &schema));
                     set.shards.push(shard);
                 }
             }
@@ -86,40 +206,26 @@ impl ShardSet {
         }
     }
 
-    /// Rows in all shards.
+    /// Rows in all shards, without those that are left out.
     pub fn rows(&self) -> u64 {
-        self.shards.iter().map(|shard| shard.rows).sum()
+        self.shards.iter().map(Shard::rows_in).sum()
     }
 
-    /// The directory that relative image paths in each shard start from.
-    pub fn directories(&self) -> Vec<PathBuf> {
-        self.shards
-            .iter()
-            .map(|shard| shard.directory().to_path_buf())
-            .collect()
+    /// Whether any row of a shard is left out.
+    pub fn leaves_out_rows(&self) -> bool {
+        self.shards.iter().any(|shard| !shard.left_out.is_empty())
     }
 
-    /// Where the shards are.
+    /// The directory that relative image paths in each shard start from; `None` where it has none.
+    pub fn directories(&self) -> Vec<Option<PathBuf>> {
+        let of = |shard: &Shard| shard.location.directory().map(Path::to_path_buf);
+        self.shards.iter().map(of).collect()
+    }
+
+    /// Paths of the shards that lie on this machine's file system.
     pub fn paths(&self) -> Vec<&Path> {
-        self.shards
-            .iter()
-            .map(|shard| shard.path.as_path())
-            .collect()
-    }
-
-    fn start(shard: Shard, footer: &ArrowReaderMetadata) -> Self {
-        let compression = footer
-            .metadata()
-            .row_groups()
-            .first()
-            .and_then(|group| group.columns().first())
-            .map_or(Compression::UNCOMPRESSED, |column| column.compression());
-        Self {
-            shards: vec![shard],
-            schema: Arc::clone(footer.schema()),
-            metadata: key_values(footer),
-            compression,
-        }
+        let shards = self.shards.iter();
+        shards.filter_map(|shard| shard.location.path()).collect()
     }
 
     fn check_schema(&self, shard: &Shard, other: &Schema) -> Result<()> {
@@ -127,7 +233,7 @@ impl ShardSet {
             return Ok(());
         };
         Err(Error::input("read shards of different columns in one run")
-            .with("shard", shard.path.display())
+            .with("shard", &shard.location)
             .with("column", position + 1)
             .with("it has", describe(other, position))
             .with("the first shard has", describe(&self.schema, position))
@@ -135,140 +241,269 @@ impl ShardSet {
     }
 }
 
-/// Key-value pairs of a file, without the Arrow schema.
-pub(super) fn key_values(footer: &ArrowReaderMetadata) -> HashMap<String, String> {
-    // Some writers put them only into the Arrow schema, others beside it too.
-    let mut pairs = footer.schema().metadata().clone();
-    let in_file = footer.metadata().file_metadata().key_value_metadata();
-    pairs.extend(
-        in_file
-            .into_iter()
-            .flatten()
-            .filter_map(|pair| Some((pair.key.clone(), pair.value.clone()?))),
-    );
-    pairs.remove(parquet::arrow::ARROW_SCHEMA_META_KEY);
-    pairs
-}
-
-/// The first position at which two schemas have columns that cannot be read as one.
-pub(super) fn first_difference(ours: &Schema, theirs: &Schema) -> Option<usize> {
-    let (ours, theirs) = (view_schema(ours), view_schema(theirs));
-    let same = |position: usize| match (ours.fields().get(position), theirs.fields().get(position))
-    {
-        (Some(a), Some(b)) => a.name() == b.name() && same_type(a.data_type(), b.data_type()),
-        _ => false,
+#[cfg(test)]
+mod tests {
+    use arrow::{
+        array::{
+            Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, StringArray,
+            StringViewArray,
+        },
+        datatypes::Int64Type,
     };
-    (0..ours.fields().len().max(theirs.fields().len())).find(|&position| !same(position))
-}
+    use parquet::{arrow::ArrowWriter, file::properties::WriterProperties};
 
-/// The column at a position, in the words of an error.
-pub(super) fn describe(schema: &Schema, position: usize) -> String {
-    schema
-        .fields()
-        .get(position)
-        .map_or("no such column".to_owned(), |field| {
-            format!("{} {}", field.name(), field.data_type())
-        })
-}
-
-/// `ours` with null allowed wherever `theirs` allows it; both have the same columns.
-fn relax(ours: &Schema, theirs: &Schema) -> Schema {
-    Schema::new_with_metadata(
-        relax_fields(ours.fields(), theirs.fields()),
-        ours.metadata().clone(),
-    )
-}
-
-fn relax_fields(ours: &Fields, theirs: &Fields) -> Fields {
-    ours.iter()
-        .zip(theirs)
-        .map(|(ours, theirs)| relax_field(ours, theirs))
-        .collect()
-}
-
-fn relax_field(ours: &Field, theirs: &Field) -> Field {
-    let data_type = match (ours.data_type(), theirs.data_type()) {
-        (DataType::Struct(a), DataType::Struct(b)) => DataType::Struct(relax_fields(a, b)),
-        (DataType::List(a), DataType::List(b)) => DataType::List(Arc::new(relax_field(a, b))),
-        (kept, _) => kept.clone(),
+    use super::*;
+    use crate::{
+        schema::ROW,
+        source::{
+            Places, RowPredicate, ShardReader,
+            memory::{MemoryFile, MemoryPlace},
+        },
     };
-    ours.clone()
-        .with_data_type(data_type)
-        .with_nullable(ours.is_nullable() || theirs.is_nullable())
-}
 
-/// Equal but for nullability and field metadata, at any depth.
-fn same_type(a: &DataType, b: &DataType) -> bool {
-    a.equals_datatype(b)
-        || match (a, b) {
-            (DataType::Struct(a), DataType::Struct(b)) => {
-                a.len() == b.len()
-                    && a.iter().zip(b).all(|(a, b)| {
-                        a.name() == b.name() && same_type(a.data_type(), b.data_type())
-                    })
+    /// Row groups of 4 rows, numbers from `first` on.
+    fn parquet(first: i64, rows: i64) -> Vec<u8> {
+        let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(first..first + rows));
+        let batch = RecordBatch::try_from_iter([("n", numbers)]).unwrap();
+        let properties = WriterProperties::builder().set_max_row_group_row_count(Some(4));
+        let properties = Some(properties.build());
+        let mut bytes = Vec::new();
+        let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), properties).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+        bytes
+    }
+
+    struct Table {
+        files: Vec<Arc<MemoryFile>>,
+        set: ShardSet,
+    }
+
+    /// Two shards of ten rows, numbers from 0 and from 100 on.
+    fn table(left_out: [&[u64]; 2], days: [Option<&str>; 2]) -> Table {
+        let memory = Arc::new(MemoryPlace::default());
+        let names = ["mem://a.parquet", "mem://b.parquet"];
+        let files = [0, 100].iter().zip(names);
+        let files = files.map(|(&first, name)| memory.put(name, parquet(first, 10)));
+        let files = files.collect();
+        let places = Places::default().with_place("mem", memory);
+        let shards = names.iter().zip(left_out.iter().zip(days));
+        let shards = shards.map(|(name, (rows, day))| {
+            let day: ArrayRef = Arc::new(StringArray::from(vec![day]));
+            TableShard {
+                location: places.at(name).unwrap(),
+                constants: vec![Constant::try_new("day", &day).unwrap()],
+                left_out: LeftOut::of(rows.to_vec()),
             }
-            (DataType::List(a), DataType::List(b)) => same_type(a.data_type(), b.data_type()),
-            _ => false,
+        });
+        let set = ShardSet::of_table(shards).unwrap();
+        Table { files, set }
+    }
+
+    fn plan(columns: &[usize], predicates: Vec<RowPredicate>) -> ReadPlan {
+        ReadPlan {
+            columns: columns.to_vec(),
+            row_numbers: true,
+            predicates,
+            batch_rows: 3,
+            batch_bytes: u64::MAX,
         }
-}
+    }
 
-/// Opens a file of the run, naming it in the error.
-///
-/// # Errors
-/// When it cannot be opened.
-pub fn open_file(path: &Path) -> Result<File> {
-    File::open(path).map_err(|error| {
-        Error::input("open the shard")
-            .with("shard", path.display())
-            .source(error)
-    })
-}
+    fn read(shard: &Shard, plan: &ReadPlan) -> Vec<RecordBatch> {
+        let reader = ShardReader::open(shard, plan.clone()).unwrap();
+        let groups = 0..shard.row_groups.len();
+        let batches = groups.flat_map(|group| reader.row_group(group, None).unwrap());
+        batches.map(|batch| batch.unwrap()).collect()
+    }
 
-/// The file, its size and its footer.
-pub(super) fn open_footer(path: &Path) -> Result<(File, u64, ArrowReaderMetadata)> {
-    let file = open_file(path)?;
-    let size_bytes = file
-        .metadata()
-        .map_err(|error| {
-            Error::input("read the size of the shard")
-                .with("shard", path.display())
-                .source(error)
-        })?
-        .len();
-    let footer = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(|error| {
-        Error::input("read the Parquet footer")
-            .with("shard", path.display())
-            .with("size", format!("{size_bytes} bytes"))
-            .source(error)
-            .hint("the file is not Parquet, is damaged, or was not written to its end; fetch it again or leave it out")
-    })?;
-    Ok((file, size_bytes, footer))
-}
+    fn numbers(batches: &[RecordBatch], column: &str) -> Vec<i64> {
+        let of = |batch: &RecordBatch| {
+            let column = batch.column_by_name(column).unwrap();
+            column.as_primitive::<Int64Type>().values().to_vec()
+        };
+        batches.iter().flat_map(of).collect()
+    }
 
-fn open_shard(path: &Path) -> Result<(Shard, ArrowReaderMetadata)> {
-    let (file, size_bytes, footer) = open_footer(path)?;
-    let row_groups = footer
-        .metadata()
-        .row_groups()
-        .iter()
-        .map(|group| {
-            u64::try_from(group.num_rows()).map_err(|error| {
-                Error::input("read a row group's row count")
-                    .with("shard", path.display())
-                    .source(error)
-            })
-        })
-        .collect::<Result<Vec<u64>>>()?;
-    let shard = Shard {
-        path: path.to_path_buf(),
-        rows: row_groups.iter().sum(),
-        row_groups,
-        size_bytes,
-        fingerprint: fingerprint(&file, size_bytes).map_err(|error| {
-            Error::input("read the shard")
-                .with("shard", path.display())
-                .source(error)
-        })?,
-    };
-    Ok((shard, footer))
+    #[test]
+    fn constants_are_columns_behind_the_files_own() {
+        let Table { set, .. } = table([&[], &[]], [Some("monday"), None]);
+        let names: Vec<_> = set
+            .schema
+            .fields()
+            .iter()
+            .map(|field| field.name())
+            .collect();
+        assert_eq!(names, ["n", "day"]);
+        let batches = read(&set.shards[0], &plan(&[0, 1], Vec::new()));
+        for batch in &batches {
+            let names: Vec<_> = batch.schema_ref().fields().iter().cloned().collect();
+            let names: Vec<_> = names.iter().map(|field| field.name().clone()).collect();
+            assert_eq!(names, ["n", "day", ROW]);
+            let days = batch.column(1).as_string_view();
+            let all = vec!["monday"; batch.num_rows()];
+            assert_eq!(*days, StringViewArray::from(all));
+        }
+        assert_eq!(numbers(&batches, ROW), (0..10).collect::<Vec<_>>());
+        let batches = read(&set.shards[1], &plan(&[1], Vec::new()));
+        assert!(
+            batches
+                .iter()
+                .all(|batch| batch.column(0).null_count() == batch.num_rows())
+        );
+        assert_eq!(numbers(&batches, ROW), (0..10).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn row_groups_with_columns_of_a_table_are_not_copied_as_they_lie() {
+        let Table { set, .. } = table([&[], &[]], [None, None]);
+        let encoded = |shard: &Shard| {
+            let reader = ShardReader::open(shard, plan(&[0], Vec::new())).unwrap();
+            reader.encoded().is_some()
+        };
+        assert!(!encoded(&set.shards[0]));
+        let plain = ShardSet::open(&[set.shards[0].location.clone()]).unwrap();
+        assert!(encoded(&plain.shards[0]));
+    }
+
+    /// `day = 'monday'`, over the column 1.
+    fn on_monday() -> RowPredicate {
+        RowPredicate {
+            columns: vec![1],
+            evaluate: Arc::new(|batch| {
+                let days = batch.column(0).as_string_view().iter();
+                Ok(days.map(|day| day.map(|day| day == "monday")).collect())
+            }),
+        }
+    }
+
+    #[test]
+    fn a_condition_on_constants_leaves_out_a_file_unread() {
+        let Table { files, set } = table([&[], &[]], [Some("monday"), Some("sunday")]);
+        let plan = plan(&[0], vec![on_monday()]);
+        assert_eq!(read(&set.shards[0], &plan).len(), 4);
+        let before = files[1].ranges();
+        assert_eq!(read(&set.shards[1], &plan).len(), 0);
+        assert_eq!(files[1].ranges(), before);
+    }
+
+    #[test]
+    fn a_condition_may_name_columns_of_both_sorts() {
+        let Table { set, .. } = table([&[], &[]], [Some("monday"), Some("sunday")]);
+        // n > 5 on mondays, every row else.
+        let both = RowPredicate {
+            columns: vec![0, 1],
+            evaluate: Arc::new(|batch| {
+                let numbers = batch.column(0).as_primitive::<Int64Type>().values().iter();
+                let days = batch.column(1).as_string_view().iter();
+                let passes = numbers
+                    .zip(days)
+                    .map(|(&n, day)| n > 5 || day != Some("monday"));
+                Ok(BooleanArray::from_iter(passes.map(Some)))
+            }),
+        };
+        let plan = plan(&[0], vec![both]);
+        assert_eq!(numbers(&read(&set.shards[0], &plan), "n"), [6, 7, 8, 9]);
+        assert_eq!(
+            read(&set.shards[1], &plan)
+                .iter()
+                .map(RecordBatch::num_rows)
+                .sum::<usize>(),
+            10
+        );
+    }
+
+    #[test]
+    fn rows_that_are_left_out_are_neither_read_nor_counted_and_the_others_keep_their_numbers() {
+        let Table { set, .. } = table([&[0, 4, 5, 6, 7, 9], &[]], [None, None]);
+        assert_eq!(set.shards[0].rows, 10);
+        assert_eq!(set.shards[0].rows_in(), 4);
+        assert_eq!(set.rows(), 14);
+        assert!(set.leaves_out_rows());
+        let batches = read(&set.shards[0], &plan(&[0], Vec::new()));
+        assert_eq!(numbers(&batches, "n"), [1, 2, 3, 8]);
+        assert_eq!(numbers(&batches, ROW), [1, 2, 3, 8]);
+        let reader = ShardReader::open(&set.shards[0], plan(&[0], Vec::new())).unwrap();
+        let some = reader.row_group(0, Some(vec![0..1, 2..4])).unwrap();
+        let some: Vec<_> = some.map(|batch| batch.unwrap()).collect();
+        assert_eq!(numbers(&some, "n"), [2, 3]);
+    }
+
+    #[test]
+    fn what_does_not_fit_a_file_is_refused() {
+        let Table { set, .. } = table([&[], &[]], [None, None]);
+        let entry = || TableShard::from(set.shards[0].location.clone());
+        let clash: ArrayRef = Arc::new(Int64Array::from(vec![1]));
+        let clash = Constant::try_new("n", &clash).unwrap();
+        let clash = TableShard {
+            constants: vec![clash],
+            ..entry()
+        };
+        let beyond = TableShard {
+            left_out: LeftOut::of(vec![10]),
+            ..entry()
+        };
+        let says = |shard| ShardSet::of_table([shard]).unwrap_err().report();
+        assert!(says(clash).starts_with("failed to add the column 'n' of the table"));
+        assert!(says(beyond).contains("rows: 10\n  row: 10"));
+    }
+
+    /// Planning a run reads each footer once: its length, then the footer itself.
+    #[test]
+    fn a_footer_is_read_once() {
+        let memory = Arc::new(MemoryPlace::default());
+        let file = memory.put("mem://a.parquet", parquet(0, 10));
+        memory.set_version("mem://a.parquet", "1");
+        let places = Places::default().with_place("mem", memory);
+        let set = ShardSet::open(&[places.at("mem://a.parquet").unwrap()]).unwrap();
+        assert_eq!(file.ranges(), 2);
+        // So does every reader, and the page index beside it.
+        ShardReader::open(&set.shards[0], plan(&[0], Vec::new())).unwrap();
+        assert_eq!(file.ranges(), 5);
+    }
+
+    /// Rows that are no Parquet: the second kind of shard.
+    #[derive(Debug)]
+    struct Made(Vec<RecordBatch>);
+
+    impl ShardRows for Made {
+        fn open(&self, _: &Location, _: ReadPlan) -> Result<Box<dyn OpenRows>> {
+            Ok(Box::new(Made(self.0.clone())))
+        }
+    }
+
+    impl OpenRows for Made {
+        fn row_group(
+            &self,
+            group: usize,
+            wanted: Option<Vec<std::ops::Range<usize>>>,
+        ) -> Result<crate::source::kind::Batches> {
+            let batch = self.0[group].clone();
+            let all = std::iter::once(0..batch.num_rows()).collect();
+            let wanted = wanted.unwrap_or(all).into_iter();
+            Ok(Box::new(
+                wanted.map(move |run| Ok(batch.slice(run.start, run.len()))),
+            ))
+        }
+    }
+
+    #[test]
+    fn another_kind_of_shard_is_read_as_parquet_is() {
+        let Table { set, .. } = table([&[2, 3, 5], &[]], [Some("monday"), None]);
+        let batch = |numbers: Vec<i64>| {
+            let numbers: ArrayRef = Arc::new(Int64Array::from(numbers));
+            RecordBatch::try_from_iter([("n", numbers)]).unwrap()
+        };
+        let made = Shard {
+            rows: 6,
+            row_groups: vec![3, 3],
+            content: Arc::new(Made(vec![batch(vec![0, 1, 2]), batch(vec![3, 4, 5])])),
+            ..set.shards[0].clone()
+        };
+        let batches = read(&made, &plan(&[0, 1], Vec::new()));
+        assert_eq!(numbers(&batches, "n"), [0, 1, 4]);
+        assert!(batches.iter().all(|batch| batch.num_columns() == 2));
+        let reader = ShardReader::open(&made, plan(&[0], Vec::new())).unwrap();
+        assert!(reader.encoded().is_none());
+    }
 }

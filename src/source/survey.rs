@@ -1,16 +1,15 @@
-use std::{
-    collections::{BTreeMap, HashMap},
-    path::{Path, PathBuf},
-};
+//! What shards are made of: sizes, codecs and columns, from their footers alone.
+
+use std::collections::{BTreeMap, HashMap};
 
 use arrow::datatypes::{DataType, SchemaRef};
-use parquet::{
-    arrow::arrow_reader::ArrowReaderMetadata,
-    file::metadata::{ColumnChunkMetaData, RowGroupMetaData},
-};
 use serde::Serialize;
 
-use super::shard::{describe, first_difference, key_values, open_footer};
+use super::{
+    Location,
+    kind::{GroupLayout, Kind, Layout},
+    schema::{describe, first_difference},
+};
 use crate::error::{Error, Result};
 
 /// What the footers of shards say, read without any of their rows.
@@ -79,7 +78,7 @@ pub struct ColumnFacts {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct OddShard {
     /// Where it is.
-    pub path: PathBuf,
+    pub path: String,
     /// What is wrong with it, in one line.
     pub reason: String,
 }
@@ -89,19 +88,19 @@ impl Survey {
     ///
     /// # Errors
     /// When none of them can be read.
-    pub fn open(paths: &[PathBuf]) -> Result<Self> {
+    pub fn open(locations: &[Location]) -> Result<Self> {
         let mut open: Option<Open> = None;
         let mut unreadable = Vec::new();
         let mut first_error = None;
-        for path in paths {
-            match open_footer(path) {
+        for location in locations {
+            match layout_of(location) {
                 Err(error) => {
-                    unreadable.push(OddShard::new(path, reason(&error)));
+                    unreadable.push(OddShard::new(location, reason(&error)));
                     first_error.get_or_insert(error);
                 }
-                Ok((_, size_bytes, footer)) => open
-                    .get_or_insert_with(|| Open::start(&footer))
-                    .add(path, size_bytes, &footer),
+                Ok((size_bytes, layout)) => open
+                    .get_or_insert_with(|| Open::start(&layout))
+                    .add(location, size_bytes, &layout),
             }
         }
         match (open, first_error) {
@@ -112,10 +111,16 @@ impl Survey {
     }
 }
 
+fn layout_of(location: &Location) -> Result<(u64, Layout)> {
+    let file = location.open()?;
+    let layout = (Kind::of(location).layout)(location, &file)?;
+    Ok((file.size_bytes(), layout))
+}
+
 impl OddShard {
-    fn new(path: &Path, reason: String) -> Self {
+    fn new(location: &Location, reason: String) -> Self {
         Self {
-            path: path.to_path_buf(),
+            path: location.to_string(),
             reason,
         }
     }
@@ -137,8 +142,8 @@ struct Open {
 }
 
 impl Open {
-    fn start(footer: &ArrowReaderMetadata) -> Self {
-        let columns = footer.schema().fields().iter().map(|field| ColumnFacts {
+    fn start(first: &Layout) -> Self {
+        let columns = first.schema.fields().iter().map(|field| ColumnFacts {
             name: field.name().clone(),
             data_type: type_name(field.data_type()),
             compressed_bytes: 0,
@@ -157,8 +162,8 @@ impl Open {
                 codecs: BTreeMap::new(),
                 indexed_row_groups: 0,
                 columns: columns.collect(),
-                schema: SchemaRef::clone(footer.schema()),
-                metadata: key_values(footer),
+                schema: SchemaRef::clone(&first.schema),
+                metadata: first.metadata.clone(),
                 odd: Vec::new(),
             },
             group_rows: Vec::new(),
@@ -166,40 +171,37 @@ impl Open {
         }
     }
 
-    fn add(&mut self, path: &Path, size_bytes: u64, footer: &ArrowReaderMetadata) {
+    fn add(&mut self, location: &Location, size_bytes: u64, shard: &Layout) {
         let ours = &self.survey.schema;
-        if let Some(position) = first_difference(ours, footer.schema()) {
+        if let Some(position) = first_difference(ours, &shard.schema) {
             let reason = format!(
                 "column {} is {}, in the first shard {}",
                 position + 1,
-                describe(footer.schema(), position),
+                describe(&shard.schema, position),
                 describe(ours, position)
             );
-            self.survey.odd.push(OddShard::new(path, reason));
+            self.survey.odd.push(OddShard::new(location, reason));
             return;
         }
         self.survey.files += 1;
         self.survey.size_bytes += size_bytes;
-        for group in footer.metadata().row_groups() {
-            self.add_group(group, footer);
+        for group in &shard.row_groups {
+            self.add_group(group);
         }
     }
 
-    fn add_group(&mut self, group: &RowGroupMetaData, footer: &ArrowReaderMetadata) {
+    fn add_group(&mut self, group: &GroupLayout) {
         let survey = &mut self.survey;
-        let rows = natural(group.num_rows());
-        survey.rows += rows;
-        self.group_rows.push(rows);
-        self.group_bytes.push(natural(group.compressed_size()));
-        let has_index = |chunk: &ColumnChunkMetaData| chunk.offset_index_offset().is_some();
-        survey.indexed_row_groups += u64::from(group.columns().iter().all(has_index));
-        for (leaf, chunk) in group.columns().iter().enumerate() {
-            let bytes = natural(chunk.compressed_size());
-            *survey.codecs.entry(codec(chunk)).or_default() += bytes;
-            let root = footer.parquet_schema().get_column_root_idx(leaf);
-            if let Some(column) = survey.columns.get_mut(root) {
-                column.compressed_bytes += bytes;
-                column.uncompressed_bytes += natural(chunk.uncompressed_size());
+        survey.rows += group.rows;
+        self.group_rows.push(group.rows);
+        self.group_bytes.push(group.compressed_bytes);
+        survey.indexed_row_groups += u64::from(group.is_indexed);
+        for chunk in &group.chunks {
+            let of_codec = survey.codecs.entry(chunk.codec.clone()).or_default();
+            *of_codec += chunk.compressed_bytes;
+            if let Some(column) = survey.columns.get_mut(chunk.column) {
+                column.compressed_bytes += chunk.compressed_bytes;
+                column.uncompressed_bytes += chunk.uncompressed_bytes;
             }
         }
     }
@@ -226,17 +228,6 @@ impl Spread {
             max: *numbers.last()?,
         })
     }
-}
-
-/// What a damaged footer may say to be negative is none.
-fn natural(number: i64) -> u64 {
-    u64::try_from(number).unwrap_or(0)
-}
-
-/// `zstd` of `ZSTD(ZstdLevel(1))`: a footer does not know the level.
-fn codec(chunk: &ColumnChunkMetaData) -> String {
-    let name = chunk.compression().to_string().to_lowercase();
-    name.split('(').next().unwrap_or_default().to_owned()
 }
 
 /// The type in the words that people know from Parquet and HF.
@@ -268,7 +259,7 @@ fn type_name(data_type: &DataType) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs::File, sync::Arc};
+    use std::{fs::File, path::Path, sync::Arc};
 
     use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
     use parquet::{arrow::ArrowWriter, file::properties::WriterProperties};
@@ -299,8 +290,8 @@ mod tests {
         write(&path("b"), vec![("n", text)], 4);
         std::fs::write(path("c"), "no Parquet").unwrap();
         write(&path("d"), vec![("n", numbers(3))], 4);
-        let paths: Vec<PathBuf> = ["c", "a", "b", "d"].iter().map(|name| path(name)).collect();
-        let survey = Survey::open(&paths).unwrap();
+        let shards = ["c", "a", "b", "d"].map(|name| Location::local(path(name)));
+        let survey = Survey::open(&shards).unwrap();
         assert_eq!((survey.files, survey.rows), (2, 13));
         let rows = Spread {
             min: 2,
@@ -315,7 +306,7 @@ mod tests {
             odd[1].starts_with("failed to read the Parquet footer: "),
             "{odd:?}"
         );
-        assert!(Survey::open(&paths[..1]).is_err());
+        assert!(Survey::open(&shards[..1]).is_err());
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod resume;
 mod rooms;
 mod runtime;
 mod sample;
+mod second_source;
 mod shards;
 mod slt;
 mod sql;

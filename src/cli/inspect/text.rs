@@ -65,7 +65,7 @@ fn shards(facts: &ShardFacts, lines: &mut Lines) {
         );
         let rows = facts.odd.iter();
         let rows: Vec<_> = rows
-            .map(|odd| [odd.path.display().to_string(), odd.reason.clone()])
+            .map(|odd| [odd.path.clone(), odd.reason.clone()])
             .collect();
         lines.table(&rows, 0);
     }

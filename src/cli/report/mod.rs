@@ -7,11 +7,7 @@ mod page;
 mod plot;
 mod text;
 
-use std::{
-    io::Write,
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{io::Write, path::Path, process::ExitCode};
 
 pub(super) use args::{ExplainArgs, ReportArgs};
 
@@ -26,7 +22,7 @@ use crate::{
     pipeline::{self, ExplainOptions, ReportOptions, RunOptions, WhichRow},
     report::{Report, is_row_reference},
     sink::{Destination, StagedFile},
-    source::expand,
+    source::Location,
     summary::RunSummary,
 };
 use args::CaseArgs;
@@ -126,8 +122,9 @@ fn check(path: &Path, options: &RunOptions, overwrite: bool) -> Result<()> {
             .hint("name a file in it, as in report.html"));
     }
     // What the inputs are is said where they are read.
-    let inputs = expand(&options.scoring.inputs).unwrap_or_default();
-    let inputs: Vec<&Path> = inputs.iter().map(PathBuf::as_path).collect();
+    let scoring = &options.scoring;
+    let inputs = scoring.places.expand(&scoring.inputs).unwrap_or_default();
+    let inputs: Vec<&Path> = inputs.iter().filter_map(Location::path).collect();
     Destination::File(path.to_path_buf()).check(overwrite, &inputs)?;
     // A directory that cannot be written to is found out now, not after hours.
     StagedFile::create(path.to_path_buf()).map(drop)

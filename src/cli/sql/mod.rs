@@ -41,7 +41,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     model,
     pipeline::{DEFAULT_TABLE, RunContext, SqlOptions, open_sql},
-    source::{ColumnChoice, expand},
+    source::ColumnChoice,
 };
 
 /// Lists recipes rather than naming one.
@@ -281,7 +281,9 @@ fn check_shell(result: &ResultArgs) -> Result<()> {
 fn protected(args: &SqlArgs) -> Vec<PathBuf> {
     let inputs = args.tables.inputs.iter().map(|input| input.path.clone());
     // What cannot be expanded is refused when the table is made.
-    let files = inputs.flat_map(|path| expand(&[path]).unwrap_or_default());
+    let expanded = |path| Places::default().expand(&[path]).unwrap_or_default();
+    let files = inputs.flat_map(expanded);
+    let files = files.filter_map(|file| file.path().map(Path::to_path_buf));
     files.chain(args.tables.scores.clone()).collect()
 }
 

@@ -33,7 +33,7 @@ use crate::{
     engine::{EncodeOptions, EncodeRuntime, Loaded, MemoryPlan, ShardTable, planner},
     preprocess::PathPolicy,
     score::cosine,
-    source::ShardSet,
+    source::{Location, ShardSet},
     summary::Counters,
 };
 
@@ -167,7 +167,7 @@ impl Engine {
         let context = SessionContext::new_with_state(
             planner::with_clip_functions(builder, &runtime, directory.path()).build(),
         );
-        let set = Arc::new(ShardSet::open(&[path]).unwrap());
+        let set = Arc::new(ShardSet::open(&[Location::local(path)]).unwrap());
         let table = ShardTable::new(set, "image", (4, 1 << 20), Arc::clone(&counters));
         context.register_table("pairs", Arc::new(table)).unwrap();
         Self {

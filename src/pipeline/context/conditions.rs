@@ -53,10 +53,19 @@ impl Narrow<'_> {
         let condition = self.prepared.condition(self.options);
         let is_open = self.prepared.needs_scores() || !self.scored.is_private;
         let Some(condition) = condition.filter(|_| is_open) else {
-            return Ok(None);
+            return Ok(self.rows_in());
         };
         let pass = narrow_pass(self.plan(condition)).await?;
         self.decide(pass).await.map(Some)
+    }
+
+    /// All rows, where some are left out: a store may have scored them before a table gave them up.
+    fn rows_in(&self) -> Option<Decided> {
+        let shards = &self.prepared.shards;
+        shards.set.leaves_out_rows().then(|| Decided {
+            considered: shards.rows_in(),
+            passing: shards.rows_in(),
+        })
     }
 
     /// The rows that fulfil a condition of its own.

@@ -47,7 +47,7 @@ pub(in crate::pipeline) fn keys_of(
             let batch = batch?;
             let texts = cast(batch.column(0), &DataType::Utf8).map_err(|error| {
                 Error::input("read the key column")
-                    .with("shard", shard.path.display())
+                    .with("shard", &shard.location)
                     .source(error)
             })?;
             let texts = texts.as_string::<i32>();

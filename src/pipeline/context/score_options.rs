@@ -8,7 +8,7 @@ use crate::{
     machine,
     schema::ScoreColumn,
     score::MethodOptions,
-    source::{BoundShards, ColumnChoice},
+    source::{BoundShards, ColumnChoice, Places},
     store::EmbeddingType,
 };
 
@@ -18,6 +18,8 @@ use crate::{
 pub struct ScoreOptions {
     /// Files, directories, globs, brace ranges.
     pub inputs: Vec<String>,
+    /// Where inputs may lie.
+    pub places: Places,
     /// Columns the caller named.
     pub columns: ColumnChoice,
     /// Where scores are kept; `None` for a private store that goes with the run.
@@ -48,6 +50,7 @@ impl ScoreOptions {
     pub fn new(inputs: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self {
             inputs: inputs.into_iter().map(Into::into).collect(),
+            places: Places::default(),
             columns: ColumnChoice::default(),
             scores: None,
             only_new: false,
@@ -60,6 +63,13 @@ impl ScoreOptions {
             method: MethodOptions::default(),
             derived: Vec::new(),
         }
+    }
+
+    /// Finds inputs in these places too.
+    #[must_use]
+    pub fn with_places(mut self, places: Places) -> Self {
+        self.places = places;
+        self
     }
 
     /// Takes images, captions and labels from these columns.
@@ -144,6 +154,6 @@ impl ScoreOptions {
     /// # Errors
     /// When one cannot be read, or its columns cannot be told.
     pub(crate) fn open_shards(&self) -> Result<BoundShards> {
-        BoundShards::open(&self.inputs, &self.columns)
+        BoundShards::open(&self.places.expand(&self.inputs)?, &self.columns)
     }
 }

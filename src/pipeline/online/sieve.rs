@@ -130,7 +130,7 @@ impl Sieve {
             .as_primitive::<UInt32Type>()
             .value(row);
         let shard = self.shards.set.shards.get(shard as usize);
-        let path = shard.map(|shard| shard.path.display().to_string());
+        let path = shard.map(|shard| shard.location.to_string());
         let key = match &self.shards.binding.key {
             Some(name) => key_of(column(batch, name)?, row),
             None => String::new(),

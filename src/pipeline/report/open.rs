@@ -1,6 +1,6 @@
 //! From paths to shards, scores and a selection: what is reported.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::output_store;
 use crate::{
@@ -15,7 +15,8 @@ use crate::{
     select::{Chosen, Keep, SelectOptions},
     sink::Provenance,
     source::{
-        BoundShards, ColumnBinding, ColumnChoice, ImageLayout, LabelColumn, ShardSet, expand,
+        BoundShards, ColumnBinding, ColumnChoice, ImageLayout, LabelColumn, Location, Places,
+        Shard, ShardSet,
     },
     store::{ScoreStore, ShardIdentity, StoreSpec},
 };
@@ -199,7 +200,10 @@ fn in_store(options: &RunOptions, directory: &Path) -> Result<FoundCase> {
     options.scoring.allow_external_paths = spec.allow_external_paths;
     let (shards, shards_gone) = match shards_of(&options, &finished, &spec) {
         Ok(shards) => (shards, None),
-        Err(reason) => (remembered(finished, &spec), Some(reason)),
+        Err(reason) => {
+            let known = remembered(&options.scoring.places, finished, &spec)?;
+            (known, Some(reason))
+        }
     };
     let kind = match shards_gone {
         None => SubjectKind::Shards,
@@ -222,21 +226,20 @@ fn shards_of(
     known: &[ShardIdentity],
     spec: &StoreSpec,
 ) -> std::result::Result<BoundShards, String> {
-    let paths: Vec<PathBuf> = known
+    let said = |error: Error| error.to_string();
+    let located = known
         .iter()
-        .map(|shard| PathBuf::from(&shard.path))
-        .collect();
-    if let Some(gone) = paths.iter().find(|path| !path.exists()) {
-        return Err(format!("{} is not there any more", gone.display()));
+        .map(|shard| options.scoring.places.at(&shard.path));
+    let located = located.collect::<Result<Vec<Location>>>().map_err(said)?;
+    if let Some(gone) = located.iter().find(|shard| !shard.exists()) {
+        return Err(format!("{gone} is not there any more"));
     }
-    let set = ShardSet::open(&paths).map_err(|error| error.to_string())?;
+    let set = ShardSet::open(&located).map_err(said)?;
     let pairs = set.shards.iter().zip(known);
     let mut changed = pairs.filter(|(shard, known)| shard.fingerprint != known.fingerprint);
     if let Some((shard, _)) = changed.next() {
-        return Err(format!(
-            "{} has changed since it was scored",
-            shard.path.display()
-        ));
+        let shard = &shard.location;
+        return Err(format!("{shard} has changed since it was scored"));
     }
     let mut choice = options.scoring.columns.clone();
     let image = choice
@@ -265,16 +268,16 @@ fn shards_of(
 }
 
 /// Shards that only the store knows any more.
-fn remembered(known: Vec<ShardIdentity>, spec: &StoreSpec) -> BoundShards {
-    let facts = known.iter().map(|shard| crate::source::Shard {
-        path: PathBuf::from(&shard.path),
-        rows: shard.rows,
-        row_groups: vec![shard.rows],
-        size_bytes: shard.size_bytes,
-        fingerprint: shard.fingerprint.clone(),
+fn remembered(places: &Places, known: Vec<ShardIdentity>, spec: &StoreSpec) -> Result<BoundShards> {
+    let facts = known.iter().map(|shard| {
+        let mut gone = Shard::remembered(places.at(&shard.path)?, shard.rows);
+        gone.size_bytes = shard.size_bytes;
+        gone.fingerprint.clone_from(&shard.fingerprint);
+        Ok(gone)
     });
-    let set = ShardSet::remembered(facts.collect(), &spec.image_column, &spec.text_column);
-    BoundShards {
+    let facts = facts.collect::<Result<_>>()?;
+    let set = ShardSet::remembered(facts, &spec.image_column, &spec.text_column);
+    Ok(BoundShards {
         set: std::sync::Arc::new(set),
         binding: ColumnBinding {
             image: spec.image_column.clone(),
@@ -284,13 +287,13 @@ fn remembered(known: Vec<ShardIdentity>, spec: &StoreSpec) -> BoundShards {
             key: None,
         },
         identities: known,
-    }
+    })
 }
 
 /// A file that a run wrote: its score columns become a store of its rows.
 fn in_output(options: &ReportOptions) -> Result<FoundCase> {
     let mut run = options.run.clone();
-    let set = ShardSet::open(&expand(&run.scoring.inputs)?)?;
+    let set = ShardSet::open(&run.scoring.places.expand(&run.scoring.inputs)?)?;
     let Some((_, provenance)) = Provenance::of_file(&set.metadata) else {
         let inputs = run.scoring.inputs.join(" ");
         return Err(Error::usage("report on shards without their scores")

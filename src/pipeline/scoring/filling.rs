@@ -239,7 +239,7 @@ impl Names {
             Some(name) => key_of(column(batch, name)?, row),
         };
         Err(bad_row(BadRow {
-            shard: &fill.shards.set.shards[shard].path.display().to_string(),
+            shard: fill.shards.set.shards[shard].location.name(),
             row: column(batch, ROW)?.as_primitive::<Int64Type>().value(row),
             key: &key,
             status: statuses.value(row),

@@ -18,7 +18,7 @@ use clip_filter::{
     config::DEFAULT_MAX_PIXELS,
     encode::{EncoderFactory, MockFactory},
     schema::{CLIP_SCORE, HEIGHT, IMAGE_EMBEDDING, STATUS, STORED_ROW, TEXT_EMBEDDING, WIDTH},
-    source::{BoundShards, ColumnChoice},
+    source::{BoundShards, ColumnChoice, Places},
     store::{EmbeddingType, ScoreStore, ShardIdentity, StoreSpec},
 };
 use parquet::file::properties::WriterProperties;
@@ -177,7 +177,8 @@ impl Reference {
             .iter()
             .map(|input| place.path(input).to_str().unwrap().to_owned());
         let paths: Vec<String> = paths.collect();
-        let found = BoundShards::open(&paths, &ColumnChoice::default()).unwrap();
+        let files = Places::default().expand(&paths).unwrap();
+        let found = BoundShards::open(&files, &ColumnChoice::default()).unwrap();
         let spec = StoreSpec {
             model: MockFactory::try_new().unwrap().card().clone(),
             image_column: "image".to_owned(),

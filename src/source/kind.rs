@@ -1,0 +1,106 @@
+//! What a shard is made of: the seam behind which Parquet stands.
+//!
+//! A kind looks at a file once and says what rows it has and where reading can begin ([`Outline`]). What comes out of
+//! that, a [`ShardRows`], opens the file again whenever rows are wanted. Everything else in this room, and all rooms
+//! behind it, see neither.
+
+use std::{collections::HashMap, fmt, ops::Range, sync::Arc};
+
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use parquet::{basic::Compression, file::metadata::ParquetMetaData};
+
+use super::{Location, ReadPlan, ShardBytes, parquet_rows};
+use crate::error::Result;
+
+/// A kind of shard.
+pub(super) struct Kind {
+    /// How the names of its files end, the dot included.
+    pub(super) ending: &'static str,
+    /// Says what rows a file has.
+    pub(super) outline: fn(&Location, &ShardBytes) -> Result<Outline>,
+    /// Says how a file is laid out.
+    pub(super) layout: fn(&Location, &ShardBytes) -> Result<Layout>,
+}
+
+/// All that there are; a file of another ending that is named itself is taken for the first.
+pub(super) const KINDS: [Kind; 1] = [parquet_rows::KIND];
+
+impl Kind {
+    /// The kind of a file, by its name.
+    pub(super) fn of(location: &Location) -> &'static Self {
+        let named = KINDS
+            .iter()
+            .find(|kind| location.name().ends_with(kind.ending));
+        named.unwrap_or(&KINDS[0])
+    }
+}
+
+/// What a shard says of its rows, without any of them.
+pub(super) struct Outline {
+    /// Its columns, with the Arrow types its writer declared.
+    pub(super) schema: SchemaRef,
+    /// Key-value metadata, without the Arrow schema.
+    pub(super) metadata: HashMap<String, String>,
+    /// The codec that suits an output of such shards.
+    pub(super) compression: Compression,
+    /// Rows of each row group.
+    pub(super) row_groups: Vec<u64>,
+    /// Reads them.
+    pub(super) rows: Arc<dyn ShardRows>,
+}
+
+/// How a shard is laid out in its file.
+pub(super) struct Layout {
+    pub(super) schema: SchemaRef,
+    /// Key-value metadata, without the Arrow schema.
+    pub(super) metadata: HashMap<String, String>,
+    pub(super) row_groups: Vec<GroupLayout>,
+}
+
+/// A row group in its file.
+pub(super) struct GroupLayout {
+    pub(super) rows: u64,
+    pub(super) compressed_bytes: u64,
+    /// It says where its pages are.
+    pub(super) is_indexed: bool,
+    pub(super) chunks: Vec<ChunkLayout>,
+}
+
+/// What lies of one column, or a part of it, in a row group.
+pub(super) struct ChunkLayout {
+    /// Position of the column in the schema.
+    pub(super) column: usize,
+    pub(super) codec: String,
+    pub(super) compressed_bytes: u64,
+    pub(super) uncompressed_bytes: u64,
+}
+
+/// Batches of a row group.
+pub(super) type Batches = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
+
+/// The rows of a shard, before its file is open for them.
+pub(super) trait ShardRows: fmt::Debug + Send + Sync {
+    /// Makes ready to read them. `plan` names columns of the file alone; byte and string columns come as views,
+    /// see [`super::view_schema`].
+    fn open(&self, location: &Location, plan: ReadPlan) -> Result<Box<dyn OpenRows>>;
+}
+
+/// The rows of a shard that is open.
+pub(super) trait OpenRows: Send + Sync {
+    /// Batches of one row group; only the rows of `wanted`, ascending from its start, if that is given.
+    fn row_group(&self, group: usize, wanted: Option<Vec<Range<usize>>>) -> Result<Batches>;
+
+    /// How its row groups lie in the file, where that is as Parquet.
+    fn encoded(&self) -> Option<EncodedRows> {
+        None
+    }
+}
+
+/// A shard whose row groups can be copied as they lie.
+#[derive(Debug, Clone)]
+pub struct EncodedRows {
+    /// The bytes of its file.
+    pub bytes: ShardBytes,
+    /// Its footer, with page indexes where it has them.
+    pub footer: Arc<ParquetMetaData>,
+}

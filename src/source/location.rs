@@ -1,0 +1,162 @@
+//! Where shards lie: a location is a value that can be shown, compared and opened, whatever place it is in.
+
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{ShardBytes, local::LocalFiles, places::Place};
+use crate::error::Result;
+
+/// A file as its place lists it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Listed {
+    /// What it is called in messages: a path as it was given, or a URL.
+    pub name: String,
+    /// Its path, if it lies on this machine's file system.
+    pub path: Option<PathBuf>,
+    /// Its size, where the listing says so.
+    pub size_bytes: Option<u64>,
+    /// What another content of the file would not have (an etag), where the listing says so.
+    pub version: Option<String>,
+}
+
+impl Listed {
+    /// A file of which only the name is known.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            path: None,
+            size_bytes: None,
+            version: None,
+        }
+    }
+}
+
+/// Where a file is. Nothing is known of the file itself until it is opened.
+#[derive(Clone)]
+pub struct Location {
+    listed: Listed,
+    place: Arc<dyn Place>,
+}
+
+impl Location {
+    /// A file that `place` lists.
+    pub fn new(listed: Listed, place: Arc<dyn Place>) -> Self {
+        Self { listed, place }
+    }
+
+    /// A file of this machine's file system.
+    pub fn local(path: impl Into<PathBuf>) -> Self {
+        Self::new(LocalFiles::listed(path.into()), Arc::new(LocalFiles))
+    }
+
+    /// What it is called in messages.
+    pub fn name(&self) -> &str {
+        &self.listed.name
+    }
+
+    /// The last part of the name.
+    pub fn file_name(&self) -> &str {
+        let name = self.name();
+        name.rsplit('/').next().unwrap_or(name)
+    }
+
+    /// What it is found by again, from any working directory.
+    pub fn address(&self) -> String {
+        let absolute = self.path().and_then(|path| std::path::absolute(path).ok());
+        absolute.map_or_else(
+            || self.listed.name.clone(),
+            |path| path.display().to_string(),
+        )
+    }
+
+    /// Its path, if it lies on this machine's file system.
+    pub fn path(&self) -> Option<&Path> {
+        self.listed.path.as_deref()
+    }
+
+    /// The directory that relative image paths start from; `None` where there is none.
+    pub fn directory(&self) -> Option<&Path> {
+        Some(match self.path()?.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        })
+    }
+
+    /// What its listing says of it.
+    pub fn listed(&self) -> &Listed {
+        &self.listed
+    }
+
+    /// Whether the file is there.
+    pub fn exists(&self) -> bool {
+        self.place.exists(&self.listed)
+    }
+
+    /// Its bytes.
+    ///
+    /// # Errors
+    /// When it cannot be opened; a place that opens late says so with the first range that is read.
+    pub fn open(&self) -> Result<ShardBytes> {
+        self.place.open(&self.listed).map(ShardBytes::new)
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl fmt::Debug for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Location").field(&self.name()).finish()
+    }
+}
+
+impl PartialEq for Location {
+    fn eq(&self, other: &Self) -> bool {
+        self.listed == other.listed
+    }
+}
+
+impl Eq for Location {}
+
+impl Hash for Location {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.listed.hash(state);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_local_file_is_found_again_by_its_absolute_path() {
+        let here = std::env::current_dir().unwrap();
+        let file = Location::local("a/b.parquet");
+        let absolute = here.join("a/b.parquet").display().to_string();
+        assert_eq!(file.address(), absolute);
+        assert_eq!(
+            (file.name(), file.file_name()),
+            ("a/b.parquet", "b.parquet")
+        );
+        assert_eq!(file.directory(), Some(Path::new("a")));
+        let beside = Location::local("b.parquet");
+        assert_eq!(beside.directory(), Some(Path::new(".")));
+        assert!(!file.exists());
+    }
+
+    #[test]
+    fn what_lies_on_no_file_system_has_no_directory() {
+        let listed = Listed::named("mem://a/b.parquet");
+        let file = Location::new(listed, Arc::new(LocalFiles));
+        assert_eq!(file.directory(), None);
+        assert_eq!(file.address(), "mem://a/b.parquet");
+        assert_eq!(file.file_name(), "b.parquet");
+    }
+}

@@ -1,0 +1,43 @@
+//! What is read of a shard, and in what portions.
+
+use std::{fmt, sync::Arc};
+
+use arrow::{
+    array::{BooleanArray, RecordBatch},
+    error::ArrowError,
+};
+
+/// Says of each row of a batch whether it passes.
+pub type Evaluate = dyn Fn(&RecordBatch) -> Result<BooleanArray, ArrowError> + Send + Sync;
+
+/// A condition on some columns, evaluated before the others are read.
+#[derive(Clone)]
+pub struct RowPredicate {
+    /// Positions of its columns in the shard's schema, ascending.
+    pub columns: Vec<usize>,
+    /// True for the rows that pass; its batches hold `columns` in that order.
+    pub evaluate: Arc<Evaluate>,
+}
+
+/// What is read of a shard, and in what portions.
+#[derive(Debug, Clone, Default)]
+pub struct ReadPlan {
+    /// Positions of the wanted columns in the shard's schema, ascending.
+    pub columns: Vec<usize>,
+    /// Adds the row's position in the shard as a last column named [`crate::schema::ROW`], `i64`.
+    pub row_numbers: bool,
+    /// Rows are dropped before the wanted columns are read.
+    pub predicates: Vec<RowPredicate>,
+    /// Most rows in a batch.
+    pub batch_rows: usize,
+    /// Most bytes in a batch, judged by the average row of its row group.
+    pub batch_bytes: u64,
+}
+
+impl fmt::Debug for RowPredicate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RowPredicate")
+            .field("columns", &self.columns)
+            .finish_non_exhaustive()
+    }
+}
