@@ -2,34 +2,35 @@
 //!
 //! | part | files |
 //! |---|---|
-//! | shards as a table, read page by page | `shard_table`, `scan`, `scan_output` |
-//! | shards with stored scores as a table | `pairs`, `scored_scan`, `stored_scan` |
+//! | shards as a table, read page by page | `shard_table`, `shard_scan` |
+//! | shards with stored scores as a table | `pairs_table`, `stored_scan` |
+//! | the operator that reads either of them | `scan_exec`, `scan_output` |
 //! | the encode operator | `encode_node`, `encode_exec`, `encode_metrics`, `encode_columns`, `runtime` |
 //! | SQL functions, and those of the model made columns of the operator | `udf`, `hoist`, `prune` |
 //! | rows that a query reads twice | `share`, `shared_rows_exec` |
 //! | conditions: `--where` taken apart, and evaluated within a scan | `condition`, `predicate` |
-//! | the queries of a run, and the memory they may use | `plan`, `budget` |
+//! | the queries of a run, and the memory they may use | `plan`, `memory_plan` |
 //! | a session for SQL, and queries that come with the program | `sql`, `session`, `planner`, `recipe` |
 
-mod budget;
 mod condition;
 mod encode_columns;
 mod encode_exec;
 mod encode_metrics;
 mod encode_node;
 mod hoist;
+mod memory_plan;
 mod missing_table;
-mod pairs;
+mod pairs_table;
 mod plan;
 mod planner;
 mod predicate;
 mod prune;
 mod recipe;
 mod runtime;
-mod scan;
+mod scan_exec;
 mod scan_output;
-mod scored_scan;
 mod session;
+mod shard_scan;
 mod shard_table;
 mod share;
 mod shared_rows_exec;
@@ -37,16 +38,17 @@ mod sql;
 mod stored_scan;
 mod udf;
 
-pub use budget::{MemoryNeeds, MemoryPlan};
 pub use condition::{RowCondition, columns_named, condition_needs_scores, early_condition};
 pub use encode_exec::{ClipEncodeExec, ReadColumns};
 pub use encode_node::{AddedColumn, ClipEncodeNode, PairColumns};
-pub use pairs::{BatchSize, PairsTable};
-pub use plan::{NarrowPlan, PASSES, Pass, WidePlan, early_pass, narrow_pass, one_pass, wide_pass};
+pub use memory_plan::{MemoryNeeds, MemoryPlan};
+pub use pairs_table::{BatchSize, PairsTable};
+pub use plan::{
+    NarrowPlan, PASSES, RunningQuery, WidePlan, early_pass, narrow_pass, one_pass, wide_pass,
+};
 pub use recipe::{PairNames, Recipe, RecipeParam};
 pub use runtime::{EncodeOptions, EncodeRuntime, LoadModel, Loaded};
-pub use scan::{ShardScanExec, ShardStarts};
-pub use scored_scan::ScoredScanExec;
+pub use shard_scan::ShardStarts;
 pub use shard_table::ShardTable;
 pub use sql::{Described, Rows, SqlLimits, SqlSession};
 

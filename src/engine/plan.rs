@@ -46,8 +46,13 @@ use crate::{
 pub const PASSES: &str = "__passes";
 /// What is said of a labelled image.
 const CLASS_CAPTION: &str = "__class_caption";
-/// A query that is ready to give rows, and its physical plan as text.
-pub type Pass = (SendableRecordBatchStream, String);
+/// A query that is ready to give rows.
+pub struct RunningQuery {
+    /// Its rows.
+    pub batches: SendableRecordBatchStream,
+    /// Its physical plan, as text.
+    pub plan: String,
+}
 
 /// Rows of a batch of the narrow pass.
 const NARROW_BATCH_ROWS: usize = 8192;
@@ -75,7 +80,7 @@ pub struct WidePlan {
 ///
 /// # Errors
 /// When the condition cannot be read, the plan cannot be made, or an encoder cannot be started.
-pub async fn wide_pass(plan: WidePlan) -> Result<Pass> {
+pub async fn wide_pass(plan: WidePlan) -> Result<RunningQuery> {
     let context = session(plan.memory_limit, plan.table.batch_rows())?;
     let early = split(&plan, &context)?.early;
     encode(&context, plan, early, None).await
@@ -85,7 +90,7 @@ pub async fn wide_pass(plan: WidePlan) -> Result<Pass> {
 ///
 /// # Errors
 /// As [`wide_pass`].
-pub async fn one_pass(plan: WidePlan) -> Result<Pass> {
+pub async fn one_pass(plan: WidePlan) -> Result<RunningQuery> {
     let context = session(plan.memory_limit, plan.table.batch_rows())?;
     let parts = split(&plan, &context)?;
     let passes = parts.late.unwrap_or_else(|| lit(true)).alias(PASSES);
@@ -107,7 +112,7 @@ async fn encode(
     plan: WidePlan,
     early: Option<Expr>,
     passes: Option<Expr>,
-) -> Result<Pass> {
+) -> Result<RunningQuery> {
     let runtime = Arc::clone(&plan.runtime);
     let logical = encode_shards(plan, early, passes)
         .map_err(|error| from_datafusion(error, "plan the scoring pass"))?;
@@ -177,7 +182,7 @@ pub struct NarrowPlan {
 ///
 /// # Errors
 /// When the condition cannot be read or the plan cannot be made.
-pub async fn narrow_pass(plan: NarrowPlan) -> Result<Pass> {
+pub async fn narrow_pass(plan: NarrowPlan) -> Result<RunningQuery> {
     let context = session(plan.memory_limit, NARROW_BATCH_ROWS)?;
     let parts = plan.condition.split(&context, &plan.shards)?;
     narrow(&context, plan, parts).await
@@ -187,13 +192,13 @@ pub async fn narrow_pass(plan: NarrowPlan) -> Result<Pass> {
 ///
 /// # Errors
 /// As [`narrow_pass`].
-pub async fn early_pass(plan: NarrowPlan) -> Result<Pass> {
+pub async fn early_pass(plan: NarrowPlan) -> Result<RunningQuery> {
     let context = session(plan.memory_limit, NARROW_BATCH_ROWS)?;
     let early = plan.condition.split(&context, &plan.shards)?.early;
     narrow(&context, plan, Parts { early, late: None }).await
 }
 
-async fn narrow(context: &SessionContext, plan: NarrowPlan, parts: Parts) -> Result<Pass> {
+async fn narrow(context: &SessionContext, plan: NarrowPlan, parts: Parts) -> Result<RunningQuery> {
     let build = || -> datafusion::common::Result<LogicalPlan> {
         let source = provider_as_source(Arc::new(plan.table));
         let mut builder = LogicalPlanBuilder::scan("pairs", source, None)?;
@@ -212,7 +217,7 @@ async fn run<T>(
     logical: &LogicalPlan,
     doing: &str,
     before: impl Future<Output = Result<T>>,
-) -> Result<Pass> {
+) -> Result<RunningQuery> {
     let failed = |error| from_datafusion(error, doing);
     let physical = context
         .state()
@@ -223,7 +228,10 @@ async fn run<T>(
         .indent(false)
         .to_string();
     before.await?;
-    let stream =
+    let batches =
         datafusion::physical_plan::execute_stream(physical, context.task_ctx()).map_err(failed)?;
-    Ok((stream, text))
+    Ok(RunningQuery {
+        batches,
+        plan: text,
+    })
 }

@@ -13,9 +13,9 @@ use datafusion::{
 };
 
 use super::{
-    ShardScanExec,
     predicate::shard_predicate,
-    scan::{ShardScan, ShardStarts},
+    scan_exec::ShardScanExec,
+    shard_scan::{ShardScan, ShardStarts},
 };
 use crate::{
     schema::{ROW, SHARD},

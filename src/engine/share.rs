@@ -34,7 +34,8 @@ use datafusion::{
 };
 
 use super::{
-    AddedColumn, ClipEncodeExec, PairColumns, ReadColumns, ShardScanExec,
+    AddedColumn, ClipEncodeExec, PairColumns, ReadColumns,
+    scan_exec::ShardScanExec,
     shared_rows_exec::{SharedRows, SharedRowsExec},
 };
 use crate::encode::Bond;

@@ -1,6 +1,6 @@
 //! Rows of shards and of a score store, side by side.
 
-use std::{ops::Range, sync::Arc};
+use std::{fmt, ops::Range, sync::Arc};
 
 use arrow::{
     array::{
@@ -17,17 +17,23 @@ use datafusion::{
     physical_plan::filter_pushdown::PushedDown,
 };
 
-use super::{AddedColumn, into_datafusion, pairs::BatchSize, predicate::Condition};
+use super::{
+    AddedColumn, into_datafusion,
+    pairs_table::BatchSize,
+    predicate::Condition,
+    scan_exec::{Scan, Take},
+};
 use crate::{
     schema::{ROW, SHARD},
     source::{ReadPlan, RowPredicate, Shard, ShardReader, ShardSet, compact, conform},
     store::{ScoreCursor, ScoreStore, ShardIdentity},
+    summary::Counters,
 };
 
 /// Rows that are decided at one time where the shard itself is not read.
 const WINDOW_ROWS: u64 = 8192;
 
-/// What a [`super::ScoredScanExec`] reads.
+/// Shards and the scores that a store has of them.
 #[derive(Debug, Clone)]
 pub(super) struct StoredScan {
     pub(super) set: Arc<ShardSet>,
@@ -36,6 +42,8 @@ pub(super) struct StoredScan {
     /// Shard columns, score columns, perhaps the row reference.
     pub(super) table_schema: SchemaRef,
     pub(super) projection: Vec<usize>,
+    /// What the projection gives.
+    pub(super) schema: SchemaRef,
     pub(super) shard_conditions: Vec<RowPredicate>,
     pub(super) stored_conditions: Vec<Condition>,
     pub(super) batch: BatchSize,
@@ -46,17 +54,47 @@ pub(super) struct StoredScan {
     pub(super) image: usize,
 }
 
-/// Gets batches until it answers false.
-pub(super) type Take<'a> = &'a mut dyn FnMut(RecordBatch) -> bool;
+impl Scan for StoredScan {
+    const NAME: &'static str = "ScoredScanExec";
 
-impl StoredScan {
-    /// Takes a condition over columns of the scan, if they are all stored or all read from the shard.
-    pub(super) fn take(&mut self, filter: &Arc<dyn PhysicalExpr>) -> Result<PushedDown> {
-        if self.limit.is_some() {
-            // The limit counts rows before the condition.
-            return Ok(PushedDown::No);
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn limit(&self) -> Option<usize> {
+        self.limit
+    }
+
+    fn counters(&self) -> Option<&Counters> {
+        None
+    }
+
+    fn describe(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let names = |of_shard: bool| {
+            let columns = self.projection.iter().copied();
+            let columns = columns.filter(|&column| (column < self.shard_columns()) == of_shard);
+            let names: Vec<&str> = columns
+                .map(|column| self.table_schema.field(column).name().as_str())
+                .collect();
+            names.join(", ")
+        };
+        write!(
+            f,
+            "shards={}, read=[{}], stored=[{}]",
+            self.set.shards.len(),
+            names(true),
+            names(false),
+        )?;
+        if !self.shown.is_empty() {
+            write!(f, ", filter={}", self.shown)?;
         }
-        let condition = Condition::of_physical(filter, &self.table_schema)?;
+        Ok(())
+    }
+
+    /// One over columns that are all stored, or all read from the shard.
+    fn take_condition(&mut self, condition: &Arc<dyn PhysicalExpr>) -> Result<PushedDown> {
+        let shown = condition.to_string();
+        let condition = Condition::of_physical(condition, &self.table_schema)?;
         let columns = &condition.columns;
         let is_shard = |column: &usize| *column < self.shard_columns() && *column != self.image;
         if columns.is_empty() {
@@ -69,11 +107,31 @@ impl StoredScan {
             return Ok(PushedDown::No);
         }
         let and = if self.shown.is_empty() { "" } else { " AND " };
-        self.shown.push_str(&format!("{and}{filter}"));
+        self.shown.push_str(&format!("{and}{shown}"));
         Ok(PushedDown::Yes)
     }
 
-    pub(super) fn shard_columns(&self) -> usize {
+    fn read_all(&self, take: Take<'_>) -> Result<()> {
+        let opens_shards = !self.read_columns().is_empty() || !self.shard_conditions.is_empty();
+        for (number, shard) in self.set.shards.iter().enumerate() {
+            let identity = ShardIdentity::of(shard);
+            let mut rows = ShardUnderWay::open(self, number, &identity)?;
+            let go_on = if opens_shards {
+                let reader = ShardReader::open(shard, self.read_plan()).map_err(into_datafusion)?;
+                rows.with_shard(&reader, &shard.row_groups, take)?
+            } else {
+                rows.stored_only(shard, take)?
+            };
+            if !go_on {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl StoredScan {
+    fn shard_columns(&self) -> usize {
         self.set.schema.fields().len()
     }
 
@@ -89,24 +147,6 @@ impl StoredScan {
     fn stored_name(&self, column: usize) -> Option<&'static str> {
         let scored = self.scored.get(column.checked_sub(self.shard_columns())?)?;
         Some(scored.added.name())
-    }
-
-    pub(super) fn read_all(&self, schema: &SchemaRef, take: Take<'_>) -> Result<()> {
-        let opens_shards = !self.read_columns().is_empty() || !self.shard_conditions.is_empty();
-        for (number, shard) in self.set.shards.iter().enumerate() {
-            let identity = ShardIdentity::of(shard);
-            let mut rows = ShardRows::open(self, number, &identity, schema)?;
-            let go_on = if opens_shards {
-                let reader = ShardReader::open(shard, self.read_plan()).map_err(into_datafusion)?;
-                rows.with_shard(&reader, &shard.row_groups, take)?
-            } else {
-                rows.stored_only(shard, take)?
-            };
-            if !go_on {
-                return Ok(());
-            }
-        }
-        Ok(())
     }
 
     /// Whether some rows of a page may be wanted and others not.
@@ -125,24 +165,18 @@ impl StoredScan {
     }
 }
 
-/// The rows of one shard under way.
-struct ShardRows<'a> {
+/// One shard under way.
+struct ShardUnderWay<'a> {
     scan: &'a StoredScan,
     shard: usize,
-    schema: &'a SchemaRef,
     /// Stored columns that come out; none if there are none.
     output: ScoreCursor,
     /// One for each condition on stored columns.
     decided: Vec<ScoreCursor>,
 }
 
-impl<'a> ShardRows<'a> {
-    fn open(
-        scan: &'a StoredScan,
-        shard: usize,
-        identity: &ShardIdentity,
-        schema: &'a SchemaRef,
-    ) -> Result<Self> {
+impl<'a> ShardUnderWay<'a> {
+    fn open(scan: &'a StoredScan, shard: usize, identity: &ShardIdentity) -> Result<Self> {
         let scores = scan.store.scores(identity).map_err(into_datafusion)?;
         let cursor = |columns: &[usize]| {
             let names: Vec<&str> = columns
@@ -158,7 +192,6 @@ impl<'a> ShardRows<'a> {
         Ok(Self {
             scan,
             shard,
-            schema,
             output: cursor(&scan.projection)?,
             decided: decided.collect::<Result<_>>()?,
         })
@@ -266,8 +299,8 @@ impl<'a> ShardRows<'a> {
         stored: &[ArrayRef],
     ) -> Result<RecordBatch> {
         let mut stored = stored.iter();
-        let mut columns = Vec::with_capacity(self.schema.fields().len());
-        for (field, &position) in self.schema.fields().iter().zip(&self.scan.projection) {
+        let mut columns = Vec::with_capacity(self.scan.schema.fields().len());
+        for (field, &position) in self.scan.schema.fields().iter().zip(&self.scan.projection) {
             let column: ArrayRef = if [SHARD, ROW].contains(&field.name().as_str()) {
                 reference(field.name(), self.shard, rows)?
             } else if self.scan.stored_name(position).is_some() {
@@ -287,7 +320,7 @@ impl<'a> ShardRows<'a> {
         }
         let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
         Ok(RecordBatch::try_new_with_options(
-            Arc::clone(self.schema),
+            Arc::clone(&self.scan.schema),
             columns,
             &options,
         )?)

@@ -77,6 +77,15 @@ impl Shard {
         }
     }
 
+    /// The same with the rows that are left out: for whoever goes by the rows of a store, which may have them.
+    #[must_use]
+    pub fn with_every_row(&self) -> Self {
+        Self {
+            left_out: LeftOut::default(),
+            ..self.clone()
+        }
+    }
+
     /// Rows that count: those that are not left out.
     pub fn rows_in(&self) -> u64 {
         self.rows - self.left_out.count_in(0..self.rows)
@@ -423,6 +432,8 @@ mod tests {
         let batches = read(&set.shards[0], &plan(&[0], Vec::new()));
         assert_eq!(numbers(&batches, "n"), [1, 2, 3, 8]);
         assert_eq!(numbers(&batches, ROW), [1, 2, 3, 8]);
+        let every = read(&set.shards[0].with_every_row(), &plan(&[0], Vec::new()));
+        assert_eq!(numbers(&every, "n"), (0..10).collect::<Vec<_>>());
         let reader = ShardReader::open(&set.shards[0], plan(&[0], Vec::new())).unwrap();
         let some = reader.row_group(0, Some(vec![0..1, 2..4])).unwrap();
         let some: Vec<_> = some.map(|batch| batch.unwrap()).collect();

@@ -19,7 +19,7 @@ use clip_filter::{
     pipeline::{self, RunContext, RunOptions, ScoreOptions},
     select::{Keep, SelectOptions},
     source::{BoundShards, Listed, Place, Places, ShardFile},
-    summary::{Counters, RunSummary},
+    summary::RunSummary,
 };
 use parquet::file::properties::WriterProperties;
 
@@ -185,14 +185,7 @@ impl Both {
             command: "test".to_owned(),
         };
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        let (_never, cancel) = tokio::sync::watch::channel(false);
-        let context = RunContext {
-            model: &Mock::default(),
-            counters: Arc::new(Counters::default()),
-            cancel,
-            explain: &|_| {},
-            say: &|_| {},
-        };
+        let context = RunContext::new(Arc::new(Mock::default()));
         let prepared = pipeline::prepare(&options).unwrap_or_else(|e| panic!("{}", e.report()));
         let ran = runtime.block_on(pipeline::run(&options, prepared, context));
         ran.unwrap_or_else(|error| panic!("{}", error.report()))

@@ -11,8 +11,8 @@ use futures::StreamExt;
 use super::{Prepared, RunContext, RunOptions, Scored, interrupted};
 use crate::{
     engine::{
-        NarrowPlan, PASSES, Pass, RowCondition, early_condition, early_pass, from_datafusion,
-        narrow_pass,
+        NarrowPlan, PASSES, RowCondition, RunningQuery, early_condition, early_pass,
+        from_datafusion, narrow_pass,
     },
     error::{Error, Result},
     schema::{ROW, SHARD},
@@ -55,8 +55,8 @@ impl Narrow<'_> {
         let Some(condition) = condition.filter(|_| is_open) else {
             return Ok(self.rows_in());
         };
-        let pass = narrow_pass(self.plan(condition)).await?;
-        self.decide(pass).await.map(Some)
+        let query = narrow_pass(self.plan(condition)).await?;
+        self.decide(query).await.map(Some)
     }
 
     /// All rows, where some are left out: a store may have scored them before a table gave them up.
@@ -86,14 +86,14 @@ impl Narrow<'_> {
         }
     }
 
-    async fn decide(&self, (mut stream, plan): Pass) -> Result<Decided> {
-        (self.context.explain)(&plan);
+    async fn decide(&self, mut query: RunningQuery) -> Result<Decided> {
+        (self.context.explain)(&query.plan);
         let no_rows = || self.prepared.shards.no_rows();
         let (mut considered, mut passing) = (no_rows(), no_rows());
         let cancel = &self.context.cancel;
         loop {
             let next = tokio::select! {
-                next = stream.next() => next,
+                next = query.batches.next() => next,
                 _ = cancel.cancelled() => return Err(interrupted()),
             };
             let Some(batch) = next else { break };

@@ -18,7 +18,9 @@ use futures::StreamExt;
 
 use super::context::{Prepared, RunContext, RunOptions, load, loaded, written_schema};
 use crate::{
-    engine::{EncodeRuntime, MemoryPlan, ShardTable, WidePlan, from_datafusion, one_pass},
+    engine::{
+        EncodeRuntime, MemoryPlan, RunningQuery, ShardTable, WidePlan, from_datafusion, one_pass,
+    },
     error::Result,
     select::{Keep, OnlineSelector},
     sink::{Provenance, WriterPolicy, plain_schema},
@@ -99,8 +101,8 @@ pub async fn online(options: &OnlineOptions, context: RunContext) -> Result<Onli
     counters.rows_total.store(rows, Ordering::Relaxed);
     let runtime = Arc::new(EncodeRuntime::new(loaded, Arc::clone(counters)));
     let plan = wide_plan(&run, &prepared, (runtime, &memory), counters);
-    let (batches, text) = one_pass(plan).await?;
-    (context.explain)(&text);
+    let RunningQuery { batches, plan } = one_pass(plan).await?;
+    (context.explain)(&plan);
     let policy = prepared.writer_policy(&run, &provenance, &memory);
     let columns = written_schema(&policy);
     let metadata = policy.metadata.iter().cloned().collect();

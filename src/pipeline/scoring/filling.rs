@@ -72,15 +72,15 @@ pub(super) async fn fill(
         return Ok(Filled::default());
     }
     let names = Names::of(&fill, store);
-    let (stream, plan) = wide_pass(wide_plan(&fill, &names, starts, context)).await?;
-    (context.explain)(&plan);
+    let query = wide_pass(wide_plan(&fill, &names, starts, context)).await?;
+    (context.explain)(&query.plan);
     // Sessions are made and run once before the clock starts: what is measured is encoding.
     fill.runtime.start().await?;
     let start = Instant::now();
     let _scoring = context.counters.pass(Pass::Score);
     let (sender, batches) = mpsc::channel(BATCHES_WAITING);
     let committing = tokio::task::spawn_blocking(move || committer.run(batches));
-    let narrowed = stream.map(|batch| {
+    let narrowed = query.batches.map(|batch| {
         let batch = batch.map_err(|error| from_datafusion(error, "score a batch"))?;
         names.narrow(&batch, &fill)
     });

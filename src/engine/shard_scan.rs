@@ -1,7 +1,7 @@
 //! A scan that holds one page per column.
 //!
 //! DataFusion's own Parquet source fetches whole column chunks; a 1 GB row group of images would be 1 GB
-//! in memory. [`ShardScanExec`] streams pages instead, cuts batches by bytes, numbers the rows, and
+//! in memory. This one streams pages instead, cuts batches by bytes, numbers the rows, and
 //! evaluates pushed-down conditions on their own columns before it reads the others.
 
 use std::{
@@ -15,29 +15,16 @@ use arrow::{
     datatypes::{Schema, SchemaRef},
 };
 use datafusion::{
-    common::{Result, ScalarValue, config::ConfigOptions, tree_node::TreeNodeRecursion},
-    execution::{SendableRecordBatchStream, TaskContext},
-    physical_expr::{EquivalenceProperties, PhysicalExpr},
-    physical_plan::{
-        DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
-        ReplaceChildrenOptions,
-        execution_plan::{Boundedness, EmissionType},
-        filter_pushdown::{
-            ChildPushdownResult, FilterPushdownPhase, FilterPushdownPropagation, PushedDown,
-        },
-        metrics::{ExecutionPlanMetricsSet, MetricsSet},
-        stream::{RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter},
-    },
+    common::{Result, ScalarValue},
+    physical_expr::PhysicalExpr,
+    physical_plan::filter_pushdown::PushedDown,
 };
-
-use futures::StreamExt;
-use tokio::sync::mpsc::Sender;
 
 use super::{
     encode_columns::batch_bytes,
     into_datafusion,
     predicate::Condition,
-    scan_output::{ScanMetrics, ScanOutput},
+    scan_exec::{Scan, ShardScanExec, Take},
 };
 use crate::{
     schema::SHARD,
@@ -74,29 +61,7 @@ pub(super) struct ShardScan {
     pub(super) counters: Arc<Counters>,
 }
 
-/// Reads shards in order, one row group after another, in one partition.
-#[derive(Debug)]
-pub struct ShardScanExec {
-    scan: ShardScan,
-    properties: Arc<PlanProperties>,
-    metrics: ExecutionPlanMetricsSet,
-}
-
 impl ShardScanExec {
-    pub(super) fn new(scan: ShardScan) -> Self {
-        let properties = PlanProperties::new(
-            EquivalenceProperties::new(Arc::clone(&scan.schema)),
-            Partitioning::UnknownPartitioning(1),
-            EmissionType::Incremental,
-            Boundedness::Bounded,
-        );
-        Self {
-            scan,
-            properties: Arc::new(properties),
-            metrics: ExecutionPlanMetricsSet::new(),
-        }
-    }
-
     /// Whether both give the same rows, whatever their columns; a limit makes that uncertain.
     pub(super) fn gives_rows_of(&self, other: &Self) -> bool {
         let (ours, theirs) = (&self.scan, &other.scan);
@@ -126,123 +91,40 @@ impl ShardScanExec {
     }
 }
 
-impl DisplayAs for ShardScanExec {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
-        let columns: Vec<&str> = self
-            .scan
-            .schema
-            .fields()
-            .iter()
-            .map(|field| field.name().as_str())
-            .collect();
+impl Scan for ShardScan {
+    const NAME: &'static str = "ShardScanExec";
+
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn limit(&self) -> Option<usize> {
+        self.limit
+    }
+
+    fn counters(&self) -> Option<&Counters> {
+        Some(&self.counters)
+    }
+
+    fn describe(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let columns = self.schema.fields().iter();
+        let columns: Vec<&str> = columns.map(|field| field.name().as_str()).collect();
         write!(
             f,
-            "ShardScanExec: shards={}, columns=[{}]",
-            self.scan.set.shards.len(),
+            "shards={}, columns=[{}]",
+            self.set.shards.len(),
             columns.join(", ")
         )?;
-        if !self.scan.filters.is_empty() {
-            write!(f, ", filter={}", self.scan.filters)?;
+        if !self.filters.is_empty() {
+            write!(f, ", filter={}", self.filters)?;
         }
         Ok(())
     }
-}
 
-impl ExecutionPlan for ShardScanExec {
-    fn name(&self) -> &str {
-        "ShardScanExec"
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        Vec::new()
-    }
-
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn replace_children(
-        self: Arc<Self>,
-        _: Vec<Arc<dyn ExecutionPlan>>,
-        _: ReplaceChildrenOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(self)
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        _: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(self)
-    }
-
-    /// Takes the conditions that a join finds out while it runs.
-    fn handle_child_pushdown_result(
-        &self,
-        _: FilterPushdownPhase,
-        result: ChildPushdownResult,
-        _: &ConfigOptions,
-    ) -> Result<FilterPushdownPropagation<Arc<dyn ExecutionPlan>>> {
-        let mut scan = self.scan.clone();
-        let filters = result.parent_filters.iter();
-        let taken = filters.map(|filter| scan.take(&filter.filter));
-        let taken = taken.collect::<Result<_>>()?;
-        let propagated = FilterPushdownPropagation::with_parent_pushdown_result(taken);
-        Ok(propagated.with_updated_node(Arc::new(Self::new(scan))))
-    }
-
-    fn execute(&self, partition: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let scan = self.scan.clone();
-        let metrics = ScanMetrics::new(&self.metrics, partition);
-        let schema = Arc::clone(&scan.schema);
-        Ok(read_when_polled(schema, move |sender| {
-            let mut output = ScanOutput::new(&metrics, scan.limit);
-            let send = |batch| {
-                let send = || sender.blocking_send(Ok(batch));
-                // A closed channel means that the query was cancelled.
-                scan.counters.blocked(Stage::Read, send).is_ok()
-            };
-            scan.read_all(&mut |batch| output.give(&batch, send))
-        }))
-    }
-
-    fn metrics(&self) -> Option<MetricsSet> {
-        Some(self.metrics.clone_inner())
-    }
-}
-
-/// A stream whose rows `read` sends from a thread of its own, once somebody asks for the first: a join that
-/// is the consumer knows by then which rows it wants.
-pub(super) fn read_when_polled(
-    schema: SchemaRef,
-    read: impl FnOnce(&Sender<Result<RecordBatch>>) -> Result<()> + Send + 'static,
-) -> SendableRecordBatchStream {
-    let columns = Arc::clone(&schema);
-    let started = futures::stream::once(async move {
-        // One batch waits while the next is read.
-        let mut builder = RecordBatchReceiverStreamBuilder::new(columns, 1);
-        let sender = builder.tx();
-        builder.spawn_blocking(move || read(&sender));
-        builder.build()
-    });
-    Box::pin(RecordBatchStreamAdapter::new(schema, started.flatten()))
-}
-
-impl ShardScan {
-    /// Takes a condition over columns of the shards, but for the image.
-    fn take(&mut self, filter: &Arc<dyn PhysicalExpr>) -> Result<PushedDown> {
-        if self.limit.is_some() {
-            // The limit counts rows before the condition.
-            return Ok(PushedDown::No);
-        }
-        let condition = Condition::of_physical(filter, &self.table_schema)?;
+    /// One over columns of the shards, but for the image.
+    fn take_condition(&mut self, condition: &Arc<dyn PhysicalExpr>) -> Result<PushedDown> {
+        let shown = condition.to_string();
+        let condition = Condition::of_physical(condition, &self.table_schema)?;
         let file_columns = self.set.schema.fields().len();
         let of_shard = |column: &usize| *column < file_columns && Some(*column) != self.image;
         if condition.columns.is_empty() || !condition.columns.iter().all(of_shard) {
@@ -251,12 +133,11 @@ impl ShardScan {
         self.plan.predicates.push(condition.into_predicate());
         self.conditions_change = true;
         let and = if self.filters.is_empty() { "" } else { " AND " };
-        self.filters.push_str(&format!("{and}{filter}"));
+        self.filters.push_str(&format!("{and}{shown}"));
         Ok(PushedDown::Yes)
     }
 
-    /// Gives every batch to `take`, until it answers false.
-    fn read_all(&self, take: &mut dyn FnMut(RecordBatch) -> bool) -> Result<()> {
+    fn read_all(&self, take: Take<'_>) -> Result<()> {
         for (number, shard) in self.set.shards.iter().enumerate() {
             let start = match &self.starts {
                 Some(starts) => starts.first_row(number).map_err(into_datafusion)?,
@@ -283,13 +164,16 @@ impl ShardScan {
         }
         Ok(())
     }
+}
 
+impl ShardScan {
+    /// Answers false if `take` does.
     fn read_group(
         &self,
         shard: usize,
         reader: &ShardReader,
         stretch: &Stretch,
-        take: &mut dyn FnMut(RecordBatch) -> bool,
+        take: Take<'_>,
     ) -> Result<bool> {
         let mut passed = 0;
         let opening = self.counters.span(Stage::Read);

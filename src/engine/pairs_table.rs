@@ -13,8 +13,9 @@ use datafusion::{
 };
 
 use super::{
-    AddedColumn, ScoredScanExec,
+    AddedColumn,
     predicate::{Condition, shard_predicate},
+    scan_exec::ScoredScanExec,
     stored_scan::StoredScan,
 };
 use crate::{
@@ -92,33 +93,33 @@ impl PairsTable {
         same.then_some(column.name.as_str())
     }
 
-    /// Where a column is read: which side decides conditions on it.
-    fn side(&self, name: &str) -> Side {
+    /// Who decides conditions on a column: where it is read.
+    fn decider(&self, name: &str) -> DecidedBy {
         if self.scored.iter().any(|column| column.name == name) {
-            Side::Store
+            DecidedBy::Store
         } else if name == self.binding.image || self.set.schema.index_of(name).is_err() {
-            Side::Nowhere
+            DecidedBy::Nobody
         } else {
-            Side::Shard
+            DecidedBy::Shard
         }
     }
 
-    /// The one side that can decide `filter`.
-    fn side_of(&self, filter: &Expr) -> Side {
+    /// Who can decide `filter` alone.
+    fn decider_of(&self, filter: &Expr) -> DecidedBy {
         let columns = filter.column_refs();
-        let mut sides = columns.iter().map(|column| self.side(&column.name));
+        let mut sides = columns.iter().map(|column| self.decider(&column.name));
         match sides.next() {
             Some(first) if !filter.is_volatile() && sides.all(|side| side == first) => first,
-            _ => Side::Nowhere,
+            _ => DecidedBy::Nobody,
         }
     }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Side {
+enum DecidedBy {
     Shard,
     Store,
-    Nowhere,
+    Nobody,
 }
 
 #[async_trait]
@@ -135,9 +136,9 @@ impl TableProvider for PairsTable {
         &self,
         filters: &[&Expr],
     ) -> Result<Vec<TableProviderFilterPushDown>> {
-        let support = |filter: &&Expr| match self.side_of(filter) {
-            Side::Nowhere => TableProviderFilterPushDown::Unsupported,
-            Side::Shard | Side::Store => TableProviderFilterPushDown::Exact,
+        let support = |filter: &&Expr| match self.decider_of(filter) {
+            DecidedBy::Nobody => TableProviderFilterPushDown::Unsupported,
+            DecidedBy::Shard | DecidedBy::Store => TableProviderFilterPushDown::Exact,
         };
         Ok(filters.iter().map(support).collect())
     }
@@ -153,25 +154,32 @@ impl TableProvider for PairsTable {
         let projection = projection.unwrap_or(&all);
         let (mut shard_conditions, mut stored_conditions) = (Vec::new(), Vec::new());
         for filter in filters {
-            match self.side_of(filter) {
-                Side::Shard => shard_conditions.push(shard_predicate(state, &self.schema, filter)?),
-                Side::Store => stored_conditions.push(Condition::of(state, &self.schema, filter)?),
-                Side::Nowhere => return plan_err!("a condition reached the wrong scan: {filter}"),
+            match self.decider_of(filter) {
+                DecidedBy::Shard => {
+                    shard_conditions.push(shard_predicate(state, &self.schema, filter)?)
+                }
+                DecidedBy::Store => {
+                    stored_conditions.push(Condition::of(state, &self.schema, filter)?)
+                }
+                DecidedBy::Nobody => {
+                    return plan_err!("a condition reached the wrong scan: {filter}");
+                }
             }
         }
         let shown: Vec<String> = filters.iter().map(ToString::to_string).collect();
-        Ok(Arc::new(ScoredScanExec::try_new(StoredScan {
+        Ok(Arc::new(ScoredScanExec::new(StoredScan {
             set: Arc::clone(&self.set),
             store: Arc::clone(&self.store),
             scored: self.scored.clone(),
             table_schema: Arc::clone(&self.schema),
             projection: projection.clone(),
+            schema: Arc::new(self.schema.project(projection)?),
             shard_conditions,
             stored_conditions,
             batch: self.batch,
             shown: shown.join(" AND "),
             limit,
             image: self.schema.index_of(&self.binding.image)?,
-        })?))
+        })))
     }
 }
