@@ -390,7 +390,7 @@ mod tests {
     fn a_condition_on_constants_leaves_out_a_file_unread() {
         let Table { files, set } = table([&[], &[]], [Some("monday"), Some("sunday")]);
         let plan = plan(&[0], vec![on_monday()]);
-        assert_eq!(read(&set.shards[0], &plan).len(), 4);
+        assert_eq!(numbers(&read(&set.shards[0], &plan), "n").len(), 10);
         let before = files[1].ranges();
         assert_eq!(read(&set.shards[1], &plan).len(), 0);
         assert_eq!(files[1].ranges(), before);

@@ -159,12 +159,12 @@ mod tests {
         let (_, opened) = opened(200_000);
         let mut first = opened.get_read(0).unwrap();
         let mut second = opened.get_read(100_000).unwrap();
-        let (mut one, mut other) = ([0; 3], [0; 3]);
+        let (all, mut one, mut other) = (bytes(200_000), [0; 3], [0; 3]);
         for at in (0..30_000).step_by(3) {
             first.read_exact(&mut one).unwrap();
             second.read_exact(&mut other).unwrap();
-            assert_eq!(one, bytes(200_000)[at..at + 3]);
-            assert_eq!(other, bytes(200_000)[100_000 + at..100_003 + at]);
+            assert_eq!(one, all[at..at + 3]);
+            assert_eq!(other, all[100_000 + at..100_003 + at]);
         }
     }
 }
