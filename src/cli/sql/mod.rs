@@ -41,7 +41,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     model,
     pipeline::{DEFAULT_TABLE, RunContext, SqlOptions, open_sql},
-    source::ColumnChoice,
+    source::{ColumnChoice, Places},
 };
 
 /// Lists recipes rather than naming one.
