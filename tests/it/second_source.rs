@@ -14,7 +14,7 @@ use std::{
 
 use bytes::Bytes;
 use clip_filter::{
-    config::{ByteSize, OnError},
+    config::ByteSize,
     error::{Error, Result},
     pipeline::{self, RunContext, RunOptions, ScoreOptions},
     select::{Keep, SelectOptions},
@@ -160,30 +160,18 @@ impl Both {
     fn remote(&self) -> ScoreOptions {
         let places = Places::default();
         let memory: Arc<Memory> = Arc::clone(&self.memory);
-        ScoreOptions {
-            places: places.with_place("mem", memory),
-            ..scoring(vec!["mem://data/{a,b}.parquet".to_owned()])
-        }
+        scoring(vec!["mem://data/{a,b}.parquet".to_owned()])
+            .with_places(places.with_place("mem", memory))
     }
 
     fn run(&self, scoring: ScoreOptions, keep: Keep, output: &str) -> RunSummary {
-        let options = RunOptions {
-            scoring,
-            output: Some(self.path(output)),
-            dry_run: false,
-            overwrite: false,
-            select: SelectOptions {
-                keep,
-                ..SelectOptions::default()
-            },
-            changes: None,
-            on_error: OnError::Drop,
-            rejects: Some(self.path(&format!("{output}.rejects.parquet"))),
-            add: Vec::new(),
-            reported: Vec::new(),
-            prefix: String::new(),
-            command: "test".to_owned(),
-        };
+        let select = SelectOptions::new(keep);
+        let rejects = self.path(&format!("{output}.rejects.parquet"));
+        let options = RunOptions::deciding(scoring)
+            .with_output(self.path(output))
+            .with_select(select)
+            .with_rejects(rejects)
+            .with_command("test");
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let context = RunContext::new(Arc::new(Mock::default()));
         let prepared = pipeline::prepare(&options).unwrap_or_else(|e| panic!("{}", e.report()));
@@ -203,7 +191,9 @@ impl Both {
 }
 
 fn scoring(inputs: Vec<String>) -> ScoreOptions {
-    ScoreOptions::new(inputs, 2, ByteSize(1 << 30))
+    ScoreOptions::new(inputs)
+        .with_threads(2)
+        .with_memory_limit(ByteSize(1 << 30))
 }
 
 /// Sound and faulty pairs, with what makes the images large behind the picture.
@@ -253,11 +243,7 @@ fn shards_in_memory_give_the_output_of_local_files() {
 #[test]
 fn pages_without_a_row_that_is_kept_are_not_fetched() {
     let both = Both::new(&shards_of_sound_pairs());
-    let scores = Some(both.path("scores"));
-    let stored = || ScoreOptions {
-        scores: scores.clone(),
-        ..both.remote()
-    };
+    let stored = || both.remote().with_scores(both.path("scores"));
     both.run(stored(), Keep::All, "all.parquet");
     let everything = both.bytes_read();
     assert!(everything > 2 * both.size_bytes(), "{everything}");
