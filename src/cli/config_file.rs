@@ -146,6 +146,11 @@ impl Reader<'_> {
                 .with("found", found(value.get_ref())));
         };
         if let Err(reason) = accepts(arg, &words) {
+            // What a file holds may be a secret.
+            let values = words.iter().filter_map(|word| word.split_once('='));
+            let reason = values.fold(reason, |reason, (_, value)| {
+                reason.replace(&format!("'{value}'"), "it")
+            });
             return Err(refuse("a value is not one the option takes").with("reason", reason));
         }
         self.settings.push(Setting {

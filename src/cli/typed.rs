@@ -41,13 +41,7 @@ pub(super) fn definition() -> Command {
             .value_parser(value_parser!(PathBuf))
             .help(
                 "Take options from this TOML file too: keep = 0.2 at the top for the main job, a table such as [score] \
-                 for a command",
-            )
-            .long_help(
-                "Take options from this TOML file too: keep = 0.2 at the top for the main job, a table such as [score] \
-                 for a command. Names are those of the options, an option that repeats is an array, a switch is true. A \
-                 flag wins over the environment, the environment over the file. Relative paths in it are as on the \
-                 command line: from the directory the program runs in",
+                 for a command; a flag wins over the environment, the environment over the file",
             ),
     )
 }

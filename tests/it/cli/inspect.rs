@@ -615,6 +615,11 @@ fn the_help_has_examples() {
       -q, --quiet                  Say nothing but errors on stderr [env: CLIP_FILTER_QUIET=]
       -h, --help                   Print help
 
+    Output:
+          --config <FILE>  Take options from this TOML file too: keep = 0.2 at the top for the main job,
+                           a table such as [score] for a command; a flag wins over the environment, the
+                           environment over the file [env: CLIP_FILTER_CONFIG=]
+
     Reads footers and manifests, and of a score store its scores and the columns computed from its
     embeddings; no image is decoded and no model is run, so neither ONNX Runtime nor the model of a
     store is needed. A store can be inspected while it is written to.
