@@ -1,3 +1,5 @@
+//! Rows as an Arrow IPC stream.
+
 use std::{io::Write, sync::Arc};
 
 use arrow::{

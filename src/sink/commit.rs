@@ -1,3 +1,5 @@
+//! What is staged under a temporary name and becomes visible by a rename.
+
 use std::{
     fs::File,
     io::Write,

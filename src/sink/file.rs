@@ -1,3 +1,5 @@
+//! A file that is there only when it is whole.
+
 use std::{
     fs::File,
     io::{BufWriter, Write},

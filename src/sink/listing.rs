@@ -1,3 +1,5 @@
+//! Lists of rows as Parquet.
+
 use std::{fs::File, path::Path};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};

@@ -1,3 +1,5 @@
+//! What an output says of the run that wrote it.
+
 use std::collections::HashMap;
 
 use arrow::datatypes::{DataType, Schema};

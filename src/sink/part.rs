@@ -1,3 +1,5 @@
+//! One Parquet file of an output, into which whole row groups can be copied.
+
 use std::{fs::File, sync::Arc};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};

@@ -1,3 +1,5 @@
+//! Types that every reader knows, for columns that were read as views.
+
 use std::sync::Arc;
 
 use arrow::{

@@ -1,3 +1,5 @@
+//! Bad rows as Parquet.
+
 use std::{path::Path, sync::Arc};
 
 use arrow::{

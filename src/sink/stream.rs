@@ -1,3 +1,5 @@
+//! A result of a query as Parquet, in one file or several.
+
 use std::io::Write;
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};

@@ -1,3 +1,5 @@
+//! The dataset that a run writes: one file, or parts.
+
 use std::{fs::File, sync::Arc};
 
 use arrow::{

@@ -1,3 +1,5 @@
+//! The columns of a store.
+
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};

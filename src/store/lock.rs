@@ -1,3 +1,5 @@
+//! A lock on a directory that goes with its owner.
+
 use std::{
     fs::{File, OpenOptions, TryLockError},
     path::Path,

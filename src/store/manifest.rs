@@ -1,3 +1,5 @@
+//! What a store was made with, and the shards that it knows.
+
 use std::{collections::HashMap, fmt, path::Path, str::FromStr};
 
 use serde::{Deserialize, Serialize};

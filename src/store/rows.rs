@@ -1,3 +1,5 @@
+//! The stored rows of a shard, read from front to back.
+
 use std::{
     fs::File,
     path::{Path, PathBuf},

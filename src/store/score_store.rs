@@ -1,3 +1,5 @@
+//! The score store: shards, their parts, and what was derived from them.
+
 use std::{
     ops::Range,
     path::{Path, PathBuf},

@@ -1,3 +1,5 @@
+//! Narrow rows of a run in an unnamed temporary file.
+
 use std::{
     fs::File,
     sync::{Arc, Mutex, PoisonError},

@@ -1,3 +1,5 @@
+//! The store through its public face.
+
 use std::{path::Path, sync::Arc};
 
 use arrow::{
