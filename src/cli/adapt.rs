@@ -67,7 +67,7 @@ pub(super) fn run(args: &AdaptArgs) -> Result<ExitCode> {
         .with_method(MethodOptions::new().with_seed(args.seed));
     scoring.scores = args.scores.clone();
     scoring.model_batch_rows = args.model.batch_size.map(|rows| rows as usize);
-    let mut options = AdaptOptions::new(scoring, &args.output);
+    let mut options = AdaptOptions::new(scoring, args.output.as_path());
     options.overwrite = args.overwrite;
     let model = loading::model(&args.model, &args.verbosity);
     let running = Running {

@@ -1,6 +1,6 @@
 //! The main job: `clip-filter IN OUT`.
 
-use std::{process::ExitCode, time::Instant};
+use std::{path::Path, process::ExitCode, time::Instant};
 
 use super::{
     args::{FilterArgs, SelectArgs},
@@ -18,6 +18,7 @@ use crate::{
     pipeline::{self, RunOptions},
     report::SHOWN_SCORES,
     select::{Keep, SelectOptions},
+    sink::OutputPath,
 };
 
 /// Share of good rows kept when no selection is given.
@@ -44,10 +45,10 @@ pub(super) fn run(args: FilterArgs) -> Result<ExitCode> {
             overwrite: args.tells.overwrite,
             inputs: &options.scoring.inputs,
             outputs: &[
-                options.output.as_deref().filter(|_| !options.dry_run),
+                written(options.output.as_ref().filter(|_| !options.dry_run)),
                 options.scoring.scores.as_deref(),
-                options.rejects.as_deref(),
-                options.changes.as_deref(),
+                written(options.rejects.as_ref()),
+                written(options.changes.as_ref()),
                 args.tells.report.as_deref(),
             ],
         })?,
@@ -110,11 +111,11 @@ fn options(args: &FilterArgs) -> Result<RunOptions> {
         .with_added(args.columns.add.iter().copied())
         .with_prefix(args.columns.prefix.as_str())
         .with_command(args.command.as_str());
-    options.output = output;
+    options.output = output.map(OutputPath::from);
     options.dry_run = args.tells.dry_run;
     options.overwrite = args.tells.overwrite;
-    options.changes = args.remembers.changes.clone();
-    options.rejects = args.bad_rows.rejects.clone();
+    options.changes = args.remembers.changes.clone().map(OutputPath::from);
+    options.rejects = args.bad_rows.rejects.clone().map(OutputPath::from);
     if let (Some(_), None) = (&args.tells.report, &args.scores) {
         // A store that others use too keeps what it has; the report shows that.
         options.reported = SHOWN_SCORES.to_vec();
@@ -122,7 +123,12 @@ fn options(args: &FilterArgs) -> Result<RunOptions> {
     Ok(options)
 }
 
-fn paths(args: &FilterArgs) -> Result<(Vec<String>, Option<std::path::PathBuf>)> {
+/// Where an output is that others must not be written over.
+fn written(output: Option<&OutputPath>) -> Option<&Path> {
+    output.and_then(OutputPath::local_path)
+}
+
+fn paths(args: &FilterArgs) -> Result<(Vec<String>, Option<String>)> {
     let mut inputs = args.paths.clone();
     if inputs.last().is_some_and(|output| output == STDOUT) {
         return Err(Error::usage(
@@ -134,7 +140,7 @@ fn paths(args: &FilterArgs) -> Result<(Vec<String>, Option<std::path::PathBuf>)>
         return Ok((inputs, None));
     }
     match inputs.pop() {
-        Some(output) if !inputs.is_empty() => Ok((inputs, Some(output.into()))),
+        Some(output) if !inputs.is_empty() => Ok((inputs, Some(output))),
         _ => Err(Error::usage("find the output: only one path was given")
             .hint("clip-filter in.parquet out.parquet, or --dry-run to write nothing")),
     }

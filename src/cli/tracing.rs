@@ -1,10 +1,9 @@
 //! `--trace FILE`: where a run's time goes, as a file for trace viewers.
 
 use std::{
-    fs::File,
-    io::BufWriter,
+    io::{self, BufWriter, Write},
     path::{Path, PathBuf, absolute},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use clap::Args as ClapArgs;
@@ -12,7 +11,7 @@ use clap::Args as ClapArgs;
 use super::say;
 use crate::{
     error::{Error, Result},
-    sink::{Destination, Staged},
+    sink::{Destination, Existing, OutputPath, OutputPlaces, Owner, Part, Placement, Staged},
     source::{Location, Places},
     summary::Counters,
     trace::Trace,
@@ -80,24 +79,33 @@ fn check(path: &Path, others: Others<'_>) -> Result<()> {
     }
     // What cannot be expanded is refused when the run looks for its shards.
     let inputs = Places::default().expand(others.inputs).unwrap_or_default();
-    let inputs: Vec<&Path> = inputs.iter().filter_map(Location::path).collect();
-    Destination::File(path.to_path_buf()).check(true, &inputs)
+    let inputs = inputs.iter().filter_map(Location::path);
+    let inputs: Vec<OutputPath> = inputs.map(|path| path.to_path_buf().into()).collect();
+    OutputPlaces::default().check(&placement(&Destination::file(path)), &inputs)
 }
 
-/// A trace under its temporary name, which [`TraceFile::finish`] makes the file that was named.
+/// A trace that was found to have a place.
+fn placement(destination: &Destination) -> Placement<'_> {
+    Placement {
+        destination,
+        existing: Existing::Replaced,
+        owner: Owner::Process,
+    }
+}
+
+/// A trace that is not visible, which [`TraceFile::finish`] makes the file that was named.
 pub(super) struct TraceFile {
     trace: Arc<Trace>,
-    file: File,
+    file: SharedPart,
     // After `file`: removes it unless it was finished.
     staged: Staged,
 }
 
 impl TraceFile {
     fn create(path: &Path) -> Result<Self> {
-        let staged = Destination::File(path.to_path_buf()).stage()?;
-        let opened = File::create(staged.part(0)).and_then(|file| Ok((file.try_clone()?, file)));
-        let (file, written) = opened.map_err(|error| failed(path, error))?;
-        let out = BufWriter::with_capacity(BUFFER_BYTES, written);
+        let staged = OutputPlaces::default().stage(&placement(&Destination::file(path)))?;
+        let file = SharedPart(Arc::new(Mutex::new(Some(staged.part(0)?))));
+        let out = BufWriter::with_capacity(BUFFER_BYTES, file.clone());
         Ok(Self {
             trace: Arc::new(Trace::new(Box::new(out))),
             file,
@@ -115,20 +123,51 @@ impl TraceFile {
         let Self {
             trace,
             file,
-            staged,
+            mut staged,
         } = self;
-        let path = staged.outputs().ok().and_then(|mut paths| paths.pop());
-        let synced = trace.finish().and_then(|()| file.sync_all());
-        let written = synced.map_err(|error| failed(&path.unwrap_or_default(), error));
-        if let Err(error) = written.and_then(|()| staged.commit()) {
+        let ended = trace
+            .finish()
+            .map_err(|error| failed(staged.destination(), error));
+        let closed = ended.and_then(|()| match file.open().take() {
+            Some(part) => part.close(),
+            None => Err(Error::internal("close the trace twice")),
+        });
+        let finished = closed.and_then(|part| {
+            staged.add(part);
+            staged.finish()
+        });
+        if let Err(error) = finished {
             say(&format!("error: {}", error.report()));
         }
     }
 }
 
-fn failed(path: &Path, error: std::io::Error) -> Error {
+/// What the trace writes to; [`TraceFile`] closes it.
+#[derive(Clone)]
+struct SharedPart(Arc<Mutex<Option<Box<dyn Part>>>>);
+
+impl SharedPart {
+    fn open(&self) -> MutexGuard<'_, Option<Box<dyn Part>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Write for SharedPart {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.open().as_mut() {
+            Some(part) => part.write(bytes),
+            None => Err(io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.open().as_mut().map_or(Ok(()), |part| part.flush())
+    }
+}
+
+fn failed(destination: &Destination, error: io::Error) -> Error {
     Error::output("write the trace")
-        .with("trace", path.display())
+        .with("trace", destination)
         .source(error)
         .hint("free space there, or write it elsewhere")
 }

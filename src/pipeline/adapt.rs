@@ -1,7 +1,5 @@
 //! Fits adapters to stored pairs.
 
-use std::path::PathBuf;
-
 use super::{
     context::{RunContext, ScoreOptions},
     deriving::DeriveFrom,
@@ -9,7 +7,7 @@ use super::{
 use crate::{
     adapt::TrainingRecord,
     error::{Error, Result},
-    sink::{Destination, stage_bytes},
+    sink::{Destination, Existing, OutputPath, OutputPlaces, Owner, Placement, stage_bytes},
     store::ScoreStore,
 };
 
@@ -20,17 +18,20 @@ pub struct AdaptOptions {
     /// The store, its shards and their labels; all shards of the store if no input is named.
     pub scoring: ScoreOptions,
     /// The file they are written to.
-    pub output: PathBuf,
+    pub output: OutputPath,
+    /// What is known of the places that the file can go to.
+    pub places: OutputPlaces,
     /// Replace what is there.
     pub overwrite: bool,
 }
 
 impl AdaptOptions {
     /// Fits what the store of `scoring` has of its inputs, into the file `output`.
-    pub fn new(scoring: ScoreOptions, output: impl Into<PathBuf>) -> Self {
+    pub fn new(scoring: ScoreOptions, output: impl Into<OutputPath>) -> Self {
         Self {
             scoring,
             output: output.into(),
+            places: OutputPlaces::default(),
             overwrite: false,
         }
     }
@@ -49,7 +50,15 @@ impl AdaptOptions {
 /// When the store lacks embeddings or rows of the shards, or the file cannot be written.
 pub fn adapt(options: &AdaptOptions, context: RunContext) -> Result<TrainingRecord> {
     let destination = Destination::File(options.output.clone());
-    destination.check(options.overwrite, &[])?;
+    let placement = Placement {
+        destination: &destination,
+        existing: Existing::when(options.overwrite),
+        owner: Owner::Run {
+            identity: "",
+            directory: None,
+        },
+    };
+    options.places.check(&placement, &[])?;
     let scoring = &options.scoring;
     let directory = scoring
         .scores
@@ -79,7 +88,7 @@ pub fn adapt(options: &AdaptOptions, context: RunContext) -> Result<TrainingReco
         context: &context,
     };
     let adapters = from.with_deriving(&store, |deriving| deriving.adapters())?;
-    let staged = stage_bytes(&options.output, &adapters.to_bytes()?)?;
-    staged.commit()?;
+    let staged = stage_bytes(&options.places, &placement, &adapters.to_bytes()?)?;
+    staged.finish()?;
     Ok(adapters.record().clone())
 }

@@ -1,9 +1,6 @@
 //! What a store remembers of the last selection, and how the next one differs from it.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::PathBuf, sync::Arc};
 
 use arrow::{
     array::{ArrayRef, Int64Array, RecordBatch, StringArray},
@@ -15,7 +12,7 @@ use crate::{
     error::{Error, Result},
     select::{Changes, Chosen, SavedSelection},
     selection::Selection,
-    sink::{Listing, Staged, stage_bytes},
+    sink::{Destination, Existing, Listing, Staged, stage_bytes},
 };
 
 /// In a score store: the rows that the last run kept.
@@ -23,7 +20,7 @@ const SELECTION: &str = "selection.bin";
 const ENTERED: &str = "entered";
 const LEFT: &str = "left";
 
-/// The selection, and the changes if they are asked for, under temporary names.
+/// The selection, and the changes if they are asked for; not visible yet.
 pub(super) fn stage(
     options: &RunOptions,
     prepared: &Prepared,
@@ -44,13 +41,16 @@ pub(super) fn stage(
             None => SavedSelection::new(Vec::new(), Selection::builder([]).finish())?,
         };
         let found = Changes::between(&before, &selection)?;
-        staged.push(list(changes, prepared, &found)?);
+        let file = prepared.stage_file(options, changes)?;
+        staged.push(list(file, prepared, &found)?);
     }
     let mut bytes = Vec::new();
     selection
         .write(&mut bytes)
         .map_err(|error| Error::internal("keep the selection").source(error))?;
-    staged.push(stage_bytes(&path, &bytes)?);
+    let file = Destination::file(path);
+    let placement = prepared.placement(&file, Existing::Replaced);
+    staged.push(stage_bytes(&options.places, &placement, &bytes)?);
     Ok(staged)
 }
 
@@ -69,8 +69,8 @@ fn last(path: &PathBuf) -> Result<Option<SavedSelection>> {
         .map_err(|error| error.with("file", path.display()))
 }
 
-fn list(path: &Path, prepared: &Prepared, changes: &Changes) -> Result<Staged> {
-    let mut listing = Listing::create(path, schema())?;
+fn list(file: Staged, prepared: &Prepared, changes: &Changes) -> Result<Staged> {
+    let mut listing = Listing::create(file, schema())?;
     for (number, shard) in prepared.shards.set.shards.iter().enumerate() {
         for (change, rows) in [(ENTERED, &changes.entered), (LEFT, &changes.left)] {
             let numbers = rows.rows_of(number);
@@ -95,7 +95,7 @@ fn list(path: &Path, prepared: &Prepared, changes: &Changes) -> Result<Staged> {
             listing.write(&rows)?;
         }
     }
-    listing.finish()
+    listing.close()
 }
 
 fn schema() -> SchemaRef {

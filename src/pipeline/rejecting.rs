@@ -1,7 +1,5 @@
 //! The bad rows of a run, with their keys and reasons.
 
-use std::path::Path;
-
 use arrow::array::AsArray;
 
 use super::context::{BadRow, bad_row, keys_of};
@@ -25,11 +23,11 @@ pub(super) struct Rejecting<'a> {
 }
 
 impl Rejecting<'_> {
-    /// The bad rows under their temporary name.
-    pub(super) fn stage(&self, path: &Path) -> Result<Staged> {
-        let mut writer = RejectsWriter::create(path)?;
+    /// The bad rows in `file`; not visible yet.
+    pub(super) fn list(&self, file: Staged) -> Result<Staged> {
+        let mut writer = RejectsWriter::create(file)?;
         self.for_each(&mut |reject| writer.push(reject))?;
-        writer.finish()
+        writer.close()
     }
 
     /// The error that names the first bad row.

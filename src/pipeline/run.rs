@@ -71,8 +71,12 @@ async fn run_with(
     let start = Instant::now();
     let mut prepared = prepared;
     if let Some(unfinished) = prepared.take_unfinished() {
-        prepared.finish(&unfinished)?;
-        return Ok((unfinished.summary, None));
+        let model = context.model.identity();
+        if unfinished.note.may_be_of(model.ok().flatten().as_ref()) {
+            prepared.finish(options, &unfinished)?;
+            return Ok((unfinished.note.summary, None));
+        }
+        prepared.start_over(options)?;
     }
     prepared.check_condition(options)?;
     let scored = scoring::scores_of(options, &prepared, &context).await?;
@@ -117,9 +121,9 @@ async fn run_with(
         provenance: &provenance,
         others,
     };
-    let staged = emitting::emit(emitting, scored, chosen.written, &context).await?;
+    let emitted = emitting::emit(emitting, scored, chosen.written, &context).await?;
     drop(writing);
-    summary.outputs = staged.outputs;
+    summary.outputs = emitted.outputs;
     let effort = StageTimes {
         threads: options.scoring.threads,
         memory: &memory,
@@ -127,14 +131,14 @@ async fn run_with(
     };
     summary = effort.added_to(summary, counters);
     summary.seconds = start.elapsed().as_secs_f64();
-    prepared.commit(&summary, staged.moves)?;
+    prepared.commit(options, &summary, emitted.staged)?;
     Ok((summary, reported))
 }
 
-/// Rejects and changes under temporary names; they become visible with the output.
+/// Rejects and changes; they become visible with the output.
 fn staged_beside(narrow: &Narrow<'_>, chosen: &Chosen) -> Result<Vec<Staged>> {
     let (options, prepared) = (narrow.options, narrow.prepared);
-    if prepared.work.is_none() {
+    if !prepared.writes() {
         return Ok(Vec::new());
     }
     let mut staged = Vec::new();
@@ -144,7 +148,7 @@ fn staged_beside(narrow: &Narrow<'_>, chosen: &Chosen) -> Result<Vec<Staged>> {
             store: &narrow.scored.store,
             chosen,
         };
-        staged.push(rejecting.stage(path)?);
+        staged.push(rejecting.list(prepared.stage_file(options, path)?)?);
     }
     staged.extend(changes::stage(options, prepared, narrow.scored, chosen)?);
     Ok(staged)

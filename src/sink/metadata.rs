@@ -1,4 +1,4 @@
-//! What an output says of the run that wrote it.
+//! What an output says of itself: provenance, and the features that HF `datasets` reads.
 
 use std::collections::HashMap;
 

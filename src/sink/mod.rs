@@ -1,23 +1,38 @@
-//! Files out: writer policy, metadata, rejects, and the atomic commit.
+//! Files out: writer policy, metadata, rejects, and the commit that makes an output visible at once.
+//!
+//! [`Commit`] is the seam to where outputs go; [`Staged`] is one that is under way, [`Ledger`] a list of those that a
+//! run has staged. `units` are what is written of each shard, `writer` and `part` lay out a dataset, `listing` and
+//! `rejects` files of a few facts per row. A new kind of place is a file beside `local`, and a line where
+//! [`OutputPlaces`] has its default.
 
 mod arrow_stream;
 mod commit;
-mod file;
+mod destination;
+mod ledger;
 mod listing;
+mod local;
 mod metadata;
 mod part;
 mod plain;
 mod rejects;
+mod staged;
 mod stream;
+mod units;
 mod writer;
 
 pub use arrow_stream::ArrowStream;
-pub use commit::{Destination, Staged, write_synced};
-pub use file::StagedFile;
-pub use listing::{Listing, stage_bytes};
+pub use commit::{
+    Commit, Existing, Fate, OutputPlaces, Owner, Part, Pending, Placement, WrittenPart,
+};
+pub use destination::{Destination, OutputPath};
+pub use ledger::Ledger;
+pub use listing::Listing;
+pub use local::LocalCommit;
 pub use metadata::{Provenance, output_metadata};
 pub use part::{ColumnLayout, EncodedGroup};
 pub use plain::{plain_batches, plain_schema};
 pub use rejects::{Reject, RejectsWriter};
+pub use staged::{Staged, StagedFile, stage_bytes};
 pub use stream::ParquetStream;
+pub use units::{Portion, ShardUnit, UnitSource};
 pub use writer::{AddedField, DatasetWriter, WriterPolicy};

@@ -1,6 +1,6 @@
-//! One Parquet file of an output, into which whole row groups can be copied.
+//! One Parquet file under way, in which row groups of other files are taken as they lie.
 
-use std::{fs::File, sync::Arc};
+use std::sync::Arc;
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use parquet::{
@@ -13,9 +13,14 @@ use parquet::{
     },
     column::writer::ColumnCloseResult,
     errors::{ParquetError, Result},
-    file::{metadata::ParquetMetaData, reader::ChunkReader, writer::SerializedFileWriter},
+    file::{
+        metadata::ParquetMetaData, properties::WriterProperties, reader::ChunkReader,
+        writer::SerializedFileWriter,
+    },
     schema::types::SchemaDescriptor,
 };
+
+use super::Part;
 
 /// Most rows of a row group, however small they are.
 const ROW_GROUP_ROWS: usize = 1 << 20;
@@ -73,10 +78,17 @@ impl ColumnLayout {
     }
 }
 
+/// How a file is laid out.
+pub(super) struct PartLayout {
+    pub(super) properties: WriterProperties,
+    /// A row group is closed at this size.
+    pub(super) row_group_bytes: usize,
+}
+
 /// One Parquet file under way: rows are encoded into row groups, and whole row groups of other files taken as
 /// they are.
 pub(super) struct PartWriter {
-    file: SerializedFileWriter<File>,
+    file: SerializedFileWriter<Box<dyn Part>>,
     factory: ArrowRowGroupWriterFactory,
     schema: SchemaRef,
     row_group_bytes: usize,
@@ -88,17 +100,20 @@ pub(super) struct PartWriter {
 
 impl PartWriter {
     pub(super) fn create(
-        file: File,
+        part: Box<dyn Part>,
         schema: &SchemaRef,
-        (options, row_group_bytes): (ArrowWriterOptions, usize),
+        layout: PartLayout,
     ) -> Result<Self> {
-        let writer = ArrowWriter::try_new_with_options(file, Arc::clone(schema), options)?;
+        let options = ArrowWriterOptions::new()
+            .with_properties(layout.properties)
+            .with_skip_arrow_metadata(true);
+        let writer = ArrowWriter::try_new_with_options(part, Arc::clone(schema), options)?;
         let (file, factory) = writer.into_serialized_writer()?;
         Ok(Self {
             file,
             factory,
             schema: Arc::clone(schema),
-            row_group_bytes,
+            row_group_bytes: layout.row_group_bytes,
             columns: Vec::new(),
             rows: 0,
             groups: 0,
@@ -156,14 +171,10 @@ impl PartWriter {
         Ok(())
     }
 
-    /// Writes the footer; the file is not synced.
-    pub(super) fn finish(mut self) -> Result<File> {
+    /// Writes the footer; the part is not closed.
+    pub(super) fn finish(mut self) -> Result<Box<dyn Part>> {
         self.end_group()?;
-        self.file.finish()?;
-        self.file
-            .inner()
-            .try_clone()
-            .map_err(|error| ParquetError::External(Box::new(error)))
+        self.file.into_inner()
     }
 
     fn end_group(&mut self) -> Result<()> {

@@ -1,4 +1,4 @@
-//! Types that every reader knows, for columns that were read as views.
+//! Views as plain columns, which every reader knows.
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
-//! Bad rows as Parquet.
+//! The list of bad rows.
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use arrow::{
     array::{ArrayRef, Int64Array, RecordBatch, StringArray},
@@ -38,13 +38,13 @@ pub struct RejectsWriter {
 }
 
 impl RejectsWriter {
-    /// Starts the file that will be `path`.
+    /// Starts the one file of `staged`.
     ///
     /// # Errors
     /// When it cannot be made there.
-    pub fn create(path: &Path) -> Result<Self> {
+    pub fn create(staged: Staged) -> Result<Self> {
         Ok(Self {
-            listing: Listing::create(path, schema())?,
+            listing: Listing::create(staged, schema())?,
             waiting: Vec::new(),
         })
     }
@@ -62,13 +62,13 @@ impl RejectsWriter {
         }
     }
 
-    /// Syncs the file; it keeps its temporary name.
+    /// Waits until the file is safe; it is not visible yet.
     ///
     /// # Errors
     /// When the disk is full.
-    pub fn finish(mut self) -> Result<Staged> {
+    pub fn close(mut self) -> Result<Staged> {
         self.write_waiting()?;
-        self.listing.finish()
+        self.listing.close()
     }
 
     fn write_waiting(&mut self) -> Result<()> {

@@ -1,4 +1,4 @@
-//! A result of a query as Parquet, in one file or several.
+//! Parquet written front to back.
 
 use std::io::Write;
 

@@ -1,13 +1,13 @@
-//! The dataset that a run writes: one file, or parts.
+//! How an output is laid out, and the writer that lays it out so.
 
-use std::{fs::File, sync::Arc};
+use std::sync::Arc;
 
 use arrow::{
     array::RecordBatch,
     datatypes::{DataType, Field, Schema, SchemaRef},
 };
 use parquet::{
-    arrow::{ARROW_SCHEMA_META_KEY, arrow_writer::ArrowWriterOptions, encode_arrow_schema},
+    arrow::{ARROW_SCHEMA_META_KEY, encode_arrow_schema},
     basic::{Compression, ZstdLevel},
     file::{
         metadata::KeyValue,
@@ -19,7 +19,7 @@ use parquet::{
 
 use super::{
     EncodedGroup, Staged,
-    part::{ColumnLayout, PartWriter},
+    part::{ColumnLayout, PartLayout, PartWriter},
     plain_schema,
 };
 use crate::error::{Error, Result};
@@ -159,10 +159,11 @@ fn is_image_struct(data_type: &DataType) -> bool {
 
 /// Writes batches into the files of a [`Staged`] output.
 pub struct DatasetWriter {
+    // Before `staged`, which removes the file.
+    open: Option<PartWriter>,
     staged: Staged,
     policy: WriterPolicy,
     schema: SchemaRef,
-    open: Option<PartWriter>,
     parts: usize,
 }
 
@@ -173,10 +174,10 @@ impl DatasetWriter {
     /// When the first file cannot be made.
     pub fn create(staged: Staged, policy: WriterPolicy, schema: SchemaRef) -> Result<Self> {
         let mut writer = Self {
+            open: None,
             staged,
             policy,
             schema,
-            open: None,
             parts: 0,
         };
         // An output without rows is still a file with columns.
@@ -223,18 +224,18 @@ impl DatasetWriter {
     }
 
     fn go_on(&mut self, part: PartWriter) -> Result<()> {
-        if self.staged.takes_parts() && part.size_bytes() >= PART_BYTES {
+        if self.staged.destination().takes_parts() && part.size_bytes() >= PART_BYTES {
             return self.end_part(part);
         }
         self.open = Some(part);
         Ok(())
     }
 
-    /// Syncs all files; they keep their temporary names.
+    /// Waits until all files are safe; they are not visible yet.
     ///
     /// # Errors
     /// When the disk is full.
-    pub fn finish(mut self) -> Result<Staged> {
+    pub fn close(mut self) -> Result<Staged> {
         if let Some(writer) = self.open.take() {
             self.end_part(writer)?;
         }
@@ -242,27 +243,24 @@ impl DatasetWriter {
     }
 
     fn start_part(&mut self) -> Result<PartWriter> {
-        let path = self.staged.part(self.parts);
+        let part = self.staged.part(self.parts)?;
         self.parts += 1;
-        let file = File::create(&path).map_err(|error| self.failed(error))?;
-        let options = ArrowWriterOptions::new()
-            .with_properties(self.policy.properties())
-            .with_skip_arrow_metadata(true);
-        let bytes = usize::try_from(self.policy.row_group_bytes).unwrap_or(usize::MAX);
-        PartWriter::create(file, &self.schema, (options, bytes)).map_err(|error| self.failed(error))
+        let layout = PartLayout {
+            properties: self.policy.properties(),
+            row_group_bytes: usize::try_from(self.policy.row_group_bytes).unwrap_or(usize::MAX),
+        };
+        PartWriter::create(part, &self.schema, layout).map_err(|error| self.failed(error))
     }
 
-    fn end_part(&self, part: PartWriter) -> Result<()> {
-        let file = part.finish().map_err(|error| self.failed(error))?;
-        file.sync_all().map_err(|error| self.failed(error))
+    fn end_part(&mut self, part: PartWriter) -> Result<()> {
+        let part = part.finish().map_err(|error| self.failed(error))?;
+        self.staged.add(part.close()?);
+        Ok(())
     }
 
     fn failed(&self, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
         Error::output("write the output")
-            .with(
-                "file",
-                self.staged.part(self.parts.saturating_sub(1)).display(),
-            )
+            .with("output", self.staged.destination())
             .source(error)
             .hint("free space there, or write elsewhere; the input is untouched")
     }

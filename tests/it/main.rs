@@ -18,6 +18,7 @@ mod hostile;
 mod interop;
 mod library;
 mod method;
+mod object_store;
 mod pictures;
 mod program;
 mod resume;

@@ -21,7 +21,7 @@ use crate::{
     error::{Error, Result},
     pipeline::{self, ExplainOptions, ReportOptions, RunOptions, WhichRow},
     report::{Report, is_row_reference},
-    sink::{Destination, StagedFile},
+    sink::{Destination, Existing, OutputPath, OutputPlaces, Owner, Placement, StagedFile},
     source::Location,
     summary::RunSummary,
 };
@@ -96,15 +96,11 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<ExitCode> {
 
 /// Refuses the page of a run before the run begins.
 pub(super) fn check_file(path: &Path, options: &RunOptions) -> Result<()> {
-    let place = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
-    let written = [
-        &options.output,
-        &options.rejects,
-        &options.changes,
-        &options.scoring.scores,
-    ];
+    let page = OutputPath::from(path);
+    let scores = options.scoring.scores.as_deref().map(OutputPath::from);
+    let written = [&options.output, &options.rejects, &options.changes, &scores];
     let mut written = written.into_iter().flatten();
-    if written.any(|other| place(path).starts_with(place(other))) {
+    if written.any(|other| page.is_within(other)) {
         return Err(
             Error::usage("write the report: its path is that of another file of the run")
                 .with("report", path.display())
@@ -124,10 +120,26 @@ fn check(path: &Path, options: &RunOptions, overwrite: bool) -> Result<()> {
     // What the inputs are is said where they are read.
     let scoring = &options.scoring;
     let inputs = scoring.places.expand(&scoring.inputs).unwrap_or_default();
-    let inputs: Vec<&Path> = inputs.iter().filter_map(Location::path).collect();
-    Destination::File(path.to_path_buf()).check(overwrite, &inputs)?;
+    let inputs = inputs.iter().filter_map(Location::path);
+    let inputs: Vec<OutputPath> = inputs.map(|path| path.to_path_buf().into()).collect();
+    let destination = Destination::file(path);
+    let page = Placement {
+        existing: Existing::when(overwrite),
+        ..placement(&destination)
+    };
+    let places = OutputPlaces::default();
+    places.check(&page, &inputs)?;
     // A directory that cannot be written to is found out now, not after hours.
-    StagedFile::create(path.to_path_buf()).map(drop)
+    StagedFile::create(&places, &page).map(drop)
+}
+
+/// A page that was found to have a place.
+fn placement(destination: &Destination) -> Placement<'_> {
+    Placement {
+        destination,
+        existing: Existing::Replaced,
+        owner: Owner::Process,
+    }
 }
 
 /// Writes the page of a run that has succeeded: what goes wrong with it does not undo the run.
@@ -151,14 +163,15 @@ pub(super) fn write_of_run(
 
 fn write(path: &Path, report: &Report) -> Result<()> {
     let page = page::html(report)?;
-    let mut file = StagedFile::create(path.to_path_buf())?;
+    let destination = Destination::file(path);
+    let mut file = StagedFile::create(&OutputPlaces::default(), &placement(&destination))?;
     file.write_all(page.as_bytes()).map_err(|error| {
         Error::output("write the report")
             .with("report", path.display())
             .source(error)
             .hint("free space there, or write elsewhere")
     })?;
-    file.commit()
+    file.finish()
 }
 
 /// What a report or an explanation looks at; nothing of it is written.

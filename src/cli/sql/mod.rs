@@ -13,7 +13,7 @@ mod table;
 
 use std::{
     io::{IsTerminal, Read},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::ExitCode,
     sync::Arc,
     time::Instant,
@@ -41,6 +41,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     model,
     pipeline::{DEFAULT_TABLE, RunContext, SqlOptions, open_sql},
+    sink::OutputPath,
     source::{ColumnChoice, Places},
 };
 
@@ -143,7 +144,7 @@ pub(super) fn run(args: &SqlArgs) -> Result<ExitCode> {
         check_shell(&args.result)?;
     }
     let inputs = protected(args);
-    let inputs: Vec<&Path> = inputs.iter().map(PathBuf::as_path).collect();
+    let inputs: Vec<OutputPath> = inputs.into_iter().map(OutputPath::from).collect();
     let is_terminal = std::io::stdout().is_terminal();
     let results = Results::try_new(&args.result, stdout(), is_terminal, &inputs)?;
     let paths: Vec<String> = args.tables.inputs.iter().map(|i| i.path.clone()).collect();
@@ -283,7 +284,7 @@ fn protected(args: &SqlArgs) -> Vec<PathBuf> {
     // What cannot be expanded is refused when the table is made.
     let expanded = |path| Places::default().expand(&[path]).unwrap_or_default();
     let files = inputs.flat_map(expanded);
-    let files = files.filter_map(|file| file.path().map(Path::to_path_buf));
+    let files = files.filter_map(|file| file.path().map(std::path::Path::to_path_buf));
     files.chain(args.tables.scores.clone()).collect()
 }
 

@@ -1,9 +1,6 @@
 //! Where rows go: a pipe or terminal, or an output that appears when it is complete.
 
-use std::{
-    io::Write,
-    path::{Path, PathBuf},
-};
+use std::{io::Write, path::Path};
 
 use futures::StreamExt;
 
@@ -15,25 +12,30 @@ use super::{
 use crate::{
     cli::pipe::Pipe,
     error::{Error, Result},
-    sink::{DatasetWriter, Destination, StagedFile, WriterPolicy},
+    sink::{
+        DatasetWriter, Destination, Existing, OutputPath, OutputPlaces, Owner, Placement,
+        StagedFile, WriterPolicy,
+    },
 };
 
 /// An output that was found to be free.
 #[derive(Debug)]
 pub(super) struct Output {
-    path: PathBuf,
+    destination: Destination,
+    existing: Existing,
+    places: OutputPlaces,
 }
 
 impl Output {
     /// Checks, before any work is done, that `format` may be written to `path`.
     ///
     /// # Errors
-    /// As [`Destination::check`], and when something other than a file is there.
+    /// As [`OutputPlaces::check`], and when something other than a file is there.
     pub(super) fn check(
         path: &Path,
         format: Format,
-        overwrite: bool,
-        inputs: &[&Path],
+        existing: Existing,
+        inputs: &[OutputPath],
     ) -> Result<Self> {
         let refused = |what: &str, hint: &str| {
             Err(Error::usage(format!("write the output: {what}"))
@@ -50,31 +52,41 @@ impl Output {
                 "leave --output out and send standard output there",
             );
         }
-        let destination = match format {
-            Format::Parquet => Destination::of(path),
-            _ => Destination::File(path.to_path_buf()),
+        let output = Self {
+            destination: match format {
+                Format::Parquet => Destination::of(path.into()),
+                _ => Destination::file(path),
+            },
+            existing,
+            places: OutputPlaces::default(),
         };
-        destination.check(overwrite, inputs)?;
-        Ok(Self {
-            path: path.to_path_buf(),
-        })
+        output.places.check(&output.placement(), inputs)?;
+        Ok(output)
+    }
+
+    fn placement(&self) -> Placement<'_> {
+        Placement {
+            destination: &self.destination,
+            existing: self.existing,
+            owner: Owner::Process,
+        }
     }
 
     async fn save(&self, rows: Rows, format: Format) -> Result<u64> {
         if format == Format::Parquet {
-            let staged = Destination::of(&self.path).stage()?;
+            let staged = self.places.stage(&self.placement())?;
             let policy = WriterPolicy::of_result(&rows.schema);
             let schema = std::sync::Arc::clone(&rows.schema);
             let mut writer = DatasetWriter::create(staged, policy, schema)?;
             let count = pump(rows, &mut writer).await?;
-            writer.finish()?.commit()?;
+            writer.close()?.finish()?;
             return Ok(count);
         }
-        let mut file = StagedFile::create(self.path.clone())?;
+        let mut file = StagedFile::create(&self.places, &self.placement())?;
         let mut writer = format.writer(&mut file, &rows.schema)?;
         let count = pump(rows, writer.as_mut()).await?;
         drop(writer);
-        file.commit()?;
+        file.finish()?;
         Ok(count)
     }
 }
@@ -112,11 +124,12 @@ impl Results {
         args: &ResultArgs,
         stdout: Pipe,
         is_terminal: bool,
-        inputs: &[&Path],
+        inputs: &[OutputPath],
     ) -> Result<Self> {
         let format = args.format();
+        let existing = Existing::when(args.overwrite);
         let place = match &args.output {
-            Some(path) => Place::Output(Output::check(path, format, args.overwrite, inputs)?),
+            Some(path) => Place::Output(Output::check(path, format, existing, inputs)?),
             None if format.is_binary() && is_terminal => {
                 return Err(Error::usage("write binary data to a terminal")
                     .hint("--output FILE, or send standard output to a file or a program"));
@@ -152,9 +165,9 @@ impl Results {
     }
 
     /// The output, if there is one and nothing was written to it.
-    pub(super) fn missing_output(&self) -> Option<&Path> {
+    pub(super) fn missing_output(&self) -> Option<&OutputPath> {
         match &self.place {
-            Place::Output(output) if !self.delivered => Some(&output.path),
+            Place::Output(output) if !self.delivered => Some(output.destination.path()),
             _ => None,
         }
     }
@@ -201,7 +214,7 @@ impl RowWriter for DatasetWriter {
     }
 
     fn finish(&mut self) -> Result<()> {
-        // Its commit does.
+        // Closing it does.
         Ok(())
     }
 }

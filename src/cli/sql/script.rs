@@ -37,7 +37,7 @@ pub(super) fn run(session: &Session<'_>, text: &str, results: &mut Results) -> R
     }
     match results.missing_output() {
         Some(path) => Err(Error::usage("write the output: no statement yields rows")
-            .with("output", path.display())
+            .with("output", path)
             .hint("end with a SELECT")),
         None => Ok(rows),
     }

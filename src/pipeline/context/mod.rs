@@ -4,8 +4,9 @@
 //! |---|---|
 //! | a word to stop | `cancel` |
 //! | what was asked for | `score_options`, `options` |
-//! | shards, columns and destination that nothing was found wrong with | `prepared` |
-//! | what a killed run leaves to the next | `work` |
+//! | shards and columns that nothing was found wrong with | `prepared` |
+//! | where outputs go, and their commit | `placing` |
+//! | what a killed run leaves to the next, and how that knows it again | `work`, `identity` |
 //! | a model, loaded with the memory that it may use | `loading` |
 //! | a store that has every wanted row | `scored` |
 //! | rows that fulfil conditions | `conditions` |
@@ -14,9 +15,11 @@
 mod bad_row;
 mod cancel;
 mod conditions;
+mod identity;
 mod keys;
 mod loading;
 mod options;
+mod placing;
 mod prepared;
 mod score_options;
 mod scored;

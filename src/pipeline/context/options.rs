@@ -8,6 +8,7 @@ use crate::{
     engine::columns_named,
     schema::{ScoreColumn, Values},
     select::{Balance, Order, SelectOptions, Solver},
+    sink::{OutputPath, OutputPlaces},
 };
 
 /// Everything that decides what a run does.
@@ -17,7 +18,12 @@ pub struct RunOptions {
     /// What is scored.
     pub scoring: ScoreOptions,
     /// Where the result goes; `None` only for a dry run.
-    pub output: Option<PathBuf>,
+    pub output: Option<OutputPath>,
+    /// What is known of the places that outputs go to; it decides nothing.
+    pub places: OutputPlaces,
+    /// A directory for what a killed run leaves to the next; beside a local output if `None`, and for another the
+    /// one that the process works in.
+    pub work: Option<PathBuf>,
     /// Decide and report, write nothing.
     pub dry_run: bool,
     /// Replace what is at `output`.
@@ -25,11 +31,11 @@ pub struct RunOptions {
     /// Which rows stay.
     pub select: SelectOptions,
     /// Rows that entered and left since the last selection from the store go to this Parquet file.
-    pub changes: Option<PathBuf>,
+    pub changes: Option<OutputPath>,
     /// What becomes of bad rows.
     pub on_error: OnError,
     /// Bad rows go to this Parquet file too.
-    pub rejects: Option<PathBuf>,
+    pub rejects: Option<OutputPath>,
     /// Columns to add beside the score.
     pub add: Vec<ScoreColumn>,
     /// Derived columns that only a report of the run shows; they change nothing else.
@@ -45,7 +51,7 @@ impl RunOptions {
     /// columns and `clip_score`.
     pub fn new(
         inputs: impl IntoIterator<Item = impl Into<String>>,
-        output: impl Into<PathBuf>,
+        output: impl Into<OutputPath>,
     ) -> Self {
         Self::deciding(ScoreOptions::new(inputs)).with_output(output)
     }
@@ -55,6 +61,8 @@ impl RunOptions {
         Self {
             scoring,
             output: None,
+            places: OutputPlaces::default(),
+            work: None,
             dry_run: true,
             overwrite: false,
             select: SelectOptions::default(),
@@ -70,9 +78,23 @@ impl RunOptions {
 
     /// Writes the rows that stay to this `.parquet` file, or to this directory as parts.
     #[must_use]
-    pub fn with_output(mut self, output: impl Into<PathBuf>) -> Self {
+    pub fn with_output(mut self, output: impl Into<OutputPath>) -> Self {
         self.output = Some(output.into());
         self.dry_run = false;
+        self
+    }
+
+    /// Knows these places that outputs go to.
+    #[must_use]
+    pub fn with_places(mut self, places: OutputPlaces) -> Self {
+        self.places = places;
+        self
+    }
+
+    /// Keeps what a killed run leaves to the next in this directory.
+    #[must_use]
+    pub fn with_work(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.work = Some(directory.into());
         self
     }
 
@@ -92,7 +114,7 @@ impl RunOptions {
 
     /// Writes rows that entered and left since the last selection to this Parquet file.
     #[must_use]
-    pub fn with_changes(mut self, file: impl Into<PathBuf>) -> Self {
+    pub fn with_changes(mut self, file: impl Into<OutputPath>) -> Self {
         self.changes = Some(file.into());
         self
     }
@@ -106,7 +128,7 @@ impl RunOptions {
 
     /// Writes bad rows to this Parquet file too.
     #[must_use]
-    pub fn with_rejects(mut self, file: impl Into<PathBuf>) -> Self {
+    pub fn with_rejects(mut self, file: impl Into<OutputPath>) -> Self {
         self.rejects = Some(file.into());
         self
     }

@@ -1,17 +1,12 @@
 //! What can be known, and refused, before a model is loaded.
 
-use std::{
-    fmt::Write,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
-use sha2::{Digest, Sha256};
 
 use super::{
     RunOptions,
-    work::{Commit, WorkDir},
+    work::{LastStep, WorkDir},
 };
 use crate::{
     engine::{
@@ -20,10 +15,9 @@ use crate::{
     error::{Error, Result},
     schema::ScoreColumn,
     score, select,
-    sink::{Destination, Provenance, WriterPolicy, output_metadata},
+    sink::{Ledger, Provenance, WriterPolicy, output_metadata},
     source::{BoundShards, ShardSet, view_schema},
     store::ScoreStore,
-    summary::RunSummary,
 };
 
 /// Most rows of a batch of a narrow pass.
@@ -41,20 +35,22 @@ pub(in crate::pipeline) enum Clash {
 /// Shards, columns and destination of a run that nothing was found wrong with; see [`prepare`](crate::pipeline::prepare).
 pub struct Prepared {
     pub(in crate::pipeline) shards: BoundShards,
-    pub(in crate::pipeline) destination: Option<Destination>,
     /// Score columns that conditions may name and outputs get, under their names there.
     scored: Vec<AddedColumn>,
     pub(in crate::pipeline) work: Option<WorkDir>,
-    identity: String,
-    unfinished: Option<Commit>,
+    /// What a killed run of the same identity has staged.
+    pub(super) unfinished: Option<Ledger<LastStep>>,
     needs_scores: bool,
 }
 
 impl Prepared {
     pub(in crate::pipeline) fn check(options: &RunOptions) -> Result<Self> {
+        if options.writes() {
+            Self::check_places(options)?;
+        }
         let mut prepared = Self::over(options, options.scoring.open_shards()?, Clash::Refused)?;
         if options.writes() {
-            prepared.check_destination(options)?;
+            prepared.take_place(options)?;
         }
         Ok(prepared)
     }
@@ -73,40 +69,12 @@ impl Prepared {
         )?;
         let scored = scored_columns(options, &shards.set, clash)?;
         Ok(Self {
-            destination: options.output.as_deref().map(Destination::of),
-            identity: identity(options, &shards),
             shards,
             scored,
             work: None,
             unfinished: None,
             needs_scores: false,
         })
-    }
-
-    fn check_destination(&mut self, options: &RunOptions) -> Result<()> {
-        let Some(destination) = &self.destination else {
-            return Ok(());
-        };
-        let paths = self.shards.set.paths();
-        // A path that cannot be written to is named before a directory is made beside it.
-        destination.check(true, &paths)?;
-        let work = WorkDir::beside(destination.path())?;
-        self.unfinished = work.unfinished(&self.identity);
-        if self.unfinished.is_none() {
-            work.start_over();
-            destination.check(options.overwrite, &paths)?;
-            for (what, path) in [("rejects", &options.rejects), ("changes", &options.changes)] {
-                if let Some(path) = path {
-                    check_listing((what, path), options, &self.shards.set)?;
-                }
-            }
-        }
-        self.work = Some(work);
-        Ok(())
-    }
-
-    pub(in crate::pipeline) fn take_unfinished(&mut self) -> Option<Commit> {
-        self.unfinished.take()
     }
 
     /// Refuses a condition that cannot be read before anything is scored.
@@ -191,30 +159,6 @@ impl Prepared {
             .iter()
             .filter(|column| is_written(options, column.added))
     }
-
-    /// Makes the renames that a killed run has left.
-    pub(in crate::pipeline) fn finish(self, unfinished: &Commit) -> Result<()> {
-        match self.work {
-            None => Ok(()),
-            Some(work) => work.finish(unfinished),
-        }
-    }
-
-    /// Makes everything visible that was written, and forgets what was kept for a next run.
-    pub(in crate::pipeline) fn commit(
-        self,
-        summary: &RunSummary,
-        moves: Vec<(PathBuf, Destination)>,
-    ) -> Result<()> {
-        match self.work {
-            None => Ok(()),
-            Some(work) => work.commit(&Commit {
-                identity: self.identity,
-                summary: summary.clone(),
-                moves,
-            }),
-        }
-    }
 }
 
 /// Input columns as they are read, then the added ones.
@@ -229,34 +173,6 @@ pub(in crate::pipeline) fn written_schema(policy: &WriterPolicy) -> SchemaRef {
             .chain(added)
             .collect::<Vec<_>>(),
     ))
-}
-
-/// A hash of the options and the shards.
-fn identity(options: &RunOptions, shards: &BoundShards) -> String {
-    let mut hash = Sha256::new();
-    hash.update(format!("{options:?}"));
-    for shard in &shards.identities {
-        hash.update(&shard.fingerprint);
-    }
-    hash.finalize().iter().fold(String::new(), |mut hex, byte| {
-        // Writing to a string does not fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
-}
-
-/// Refuses a list of rows that is an input, is the output or lies within it, or exists already.
-fn check_listing((what, path): (&str, &Path), options: &RunOptions, set: &ShardSet) -> Result<()> {
-    let place = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
-    let within = |output: &PathBuf| place(path).starts_with(place(output));
-    if options.output.as_ref().is_some_and(within) || path.is_dir() {
-        return Err(Error::usage(format!(
-            "write the {what} file: it is the output, within it, or a directory"
-        ))
-        .with("file", path.display())
-        .hint(format!("give the {what} file a name of its own")));
-    }
-    Destination::File(path.to_path_buf()).check(options.overwrite, &set.paths())
 }
 
 fn is_written(options: &RunOptions, added: ScoreColumn) -> bool {

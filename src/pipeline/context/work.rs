@@ -1,55 +1,80 @@
-//! What a run keeps beside its output until it has succeeded.
+//! What a run keeps until it has succeeded: the lock on its output, its own scores, and what tells it from others.
 //!
 //! ```text
 //! .NAME.clip-filter/lock          no second run writes the same output
 //! .NAME.clip-filter/scores/       the private score store, where no other was named
-//! .NAME.clip-filter/output        the output under its temporary name
-//! .NAME.clip-filter/commit.json   the renames that make all of it visible, written when all of it is synced
+//! .NAME.clip-filter/output        a local output under its temporary name
+//! .NAME.clip-filter/commit.json   what is to become visible, written when all of it is safe
 //! ```
 //!
-//! A run that was killed leaves the directory; the next one goes on from its scores. One that was killed
-//! between its renames finds the list of them and finishes it.
+//! A run that was killed leaves the directory; the next one goes on from its scores. One that was killed while its
+//! outputs became visible has left the list of them, and the next one of the same identity finishes it.
+//!
+//! The directory lies beside a local output, so that the output can be renamed out of it. For any other output, or
+//! where the caller names a directory, its name has a hash of where the output goes.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fmt::Write,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::{
     error::{Error, Result},
-    sink::{Destination, Staged},
+    sink::{Fate, Ledger, OutputPath, OutputPlaces, Staged},
     store::DirLock,
-    summary::RunSummary,
+    summary::{ModelCard, RunSummary},
 };
 
 const COMMIT: &str = "commit.json";
+/// Bytes of the hash that tells outputs of one name apart.
+const HASH_BYTES: usize = 4;
 
 /// The directory, locked.
 #[derive(Debug)]
 pub(in crate::pipeline) struct WorkDir {
     path: PathBuf,
+    /// Its name, if it lies beside the output.
+    beside: Option<String>,
+    /// Tells this run from one of other options or other shards.
+    identity: String,
     /// Nothing in it is needed any more.
     done: bool,
     _lock: DirLock,
 }
 
-/// The last step of a run: what it did, and the renames that are left.
+/// The last step of a run: what it did, all of it safe, none or some of it visible.
 #[derive(Debug, Serialize, Deserialize)]
-pub(in crate::pipeline) struct Commit {
-    /// Tells this run from one of other options or other shards.
-    pub(in crate::pipeline) identity: String,
+pub(in crate::pipeline) struct LastStep {
+    identity: String,
     pub(in crate::pipeline) summary: RunSummary,
-    pub(in crate::pipeline) moves: Vec<(PathBuf, Destination)>,
+}
+
+impl LastStep {
+    /// False if `model`, where it is known, is not the one that scored.
+    pub(in crate::pipeline) fn may_be_of(&self, model: Option<&ModelCard>) -> bool {
+        model.is_none_or(|model| model.fingerprint == self.summary.model.fingerprint)
+    }
 }
 
 impl WorkDir {
-    /// Makes or finds the directory that belongs to `output`.
-    pub(in crate::pipeline) fn beside(output: &Path) -> Result<Self> {
-        let parent = match output.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
+    /// Makes or finds the directory that belongs to `output`, in `within` if that is given.
+    pub(in crate::pipeline) fn open(
+        output: &OutputPath,
+        within: Option<&Path>,
+        identity: String,
+    ) -> Result<Self> {
+        let (parent, name) = match (within, output) {
+            (None, OutputPath::Local(path)) => (parent(path), name_of(path)),
+            (within, output) => (
+                within.unwrap_or(Path::new(".")),
+                format!("{}-{}", last_name(output), hash(output)),
+            ),
         };
-        let name = output.file_name().unwrap_or_default().to_string_lossy();
-        let path = parent.join(format!(".{name}.clip-filter"));
+        let name = format!(".{name}.clip-filter");
+        let path = parent.join(&name);
         if let Err(error) = std::fs::create_dir(&path)
             && error.kind() != std::io::ErrorKind::AlreadyExists
         {
@@ -61,7 +86,9 @@ impl WorkDir {
         let lock = DirLock::exclusive(&path)?;
         let _ = std::fs::remove_dir_all(gone(&path));
         Ok(Self {
+            beside: (within.is_none() && output.local_path().is_some()).then_some(name),
             path,
+            identity,
             done: false,
             _lock: lock,
         })
@@ -71,48 +98,74 @@ impl WorkDir {
         self.path.join("scores")
     }
 
-    pub(in crate::pipeline) fn output(&self) -> PathBuf {
-        self.path.join("output")
+    pub(in crate::pipeline) fn identity(&self) -> &str {
+        &self.identity
     }
 
-    /// The last step of an earlier run of this identity that did not get to its end.
-    pub(in crate::pipeline) fn unfinished(&self, identity: &str) -> Option<Commit> {
-        let text = std::fs::read(self.path.join(COMMIT)).ok()?;
-        let commit: Commit = serde_json::from_slice(&text).ok()?;
-        let ours = commit.identity == identity;
-        let there = |(from, to): &(PathBuf, Destination)| from.exists() || to.path().exists();
-        (ours && commit.moves.iter().all(there)).then_some(commit)
+    /// The name of the directory, if it lies beside the output.
+    pub(in crate::pipeline) fn beside_output(&self) -> Option<&str> {
+        self.beside.as_deref()
+    }
+
+    /// The last step of an earlier run of this identity that did not get to its end, if all of it is there.
+    pub(in crate::pipeline) fn unfinished(
+        &self,
+        places: &OutputPlaces,
+    ) -> Result<Option<Ledger<LastStep>>> {
+        let Some(ledger) = self.ledger().filter(|it| it.note.identity == self.identity) else {
+            return Ok(None);
+        };
+        let fates = ledger.fates(places)?;
+        let whole = fates.iter().all(|(_, fate)| *fate != Fate::Lost);
+        drop(fates);
+        Ok(whole.then_some(ledger))
     }
 
     /// Forgets the last step of an earlier run.
-    pub(in crate::pipeline) fn start_over(&self) {
+    pub(in crate::pipeline) fn start_over(&self, places: &OutputPlaces) {
+        if let Some(ledger) = self.ledger() {
+            ledger.abort(places);
+        }
         // What cannot be removed is overwritten before it could be read again.
         let _ = std::fs::remove_file(self.path.join(COMMIT));
     }
 
-    /// True if an earlier or this run has committed scores.
-    fn has_scores(&self) -> bool {
+    fn ledger(&self) -> Option<Ledger<LastStep>> {
+        Ledger::read(&self.path.join(COMMIT))
+    }
+
+    /// True if a next run could go on from what is here.
+    fn is_of_use(&self) -> bool {
         let entries = |path: PathBuf| std::fs::read_dir(path).into_iter().flatten().flatten();
         let mut parts =
             entries(self.scores().join("parts")).flat_map(|shard| entries(shard.path()));
-        parts.next().is_some() || entries(self.scores().join("shards")).next().is_some()
+        parts.next().is_some()
+            || entries(self.scores().join("shards")).next().is_some()
+            || self.path.join(COMMIT).exists()
     }
 
-    /// Makes everything visible that was staged and synced, and removes the directory.
-    pub(in crate::pipeline) fn commit(self, commit: &Commit) -> Result<()> {
-        let text = serde_json::to_vec(commit)
-            .map_err(|error| Error::internal("write the list of renames").source(error))?;
-        crate::sink::write_synced(&self.path.join(COMMIT), &text)?;
-        self.finish(commit)
+    /// Makes everything visible that was staged, and removes the directory.
+    pub(in crate::pipeline) fn commit(
+        self,
+        summary: RunSummary,
+        staged: Vec<Staged>,
+        places: &OutputPlaces,
+    ) -> Result<()> {
+        let step = LastStep {
+            identity: self.identity.clone(),
+            summary,
+        };
+        let ledger = Ledger::write(&self.path.join(COMMIT), step, staged)?;
+        self.finish(&ledger, places)
     }
 
-    /// Makes the renames of `commit`, which the directory has, that are left, and removes the directory.
-    pub(in crate::pipeline) fn finish(mut self, commit: &Commit) -> Result<()> {
-        for (from, to) in &commit.moves {
-            if from.exists() {
-                Staged::at(to.clone(), from.clone()).commit()?;
-            }
-        }
+    /// Makes visible what of `ledger`, which the directory has, is not, and removes the directory.
+    pub(in crate::pipeline) fn finish(
+        mut self,
+        ledger: &Ledger<LastStep>,
+        places: &OutputPlaces,
+    ) -> Result<()> {
+        ledger.finish(places)?;
         self.done = true;
         Ok(())
     }
@@ -120,7 +173,7 @@ impl WorkDir {
 
 impl Drop for WorkDir {
     fn drop(&mut self) {
-        if self.done || !self.has_scores() {
+        if self.done || !self.is_of_use() {
             // In one step: half a directory would tell the next run less than a whole one or none.
             let gone = gone(&self.path);
             // A leftover is found and used, or removed, by the next run.
@@ -137,45 +190,127 @@ fn gone(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// The directory that a path lies in.
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+fn name_of(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
+}
+
+fn last_name(output: &OutputPath) -> String {
+    match output {
+        OutputPath::Local(path) => name_of(path),
+        OutputPath::Url(url) => {
+            let name = url.trim_end_matches('/').rsplit('/').next();
+            name.unwrap_or_default().to_owned()
+        }
+    }
+}
+
+fn hash(output: &OutputPath) -> String {
+    let digest = Sha256::digest(output.to_string());
+    let bytes = digest.iter().take(HASH_BYTES);
+    bytes.fold(String::new(), |mut hex, byte| {
+        // Writing to a string does not fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sink::{Destination, Existing, Owner, Placement, stage_bytes};
+
+    fn open(output: &Path) -> WorkDir {
+        WorkDir::open(&output.into(), None, "this run".to_owned()).unwrap()
+    }
+
+    fn staged(path: PathBuf) -> Staged {
+        let destination = Destination::file(path);
+        let placement = Placement {
+            destination: &destination,
+            existing: Existing::Kept,
+            owner: Owner::Run {
+                identity: "this run",
+                directory: None,
+            },
+        };
+        let bytes = destination.to_string().into_bytes();
+        stage_bytes(&OutputPlaces::default(), &placement, &bytes).unwrap()
+    }
 
     #[test]
     fn a_commit_that_was_cut_short_is_finished_from_the_list_it_left() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
-        let moves = ["out.parquet", "bad.parquet"].map(|name| {
-            std::fs::write(at(&format!("staged-{name}")), name).unwrap();
-            (at(&format!("staged-{name}")), Destination::File(at(name)))
-        });
-        let commit = Commit {
-            identity: "this run".to_owned(),
-            summary: RunSummary::default(),
-            moves: moves.to_vec(),
-        };
+        let places = OutputPlaces::default();
+        let outputs = ["out.parquet", "bad.parquet"].map(|name| staged(at(name)));
         // What stands in the way of the second rename ends the first run, and the second.
         std::fs::create_dir_all(at("bad.parquet").join("x")).unwrap();
-        std::fs::create_dir_all(at(".out.parquet.clip-filter").join("scores/parts/a/b")).unwrap();
-        let work = || WorkDir::beside(&at("out.parquet")).unwrap();
-        work().commit(&commit).unwrap_err();
+        let work = open(&at("out.parquet"));
+        work.commit(RunSummary::default(), outputs.into(), &places)
+            .unwrap_err();
         let list = at(".out.parquet.clip-filter").join(COMMIT);
         // Finishing needs no second list, and so never a moment without one.
         std::fs::hard_link(&list, at("first-list")).unwrap();
-        let again = work();
-        let unfinished = again.unfinished("this run").unwrap();
-        assert!(again.unfinished("another run").is_none());
-        std::fs::write(&moves[1].0, "bad.parquet").unwrap();
-        again.finish(&unfinished).unwrap_err();
+        let again = open(&at("out.parquet"));
+        let unfinished = again.unfinished(&places).unwrap().unwrap();
+        again.finish(&unfinished, &places).unwrap_err();
         assert_eq!(same_file(&list), same_file(&at("first-list")));
         std::fs::remove_dir_all(at("bad.parquet")).unwrap();
-        std::fs::write(&moves[1].0, "bad.parquet").unwrap();
-        let last = work();
-        let unfinished = last.unfinished("this run").unwrap();
-        last.finish(&unfinished).unwrap();
-        assert_eq!(std::fs::read(at("out.parquet")).unwrap(), b"out.parquet");
-        assert_eq!(std::fs::read(at("bad.parquet")).unwrap(), b"bad.parquet");
+        let last = open(&at("out.parquet"));
+        let unfinished = last.unfinished(&places).unwrap().unwrap();
+        last.finish(&unfinished, &places).unwrap();
+        for name in ["out.parquet", "bad.parquet"] {
+            let text = std::fs::read_to_string(at(name)).unwrap();
+            assert_eq!(text, at(name).display().to_string());
+        }
         assert!(!at(".out.parquet.clip-filter").exists());
+    }
+
+    #[test]
+    fn another_run_leaves_nothing_of_what_was_staged() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let places = OutputPlaces::default();
+        std::fs::create_dir_all(at("out.parquet").join("x")).unwrap();
+        let outputs = vec![staged(at("out.parquet"))];
+        open(&at("out.parquet"))
+            .commit(RunSummary::default(), outputs, &places)
+            .unwrap_err();
+        let another = WorkDir::open(&at("out.parquet").into(), None, "another".to_owned()).unwrap();
+        assert!(another.unfinished(&places).unwrap().is_none());
+        another.start_over(&places);
+        drop(another);
+        let left: Vec<_> = std::fs::read_dir(dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        assert_eq!(left, ["out.parquet"]);
+    }
+
+    #[test]
+    fn a_directory_elsewhere_is_one_of_each_output() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = |output: &str| {
+            WorkDir::open(&output.into(), Some(dir.path()), String::new()).map(|work| {
+                assert_eq!(work.beside_output(), None);
+                work
+            })
+        };
+        let first = open("mem://a/kept").unwrap();
+        let second = open("mem://b/kept").unwrap();
+        assert_ne!(first.path, second.path);
+        assert!(open("mem://a/kept").is_err(), "it is locked");
+        drop((first, second));
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
     fn same_file(path: &Path) -> u64 {

@@ -425,3 +425,22 @@ fn a_closed_pipe_is_no_error() {
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "0");
     assert!(Path::new(&place.path("out.parquet")).exists());
 }
+
+#[test]
+fn a_url_is_refused_before_any_work() {
+    let place = place(10);
+    for args in [
+        "in.parquet s3://bucket/out.parquet",
+        "in.parquet out.parquet --rejects s3://bucket/out.parquet",
+        "in.parquet out.parquet --report s3://bucket/out.parquet",
+        "in.parquet out.parquet --trace s3://bucket/out.parquet",
+        "in.parquet out.parquet --scores scores --changes s3://bucket/out.parquet",
+        "sql SELECT(1) -o s3://bucket/out.parquet",
+        "adapt --scores scores -o s3://bucket/out.parquet",
+    ] {
+        let ran = place.mock(args);
+        ran.exits(2)
+            .says(&["s3://bucket/out.parquet", "local path"]);
+        assert_eq!(place.names(), ["in.parquet"], "{args}");
+    }
+}

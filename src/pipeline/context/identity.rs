@@ -1,0 +1,282 @@
+//! What decides the outputs of a run, under stable names: by its hash a killed run is known again.
+//!
+//! Everything that decides what is written, or where, is in it; what decides only how fast, how loudly or with how
+//! much memory is not. A new option has to be sorted here before the program compiles.
+
+use std::{fmt::Write, path::Path};
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::{RunOptions, ScoreOptions};
+use crate::{
+    config::OnError,
+    error::{Error, Result},
+    score::{Adaptation, MethodOptions},
+    select::{Keep, Order, SelectOptions, Solver},
+    sink::OutputPath,
+    source::{BoundShards, ColumnChoice, LabelChoice},
+    store::EmbeddingType,
+};
+
+/// Changes with the meaning of a field.
+const FORMAT: u32 = 1;
+
+#[derive(Debug, Serialize)]
+struct RunIdentity<'a> {
+    format: u32,
+    /// What another version makes may differ.
+    program: &'static str,
+    shards: Vec<ShardFacts<'a>>,
+    scoring: ScoringFacts<'a>,
+    selection: SelectionFacts<'a>,
+    output: OutputFacts<'a>,
+}
+
+/// The path is told in the lists of rows, as it was found.
+#[derive(Debug, Serialize)]
+struct ShardFacts<'a> {
+    path: String,
+    fingerprint: &'a str,
+}
+
+#[derive(Debug, Serialize)]
+struct ScoringFacts<'a> {
+    image_column: Option<&'a str>,
+    text_column: Option<&'a str>,
+    label_column: Option<&'a str>,
+    class_names: Option<&'a [String]>,
+    prompts: &'a [String],
+    /// The store whose scores are taken, and whose last selection is replaced.
+    store: Option<String>,
+    stored_embeddings: Option<EmbeddingType>,
+    max_pixels: u64,
+    external_paths: bool,
+    method: MethodFacts,
+    /// Columns that are computed and take part in nothing.
+    more_columns: Vec<&'static str>,
+}
+
+#[derive(Debug, Serialize)]
+struct MethodFacts {
+    adapters: Adapters,
+    cells: Option<u32>,
+    neighbours: Option<u32>,
+    diversity_weight: f32,
+    target_set: Option<String>,
+    seed: u64,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Adapters {
+    None,
+    Fitted,
+    File(String),
+}
+
+#[derive(Debug, Serialize)]
+struct SelectionFacts<'a> {
+    condition: Option<&'a str>,
+    min_score: Option<f32>,
+    keep: Keep,
+    order: &'static str,
+    solver: &'static str,
+    balance: Option<String>,
+    dedup: Option<f32>,
+    bad_rows: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+struct OutputFacts<'a> {
+    place: Option<String>,
+    rejects: Option<String>,
+    changes: Option<String>,
+    added: Vec<&'static str>,
+    prefix: &'a str,
+}
+
+/// Hash of what decides the outputs, hex.
+///
+/// # Errors
+/// Never for options that a caller can make.
+pub(super) fn identity(options: &RunOptions, shards: &BoundShards) -> Result<String> {
+    let json = serde_json::to_vec(&RunIdentity::new(options, shards))
+        .map_err(|error| Error::internal("name what decides a run").source(error))?;
+    let hex = |mut hex: String, byte: &u8| {
+        // Writing to a string does not fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    };
+    Ok(Sha256::digest(json).iter().fold(String::new(), hex))
+}
+
+impl<'a> RunIdentity<'a> {
+    fn new(options: &'a RunOptions, shards: &'a BoundShards) -> Self {
+        let RunOptions {
+            scoring,
+            output,
+            places: _,
+            work: _,
+            dry_run: _,
+            overwrite: _,
+            select,
+            changes,
+            on_error,
+            rejects,
+            add,
+            reported: _,
+            prefix,
+            command: _,
+        } = options;
+        let text = |path: &OutputPath| path.to_string();
+        let facts = shards.set.shards.iter().map(|shard| ShardFacts {
+            path: shard.location.to_string(),
+            fingerprint: &shard.fingerprint,
+        });
+        let added = add.iter().map(|added| added.name());
+        Self {
+            format: FORMAT,
+            program: env!("CARGO_PKG_VERSION"),
+            shards: facts.collect(),
+            scoring: ScoringFacts::new(scoring),
+            selection: SelectionFacts::new(select, *on_error),
+            output: OutputFacts {
+                place: output.as_ref().map(text),
+                rejects: rejects.as_ref().map(text),
+                changes: changes.as_ref().map(text),
+                added: sorted(added.collect()),
+                prefix,
+            },
+        }
+    }
+}
+
+impl<'a> SelectionFacts<'a> {
+    fn new(options: &'a SelectOptions, on_error: OnError) -> Self {
+        let SelectOptions {
+            condition,
+            min_score,
+            dedup,
+            keep,
+            order,
+            solver,
+            balance,
+        } = options;
+        Self {
+            condition: condition.as_deref(),
+            min_score: *min_score,
+            keep: *keep,
+            order: order_name(*order),
+            solver: solver_name(*solver),
+            balance: balance.as_ref().map(ToString::to_string),
+            dedup: *dedup,
+            bad_rows: on_error_name(on_error),
+        }
+    }
+}
+
+impl<'a> ScoringFacts<'a> {
+    fn new(options: &'a ScoreOptions) -> Self {
+        let ScoreOptions {
+            // Their content counts, which the shards tell.
+            inputs: _,
+            places: _,
+            columns:
+                ColumnChoice {
+                    image,
+                    text,
+                    labels,
+                },
+            scores,
+            only_new: _,
+            embeddings,
+            model_batch_rows: _,
+            threads: _,
+            memory_limit: _,
+            max_pixels,
+            allow_external_paths,
+            method,
+            derived,
+        } = options;
+        let LabelChoice {
+            column,
+            class_names,
+            prompts,
+        } = labels;
+        Self {
+            image_column: image.as_deref(),
+            text_column: text.as_deref(),
+            label_column: column.as_deref(),
+            class_names: class_names.as_deref(),
+            prompts,
+            store: scores.as_deref().map(text_of),
+            stored_embeddings: *embeddings,
+            max_pixels: *max_pixels,
+            external_paths: *allow_external_paths,
+            method: MethodFacts::new(method),
+            more_columns: sorted(derived.iter().map(|column| column.name()).collect()),
+        }
+    }
+}
+
+impl MethodFacts {
+    fn new(options: &MethodOptions) -> Self {
+        let MethodOptions {
+            adaptation,
+            cells,
+            neighbours,
+            diversity_weight,
+            target,
+            seed,
+        } = options;
+        Self {
+            adapters: match adaptation {
+                Adaptation::None => Adapters::None,
+                Adaptation::Fit => Adapters::Fitted,
+                Adaptation::Given(file) => Adapters::File(text_of(file)),
+            },
+            cells: *cells,
+            neighbours: *neighbours,
+            diversity_weight: *diversity_weight,
+            target_set: target.as_deref().map(text_of),
+            seed: *seed,
+        }
+    }
+}
+
+fn text_of(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn sorted(mut names: Vec<&'static str>) -> Vec<&'static str> {
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+fn order_name(order: Order) -> &'static str {
+    match order {
+        Order::ClipScore => "clip_score",
+        Order::AlignDiverse => "align_diverse",
+    }
+}
+
+fn solver_name(solver: Solver) -> &'static str {
+    match solver {
+        Solver::Exact => "exact",
+        Solver::Paper => "paper",
+        Solver::Cover => "cover",
+    }
+}
+
+fn on_error_name(on_error: OnError) -> &'static str {
+    match on_error {
+        OnError::Keep => "keep",
+        OnError::Drop => "drop",
+        OnError::Fail => "fail",
+    }
+}
+
+#[cfg(test)]
+mod tests;
