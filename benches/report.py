@@ -51,9 +51,10 @@ def plain(folder, binary, options):
         scores.append(values)
     synthetic_store.make(binary, folder / "scores", shards, scores)
     manifest = folder / "scores/manifest.json"
-    spec = json.loads(manifest.read_text())
-    spec["spec"].update(image_column="jpg", text_column="caption")
-    manifest.write_text(json.dumps(spec, indent=2))
+    facts = json.loads(manifest.read_text())
+    (spec,) = facts["models"].values()
+    spec.update(image_column="jpg", text_column="caption")
+    manifest.write_text(json.dumps(facts, indent=2))
 
 
 def embedded(folder, binary, options):

@@ -24,6 +24,7 @@ from pathlib import Path
 
 import results
 import rounds
+import synthetic_store
 
 ROWS, SHARDS, GROUP, LABELS = 10_000_000, 10, 100_000, 1000
 KEEP, QUOTA, THREADS, LIMIT = 0.3, 1000, 2, "1GiB"
@@ -36,8 +37,6 @@ def generate(data, binary):
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
-
-    import synthetic_store
 
     began = time.time()
     (data / "shards").mkdir(parents=True)
@@ -92,10 +91,10 @@ def duckdb_job(job, data, form, out):
     joined = f"read_parquet('{data}/joined/*.parquet', filename=true, file_row_number=true)"
     scattered = (
         f"(SELECT s.*, t.clip_score FROM read_parquet('{data}/shards/*.parquet', filename=true, file_row_number=true) s "
-        f"JOIN read_parquet('{data}/scores/shards/*.parquet') t ON t.shard = s.filename AND t.row = s.file_row_number)"
+        f"JOIN read_parquet('{data}/scores/scores/*.parquet') t ON t.shard = s.filename AND t.row = s.file_row_number)"
     )
     pairs = joined if form == "joined" else scattered
-    scores = joined if form == "joined" else f"read_parquet('{data}/scores/shards/*.parquet')"
+    scores = joined if form == "joined" else f"read_parquet('{data}/scores/scores/*.parquet')"
     value = lambda sql: base.execute(sql).fetchone()[0]
     write = lambda sql: base.execute(f"COPY ({sql}) TO '{out}' (FORMAT parquet, COMPRESSION {codec})")
 
@@ -129,11 +128,11 @@ def polars_job(job, data, form, out):
 
     facts, (form, codec) = json.loads((data / "facts.json").read_text()), form.split("-")
     keep, good, threshold = facts["keep"], facts["good"], facts["threshold"]
-    score, shards = pl.col("clip_score"), json.loads((data / "scores/manifest.json").read_text())["shards"]
+    score, shards = pl.col("clip_score"), synthetic_store.lists(data / "scores")[2]
     if form == "joined":
         pairs = scores = pl.scan_parquet(f"{data}/joined/*.parquet")
     else:  # side by side by position, which only holds for a store without gaps
-        scores = pl.scan_parquet([data / "scores/shards" / f"{shard['fingerprint'][:32]}.parquet" for shard in shards]).select("clip_score")
+        scores = pl.scan_parquet([shard["scores"] for shard in shards]).select("clip_score")
         pairs = pl.concat([pl.scan_parquet([shard["path"] for shard in shards]), scores], how="horizontal")
     write = lambda frame: frame.sink_parquet(out, compression=codec)
 

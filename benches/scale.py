@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import results
+import synthetic_store
 
 MIB, THREADS, KEEP = 2**20, 2, "0.3"
 PEERS = Path(__file__).with_name("scale_peers.py")
@@ -269,7 +270,7 @@ def check_here(data):
 def adapt(options):
     began, kind = stamp(options), options.part_name
     data = make(options.data / kind, kind, options.rows, options)
-    store = json.loads((data / "scores/manifest.json").read_text())["spec"]["model"]
+    store = synthetic_store.lists(data / "scores")[1]["model"]
     labels = ["--label-column", "label", "--class-names", data / "classes.txt"] if kind == "labelled" else []
     command = ["score", data / "shards", "--scores", data / "scores", *labels, "--adapt", "--add", "sas"]
     done = run(options.binary, *command, "--memory-limit", "2GiB", "--threads", THREADS, "--json", "-v")

@@ -77,21 +77,23 @@ class Store:
         import pyarrow.parquet as pq
 
         self.directory = directory
-        (directory / "shards").mkdir(parents=True)
+        (directory / "scores").mkdir(parents=True)
         with tempfile.TemporaryDirectory(dir=directory) as folder:
             few = few_rows(binary, folder, shape.model, add)
             self.manifest = json.loads((few / "manifest.json").read_text())
-            self.schema = pq.read_schema(next((few / "shards").glob("*.parquet"))).remove_metadata()
+            self.schema = pq.read_schema(next((few / "scores").glob("*.parquet"))).remove_metadata()
+            (self.key, self.spec), = self.manifest["models"].items()
             self.derived = None
             if add:
-                self.derived = json.loads((few / "derived/current.json").read_text())
-                if not (few / "derived" / generation(self.derived)).is_dir():
+                self.derived = json.loads((few / "state" / self.key / "current.json").read_text())
+                del self.derived["format"]
+                if not (few / "derived" / self.key / generation(self.derived)).is_dir():
                     raise SystemExit(f"derived columns have another layout: adapt {Path(__file__).name}")
-                self.derived_schema = pq.read_schema(next((few / "derived").glob("*/*.parquet"))).remove_metadata()
+                self.derived_schema = pq.read_schema(next((few / "derived").glob("*/*/*.parquet"))).remove_metadata()
                 self.derived["shards"] = []
-        self.manifest["shards"] = []
+        self.manifest["records"], self.known = [], []
         if shape.dim:
-            self.manifest["spec"]["model"]["dim"] = shape.dim
+            self.spec["model"]["dim"] = shape.dim
 
     def add(self, shard, rows, stretches):
         """Adds a shard. `stretches` give, for rows that follow each other, arrays by the names of columns; what is not named is null."""
@@ -100,23 +102,25 @@ class Store:
         import pyarrow.parquet as pq
 
         shard = shard.absolute()
-        identity = {"path": str(shard), "fingerprint": synthetic_store.fingerprint(shard), "size_bytes": shard.stat().st_size, "rows": rows}
-        self.manifest["shards"].append(identity)
+        identity = {"path": str(shard), "given": str(shard), "fingerprint": synthetic_store.fingerprint(shard), "size_bytes": shard.stat().st_size, "rows": rows}
+        self.known.append(identity)
         metadata = {
             "clip_filter.shard": str(shard),
             "clip_filter.fingerprint": identity["fingerprint"],
+            "clip_filter.size_bytes": str(identity["size_bytes"]),
             "clip_filter.rows": str(rows),
-            "clip_filter.model": json.dumps(self.manifest["spec"]["model"]),
+            "clip_filter.model": json.dumps(self.spec["model"]),
+            "clip_filter.made_with": "0" * 16,
         }
-        name = identity["fingerprint"][:32] + ".parquet"
+        short = identity["fingerprint"][:32]
         numbers = ["clip_score", "image_embedding.list.element", "text_embedding.list.element"]
-        main = pq.ParquetWriter(self.directory / "shards" / name, self.schema.with_metadata(metadata), **settings(self.schema, numbers))
+        main = pq.ParquetWriter(self.directory / "scores" / f"{short}-{self.key}.parquet", self.schema.with_metadata(metadata), **settings(self.schema, numbers))
         beside = None
         if self.derived:
             self.derived["shards"].append(identity["fingerprint"])
             folder = self.directory / "derived"
             folder.mkdir(exist_ok=True)
-            beside = pq.ParquetWriter(folder / name, self.derived_schema, **settings(self.derived_schema, ["sas", "sds"]))
+            beside = pq.ParquetWriter(folder / f"{short}.parquet", self.derived_schema, **settings(self.derived_schema, ["sas", "sds"]))
         first = 0
         for arrays in stretches:
             count = len(arrays["clip_score"])
@@ -139,13 +143,15 @@ class Store:
             beside.close()
 
     def finish(self):
-        (self.directory / "manifest.json").write_text(json.dumps(self.manifest, indent=2))
+        synthetic_store.write_lists(self.directory, self.manifest, self.known)
         if self.derived:
-            folder = self.directory / "derived" / generation(self.derived)
-            folder.mkdir()
+            folder = self.directory / "derived" / self.key / generation(self.derived)
+            folder.mkdir(parents=True)
             for file in (self.directory / "derived").glob("*.parquet"):
                 file.rename(folder / file.name)
-            (self.directory / "derived/current.json").write_text(json.dumps(self.derived))
+            state = self.directory / "state" / self.key
+            state.mkdir()
+            (state / "current.json").write_text(json.dumps({"format": 1, **self.derived}))
 
 
 def settings(schema, numbers):

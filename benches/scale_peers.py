@@ -8,14 +8,16 @@ import sys
 import time
 from pathlib import Path
 
+import synthetic_store
+
 WEIGHT, KEEP, THREADS = 0.1, 0.3, 2
 
 
 def derived_files(data):
     store = data / "scores"
-    manifest = json.loads((store / "manifest.json").read_text())
-    names = [shard["fingerprint"][:32] + ".parquet" for shard in manifest["shards"]]
-    folder = next(path for path in (store / "derived").iterdir() if path.is_dir())
+    key, _, shards = synthetic_store.lists(store)
+    names = [shard["fingerprint"][:32] + ".parquet" for shard in shards]
+    folder = next(path for path in (store / "derived" / key).iterdir() if path.is_dir())
     return [folder / name for name in names]
 
 
@@ -115,12 +117,12 @@ def cells(data, part):
     import numpy as np
     import pyarrow.parquet as pq
 
-    manifest = json.loads((data / "scores/manifest.json").read_text())
-    dim = manifest["spec"]["model"]["dim"]
-    rows = sum(shard["rows"] for shard in manifest["shards"])
+    _, spec, shards = synthetic_store.lists(data / "scores")
+    dim = spec["model"]["dim"]
+    rows = sum(shard["rows"] for shard in shards)
     embeddings, labels, at = np.empty((rows, dim), np.float16), np.empty(rows, np.int16), 0
-    for shard in manifest["shards"]:
-        file = pq.ParquetFile(data / "scores/shards" / (shard["fingerprint"][:32] + ".parquet"))
+    for shard in shards:
+        file = pq.ParquetFile(shard["scores"])
         labels[at : at + shard["rows"]] = pq.read_table(shard["path"], columns=["label"])["label"].to_numpy()
         for group in range(file.num_row_groups):
             values = file.read_row_group(group, columns=["image_embedding"])["image_embedding"].combine_chunks().flatten().to_numpy()
@@ -191,15 +193,15 @@ def torch_adapters(data, labelled, epochs=2):
     torch.set_num_threads(THREADS)
     torch.manual_seed(0)
     began = time.perf_counter()
-    manifest = json.loads((data / "scores/manifest.json").read_text())
-    files = [data / "scores/shards" / (shard["fingerprint"][:32] + ".parquet") for shard in manifest["shards"]]
-    dim = manifest["spec"]["model"]["dim"]
+    _, spec, shards = synthetic_store.lists(data / "scores")
+    files = [shard["scores"] for shard in shards]
+    dim = spec["model"]["dim"]
     of_unit = lambda name: functional.normalize(torch.from_numpy(np.concatenate([column_of(file, name) for file in files]).reshape(-1, dim).astype(np.float32)))
     images = of_unit("image_embedding")
     if labelled:
         import pyarrow.parquet as pq
 
-        labels = torch.from_numpy(np.concatenate([pq.read_table(shard["path"], columns=["label"])["label"].to_numpy() for shard in manifest["shards"]]).astype(np.int64))
+        labels = torch.from_numpy(np.concatenate([pq.read_table(shard["path"], columns=["label"])["label"].to_numpy() for shard in shards]).astype(np.int64))
         texts = functional.normalize(torch.randn(int(labels.max()) + 1, dim))
         shares = torch.log(torch.bincount(labels).clamp(min=1) / len(labels))
     else:

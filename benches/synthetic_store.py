@@ -99,7 +99,23 @@ def real_store(binary, folder):
     pq.write_table(pa.table({"uid": [str(i) for i in range(8)], "image": pictures, "text": [f"text {i}" for i in range(8)]}), data)
     command = [str(binary), "score", str(data), "--scores", str(store), "--model", "mock", "--embeddings", "none", "--quiet"]
     subprocess.run(command, check=True)
-    return json.loads((store / "manifest.json").read_text()), next((store / "shards").glob("*.parquet"))
+    return json.loads((store / "manifest.json").read_text()), next((store / "scores").glob("*.parquet"))
+
+
+def lists(store):
+    """The model of a store as it ends names of files, what its scores were made with, and its shards, each with its file of scores."""
+    (key, spec), = json.loads((store / "manifest.json").read_text())["models"].items()
+    shards = json.loads((store / "state/shards.json").read_text())["shards"]
+    for shard in shards:
+        shard["scores"] = store / "scores" / f"{shard['fingerprint'][:32]}-{key}.parquet"
+    return key, spec, shards
+
+
+def write_lists(store, manifest, known):
+    """What the program is to know of the files. It makes records of its own when it writes to the store."""
+    (store / "state").mkdir(exist_ok=True)
+    (store / "state/shards.json").write_text(json.dumps({"format": 1, "shards": known}, indent=2))
+    (store / "manifest.json").write_text(json.dumps(manifest, indent=2))
 
 
 def facts(path):
@@ -119,23 +135,26 @@ def make(binary, store, shards, scores, seed=11):
     import numpy as np
 
     random = np.random.default_rng(seed)
-    (store / "shards").mkdir(parents=True)
+    (store / "scores").mkdir(parents=True)
     with tempfile.TemporaryDirectory(dir=store) as folder:
         manifest, real = real_store(binary, folder)
-        manifest["shards"] = []
+        manifest["records"], known = [], []
+        (key, spec), = manifest["models"].items()
         for shard, values in zip(shards, scores):
             shard = shard.absolute()
-            identity = {"path": str(shard), "fingerprint": fingerprint(shard), "size_bytes": shard.stat().st_size, "rows": len(values)}
-            manifest["shards"].append(identity)
+            identity = {"path": str(shard), "given": str(shard), "fingerprint": fingerprint(shard), "size_bytes": shard.stat().st_size, "rows": len(values)}
+            known.append(identity)
             metadata = {
                 "clip_filter.shard": str(shard),
                 "clip_filter.fingerprint": identity["fingerprint"],
+                "clip_filter.size_bytes": str(identity["size_bytes"]),
                 "clip_filter.rows": str(len(values)),
-                "clip_filter.model": json.dumps(manifest["spec"]["model"]),
+                "clip_filter.model": json.dumps(spec["model"]),
+                "clip_filter.made_with": "0" * 16,
             }
-            path = store / "shards" / (identity["fingerprint"][:32] + ".parquet")
+            path = store / "scores" / f"{identity['fingerprint'][:32]}-{key}.parquet"
             write_scores(path, shard, values, random, metadata)
         ours, theirs = facts(path), facts(real)
         if ours != theirs:
             raise SystemExit(f"the store's layout has changed: adapt {Path(__file__).name}\nthis script: {ours}\nclip-filter: {theirs}")
-    (store / "manifest.json").write_text(json.dumps(manifest, indent=2))
+    write_lists(store, manifest, known)

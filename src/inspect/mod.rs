@@ -22,7 +22,7 @@ pub(super) use distribution::Distribution;
 pub use distribution::{QUANTILES, Quantile, Scores};
 pub use model::{FileSize, ModelFacts, TokenizerFacts};
 pub use shards::{ColumnFinding, EarlierRun, Pairs, ShardFacts};
-pub use store::{FileState, Progress, StoreFacts, StoredShard};
+pub use store::{FileState, Progress, StoreFacts, StoredModel, StoredShard};
 pub use subject::{Subject, subject};
 
 /// The facts of a [`Subject`].

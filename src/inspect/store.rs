@@ -27,10 +27,14 @@ pub struct StoreFacts {
     pub written_by: String,
     /// Another process was writing to it.
     pub in_use: bool,
+    /// Shards that were being scored.
+    pub claims: usize,
     /// Size of its files.
     pub size_bytes: u64,
-    /// Everything that decides what it holds of a row.
+    /// Everything that decides what it holds of a row, of the first of its models.
     pub made_with: StoreSpec,
+    /// Every model it has scores of.
+    pub models: Vec<StoredModel>,
     /// Rows of all shards it knows.
     pub rows: u64,
     /// Rows of them that are in the store, or that its condition left out.
@@ -47,6 +51,19 @@ pub struct StoreFacts {
     pub derived: Option<DerivedFacts>,
     /// Every shard it knows.
     pub shards: Vec<StoredShard>,
+}
+
+/// A model that a store has scores of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StoredModel {
+    /// Ends the names of its files.
+    pub key: String,
+    /// As it was called when the store was made.
+    pub name: String,
+    /// Of its weights.
+    pub precision: String,
+    /// Of every file that decides a score.
+    pub fingerprint: String,
 }
 
 /// A shard as the store has it.
@@ -93,7 +110,7 @@ pub enum FileState {
 impl StoreFacts {
     pub(super) fn read(directory: &Path) -> Result<Self> {
         let store = ScoreStore::look(directory)?;
-        let in_use = store.is_in_use();
+        let in_use = store.is_in_use()?;
         let shards = store
             .shards()
             .iter()
@@ -107,8 +124,10 @@ impl StoreFacts {
             format: store.format(),
             written_by: store.written_by().to_owned(),
             in_use,
+            claims: store.claimed()?.len(),
             size_bytes: store.size_bytes(),
             made_with: store.spec().clone(),
+            models: store.models().map(StoredModel::of).collect(),
             rows: total(|shard| shard.rows),
             rows_decided: total(|shard| shard.decided_rows),
             rows_stored: content.rows,
@@ -118,6 +137,17 @@ impl StoreFacts {
             derived,
             shards,
         })
+    }
+}
+
+impl StoredModel {
+    fn of((key, spec): (&str, &StoreSpec)) -> Self {
+        Self {
+            key: key.to_owned(),
+            name: spec.model.name.clone(),
+            precision: spec.model.precision.clone(),
+            fingerprint: spec.model.fingerprint.clone(),
+        }
     }
 }
 

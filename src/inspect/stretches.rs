@@ -140,6 +140,7 @@ mod tests {
         let mut writer = ScoreStore::open_or_create(dir.path(), &spec()).unwrap();
         let shard = ShardIdentity {
             path: "/no/such.parquet".to_owned(),
+            given: "such.parquet".to_owned(),
             fingerprint: "f".repeat(64),
             size_bytes: 1,
             rows: 30_000,

@@ -15,8 +15,6 @@ use crate::{
     sink::{Destination, Existing, Listing, Staged, stage_bytes},
 };
 
-/// In a score store: the rows that the last run kept.
-const SELECTION: &str = "selection.bin";
 const ENTERED: &str = "entered";
 const LEFT: &str = "left";
 
@@ -30,7 +28,7 @@ pub(super) fn stage(
     if options.scoring.scores.is_none() {
         return Ok(Vec::new());
     }
-    let path = scored.store.directory().join(SELECTION);
+    let path = scored.store.selection_file();
     let shards = prepared.shards.identities.iter();
     let fingerprints: Vec<String> = shards.map(|shard| shard.fingerprint.clone()).collect();
     let selection = SavedSelection::new(fingerprints, chosen.written.clone())?;

@@ -59,13 +59,9 @@ impl DeriveFrom<'_> {
             return Ok(scored);
         }
         let shared = |_| Error::internal("write to a score store that is being read");
-        let mut store = Arc::try_unwrap(scored.store).map_err(shared)?;
-        if !store.is_exclusive() {
-            // Somebody else may come between; then the columns are looked at anew.
-            let (directory, spec) = (store.directory().to_path_buf(), store.spec().clone());
-            drop(store);
-            store = ScoreStore::open_or_create(&directory, &spec)?;
-        }
+        let store = Arc::try_unwrap(scored.store).map_err(shared)?;
+        // Somebody else may come between; then the columns are looked at anew.
+        let store = store.exclusive()?;
         let derived = self.with_deriving(&store, |deriving| deriving.run(columns));
         self.context.counters.set_step("");
         derived?;

@@ -37,7 +37,7 @@ impl Ordering<'_> {
         let columns = known.iter().chain([&ScoreColumn::SELECTION_SCORE]);
         let fields = columns.map(|column| Field::new(column.name(), column.data_type(), true));
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        let writer = DerivedWriter::new(self.store, spec)?;
+        let writer = DerivedWriter::new(self.store, spec);
         for (_, shard) in self.rows.shards() {
             let mut known = known.to_vec();
             // Twice where they are among the known ones: arrays are shared.

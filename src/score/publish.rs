@@ -30,7 +30,7 @@ pub(super) fn publish(
     columns: &DerivedValues,
     artifacts: &[(&str, Vec<u8>)],
 ) -> Result<()> {
-    let writer = DerivedWriter::new(store, spec)?;
+    let writer = DerivedWriter::new(store, spec);
     let fields = columns
         .keys()
         .map(|column| Field::new(column.name(), column.data_type(), true));

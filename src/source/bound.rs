@@ -15,6 +15,8 @@ use crate::{
 pub struct ShardIdentity {
     /// Where it was found: an absolute path, or a URL.
     pub path: String,
+    /// As it was given, which is the same on every machine that is given the same: the column `shard` of its scores.
+    pub given: String,
     /// Hash of its size, footer and samples of its content, hex.
     pub fingerprint: String,
     /// Its size.
@@ -28,6 +30,7 @@ impl ShardIdentity {
     pub fn of(shard: &Shard) -> Self {
         Self {
             path: shard.location.address(),
+            given: shard.location.to_string(),
             fingerprint: shard.fingerprint.clone(),
             size_bytes: shard.size_bytes,
             rows: shard.rows,

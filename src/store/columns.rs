@@ -1,4 +1,4 @@
-//! The columns of a store.
+//! The columns of a store's files.
 
 use std::sync::Arc;
 

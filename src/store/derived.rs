@@ -1,29 +1,31 @@
 //! Columns that are computed from stored embeddings, over all rows at once.
 //!
 //! ```text
-//! DIR/derived/current.json                  what the columns were made with, and in which directory they are
-//! DIR/derived/<generation>/<fingerprint>.parquet   one file per shard, row by row beside that of `shards/`
+//! DIR/state/<model>/current.json                           what the columns were made with, which names the generation
+//! DIR/state/<model>/<generation>/...                       what else came of making them, for the next time
+//! DIR/derived/<model>/<generation>/<fingerprint>.parquet   one file per shard, row by row beside that of `scores/`
 //! ```
 //!
 //! A change of any parameter or shard makes a new generation; `current.json` is replaced when it is whole.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{
-    ScoreStore,
-    files::{failed, replace, sync_parent, write_parquet},
-    score_store::name_of,
+    ScoreStore, ShardIdentity,
+    blobs::{Blobs, Durability, put_bytes},
+    files::ParquetBlob,
+    manifest::{put_json, read_json},
+    names::{DERIVED, STATE, short},
 };
-use crate::{error::Result, store::ShardIdentity};
+use crate::error::Result;
 
 const CURRENT: &str = "current.json";
+/// Raised when a reader of the present format could misread what is written.
+const FORMAT: u32 = 1;
 
 /// What a set of derived columns was made with; equal specs give equal columns.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -59,54 +61,94 @@ impl DerivedSpec {
     }
 }
 
-/// The derived columns that a store has.
+/// What [`CURRENT`] holds.
+#[derive(Debug, Serialize, Deserialize)]
+struct Current {
+    #[serde(default = "first_format")]
+    format: u32,
+    #[serde(flatten)]
+    spec: DerivedSpec,
+}
+
+fn first_format() -> u32 {
+    FORMAT
+}
+
+/// The derived columns that a store has of one model.
 #[derive(Debug, Clone)]
 pub(super) struct DerivedColumns {
+    blobs: Arc<dyn Blobs>,
     pub(super) spec: DerivedSpec,
-    directory: PathBuf,
+    folders: Folders,
+}
+
+/// Where a generation is.
+#[derive(Debug, Clone)]
+struct Folders {
+    columns: String,
+    state: String,
+}
+
+impl Folders {
+    fn of(model: &str, generation: &str) -> Self {
+        Self {
+            columns: format!("{DERIVED}/{model}/{generation}"),
+            state: format!("{STATE}/{model}/{generation}"),
+        }
+    }
+
+    fn shard(&self, fingerprint: &str) -> String {
+        format!("{}/{}.parquet", self.columns, short(fingerprint))
+    }
+
+    fn artifact(&self, name: &str) -> String {
+        format!("{}/{name}", self.state)
+    }
 }
 
 impl DerivedColumns {
     /// None if there are none, or they cannot be read: they are made again then.
-    pub(super) fn read(store: &Path) -> Option<Self> {
-        let root = root(store);
-        let text = std::fs::read(root.join(CURRENT)).ok()?;
-        let spec: DerivedSpec = serde_json::from_slice(&text).ok()?;
-        let directory = root.join(spec.generation());
-        Some(Self { spec, directory })
+    pub(super) fn read(blobs: &Arc<dyn Blobs>, model: &str) -> Option<Self> {
+        let current: Current = read_json(blobs.as_ref(), &current(model))?;
+        let spec = (current.format == FORMAT).then_some(current.spec)?;
+        Some(Self {
+            blobs: Arc::clone(blobs),
+            folders: Folders::of(model, &spec.generation()),
+            spec,
+        })
     }
 
     pub(super) fn artifact(&self, name: &str) -> Option<Vec<u8>> {
-        std::fs::read(self.directory.join(name)).ok()
+        self.blobs.read(&self.folders.artifact(name)).ok()?
     }
 
-    pub(super) fn file(&self, fingerprint: &str) -> Option<PathBuf> {
-        Some(shard_file(&self.directory, fingerprint)).filter(|file| file.is_file())
+    pub(super) fn file(&self, fingerprint: &str) -> Option<String> {
+        let name = self.folders.shard(fingerprint);
+        self.blobs.size(&name).map(|_| name)
     }
 }
 
 /// Derived columns under construction; nothing of them is seen before [`DerivedWriter::finish`].
 #[derive(Debug)]
 pub struct DerivedWriter {
-    root: PathBuf,
-    directory: PathBuf,
+    blobs: Arc<dyn Blobs>,
+    model: String,
+    generation: String,
+    folders: Folders,
     spec: DerivedSpec,
 }
 
 impl DerivedWriter {
-    /// Starts a set of columns in the store's directory; the store must be open for writing.
-    ///
-    /// # Errors
-    /// When the directory cannot be made.
-    pub fn new(store: &ScoreStore, spec: DerivedSpec) -> Result<Self> {
-        let root = root(store.directory());
-        let directory = root.join(spec.generation());
-        std::fs::create_dir_all(&directory).map_err(|error| failed(&directory, error))?;
-        Ok(Self {
-            root,
-            directory,
+    /// Starts a set of columns of a store, which is [`ScoreStore::exclusive`].
+    pub fn new(store: &ScoreStore, spec: DerivedSpec) -> Self {
+        let generation = spec.generation();
+        Self {
+            blobs: Arc::clone(&store.blobs),
+            model: store.model.clone(),
+            folders: Folders::of(&store.model, &generation),
+            generation,
             spec,
-        })
+        }
     }
 
     /// Writes the columns of one shard, a row for each stored row.
@@ -119,8 +161,14 @@ impl DerivedWriter {
         schema: &SchemaRef,
         batches: impl IntoIterator<Item = Result<RecordBatch>>,
     ) -> Result<()> {
-        let file = shard_file(&self.directory, &shard.fingerprint);
-        write_parquet(&file, schema, Vec::new(), batches)
+        let file = ParquetBlob {
+            blobs: self.blobs.as_ref(),
+            name: &self.folders.shard(&shard.fingerprint),
+            durability: Durability::Whole,
+            schema,
+            metadata: Vec::new(),
+        };
+        file.put(batches)
     }
 
     /// Keeps what the columns were made with beside them.
@@ -128,7 +176,8 @@ impl DerivedWriter {
     /// # Errors
     /// When the disk is full.
     pub fn artifact(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        replace(&self.directory.join(name), bytes)
+        let name = self.folders.artifact(name);
+        put_bytes(self.blobs.as_ref(), &name, Durability::Named, bytes)
     }
 
     /// Makes the columns those of the store, and removes the ones before.
@@ -136,29 +185,27 @@ impl DerivedWriter {
     /// # Errors
     /// When the disk is full.
     pub fn finish(self) -> Result<()> {
-        sync_parent(&self.directory.join(CURRENT));
-        let text = serde_json::to_vec_pretty(&self.spec).map_err(|error| {
-            crate::error::Error::internal("describe derived columns").source(error)
-        })?;
-        replace(&self.root.join(CURRENT), &text)?;
-        let entries = std::fs::read_dir(&self.root)
-            .into_iter()
-            .flatten()
-            .flatten();
-        for entry in entries.filter(|entry| entry.path() != self.directory) {
-            if entry.path().is_dir() {
-                // A leftover is of no use to anybody, and found again next time.
-                let _ = std::fs::remove_dir_all(entry.path());
+        let blobs = self.blobs.as_ref();
+        blobs.keep_names(&self.folders.columns);
+        let current_state = Current {
+            format: FORMAT,
+            spec: self.spec,
+        };
+        let name = current(&self.model);
+        put_json(blobs, &name, Durability::Named, &current_state)?;
+        for root in [DERIVED, STATE] {
+            let root = format!("{root}/{}", self.model);
+            for generation in blobs.list(&root)? {
+                if generation != self.generation && generation != CURRENT {
+                    // A leftover is of no use to anybody, and found again next time.
+                    blobs.remove_all(&format!("{root}/{generation}"));
+                }
             }
         }
         Ok(())
     }
 }
 
-fn root(store: &Path) -> PathBuf {
-    store.join("derived")
-}
-
-fn shard_file(directory: &Path, fingerprint: &str) -> PathBuf {
-    directory.join(format!("{}.parquet", name_of(fingerprint)))
+fn current(model: &str) -> String {
+    format!("{STATE}/{model}/{CURRENT}")
 }

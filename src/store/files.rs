@@ -1,10 +1,6 @@
-//! Files that are there only when they are whole.
+//! How a store's Parquet files are written.
 
-use std::{
-    fs::File,
-    io::Write,
-    path::{Path, PathBuf},
-};
+use std::fmt;
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use parquet::{
@@ -17,6 +13,7 @@ use parquet::{
     schema::types::ColumnPath,
 };
 
+use super::blobs::{Blobs, Durability};
 use crate::{
     error::{Error, Result},
     schema::{IMAGE_EMBEDDING, ScoreColumn, TEXT_EMBEDDING, Values},
@@ -28,76 +25,44 @@ const ROW_GROUP_ROWS: usize = 1 << 17;
 
 pub(super) type BoxedError = Box<dyn std::error::Error + Send + Sync>;
 
-pub(super) fn failed(path: &Path, error: impl Into<BoxedError>) -> Error {
+pub(super) fn failed(place: &dyn fmt::Display, error: impl Into<BoxedError>) -> Error {
     Error::output("write to the score store")
-        .with("file", path.display())
+        .with("file", place)
         .source(error)
         .hint("free space there and run the same command again: what is committed is not encoded again")
 }
 
-/// Writes `bytes` at `path`, replacing what is there in one step.
-pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
-    let temporary = temporary(path);
-    let write = || -> std::io::Result<()> {
-        let mut file = File::create(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&temporary, path)
-    };
-    write().map_err(|error| failed(path, error))?;
-    sync_parent(path);
-    Ok(())
+/// A Parquet blob that is to be written.
+pub(super) struct ParquetBlob<'a> {
+    pub(super) blobs: &'a dyn Blobs,
+    pub(super) name: &'a str,
+    pub(super) durability: Durability,
+    pub(super) schema: &'a SchemaRef,
+    /// Of the file.
+    pub(super) metadata: Vec<(String, String)>,
 }
 
-/// Writes `batches` at `path` as Parquet; the name appears when the content is synced.
-pub(super) fn write_parquet(
-    path: &Path,
-    schema: &SchemaRef,
-    metadata: Vec<(String, String)>,
-    batches: impl IntoIterator<Item = Result<RecordBatch>>,
-) -> Result<()> {
-    let temporary = temporary(path);
-    let written = write_whole(&temporary, schema, metadata, batches)
-        .and_then(|()| std::fs::rename(&temporary, path).map_err(|error| failed(path, error)));
-    if written.is_err() {
-        // Room for the next try.
-        let _ = std::fs::remove_file(&temporary);
-    }
-    written
-}
-
-fn write_whole(
-    path: &Path,
-    schema: &SchemaRef,
-    metadata: Vec<(String, String)>,
-    batches: impl IntoIterator<Item = Result<RecordBatch>>,
-) -> Result<()> {
-    let failed = |error: BoxedError| failed(path, error);
-    let file = File::create(path).map_err(|error| failed(error.into()))?;
-    let properties = Some(properties(metadata));
-    let mut writer = ArrowWriter::try_new(file, SchemaRef::clone(schema), properties)
-        .map_err(|error| failed(error.into()))?;
-    for batch in batches {
-        writer
-            .write(&batch?)
-            .map_err(|error| failed(error.into()))?;
-    }
-    writer.finish().map_err(|error| failed(error.into()))?;
-    let synced = writer.inner().sync_all();
-    synced.map_err(|error| failed(error.into()))
-}
-
-/// A name that no reader looks for; a leftover of a process that died is overwritten.
-fn temporary(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".tmp");
-    PathBuf::from(name)
-}
-
-pub(super) fn sync_parent(path: &Path) {
-    if let Some(parent) = path.parent() {
-        // Not every file system can; the files themselves are synced before.
-        let _ = File::open(parent).and_then(|directory| directory.sync_all());
+impl ParquetBlob<'_> {
+    /// Writes `batches` to it.
+    ///
+    /// # Errors
+    /// When a batch is an error, or there is no room; nothing has changed then.
+    pub(super) fn put(self, batches: impl IntoIterator<Item = Result<RecordBatch>>) -> Result<()> {
+        let failed = |error: BoxedError| failed(&self.blobs.place(self.name), error);
+        let mut batches = batches.into_iter();
+        let properties = properties(self.metadata);
+        self.blobs.put(self.name, self.durability, &mut |out| {
+            let (schema, properties) = (SchemaRef::clone(self.schema), properties.clone());
+            let mut writer = ArrowWriter::try_new(out, schema, Some(properties))
+                .map_err(|error| failed(error.into()))?;
+            for batch in batches.by_ref() {
+                writer
+                    .write(&batch?)
+                    .map_err(|error| failed(error.into()))?;
+            }
+            writer.close().map_err(|error| failed(error.into()))?;
+            Ok(())
+        })
     }
 }
 

@@ -1,4 +1,4 @@
-//! A lock on a directory that goes with its owner.
+//! A lock on a directory, for as long as its owner lives.
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
@@ -9,10 +9,24 @@ use std::{
 use crate::error::{Error, Result};
 
 const LOCK: &str = "lock";
-/// How often a lock is asked for before it is said to be another process's: a look at it, or a process that is just
+/// How long a lock is asked for before it is said to be another process's: a look at it, or a process that is just
 /// being started and has not closed what it inherited, holds one for a moment.
-const TRIES: u32 = 50;
-const BETWEEN_TRIES: Duration = Duration::from_millis(10);
+const FOR_ITS_OWNER: Patience = Patience {
+    tries: 50,
+    pause: Duration::from_millis(10),
+};
+/// The same for a lock that many processes hold for moments, one after the other.
+const FOR_ITS_TURN: Patience = Patience {
+    tries: 3000,
+    pause: Duration::from_millis(10),
+};
+
+/// How often a lock is asked for, and how long is waited between.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    pub(super) tries: u32,
+    pub(super) pause: Duration,
+}
 
 /// A lock on a directory that the system takes back when its owner dies, however that happens.
 #[derive(Debug)]
@@ -28,6 +42,18 @@ impl DirLock {
     /// # Errors
     /// When another process holds it, or the directory cannot be written to.
     pub fn exclusive(directory: &Path) -> Result<Self> {
+        Self::exclusive_with(directory, FOR_ITS_OWNER)
+    }
+
+    /// As [`DirLock::exclusive`], and waits its turn where all hold it for moments only.
+    ///
+    /// # Errors
+    /// As [`DirLock::exclusive`].
+    pub(super) fn briefly(directory: &Path) -> Result<Self> {
+        Self::exclusive_with(directory, FOR_ITS_TURN)
+    }
+
+    fn exclusive_with(directory: &Path, patience: Patience) -> Result<Self> {
         let path = directory.join(LOCK);
         let file = OpenOptions::new()
             .create(true)
@@ -40,7 +66,7 @@ impl DirLock {
                     .source(error)
                     .hint("choose a directory you may write to")
             })?;
-        let locked = patiently(|| file.try_lock());
+        let locked = patience.ask(|| file.try_lock());
         Self::held(locked, file, directory).map(|lock| Self {
             is_writers: true,
             ..lock
@@ -54,7 +80,7 @@ impl DirLock {
     pub fn shared(directory: &Path) -> Result<Self> {
         match File::open(directory.join(LOCK)) {
             Ok(file) => {
-                let locked = patiently(|| file.try_lock_shared());
+                let locked = FOR_ITS_OWNER.ask(|| file.try_lock_shared());
                 Self::held(locked, file, directory)
             }
             Err(_) => Ok(Self::none()),
@@ -99,16 +125,20 @@ impl DirLock {
     }
 }
 
-fn patiently(
-    lock: impl Fn() -> std::result::Result<(), TryLockError>,
-) -> std::result::Result<(), TryLockError> {
-    for _ in 1..TRIES {
-        match lock() {
-            Err(TryLockError::WouldBlock) => std::thread::sleep(BETWEEN_TRIES),
-            decided => return decided,
+impl Patience {
+    /// Asks for a lock until it is given, or the patience is at its end.
+    pub(super) fn ask(
+        self,
+        lock: impl Fn() -> std::result::Result<(), TryLockError>,
+    ) -> std::result::Result<(), TryLockError> {
+        for _ in 1..self.tries {
+            match lock() {
+                Err(TryLockError::WouldBlock) => std::thread::sleep(self.pause),
+                decided => return decided,
+            }
         }
+        lock()
     }
-    lock()
 }
 
 #[cfg(test)]

@@ -1,84 +1,26 @@
-//! What a store was made with, and the shards that it knows.
+//! The manifest: what a store holds, in one file. It is merged from the models and the records, and can be again.
 
-use std::{collections::HashMap, fmt, path::Path, str::FromStr};
+use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::files::replace;
-use crate::{
-    error::{Error, Result},
-    source::ShardIdentity,
-    summary::ModelCard,
+use super::{
+    StoreSpec,
+    blobs::{Blobs, Durability, put_bytes},
+    files::BoxedError,
+    names::{self, MANIFEST, MODELS, RECORDS, SCORES},
+    records::{FORMAT, Record},
 };
+use crate::error::{Error, Result};
 
-const MANIFEST: &str = "manifest.json";
-/// Raised when a reader of the present format could misread what is written.
-const FORMAT: u32 = 1;
-
-/// How a store keeps embeddings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum EmbeddingType {
-    /// Half precision: 2 bytes per number, 3 significant digits.
-    #[default]
-    F16,
-    /// As the model gave them.
-    F32,
-    /// Not at all.
-    None,
-}
-
-impl FromStr for EmbeddingType {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "f16" => Ok(Self::F16),
-            "f32" => Ok(Self::F32),
-            "none" => Ok(Self::None),
-            _ => Err(format!("'{text}' is not one of f16, f32, none")),
-        }
-    }
-}
-
-impl fmt::Display for EmbeddingType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::F16 => "f16",
-            Self::F32 => "f32",
-            Self::None => "none",
-        })
-    }
-}
-
-/// Everything that decides what a store holds of a row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct StoreSpec {
-    /// The model that scored.
-    pub model: ModelCard,
-    /// The column that was taken as image.
-    pub image_column: String,
-    /// The column that was taken as caption, or as class label.
-    pub text_column: String,
-    /// What stood for captions, where the column holds class labels.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub class_captions: Option<String>,
-    /// Images of more pixels are bad rows.
-    pub max_pixels: u64,
-    /// Image paths out of the shard's directory were followed.
-    pub allow_external_paths: bool,
-    /// Only rows of this condition are in it; all if `None`.
-    pub condition: Option<String>,
-    /// How embeddings are kept.
-    pub embeddings: EmbeddingType,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Manifest {
     pub(super) format: u32,
     pub(super) written_by: String,
-    pub(super) spec: StoreSpec,
-    pub(super) shards: Vec<ShardIdentity>,
+    /// What each model scored with, by its key.
+    pub(super) models: BTreeMap<String, StoreSpec>,
+    /// By fingerprint and model.
+    pub(super) records: Vec<Record>,
 }
 
 /// Read before the rest, which another format may have changed.
@@ -90,46 +32,110 @@ struct Head {
 }
 
 impl Manifest {
-    pub(super) fn new(spec: StoreSpec) -> Self {
+    pub(super) fn new() -> Self {
         Self {
             format: FORMAT,
             written_by: concat!("clip-filter ", env!("CARGO_PKG_VERSION")).to_owned(),
-            spec,
-            shards: Vec::new(),
+            models: BTreeMap::new(),
+            records: Vec::new(),
         }
     }
 
-    /// True where there is a manifest, of whatever format, even a damaged one.
-    pub(super) fn is_at(directory: &Path) -> bool {
-        let Ok(text) = std::fs::read(directory.join(MANIFEST)) else {
-            return false;
+    /// True where there is a manifest, of whatever format, even a damaged one, or what one is merged from.
+    pub(super) fn is_at(blobs: &dyn Blobs) -> bool {
+        let Ok(Some(text)) = blobs.read(MANIFEST) else {
+            let folder = |name| blobs.list(name).is_ok_and(|names| !names.is_empty());
+            return folder(MODELS) && (folder(SCORES) || folder(RECORDS));
         };
         // Other programs have files of that name too, but whole ones.
         let damaged = || serde_json::from_slice::<serde::de::IgnoredAny>(&text).is_err();
         serde_json::from_slice::<Head>(&text).is_ok() || damaged()
     }
 
-    /// `None` where there is no manifest.
-    pub(super) fn read(directory: &Path) -> Result<Option<Self>> {
-        let path = directory.join(MANIFEST);
-        let failed = |error: super::files::BoxedError| {
-            Error::input("read the manifest of the score store")
-                .with("file", path.display())
-                .source(error)
+    /// The format of the store in `blobs`; `None` where there is no store.
+    pub(super) fn format_at(blobs: &dyn Blobs) -> Result<Option<u32>> {
+        if let Some(text) = blobs.read(MANIFEST)? {
+            return head(blobs, &text).map(|head| Some(head.format));
+        }
+        Ok(Self::is_at(blobs).then_some(FORMAT))
+    }
+
+    /// What is in `blobs`, with finished shards that the file does not name yet; `None` where there is no store.
+    pub(super) fn read(blobs: &dyn Blobs) -> Result<Option<Self>> {
+        let text = blobs.read(MANIFEST)?;
+        match &text {
+            None if !Self::is_at(blobs) => Ok(None),
+            text => Self::merged(blobs, text.as_deref()).map(Some),
+        }
+    }
+
+    /// What `old` says and the models and records of `blobs` beside it.
+    fn merged(blobs: &dyn Blobs, old: Option<&[u8]>) -> Result<Self> {
+        let mut manifest = match old {
+            Some(text) => Self::parse(blobs, text)?,
+            None => Self::new(),
         };
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(failed(error.into())),
-        };
-        let damaged = |error: serde_json::Error| {
-            failed(error.into())
-                .hint("it is damaged: restore it, or score into a new directory; the files in shards/ stay readable as Parquet")
-        };
-        let head: Head = serde_json::from_str(&text).map_err(damaged)?;
+        manifest.merge(blobs)?;
+        Ok(manifest)
+    }
+
+    /// Adds the models and records of `blobs` that it does not name.
+    pub(super) fn merge(&mut self, blobs: &dyn Blobs) -> Result<()> {
+        for name in blobs.list(MODELS)? {
+            let Some(key) = name.strip_suffix(".json") else {
+                continue;
+            };
+            if !self.models.contains_key(key) {
+                let spec = read_json(blobs, &names::model(key));
+                self.models.extend(spec.map(|spec| (key.to_owned(), spec)));
+            }
+        }
+        let known: std::collections::HashSet<String> =
+            self.records.iter().map(Record::scored).collect();
+        for name in blobs.list(RECORDS)? {
+            let scored = name.strip_suffix(".json").unwrap_or(&name);
+            if !known.contains(scored) {
+                // One that cannot be read is made again by who writes next.
+                self.records
+                    .extend(read_json(blobs, &names::record(scored)));
+            }
+        }
+        self.sort();
+        Ok(())
+    }
+
+    fn sort(&mut self) {
+        self.records.sort_by(|a, b| a.key().cmp(&b.key()));
+        self.records.dedup_by(|a, b| a.key() == b.key());
+    }
+
+    /// Writes what is in `blobs`, and what `change` makes of it.
+    ///
+    /// # Errors
+    /// When the file is damaged, `change` fails, or there is no room.
+    pub(super) fn update(
+        blobs: &dyn Blobs,
+        durability: Durability,
+        change: &mut dyn FnMut(&mut Self) -> Result<()>,
+    ) -> Result<Self> {
+        let mut now = None;
+        blobs.update(MANIFEST, durability, &mut |old| {
+            let mut manifest = Self::merged(blobs, old)?;
+            change(&mut manifest)?;
+            manifest.sort();
+            let text = text_of(&manifest)?;
+            let changed = old != Some(text.as_slice());
+            now = Some(manifest);
+            Ok(changed.then_some(text))
+        })?;
+        now.ok_or_else(|| Error::internal("merge a manifest"))
+    }
+
+    fn parse(blobs: &dyn Blobs, text: &[u8]) -> Result<Self> {
+        let head = head(blobs, text)?;
         if head.format != FORMAT {
             return Err(Error::input("read the score store: its format is another")
-                .with("store", directory.display())
+                .with("store", blobs.place("").trim_end_matches('/'))
                 .with(
                     "its format",
                     format!("{} ({})", head.format, head.written_by),
@@ -137,105 +143,40 @@ impl Manifest {
                 .with("known format", FORMAT)
                 .hint("use the version of clip-filter that wrote it, or a newer one"));
         }
-        serde_json::from_str(&text).map(Some).map_err(damaged)
-    }
-
-    pub(super) fn write(&self, directory: &Path) -> Result<()> {
-        let text = serde_json::to_string_pretty(self)
-            .map_err(|error| Error::internal("write a manifest").source(error))?;
-        replace(&directory.join(MANIFEST), text.as_bytes())
-    }
-
-    /// Shards that are known under a path of `shards` with another content: path, known and found fingerprint.
-    pub(super) fn changed<'a>(
-        &'a self,
-        shards: &'a [ShardIdentity],
-    ) -> Vec<(&'a ShardIdentity, &'a ShardIdentity)> {
-        let known: HashMap<&str, &ShardIdentity> = self
-            .shards
-            .iter()
-            .map(|shard| (shard.path.as_str(), shard))
-            .collect();
-        shards
-            .iter()
-            .filter_map(|found| Some((*known.get(found.path.as_str())?, found)))
-            .filter(|(known, found)| known.fingerprint != found.fingerprint)
-            .collect()
-    }
-
-    /// Puts `shards` in, replacing those of the same path; true if that changed anything.
-    pub(super) fn record(&mut self, shards: &[ShardIdentity]) -> bool {
-        let mut position: HashMap<String, usize> = self
-            .shards
-            .iter()
-            .enumerate()
-            .map(|(position, shard)| (shard.path.clone(), position))
-            .collect();
-        let mut changed = false;
-        for shard in shards {
-            match position.get(&shard.path) {
-                Some(&at) if self.shards[at] == *shard => continue,
-                Some(&at) => self.shards[at] = shard.clone(),
-                None => {
-                    position.insert(shard.path.clone(), self.shards.len());
-                    self.shards.push(shard.clone());
-                }
-            }
-            changed = true;
-        }
-        changed
+        serde_json::from_slice(text).map_err(|error| damaged(blobs, error))
     }
 }
 
-impl StoreSpec {
-    /// The first thing in which `self`, what a store was made with, differs from `wanted`: name and both values.
-    pub(super) fn difference(&self, wanted: &Self) -> Option<(&'static str, String, String)> {
-        let model = |card: &ModelCard| {
-            format!(
-                "{} ({}, sha256 {})",
-                card.name, card.precision, card.fingerprint
-            )
-        };
-        let captions = |spec: &Self| {
-            spec.class_captions
-                .clone()
-                .unwrap_or_else(|| "none".to_owned())
-        };
-        let condition = |spec: &Self| spec.condition.clone().unwrap_or_else(|| "none".to_owned());
-        let same_model = self.model.fingerprint == wanted.model.fingerprint
-            && self.model.precision == wanted.model.precision;
-        let (ours, theirs) = (&self.model.preprocessing, &wanted.model.preprocessing);
-        let facts = [
-            (
-                "model",
-                same_model,
-                model(&self.model),
-                model(&wanted.model),
-            ),
-            differs("preprocessing", ours, theirs),
-            differs("image column", &self.image_column, &wanted.image_column),
-            differs("caption column", &self.text_column, &wanted.text_column),
-            differs("class captions", &captions(self), &captions(wanted)),
-            differs("--max-pixels", &self.max_pixels, &wanted.max_pixels),
-            differs(
-                "--allow-external-paths",
-                &self.allow_external_paths,
-                &wanted.allow_external_paths,
-            ),
-            differs("rows", &condition(self), &condition(wanted)),
-            differs("embeddings", &self.embeddings, &wanted.embeddings),
-        ];
-        facts
-            .into_iter()
-            .find(|(_, same, ..)| !same)
-            .map(|(what, _, ours, theirs)| (what, ours, theirs))
-    }
+fn head(blobs: &dyn Blobs, text: &[u8]) -> Result<Head> {
+    serde_json::from_slice(text).map_err(|error| damaged(blobs, error))
 }
 
-fn differs<T: PartialEq + fmt::Display>(
-    what: &'static str,
-    ours: &T,
-    theirs: &T,
-) -> (&'static str, bool, String, String) {
-    (what, ours == theirs, ours.to_string(), theirs.to_string())
+pub(super) fn damaged(blobs: &dyn Blobs, error: impl Into<BoxedError>) -> Error {
+    Error::input("read the manifest of the score store")
+        .with("file", blobs.place(MANIFEST))
+        .source(error)
+        .hint("it is damaged: remove it, and it is made again from the other files; those in scores/ stay readable as Parquet")
+}
+
+/// A small file of facts; `None` where there is none, or half of one.
+pub(super) fn read_json<T: DeserializeOwned>(blobs: &dyn Blobs, name: &str) -> Option<T> {
+    let text = blobs.read(name).ok()??;
+    serde_json::from_slice(&text).ok()
+}
+
+/// Writes a small file of facts.
+pub(super) fn put_json(
+    blobs: &dyn Blobs,
+    name: &str,
+    durability: Durability,
+    facts: &impl Serialize,
+) -> Result<()> {
+    put_bytes(blobs, name, durability, &text_of(facts)?)
+}
+
+pub(super) fn text_of(facts: &impl Serialize) -> Result<Vec<u8>> {
+    let mut text = serde_json::to_vec_pretty(facts)
+        .map_err(|error| Error::internal("describe what a score store holds").source(error))?;
+    text.push(b'\n');
+    Ok(text)
 }

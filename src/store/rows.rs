@@ -1,54 +1,50 @@
-//! The stored rows of a shard, read from front to back.
+//! Stored rows, read shard by shard.
 
-use std::{
-    fs::File,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::sync::Arc;
 
-use arrow::{
-    array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array, new_null_array},
-    compute::{concat, take},
-    datatypes::{Int64Type, Schema, SchemaRef},
+use super::{
+    blobs::Blobs,
+    score_file::{Batches, ScoreFile, Stored, whole},
 };
-use parquet::arrow::{
-    ProjectionMask,
-    arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder},
-};
-
 use crate::{
     error::{Error, Result},
     schema::{STORED_ROW, ScoreColumn},
 };
-
-/// Rows read at one time.
-const BATCH_ROWS: usize = 8192;
+use arrow::{
+    array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array, new_null_array},
+    compute::{concat, take},
+    datatypes::{Int64Type, SchemaRef},
+};
 
 /// The stored rows of one shard.
 #[derive(Debug, Clone)]
 pub struct ShardScores {
-    files: Vec<PathBuf>,
+    blobs: Arc<dyn Blobs>,
+    files: Vec<ScoreFile>,
     /// Every row of the shard is there, so that a row's position is its number.
     dense: bool,
     /// Stored rows, where that is known.
     rows: Option<u64>,
     /// Derived columns of the same rows, in the same order.
-    derived: Option<PathBuf>,
+    derived: Option<String>,
 }
 
 impl ShardScores {
-    pub(super) fn complete(file: PathBuf, shard_rows: u64) -> Result<Self> {
-        let stored = footer(&file)?.metadata().file_metadata().num_rows();
+    pub(super) fn complete(blobs: &Arc<dyn Blobs>, name: String, shard_rows: u64) -> Result<Self> {
+        let stored = Stored::open(blobs.as_ref(), &name)?;
+        let stored = stored.footer.metadata().file_metadata().num_rows();
         Ok(Self {
-            files: vec![file],
             dense: u64::try_from(stored) == Ok(shard_rows),
             rows: u64::try_from(stored).ok(),
+            files: vec![ScoreFile { name, first_row: 0 }],
             derived: None,
+            blobs: Arc::clone(blobs),
         })
     }
 
-    pub(super) fn parts(files: Vec<PathBuf>) -> Self {
+    pub(super) fn parts(blobs: &Arc<dyn Blobs>, files: Vec<ScoreFile>) -> Self {
         Self {
+            blobs: Arc::clone(blobs),
             files,
             dense: false,
             rows: None,
@@ -66,7 +62,7 @@ impl ShardScores {
         self.dense
     }
 
-    pub(super) fn with_derived(mut self, file: Option<PathBuf>) -> Self {
+    pub(super) fn with_derived(mut self, file: Option<String>) -> Self {
         self.derived = file;
         self
     }
@@ -78,6 +74,7 @@ impl ShardScores {
     pub fn cursor(&self, columns: &[&str], first: u64) -> Result<ScoreCursor> {
         let derived = |name: &&str| ScoreColumn::derived_from_name(name).is_some();
         let mut cursor = ScoreCursor {
+            blobs: Arc::clone(&self.blobs),
             waiting: self.files.clone(),
             dense: self.dense,
             columns: columns.iter().map(|&name| name.to_owned()).collect(),
@@ -141,15 +138,14 @@ impl ScoreRows {
     }
 }
 
-type Batches = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
-
 /// Reads the scores of a shard once, from front to back.
 pub struct ScoreCursor {
+    blobs: Arc<dyn Blobs>,
     /// Files to read, the next one last.
-    waiting: Vec<PathBuf>,
+    waiting: Vec<ScoreFile>,
     dense: bool,
     columns: Vec<String>,
-    derived: Option<PathBuf>,
+    derived: Option<String>,
     types: Option<SchemaRef>,
     next_row: u64,
     batches: Option<Batches>,
@@ -265,16 +261,17 @@ impl ScoreCursor {
             wanted.push(STORED_ROW);
         }
         let skipped = if self.dense { self.next_row } else { 0 };
-        let footer = footer(&file)?;
-        self.types = Some(Arc::clone(footer.schema()));
-        let batches = read_rows(&file, footer, Some(&wanted), skipped)?;
-        self.batches = Some(Box::new(batches));
-        if let Some(file) = self.derived.take() {
-            let footer = self::footer(&file)?;
-            let known = |name: &&str| footer.schema().index_of(name).is_ok();
+        let blobs = self.blobs.as_ref();
+        let stored = Stored::open(blobs, &file.name)?;
+        self.types = Some(Arc::clone(stored.footer.schema()));
+        let batches = stored.rows(Some(&wanted), skipped)?;
+        self.batches = Some(whole(batches, file.first_row));
+        if let Some(name) = self.derived.take() {
+            let stored = Stored::open(blobs, &name)?;
+            let known = |name: &&str| stored.footer.schema().index_of(name).is_ok();
             let derived: Vec<&str> = derived.into_iter().filter(known).collect();
             if !derived.is_empty() {
-                let beside = read_rows(&file, footer, Some(&derived), skipped)?;
+                let beside = stored.rows(Some(&derived), skipped)?;
                 self.beside = Some(Box::new(beside));
             }
         }
@@ -339,67 +336,4 @@ fn pick(stretch: &ScoreRows, rows: &[i64]) -> Result<Vec<ArrayRef>> {
     picked
         .collect::<std::result::Result<_, _>>()
         .map_err(failed)
-}
-
-fn open(path: &Path) -> Result<File> {
-    File::open(path).map_err(|error| damaged(path, error))
-}
-
-fn footer(path: &Path) -> Result<ArrowReaderMetadata> {
-    ArrowReaderMetadata::load(&open(path)?, ArrowReaderOptions::new())
-        .map_err(|error| damaged(path, error))
-}
-
-/// Batches of a store's file, all of it.
-pub(super) fn read_file(
-    path: &Path,
-) -> Result<impl Iterator<Item = Result<RecordBatch>> + Send + use<>> {
-    read_rows(path, footer(path)?, None, 0)
-}
-
-/// Batches of a store's file from row `first` on; all columns if none is named.
-fn read_rows(
-    path: &Path,
-    footer: ArrowReaderMetadata,
-    columns: Option<&[&str]>,
-    first: u64,
-) -> Result<impl Iterator<Item = Result<RecordBatch>> + Send + use<>> {
-    let mut first = usize::try_from(first).unwrap_or(usize::MAX);
-    let mut groups = Vec::new();
-    for (number, group) in footer.metadata().row_groups().iter().enumerate() {
-        let rows = usize::try_from(group.num_rows()).unwrap_or(0);
-        if groups.is_empty() && first >= rows {
-            first -= rows;
-        } else {
-            groups.push(number);
-        }
-    }
-    let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(open(path)?, footer)
-        .with_batch_size(BATCH_ROWS)
-        .with_row_groups(groups)
-        .with_offset(first);
-    if let Some(names) = columns {
-        check_columns(builder.schema(), names, path)?;
-        let mask = ProjectionMask::columns(builder.parquet_schema(), names.iter().copied());
-        builder = builder.with_projection(mask);
-    }
-    let reader = builder.build().map_err(|error| damaged(path, error))?;
-    let path = path.to_path_buf();
-    Ok(reader.map(move |batch| batch.map_err(|error| damaged(&path, error))))
-}
-
-fn check_columns(schema: &Schema, names: &[&str], path: &Path) -> Result<()> {
-    match names.iter().find(|name| schema.index_of(name).is_err()) {
-        None => Ok(()),
-        Some(name) => Err(Error::input(format!("find the column {name} in the score store"))
-            .with("file", path.display())
-            .hint("the store keeps no embeddings; score into another directory with --embeddings f16")),
-    }
-}
-
-fn damaged(path: &Path, error: impl Into<super::files::BoxedError>) -> Error {
-    Error::input("read the score store")
-        .with("file", path.display())
-        .source(error)
-        .hint("the file is damaged: remove it and run `clip-filter score` again, which encodes only its rows")
 }

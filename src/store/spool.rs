@@ -1,4 +1,4 @@
-//! Narrow rows of a run in an unnamed temporary file.
+//! Narrow rows of a run in a temporary file.
 
 use std::{
     fs::File,

@@ -1,4 +1,4 @@
-//! The store through its public face.
+//! A store that is written and read.
 
 use std::{path::Path, sync::Arc};
 
@@ -11,6 +11,11 @@ use arrow::{
 };
 
 use super::*;
+
+mod filling;
+mod merging;
+mod models;
+
 use crate::{
     schema::{CLIP_SCORE, IMAGE_EMBEDDING},
     summary::ModelCard,
@@ -36,6 +41,7 @@ fn spec() -> StoreSpec {
 fn shard(rows: u64) -> ShardIdentity {
     ShardIdentity {
         path: "/data/a.parquet".into(),
+        given: "a.parquet".into(),
         fingerprint: "f".repeat(64),
         size_bytes: 1,
         rows,
@@ -217,12 +223,12 @@ fn another_model_or_a_changed_shard_is_refused_with_both_fingerprints() {
     store.record(std::slice::from_ref(&changed)).unwrap();
     assert!(store.check_shards(std::slice::from_ref(&changed)).is_ok());
     assert_eq!(store.coverage(&changed).unwrap().decided_rows, 0);
-    assert_eq!(
-        std::fs::read_dir(dir.path().join("shards"))
-            .unwrap()
-            .count(),
-        0
-    );
+    for folder in ["scores", "records"] {
+        assert_eq!(
+            std::fs::read_dir(dir.path().join(folder)).unwrap().count(),
+            0
+        );
+    }
 }
 
 #[test]
@@ -235,9 +241,9 @@ fn a_store_of_a_newer_version_and_a_damaged_one_are_refused() {
         std::fs::write(&manifest, text).unwrap();
         ScoreStore::open(dir.path()).unwrap_err().report()
     };
-    let report = opened(&text.replace("\"format\": 1", "\"format\": 2"));
+    let report = opened(&text.replace("\"format\": 2", "\"format\": 3"));
     assert!(report.contains("its format is another"), "{report}");
-    assert!(report.contains("known format: 1"), "{report}");
+    assert!(report.contains("known format: 2"), "{report}");
     let report = opened(&text[..text.len() / 2]);
     assert!(report.contains("it is damaged"), "{report}");
     assert!(ScoreStore::open(Path::new("/no/such")).is_err());
@@ -252,7 +258,7 @@ fn a_truncated_file_is_named_with_the_remedy() {
         .commit_part(&shard, 0..5, &[rows(&numbers(0..5))])
         .unwrap();
     store.complete(&shard).unwrap();
-    let file = std::fs::read_dir(dir.path().join("shards"))
+    let file = std::fs::read_dir(dir.path().join("scores"))
         .unwrap()
         .next()
         .unwrap()
@@ -272,12 +278,23 @@ fn a_store_in_use_can_be_looked_at() {
     assert!(!ScoreStore::is_at(dir.path()));
     let writer = ScoreStore::open_or_create(dir.path(), &spec()).unwrap();
     assert!(ScoreStore::is_at(dir.path()));
-    assert!(ScoreStore::open(dir.path()).is_err());
     let look = ScoreStore::look(dir.path()).unwrap();
-    assert!(look.is_in_use());
-    assert_eq!((look.format(), look.spec()), (1, &spec()));
-    drop(writer);
-    assert!(!look.is_in_use());
-    // Who looks is in nobody's way.
-    ScoreStore::open_or_create(dir.path(), &spec()).unwrap();
+    assert_eq!((look.format(), look.spec()), (2, &spec()));
+    assert!(!look.is_in_use().unwrap());
+    let claim = writer.claim(&shard(5)).unwrap().unwrap();
+    assert!(look.is_in_use().unwrap());
+    assert_eq!(look.claimed().unwrap().len(), 1);
+    // Who reads what is finished is in nobody's way.
+    drop(ScoreStore::open(dir.path()).unwrap());
+    drop(claim);
+    assert!(!look.is_in_use().unwrap());
+    let computing = writer.exclusive().unwrap();
+    assert!(look.is_in_use().unwrap());
+    let report = ScoreStore::open(dir.path()).unwrap_err().report();
+    assert!(report.contains("another process uses it"), "{report}");
+    drop(computing);
+    let reader = ScoreStore::open(dir.path()).unwrap();
+    let writer = ScoreStore::open_or_create(dir.path(), &spec()).unwrap();
+    assert!(writer.exclusive().is_err());
+    drop(reader);
 }

@@ -156,6 +156,7 @@ fn store_of(directory: &Path, rows: usize) {
     let mut store = ScoreStore::open_or_create(directory, &spec).unwrap();
     let shard = ShardIdentity {
         path: "/no/such.parquet".to_owned(),
+        given: "such.parquet".to_owned(),
         fingerprint: "f".repeat(64),
         size_bytes: 1,
         rows: rows as u64,
@@ -223,7 +224,6 @@ fn store_of(directory: &Path, rows: usize) {
             shards: vec![shard.fingerprint.clone()],
         },
     );
-    let writer = writer.unwrap();
     writer.shard(&shard, &batch.schema(), [Ok(batch)]).unwrap();
     writer.finish().unwrap();
 }

@@ -13,6 +13,7 @@
 mod browser;
 mod cli;
 mod encoders;
+mod format_1;
 mod golden;
 mod hostile;
 mod interop;
@@ -27,6 +28,7 @@ mod runtime;
 mod sample;
 mod second_source;
 mod shards;
+mod sharing;
 mod slt;
 mod sql;
 mod world;

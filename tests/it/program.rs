@@ -120,6 +120,15 @@ impl Place {
             .into()
     }
 
+    /// The one directory in `folder`.
+    pub(crate) fn only_directory(&self, folder: &str) -> PathBuf {
+        let entries = std::fs::read_dir(self.path(folder)).unwrap();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        let directories: Vec<PathBuf> = paths.filter(|path| path.is_dir()).collect();
+        assert_eq!(directories.len(), 1, "{directories:?}");
+        directories[0].clone()
+    }
+
     /// Names in the directory, hidden ones too, sorted.
     pub(crate) fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = std::fs::read_dir(self.dir())

@@ -200,7 +200,7 @@ fn an_interrupted_run_goes_on() {
     clear(&place);
     let mut child = command(&place, ARGS).spawn().unwrap();
     let parts = place.path(".out.parquet.clip-filter/scores/parts");
-    while !has_entries(&parts) && child.try_wait().unwrap().is_none() {
+    while !has_part(&parts) && child.try_wait().unwrap().is_none() {
         std::thread::sleep(Duration::from_millis(1));
     }
     signal(&child, "INT");
@@ -218,7 +218,7 @@ fn an_interrupted_run_leaves_its_trace() {
     let args = format!("{ARGS} --trace trace.json");
     let mut child = command(&place, &args).spawn().unwrap();
     let parts = place.path(".out.parquet.clip-filter/scores/parts");
-    while !has_entries(&parts) && child.try_wait().unwrap().is_none() {
+    while !has_part(&parts) && child.try_wait().unwrap().is_none() {
         std::thread::sleep(Duration::from_millis(1));
     }
     assert!(!place.path("trace.json").exists());
@@ -231,24 +231,20 @@ fn an_interrupted_run_leaves_its_trace() {
 }
 
 #[test]
-fn a_second_process_is_refused_and_the_lock_dies_with_its_owner() {
-    for (args, directory) in [
-        (ARGS.to_owned(), ".out.parquet.clip-filter"),
-        ("score in --scores scores --quiet".to_owned(), "scores"),
-    ] {
-        let stopped = (0..20).find_map(|_| stopped_with_the_lock(&args, directory));
-        let (place, mut first) = stopped.expect("a process that is stopped while it has the lock");
-        let second = command(&place, &args)
-            .stderr(Stdio::piped())
-            .output()
-            .unwrap();
-        let said = String::from_utf8(second.stderr).unwrap();
-        assert_eq!(second.status.code(), Some(1), "{said}");
-        assert!(said.contains("another process uses it"), "{said}");
-        first.kill().unwrap();
-        first.wait().unwrap();
-        assert!(command(&place, &args).status().unwrap().success());
-    }
+fn a_second_process_on_the_same_output_is_refused_and_the_lock_dies_with_its_owner() {
+    let directory = ".out.parquet.clip-filter";
+    let stopped = (0..20).find_map(|_| stopped_with_the_lock(ARGS, directory));
+    let (place, mut first) = stopped.expect("a process that is stopped while it has the lock");
+    let second = command(&place, ARGS)
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(second.stderr).unwrap();
+    assert_eq!(second.status.code(), Some(1), "{said}");
+    assert!(said.contains("another process uses it"), "{said}");
+    first.kill().unwrap();
+    first.wait().unwrap();
+    assert!(command(&place, ARGS).status().unwrap().success());
 }
 
 /// None if the process was stopped before it had the lock, or had ended by then.
@@ -273,8 +269,11 @@ fn stopped_with_the_lock(args: &str, directory: &str) -> Option<(Place, Child)> 
     None
 }
 
-fn has_entries(directory: &Path) -> bool {
-    std::fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some())
+/// True once rows of a shard are committed.
+fn has_part(parts: &Path) -> bool {
+    let entries = |path: &Path| std::fs::read_dir(path).into_iter().flatten().flatten();
+    let mut files = entries(parts).flat_map(|shard| entries(&shard.path()));
+    files.any(|file| file.path().extension().is_some_and(|end| end == "parquet"))
 }
 
 fn signal(child: &Child, name: &str) {

@@ -21,7 +21,19 @@ pub(super) fn store(facts: &StoreFacts, lines: &mut Lines) {
         ),
     );
     if facts.in_use {
-        lines.add("in use", "by another process: it may hold more soon");
+        let being_scored = match facts.claims {
+            0 => String::new(),
+            claims => format!("; being scored: {}", numbered(claims as u64, "shard")),
+        };
+        let text = format!("by another process: it may hold more soon{being_scored}");
+        lines.add("in use", text);
+    }
+    if facts.models.len() > 1 {
+        let models = facts.models.iter();
+        let names =
+            models.map(|model| format!("{} ({}, {})", model.name, model.precision, model.key));
+        let names = names.collect::<Vec<_>>().join(", ");
+        lines.add("models", format!("{names}; what follows is of the first"));
     }
     card(&made.model, lines);
     lines.add(

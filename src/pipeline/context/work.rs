@@ -24,7 +24,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     error::{Error, Result},
     sink::{Fate, Ledger, OutputPath, OutputPlaces, Staged},
-    store::DirLock,
+    store::{DirLock, ScoreStore},
     summary::{ModelCard, RunSummary},
 };
 
@@ -136,12 +136,7 @@ impl WorkDir {
 
     /// True if a next run could go on from what is here.
     fn is_of_use(&self) -> bool {
-        let entries = |path: PathBuf| std::fs::read_dir(path).into_iter().flatten().flatten();
-        let mut parts =
-            entries(self.scores().join("parts")).flat_map(|shard| entries(shard.path()));
-        parts.next().is_some()
-            || entries(self.scores().join("shards")).next().is_some()
-            || self.path.join(COMMIT).exists()
+        ScoreStore::has_scores(&self.scores()) || self.path.join(COMMIT).exists()
     }
 
     /// Makes everything visible that was staged, and removes the directory.

@@ -224,7 +224,7 @@ impl OutputColumns {
                 .map(|shard| shard.fingerprint.clone())
                 .collect(),
         };
-        let writer = DerivedWriter::new(store, spec)?;
+        let writer = DerivedWriter::new(store, spec);
         for (shard, identity) in shards.set.shards.iter().zip(&shards.identities) {
             let mut batches = Vec::new();
             self.for_each(shard, &mut |batch| {

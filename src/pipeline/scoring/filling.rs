@@ -5,7 +5,6 @@
 //! each at the four hand-overs, and those that are being committed.
 
 use std::{
-    collections::HashSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -17,6 +16,10 @@ use arrow::{
 use futures::{Stream, StreamExt};
 use tokio::sync::mpsc;
 
+use super::{
+    claiming::{Left, OpenShards},
+    committing::Committer,
+};
 use crate::{
     config::ByteSize,
     engine::{
@@ -27,14 +30,14 @@ use crate::{
     pipeline::context::{BadRow, RunContext, bad_row, column, interrupted, key_of},
     schema::{ROW, SHARD, ScoreColumn, Status},
     source::BoundShards,
-    store::{ScoreStore, ShardIdentity},
-    summary::{Counters, Pass, Stage},
+    store::ScoreStore,
+    summary::Pass,
 };
 
 /// Batches that wait while others are committed.
 const BATCHES_WAITING: usize = 1;
-/// Most batches that are committed with one sync.
-const BATCHES_TOGETHER: usize = 2;
+/// How often it is looked at what others have done, where nothing else is left.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
 
 pub(super) struct Fill<'a> {
     pub(super) shards: &'a BoundShards,
@@ -54,40 +57,74 @@ pub(super) struct Filled {
     pub(super) took: Duration,
 }
 
+impl Filled {
+    fn add(&mut self, more: Self) {
+        self.rows += more.rows;
+        self.took += more.took;
+    }
+}
+
 /// Encodes what `store` lacks; when it returns without an error the store lacks nothing.
 pub(super) async fn fill(
     fill: Fill<'_>,
     store: &Arc<ScoreStore>,
     context: &RunContext,
 ) -> Result<Filled> {
-    let mut committer = Committer::new(store, &fill.shards.identities, &context.counters)?;
-    let starts = committer.decided.clone();
-    let rows_of = |shard: &ShardIdentity| shard.rows;
-    let nothing_to_read = starts
-        .iter()
-        .zip(fill.shards.identities.iter().map(rows_of))
-        .all(|(&start, rows)| start >= rows);
-    if nothing_to_read {
-        committer.finish()?;
-        return Ok(Filled::default());
+    let open = OpenShards::of(store, &fill.shards.identities, &context.counters)?;
+    let open = Arc::new(open);
+    let mut filled = Filled::default();
+    let mut waits = false;
+    loop {
+        match open.look()? {
+            Left::Nothing => break,
+            Left::Work => filled.add(pass(&fill, &open, context).await?),
+            Left::Others(shards) => {
+                if !waits {
+                    (context.say)(&format!(
+                        "waiting for other processes, which score what is left: {shards} shards"
+                    ));
+                }
+                waits = true;
+                wait(context).await?;
+            }
+        }
     }
-    let names = Names::of(&fill, store);
-    let query = wide_pass(wide_plan(&fill, &names, starts, context)).await?;
+    let store = Arc::clone(store);
+    let merged = tokio::task::spawn_blocking(move || store.merge()).await;
+    merged.map_err(|error| Error::internal("merge records").source(error))??;
+    Ok(filled)
+}
+
+/// Until others may have got further.
+async fn wait(context: &RunContext) -> Result<()> {
+    let mut cancel = context.cancel.clone();
+    let pause = tokio::task::spawn_blocking(|| std::thread::sleep(BETWEEN_LOOKS));
+    tokio::select! {
+        _ = pause => Ok(()),
+        _ = cancel.wait_for(|stop| *stop) => Err(interrupted()),
+    }
+}
+
+/// Encodes the shards that can be claimed while it goes on.
+async fn pass(fill: &Fill<'_>, open: &Arc<OpenShards>, context: &RunContext) -> Result<Filled> {
+    let names = Names::of(fill, open.store());
+    let query = wide_pass(wide_plan(fill, &names, open, context)).await?;
     (context.explain)(&query.plan);
     // Sessions are made and run once before the clock starts: what is measured is encoding.
     fill.runtime.start().await?;
     let start = Instant::now();
     let _scoring = context.counters.pass(Pass::Score);
     let (sender, batches) = mpsc::channel(BATCHES_WAITING);
+    let committer = Committer::new(open, &context.counters);
     let committing = tokio::task::spawn_blocking(move || committer.run(batches));
     let narrowed = query.batches.map(|batch| {
         let batch = batch.map_err(|error| from_datafusion(error, "score a batch"))?;
-        names.narrow(&batch, &fill)
+        names.narrow(&batch, fill)
     });
     let sent = send_all(narrowed, sender, context).await;
     let failed = |error| Error::internal("commit scores").source(error);
     // Where committing has failed, that is why no more was sent.
-    let mut committer = committing.await.map_err(failed)??;
+    let committer = committing.await.map_err(failed)??;
     let rows = sent?;
     let finished = tokio::task::spawn_blocking(move || committer.finish()).await;
     finished.map_err(failed)??;
@@ -123,7 +160,12 @@ async fn send_all(
     }
 }
 
-fn wide_plan(fill: &Fill<'_>, names: &Names, starts: Vec<u64>, context: &RunContext) -> WidePlan {
+fn wide_plan(
+    fill: &Fill<'_>,
+    names: &Names,
+    open: &Arc<OpenShards>,
+    context: &RunContext,
+) -> WidePlan {
     let table = ShardTable::new(
         Arc::clone(&fill.shards.set),
         &fill.shards.binding.image,
@@ -131,23 +173,13 @@ fn wide_plan(fill: &Fill<'_>, names: &Names, starts: Vec<u64>, context: &RunCont
         Arc::clone(&context.counters),
     );
     WidePlan {
-        table: table.starting_at(Arc::new(Decided(starts))),
+        table: table.starting_at(Arc::clone(open) as Arc<dyn ShardStarts>),
         binding: fill.shards.binding.clone(),
         carried: names.key.iter().cloned().collect(),
         added: names.added.clone(),
         condition: fill.condition.clone(),
         runtime: Arc::clone(&fill.runtime),
         memory_limit: fill.memory_limit,
-    }
-}
-
-/// For each shard the rows that the store has decided.
-#[derive(Debug)]
-struct Decided(Vec<u64>);
-
-impl ShardStarts for Decided {
-    fn first_row(&self, shard: usize) -> Result<Option<u64>> {
-        Ok(self.0.get(shard).copied())
     }
 }
 
@@ -159,9 +191,9 @@ struct Names {
 }
 
 /// Stored rows of one batch.
-struct StoreRows {
-    shard: usize,
-    rows: RecordBatch,
+pub(super) struct StoreRows {
+    pub(super) shard: usize,
+    pub(super) rows: RecordBatch,
 }
 
 impl Names {
@@ -245,106 +277,5 @@ impl Names {
             status: statuses.value(row),
             reason: text(ScoreColumn::REASON)?.value(row),
         }))
-    }
-}
-
-/// Puts rows into the store, in row order.
-struct Committer {
-    store: Arc<ScoreStore>,
-    shards: Vec<ShardIdentity>,
-    /// For each shard the rows that are decided.
-    decided: Vec<u64>,
-    /// For each shard whether its file is to be made.
-    open: Vec<bool>,
-    /// The shard whose rows come now.
-    current: usize,
-    counters: Arc<Counters>,
-}
-
-impl Committer {
-    fn new(
-        store: &Arc<ScoreStore>,
-        shards: &[ShardIdentity],
-        counters: &Arc<Counters>,
-    ) -> Result<Self> {
-        let mut seen = HashSet::new();
-        let (mut decided, mut open) = (Vec::new(), Vec::new());
-        for shard in shards {
-            let coverage = store.coverage(shard)?;
-            // Two copies of a file have the same scores.
-            let first = seen.insert(&shard.fingerprint);
-            decided.push(if first {
-                coverage.decided_rows
-            } else {
-                shard.rows
-            });
-            open.push(first && !coverage.complete);
-        }
-        Ok(Self {
-            store: Arc::clone(store),
-            shards: shards.to_vec(),
-            decided,
-            open,
-            current: 0,
-            counters: Arc::clone(counters),
-        })
-    }
-
-    fn run(mut self, mut batches: mpsc::Receiver<StoreRows>) -> Result<Self> {
-        let counters = Arc::clone(&self.counters);
-        while let Some(first) = counters.starved(Stage::Write, || batches.blocking_recv()) {
-            let mut span = counters.span(Stage::Write).of("scores");
-            let mut waiting = vec![first];
-            while waiting.len() < BATCHES_TOGETHER
-                && let Ok(next) = batches.try_recv()
-            {
-                waiting.push(next);
-            }
-            span.rows(waiting.iter().map(|next| next.rows.num_rows()).sum());
-            let mut rest = waiting.as_slice();
-            while let Some(first) = rest.first() {
-                let same = rest.iter().take_while(|next| next.shard == first.shard);
-                let (now, later) = rest.split_at(same.count());
-                self.complete_before(first.shard)?;
-                let rows: Vec<RecordBatch> = now.iter().map(|next| next.rows.clone()).collect();
-                self.commit(first.shard, &rows)?;
-                rest = later;
-            }
-        }
-        Ok(self)
-    }
-
-    fn commit(&mut self, shard: usize, batches: &[RecordBatch]) -> Result<()> {
-        let last = batches.iter().rev().find(|batch| batch.num_rows() > 0);
-        let Some(last) = last else { return Ok(()) };
-        let rows = last.column(0).as_primitive::<Int64Type>();
-        let end = u64::try_from(rows.value(rows.len() - 1))
-            .map_err(|error| Error::internal("number a scored row").source(error))?
-            + 1;
-        let identity = &self.shards[shard];
-        let range = self.decided[shard]..end;
-        self.store.commit_part(identity, range, batches)?;
-        self.decided[shard] = end;
-        if end == identity.rows {
-            self.complete_before(shard + 1)?;
-        }
-        Ok(())
-    }
-
-    /// Makes the files of all shards before `shard`: rows come in order, so theirs have all come.
-    fn complete_before(&mut self, shard: usize) -> Result<()> {
-        while self.current < shard {
-            if std::mem::take(&mut self.open[self.current]) {
-                self.store.complete(&self.shards[self.current])?;
-            }
-            self.current += 1;
-        }
-        Ok(())
-    }
-
-    fn finish(&mut self) -> Result<()> {
-        let counters = Arc::clone(&self.counters);
-        let _span = counters.span(Stage::Write).of("scores");
-        self.complete_before(self.shards.len())
     }
 }

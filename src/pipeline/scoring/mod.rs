@@ -1,5 +1,7 @@
 //! Which store a run uses, what it lacks, and how that is filled.
 
+mod claiming;
+mod committing;
 mod filling;
 
 use std::{path::Path, sync::Arc};
@@ -165,7 +167,7 @@ impl Wanted<'_> {
         let store = Arc::new(store);
         let filled = filling::fill(fill, &store, context).await?;
         Ok(Scored {
-            store,
+            store: Arc::new(store.filled()),
             memory,
             rows_scored: filled.rows,
             is_private: false,

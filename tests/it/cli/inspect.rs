@@ -230,7 +230,7 @@ fn a_store_is_described_on_one_screen() {
     let place = place();
     place.mock("score in --scores scores --quiet").exits(0);
     insta::assert_snapshot!(shown(&place, "scores"), @r"
-    score store scores, [SIZE], format 1, made by clip-filter 0.1.0
+    score store scores, [SIZE], format 2, made by clip-filter 0.1.0
     model       mock (fp32, sha256 mock-1)
     embeddings  8 numbers
     pixels      resize 8x8 bilinear, scale 0.003921569 mean [0.5, 0.5, 0.5] std [0.5, 0.5, 0.5]
@@ -248,7 +248,7 @@ fn a_store_is_described_on_one_screen() {
     std::fs::remove_file(place.path("in/0.parquet")).unwrap();
     let pairs = shards::good_pairs(4);
     shards::write_pairs(&place.path("in/1.parquet"), &pairs, 20);
-    let mut files = std::fs::read_dir(place.path("scores/shards")).unwrap();
+    let mut files = std::fs::read_dir(place.path("scores/scores")).unwrap();
     let file = files.next().unwrap().unwrap().path();
     let name = file.file_stem().unwrap().to_str().unwrap();
     let parts = place.path(&format!("scores/parts/{name}"));
@@ -365,9 +365,10 @@ fn a_store_as_json() {
         "truncated_image": 2,
         "unsupported_image": 2
       },
+      "claims": 0,
       "derived": null,
       "directory": "scores",
-      "format": 1,
+      "format": 2,
       "in_use": false,
       "kind": "store",
       "made_with": {
@@ -388,6 +389,14 @@ fn a_store_as_json() {
         },
         "text_column": "text"
       },
+      "models": [
+        {
+          "fingerprint": "mock-1",
+          "key": "38e3fa68c0b92034",
+          "name": "mock",
+          "precision": "fp32"
+        }
+      ],
       "rows": 60,
       "rows_bad": 8,
       "rows_decided": 60,
@@ -489,7 +498,8 @@ fn a_store_in_use_is_shown_as_it_is() {
     place.mock("score in --scores scores --quiet").exits(0);
     let lock = std::fs::File::options()
         .write(true)
-        .open(place.path("scores/lock"))
+        .create(true)
+        .open(place.path("scores/state/lock"))
         .unwrap();
     lock.lock().unwrap();
     assert_eq!(inspect(&place, "scores --json").json()["in_use"], true);
@@ -587,7 +597,7 @@ fn what_cannot_be_inspected_says_what_to_type() {
       input: s3://bucket/a.parquet
       try: download or mount it first; this version reads local paths
     ");
-    std::fs::write(place.path("scores/manifest.json"), "{\"format\": 1,").unwrap();
+    std::fs::write(place.path("scores/manifest.json"), "{\"format\": 2,").unwrap();
     place
         .mock("inspect scores")
         .exits(1)

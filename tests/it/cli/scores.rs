@@ -38,7 +38,7 @@ fn score(place: &Place, inputs: &str) -> Value {
 
 /// The finished files of the store.
 fn files(place: &Place) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(place.path("scores/shards")).unwrap();
+    let entries = std::fs::read_dir(place.path("scores/scores")).unwrap();
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
     files.sort();
     files
@@ -257,7 +257,11 @@ fn damage_is_named_with_its_remedy_and_the_rest_is_kept() {
 
     let manifest = place.path("scores/manifest.json");
     let text = std::fs::read_to_string(&manifest).unwrap();
-    std::fs::write(&manifest, text.replace("\"format\": 1", "\"format\": 7")).unwrap();
+    std::fs::write(
+        &manifest,
+        text.replacen("\"format\": 2", "\"format\": 7", 1),
+    )
+    .unwrap();
     for args in [
         "a.parquet out.parquet --scores scores",
         "score a.parquet --scores scores",
@@ -265,7 +269,7 @@ fn damage_is_named_with_its_remedy_and_the_rest_is_kept() {
         place.mock(args).exits(1).says(&[
             "its format is another",
             "its format: 7",
-            "known format: 1",
+            "known format: 2",
         ]);
     }
     std::fs::write(&manifest, &text[..40]).unwrap();
@@ -286,7 +290,7 @@ fn a_read_only_store_is_selected_from_and_not_added_to() {
     let place = place();
     score(&place, "a.parquet");
     let mode = |mode: u32| {
-        for name in ["scores", "scores/shards"] {
+        for name in ["scores", "scores/scores"] {
             let permissions = std::fs::Permissions::from_mode(mode);
             std::fs::set_permissions(place.path(name), permissions).unwrap();
         }

@@ -86,7 +86,7 @@ fn a_damaged_memory_of_the_last_selection_is_an_error() {
     let place = reference.place();
     let args = format!("in.parquet out.parquet --keep 0.5 {SELECT} --changes changes.parquet");
     place.mock(&args).exits(0);
-    let path = place.path("scores/selection.bin");
+    let path = place.path("scores/state/selection.bin");
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[20] ^= 1;
     std::fs::write(&path, bytes).unwrap();

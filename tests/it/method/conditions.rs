@@ -69,8 +69,8 @@ fn another_threshold_computes_nothing_anew() {
     let place = reference.place();
     let sas = reference.score("sas");
     let args = format!("{LABELLED} --add sds");
-    let current = place.path("scores/derived/current.json");
     passing(&place, "rank < 50 AND sas > 0.2", &args);
+    let current = place.only_directory("scores/state").join("current.json");
     let (made, at) = (
         std::fs::read(&current).unwrap(),
         std::fs::metadata(&current).unwrap().modified().unwrap(),

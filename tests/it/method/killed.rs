@@ -43,10 +43,10 @@ fn files(directory: &Path) -> BTreeMap<String, Vec<u8>> {
     found
 }
 
-/// Files of the store but for the manifest, which says where the shard lies.
+/// Files of the store but for what is there before anything is computed.
 fn store(place: &Place) -> BTreeMap<String, Vec<u8>> {
     let mut files = files(&place.path("scores"));
-    files.remove("manifest.json");
+    files.retain(|name, _| !name.ends_with(".json") || name.starts_with("state/"));
     files
 }
 
@@ -55,7 +55,8 @@ fn store(place: &Place) -> BTreeMap<String, Vec<u8>> {
 fn strangers(files: &BTreeMap<String, Vec<u8>>) -> Vec<&String> {
     let known = [
         "lock",
-        "derived/current.json",
+        "state/shards.json",
+        "current.json",
         "adapters.safetensors",
         "centres.json",
         "objective.json",

@@ -13,20 +13,21 @@ const COLUMNS: &str = "cell,sas,sas_margin,sds,s_cliploss,dup_max_sim,proto_dist
 
 /// The finished files of the derived columns, by name.
 fn derived(place: &Place) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(place.path("scores/derived")).unwrap();
-    let directories = entries.map(|entry| entry.unwrap().path());
-    let directories: Vec<PathBuf> = directories.filter(|path| path.is_dir()).collect();
-    assert_eq!(directories.len(), 1, "{directories:?}");
-    let files = std::fs::read_dir(&directories[0]).unwrap();
+    let generation = generation(place, "derived");
+    let files = std::fs::read_dir(generation).unwrap();
     let mut files: Vec<PathBuf> = files.map(|entry| entry.unwrap().path()).collect();
     files.sort();
     files
 }
 
+/// The one generation of derived columns, or of the state beside them.
+fn generation(place: &Place, of: &str) -> PathBuf {
+    let model = place.only_directory(&format!("scores/{of}"));
+    place.only_directory(model.to_str().unwrap())
+}
+
 fn artifact(place: &Place, name: &str) -> Vec<u8> {
-    let files = derived(place);
-    let file = files.iter().find(|path| path.ends_with(name));
-    std::fs::read(file.unwrap_or_else(|| panic!("no {name} in {files:?}"))).unwrap()
+    std::fs::read(generation(place, "state").join(name)).unwrap()
 }
 
 #[test]

@@ -45,12 +45,8 @@ fn names(columns: &[(&str, &str)]) -> String {
 
 /// The one file with derived columns in the store.
 fn derived_file(place: &Place) -> PathBuf {
-    let generations = std::fs::read_dir(place.path("scores/derived")).unwrap();
-    let directories = generations.map(|entry| entry.unwrap().path());
-    let directory: Vec<PathBuf> = directories.filter(|path| path.is_dir()).collect();
-    let [directory] = directory.as_slice() else {
-        panic!("{directory:?}")
-    };
+    let model = place.only_directory("scores/derived");
+    let directory = place.only_directory(model.to_str().unwrap());
     let files = std::fs::read_dir(directory).unwrap();
     let files = files.map(|entry| entry.unwrap().path());
     let mut files = files.filter(|path| path.extension().is_some_and(|end| end == "parquet"));

@@ -1,0 +1,183 @@
+//! Which shards of a run are left to score, and which of them are this process's.
+//!
+//! Several processes may fill one store. A shard is claimed when the scan comes to it, so that nobody keeps what he
+//! does not work on. Shards that others have are left out; who has nothing else left waits for them, without a claim of
+//! his own, and takes over what is let go unfinished.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+};
+
+use crate::{
+    engine::ShardStarts,
+    error::Result,
+    store::{Claim, ScoreStore, ShardIdentity},
+    summary::Counters,
+};
+
+/// What is left of the shards of a run.
+#[derive(Debug)]
+pub(super) struct OpenShards {
+    store: Arc<ScoreStore>,
+    shards: Vec<ShardIdentity>,
+    /// For each shard the rows that progress counts as settled.
+    counted: Vec<u64>,
+    counters: Arc<Counters>,
+    progress: Mutex<Progress>,
+}
+
+#[derive(Debug, Default)]
+struct Progress {
+    /// Shards, by their place, that are not finished and not this process's.
+    left: BTreeSet<usize>,
+    /// Claimed before the scan has come to them.
+    ready: BTreeMap<usize, Box<dyn Claim>>,
+    /// Shards that are read, in the order in which the scan came to them.
+    reading: VecDeque<ClaimedShard>,
+}
+
+/// A shard that this process scores.
+#[derive(Debug)]
+pub(super) struct ClaimedShard {
+    pub(super) shard: usize,
+    /// Rows that are decided.
+    pub(super) decided: u64,
+    /// Others may have it when this goes.
+    pub(super) claim: Box<dyn Claim>,
+}
+
+/// What there is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Left {
+    /// Every shard is finished.
+    Nothing,
+    /// At least one shard can be scored.
+    Work,
+    /// So many shards are scored by others.
+    Others(usize),
+}
+
+impl OpenShards {
+    /// The shards of a run that `store` lacks something of.
+    pub(super) fn of(
+        store: &Arc<ScoreStore>,
+        shards: &[ShardIdentity],
+        counters: &Arc<Counters>,
+    ) -> Result<Self> {
+        let mut seen = HashSet::new();
+        let (mut counted, mut left) = (Vec::new(), BTreeSet::new());
+        for (number, shard) in shards.iter().enumerate() {
+            let coverage = store.coverage(shard)?;
+            counted.push(coverage.decided_rows);
+            // Two copies of a file have the same scores.
+            if seen.insert(&shard.fingerprint) && !coverage.complete {
+                left.insert(number);
+            }
+        }
+        Ok(Self {
+            store: Arc::clone(store),
+            shards: shards.to_vec(),
+            counted,
+            counters: Arc::clone(counters),
+            progress: Mutex::new(Progress {
+                left,
+                ..Progress::default()
+            }),
+        })
+    }
+
+    /// Finds out what there is to do; a shard that can be scored is claimed.
+    pub(super) fn look(&self) -> Result<Left> {
+        let mut progress = self.progress();
+        for shard in progress.left.clone() {
+            if progress.ready.contains_key(&shard) {
+                return Ok(Left::Work);
+            }
+            if let Some(found) = self.claim(&mut progress, shard)? {
+                progress.ready.insert(shard, found.claim);
+                return Ok(Left::Work);
+            }
+        }
+        Ok(match progress.left.len() {
+            0 => Left::Nothing,
+            others => Left::Others(others),
+        })
+    }
+
+    /// The next shard of those that the scan has come to.
+    pub(super) fn next_read(&self) -> Option<ClaimedShard> {
+        self.progress().reading.pop_front()
+    }
+
+    pub(super) fn store(&self) -> &Arc<ScoreStore> {
+        &self.store
+    }
+
+    pub(super) fn shard(&self, number: usize) -> &ShardIdentity {
+        &self.shards[number]
+    }
+
+    /// Claims a shard of which rows are missing. One that is finished by now is left no longer.
+    fn claim(&self, progress: &mut Progress, shard: usize) -> Result<Option<ClaimedShard>> {
+        let identity = &self.shards[shard];
+        if self.store.coverage(identity)?.complete {
+            self.settled(progress, shard);
+            return Ok(None);
+        }
+        let claim = match progress.ready.remove(&shard) {
+            Some(claim) => claim,
+            None => match self.store.claim(identity)? {
+                Some(claim) => claim,
+                None => return Ok(None),
+            },
+        };
+        // The one before may have got further until it let go.
+        let coverage = self.store.coverage(identity)?;
+        if coverage.complete || coverage.decided_rows >= identity.rows {
+            self.store.complete(identity)?;
+            self.settled(progress, shard);
+            return Ok(None);
+        }
+        Ok(Some(ClaimedShard {
+            shard,
+            decided: coverage.decided_rows,
+            claim,
+        }))
+    }
+
+    /// A shard that others have finished.
+    fn settled(&self, progress: &mut Progress, shard: usize) {
+        progress.left.remove(&shard);
+        self.skip(shard, self.shards[shard].rows);
+    }
+
+    /// Rows before `decided` need no work any more.
+    fn skip(&self, shard: usize, decided: u64) {
+        let rows = decided.saturating_sub(self.counted[shard]);
+        self.counters
+            .rows_skipped
+            .fetch_add(rows, Ordering::Relaxed);
+    }
+
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ShardStarts for OpenShards {
+    fn first_row(&self, shard: usize) -> Result<Option<u64>> {
+        let mut progress = self.progress();
+        if !progress.left.contains(&shard) {
+            return Ok(None);
+        }
+        let Some(claimed) = self.claim(&mut progress, shard)? else {
+            return Ok(None);
+        };
+        let first = claimed.decided;
+        self.skip(shard, first);
+        progress.left.remove(&shard);
+        progress.reading.push_back(claimed);
+        Ok(Some(first))
+    }
+}

@@ -1,0 +1,57 @@
+//! What is known of the scores of a finished shard.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::names::scored;
+use crate::source::ShardIdentity;
+
+/// Raised when a reader of the present format could misread what is written.
+pub(super) const FORMAT: u32 = 2;
+
+/// A finished shard of one model: what its file of scores holds, in few bytes.
+///
+/// Whoever finishes it writes the same bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Record {
+    pub(super) format: u32,
+    /// Of the shard's content.
+    pub(super) fingerprint: String,
+    /// Of the model, as files are named.
+    pub(super) model: String,
+    /// What they were made with besides.
+    pub(super) made_with: String,
+    /// As the shard and its copies were given, sorted.
+    pub(super) paths: Vec<String>,
+    pub(super) size_bytes: u64,
+    /// Of the shard.
+    pub(super) rows: u64,
+    /// With scores or a reason why there are none; fewer than `rows` where a condition left some out.
+    pub(super) stored_rows: u64,
+    /// Stored rows by status.
+    pub(super) statuses: BTreeMap<String, u64>,
+}
+
+impl Record {
+    /// Orders records, and tells two of one shard and model.
+    pub(super) fn key(&self) -> (&str, &str) {
+        (&self.fingerprint, &self.model)
+    }
+
+    /// What its shard is called in names of its model.
+    pub(super) fn scored(&self) -> String {
+        scored(&self.fingerprint, &self.model)
+    }
+
+    /// The shard, where nothing says at which place it was found last.
+    pub(super) fn shards(&self) -> impl Iterator<Item = ShardIdentity> + '_ {
+        self.paths.iter().map(|path| ShardIdentity {
+            path: path.clone(),
+            given: path.clone(),
+            fingerprint: self.fingerprint.clone(),
+            size_bytes: self.size_bytes,
+            rows: self.rows,
+        })
+    }
+}
