@@ -34,6 +34,7 @@ fn shards(path: &str, fingerprint: &str) -> BoundShards {
         },
         identities: vec![ShardIdentity {
             path: path.to_owned(),
+            given: path.to_owned(),
             fingerprint: fingerprint.to_owned(),
             size_bytes: 100,
             rows: 3,
