@@ -7,20 +7,20 @@
 //!                                                               store
 //! ```
 //!
-//! Read [`pipeline`] first: it names every room once, in order. A room imports the contract ([`error`], [`schema`],
+//! Read [`pipeline`] first: its entries, and the steps in order. A room imports the contract ([`error`], [`schema`],
 //! [`config`], [`machine`], [`summary`], [`trace`], [`selection`]) and what stands before it in the flow, never after it; a test
 //! (`tests/it/rooms.rs`) reads the sources and says so. [`report`] and [`inspect`] tell people what a selection, shards,
 //! a store or a model are. Kernels are crates of their own, `clip-filter-pixels` and `clip-filter-vectors`: both stay
 //! optimised in a debug build.
 //!
-//! Only [`engine`] and [`pipeline`] see DataFusion, only `encode/onnx` sees ONNX Runtime, only [`adapt`] sees candle,
+//! Only [`engine`] sees DataFusion, only `encode/onnx` sees ONNX Runtime, only [`adapt`] sees candle,
 //! only [`cli`] sees clap.
 //!
 //! # Where does something new go?
 //! | new | place |
 //! |---|---|
 //! | a score | an entry in [`schema::ScoreColumn`]'s registry, which says where its values are made |
-//! | a layout of model files | `encode/model/layout` |
+//! | a layout of model files | `encode/model/layout`; for `hf:` models also `provision/hub/choice`, and `inspect/subject` tells a file of one from others |
 //! | a kind of input, or a place where inputs lie | [`source`] |
 //! | a place where outputs go | [`sink`] |
 //! | a rule that selects | [`select`] |

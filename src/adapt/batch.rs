@@ -15,7 +15,7 @@ pub(super) struct Problem {
 
 struct ClassBatch {
     count: usize,
-    /// ClassBatch x dim.
+    /// Classes x dim.
     texts: Tensor,
     /// Logarithm of each class's share of the rows trained on.
     log_shares: Arc<[f32]>,
@@ -26,7 +26,7 @@ pub(super) struct BatchTensors {
     pub(super) rows: usize,
     /// Rows x dim.
     pub(super) images: Tensor,
-    /// ClassBatch or rows, x dim.
+    /// Classes or rows, x dim.
     pub(super) texts: Tensor,
     pub(super) sought: SoughtTexts,
 }

@@ -252,7 +252,7 @@ impl<'a> ShardUnderWay<'a> {
         let mut from = first;
         while from < end {
             let to = (from + WINDOW_ROWS).min(end);
-            if let Some(window) = self.passes(&row_numbers([from..to]))? {
+            if let Some(window) = self.passes(&row_numbers(std::iter::once(from..to)))? {
                 passes.append_buffer(&window);
             }
             from = to;

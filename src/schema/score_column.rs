@@ -2,7 +2,8 @@
 //!
 //! To add one, put an entry here and make its values where [`Made`] says: `score/row_scores` for one that looks at a row
 //! alone, `score/cell_scores` for one among the rows of a cell, `score/contrast` for one in random batches. Types,
-//! inputs, files, flags, SQL and help follow from the entry. `sql/columns.md` has its formula.
+//! inputs, files, SQL and the long help follow from the entry; names stand by hand in the short help (`cli/args`,
+//! `cli/score_args`) and in README. `sql/columns.md` has its formula. Entries stand in the order of their columns.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
-//! CellScores that a row has among the rows of its cell.
+//! Scores that a row has among the rows of its cell.
 //!
 //! Most cells are small: each is one thread's work, and threads work on several at a time. A cell that does not fit
-//! in a thread's share of the memory, or is most of the work, is all threads' work. CellScores are the same either way.
+//! in a thread's share of the memory, or is most of the work, is all threads' work. Scores are the same either way.
 
 use clip_filter_vectors::{
     Budget, RowSource, descending_ranks, mean_of_cell, moderate, nearest_better, nearest_distances,
@@ -23,7 +23,7 @@ const BLOCK_ROWS: usize = 4096;
 /// Gets the scores of the rows at `positions`.
 pub(super) type Give<'a> = &'a mut dyn FnMut(ScoreColumn, &[u64], &[f32]) -> Result<()>;
 
-/// CellScores of the rows of a cell, by column.
+/// Scores of the rows of a cell, by column.
 type CellScores = Vec<(ScoreColumn, Vec<f32>)>;
 
 pub(super) struct CellScorer<'a> {
@@ -35,7 +35,7 @@ pub(super) struct CellScorer<'a> {
 }
 
 impl CellScorer<'_> {
-    /// CellScores of adapted images.
+    /// Scores of adapted images.
     pub(super) fn diversity(&self, file: &CellFile, give: Give<'_>) -> Result<()> {
         let given = self.neighbours.map(|neighbours| neighbours as usize);
         let by_size =
@@ -49,7 +49,7 @@ impl CellScorer<'_> {
         self.each_cell(file, &score, give)
     }
 
-    /// CellScores of images as the model sees them.
+    /// Scores of images as the model sees them.
     pub(super) fn others(&self, file: &CellFile, give: Give<'_>) -> Result<()> {
         let wanted = self.wanted;
         let score = |cell: &CellInHand<'_>, budget: Budget| {

@@ -19,7 +19,7 @@ use crate::{
 
 const BATCH_ROWS: u64 = 8192;
 
-/// DerivedValues by name, one number for each stored row.
+/// Columns by name, one number for each stored row.
 pub(super) type DerivedValues = BTreeMap<ScoreColumn, ScratchColumn>;
 
 /// Makes `columns` the derived columns of the store.

@@ -1,4 +1,4 @@
-//! DerivedValues that were derived before, and the order that is made of them.
+//! Columns that were derived before, and the order that is made of them.
 
 use arrow::{
     array::AsArray,

@@ -14,11 +14,11 @@ use crate::{
 
 /// One row in so many is held out, or fewer.
 const HELD_OUT: u64 = 16;
-/// PairRows that are held out at most, if memory allows: more would hardly change when a fit stops.
+/// Rows that are held out at most, if memory allows: more would hardly change when a fit stops.
 const MOST_HELD_OUT_ROWS: usize = 1 << 15;
-/// PairRows that are mixed with each other, if memory allows.
+/// Rows that are mixed with each other, if memory allows.
 const MOST_MIXED_ROWS: usize = 1 << 16;
-/// PairRows that wait in batches while others are trained on: as many as are read at a time, if memory
+/// Rows that wait in batches while others are trained on: as many as are read at a time, if memory
 /// allows.
 const MOST_WAITING_ROWS: usize = 1 << 13;
 
@@ -44,7 +44,7 @@ struct Stored<'a> {
     held_out: u64,
 }
 
-/// PairRows in memory.
+/// Rows in memory.
 #[derive(Default)]
 struct PairRows {
     images: Vec<f32>,
@@ -82,7 +82,7 @@ impl<'a> StoredPairs<'a> {
         Ok(pairs)
     }
 
-    /// PairRows that half of the buffer holds.
+    /// Rows that half of the buffer holds.
     fn rows_in_half(&self, most: usize) -> usize {
         let sides = if self.stored.classes.is_some() { 1 } else { 2 };
         let row_bytes = self.stored.dim * 4 * sides + 16;
@@ -194,7 +194,7 @@ impl Stored<'_> {
         }
     }
 
-    /// PairRows of a split that have a class, where pairs have classes.
+    /// Rows of a split that have a class, where pairs have classes.
     fn for_each(
         &self,
         block: &Block,
@@ -217,11 +217,11 @@ impl Stored<'_> {
     }
 }
 
-/// PairRows that wait for their turn, and where they go.
+/// Rows that wait for their turn, and where they go.
 struct Mixing {
     rows: PairRows,
     dim: usize,
-    /// PairRows that stay, so that others meet them.
+    /// Rows that stay, so that others meet them.
     most: usize,
     batch_rows: usize,
     random: SplitMix,

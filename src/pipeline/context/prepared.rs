@@ -189,7 +189,7 @@ fn scored_columns(options: &RunOptions, set: &ShardSet, clash: Clash) -> Result<
         ScoreColumn::HEIGHT,
     ];
     columns.extend(&options.add);
-    columns.extend(options.derived().into_iter());
+    columns.extend(options.derived());
     columns.sort_unstable();
     columns.dedup();
     columns
