@@ -65,8 +65,9 @@
 //! - Scores from embeddings, and selections by them, hold stretches of rows or of a cell in memory, not the dataset.
 //! - No room reads the environment unless a host asks for it ([`model::ModelOptions::from_environment`]); `provision` alone reaches the
 //!   network.
-//! - The library sets nothing that belongs to the process: no environment, signal handlers, panic hooks, thread pools. Only
-//!   ONNX Runtime is one per process, loaded with the first model.
+//! - The library sets nothing that belongs to the process: no environment, signal handlers, panic hooks, thread pools. Two
+//!   things are one per process all the same: ONNX Runtime, loaded with the first model, and the size from which the
+//!   products of a fit of adapters would take several threads (`gemm`'s, which has no setting per call).
 //!
 //! # What a host may set
 //! Two libraries read their environment only. `ORT_DISABLE_TELEMETRY=1`, before ONNX Runtime is loaded, keeps its 1.32 builds
