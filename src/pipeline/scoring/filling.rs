@@ -97,11 +97,11 @@ pub(super) async fn fill(
 
 /// Until others may have got further.
 async fn wait(context: &RunContext) -> Result<()> {
-    let mut cancel = context.cancel.clone();
+    let cancel = context.cancel.clone();
     let pause = tokio::task::spawn_blocking(|| std::thread::sleep(BETWEEN_LOOKS));
     tokio::select! {
         _ = pause => Ok(()),
-        _ = cancel.wait_for(|stop| *stop) => Err(interrupted()),
+        () = cancel.cancelled() => Err(interrupted()),
     }
 }
 
