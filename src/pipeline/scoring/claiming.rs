@@ -105,6 +105,19 @@ impl OpenShards {
         })
     }
 
+    /// Finishes shards that could be read and that a whole scan did not come to: it wants no row of them.
+    pub(super) fn finish_unread(&self) -> Result<()> {
+        let mut progress = self.progress();
+        let unread: Vec<usize> = progress.ready.keys().copied().collect();
+        for shard in unread {
+            if let Some(_claimed) = self.claim(&mut progress, shard)? {
+                self.store.complete(&self.shards[shard])?;
+                self.settled(&mut progress, shard);
+            }
+        }
+        Ok(())
+    }
+
     /// The next shard of those that the scan has come to.
     pub(super) fn next_read(&self) -> Option<ClaimedShard> {
         self.progress().reading.pop_front()

@@ -90,14 +90,14 @@ impl Committer {
         Err(Error::internal("find the claim on a shard that is scored"))
     }
 
-    /// Makes the files of all shards that the scan came to.
+    /// Makes the files of all shards that the scan came to, and of those that it had no need to come to.
     pub(super) fn finish(mut self) -> Result<()> {
         let counters = Arc::clone(&self.counters);
         let _span = counters.span(Stage::Write).of("scores");
         while let Some(next) = self.current.take().or_else(|| self.open.next_read()) {
             self.complete(&next)?;
         }
-        Ok(())
+        self.open.finish_unread()
     }
 
     fn complete(&self, claimed: &ClaimedShard) -> Result<()> {
