@@ -287,7 +287,7 @@ fn footers(both: &Both) -> u64 {
             .map(|(start, len)| start + len);
         std::fs::metadata(both.path(name)).unwrap().len() - end.max().unwrap()
     };
-    both.names.iter().map(|name| footer(name)).sum()
+    both.names.iter().map(footer).sum()
 }
 
 /// What is read before the first row.

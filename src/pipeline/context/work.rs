@@ -295,10 +295,8 @@ mod tests {
     fn a_directory_elsewhere_is_one_of_each_output() {
         let dir = tempfile::tempdir().unwrap();
         let open = |output: &str| {
-            WorkDir::open(&output.into(), Some(dir.path()), String::new()).map(|work| {
-                assert_eq!(work.beside_output(), None);
-                work
-            })
+            let work = WorkDir::open(&output.into(), Some(dir.path()), String::new());
+            work.inspect(|work| assert_eq!(work.beside_output(), None))
         };
         let first = open("mem://a/kept").unwrap();
         let second = open("mem://b/kept").unwrap();

@@ -499,6 +499,7 @@ fn a_store_in_use_is_shown_as_it_is() {
     let lock = std::fs::File::options()
         .write(true)
         .create(true)
+        .truncate(false)
         .open(place.path("scores/state/lock"))
         .unwrap();
     lock.lock().unwrap();

@@ -250,11 +250,11 @@ fn a_failure_while_it_writes_leaves_nothing() {
 fn an_interrupt_while_it_writes_leaves_nothing() {
     let (operations, finishing) = whole_run(FILE);
     // The first piece of the output itself: the rejects are written before.
-    let starts = operations
+    let mut starts = operations
         .iter()
         .enumerate()
         .filter(|(_, operation)| **operation == Operation::Start);
-    let (at, _) = starts.last().unwrap();
+    let (at, _) = starts.next_back().unwrap();
     assert!(at + 1 < finishing);
     let case = Case::new().with_fault(at, Fault::Tells);
     let cancel = Cancel::default();
