@@ -39,6 +39,7 @@ mod local;
 mod location;
 #[cfg(test)]
 pub(crate) mod memory;
+mod pages;
 mod parquet_rows;
 mod places;
 mod plan;

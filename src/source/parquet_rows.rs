@@ -3,20 +3,26 @@
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use arrow::{
-    array::RecordBatch,
-    datatypes::{DataType, Field},
+    array::{Array, Int64Array, RecordBatch},
+    compute::prep_null_mask_filter,
+    datatypes::{DataType, Field, Schema},
+    error::ArrowError,
 };
 use parquet::{
     arrow::{
-        ProjectionMask, RowNumber,
+        ProjectionMask,
         arrow_reader::{
-            ArrowPredicateFn, ArrowReaderMetadata, ArrowReaderOptions,
-            ParquetRecordBatchReaderBuilder, RowFilter, RowSelection, RowSelectionPolicy,
+            ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, RowSelection,
+            RowSelector,
         },
+        parquet_to_arrow_field_levels,
     },
     basic::Compression,
     errors::ParquetError,
-    file::metadata::{ColumnChunkMetaData, PageIndexPolicy, RowGroupMetaData},
+    file::{
+        metadata::{ColumnChunkMetaData, PageIndexPolicy, RowGroupMetaData},
+        reader::FileReader,
+    },
 };
 
 use super::{
@@ -24,6 +30,7 @@ use super::{
     kind::{
         Batches, ChunkLayout, EncodedRows, GroupLayout, Kind, Layout, OpenRows, Outline, ShardRows,
     },
+    pages::GroupPages,
     view_schema,
 };
 use crate::{
@@ -39,6 +46,10 @@ pub(super) const KIND: Kind = Kind {
 
 /// Rows below this size are small: a page of the usual 1 MiB holds hundreds.
 const SMALL_ROW_BYTES: u64 = 4096;
+/// Pages up to this size are read as a whole in any case; the usual one has 1 MiB.
+const LEAST_PART_BYTES: u64 = 1 << 20;
+/// Larger parts save nothing.
+const MOST_PART_BYTES: u64 = 4 << 20;
 
 fn footer_of(location: &Location, file: &ShardBytes) -> Result<ArrowReaderMetadata> {
     ArrowReaderMetadata::load(file, ArrowReaderOptions::new()).map_err(|error| {
@@ -137,14 +148,7 @@ impl ShardRows for ParquetRows {
         };
         let indexed = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
         let plain = ArrowReaderMetadata::load(&file, indexed).map_err(failed)?;
-        let mut options =
-            ArrowReaderOptions::new().with_schema(Arc::new(view_schema(plain.schema())));
-        if plan.row_numbers {
-            let number = Field::new(ROW, DataType::Int64, false).with_extension_type(RowNumber);
-            options = options
-                .with_virtual_columns(vec![Arc::new(number)])
-                .map_err(failed)?;
-        }
+        let options = ArrowReaderOptions::new().with_schema(Arc::new(view_schema(plain.schema())));
         // The same footer, with other types: it is not read again.
         let footer =
             ArrowReaderMetadata::try_new(Arc::clone(plain.metadata()), options).map_err(failed)?;
@@ -157,10 +161,10 @@ impl ShardRows for ParquetRows {
     }
 }
 
-/// Reads row group by row group, holding one page per column at a time.
+/// Reads row group by row group, of each column a page at a time, or a part of it where it is large.
 ///
-/// Image bytes are not copied out of their page. The whole column chunk is never in memory: a 1 GB row group costs
-/// what its largest page does.
+/// Image bytes are not copied out of what was read. Neither a column chunk nor a page of it is ever in memory as a
+/// whole: a row group that is one page of a gigabyte costs what a part does.
 struct OpenParquet {
     shard: String,
     file: ShardBytes,
@@ -170,29 +174,10 @@ struct OpenParquet {
 
 impl OpenRows for OpenParquet {
     fn row_group(&self, group: usize, wanted: Option<Vec<Range<usize>>>) -> Result<Batches> {
-        let schema = self.footer.parquet_schema();
-        let columns = self.plan.columns.iter().copied();
-        let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(
-            self.file.clone(),
-            self.footer.clone(),
-        )
-        .with_row_groups(vec![group])
-        .with_projection(ProjectionMask::roots(schema, columns))
-        .with_row_selection_policy(self.selection_policy(group))
-        .with_batch_size(self.batch_rows(group));
-        if let Some(wanted) = wanted {
-            let rows = self.footer.metadata().row_group(group).num_rows();
-            let rows = usize::try_from(rows).unwrap_or(0);
-            let wanted = RowSelection::from_consecutive_ranges(wanted.into_iter(), rows);
-            builder = builder.with_row_selection(wanted);
-        }
-        if !self.plan.predicates.is_empty() {
-            builder = builder.with_row_filter(self.row_filter());
-        }
-        let reader = builder.build();
-        let reader = reader.map_err(|error| read_error(&self.shard, group, error))?;
+        let batches = self.batches(group, wanted);
+        let batches = batches.map_err(|error| read_error(&self.shard, group, error))?;
         let shard = self.shard.clone();
-        Ok(Box::new(reader.map(move |batch| {
+        Ok(Box::new(batches.map(move |batch| {
             batch.map_err(|error| read_error(&shard, group, error))
         })))
     }
@@ -205,56 +190,148 @@ impl OpenRows for OpenParquet {
     }
 }
 
-impl OpenParquet {
-    fn row_filter(&self) -> RowFilter {
-        let schema = self.footer.parquet_schema();
-        let predicates = self.plan.predicates.iter().map(|predicate| {
-            let mask = ProjectionMask::roots(schema, predicate.columns.iter().copied());
-            let evaluate = Arc::clone(&predicate.evaluate);
-            // The reader appends its row number to these batches too.
-            let wanted: Vec<usize> = (0..predicate.columns.len()).collect();
-            Box::new(ArrowPredicateFn::new(mask, move |batch: RecordBatch| {
-                evaluate(&batch.project(&wanted)?)
-            })) as _
-        });
-        RowFilter::new(predicates.collect())
-    }
+type ArrowBatches = Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send>;
 
-    /// Selectors skip whole pages, where a mask decompresses them all; but of small rows hardly a page is
-    /// without one that is wanted, and a mask costs less than thousands of short runs.
-    fn selection_policy(&self, group: usize) -> RowSelectionPolicy {
-        if self.row_bytes(group) < SMALL_ROW_BYTES {
-            RowSelectionPolicy::default()
-        } else {
-            RowSelectionPolicy::Selectors
+impl OpenParquet {
+    fn batches(
+        &self,
+        group: usize,
+        wanted: Option<Vec<Range<usize>>>,
+    ) -> Result<ArrowBatches, ArrowError> {
+        let part_bytes = (self.plan.batch_bytes / 4).clamp(LEAST_PART_BYTES, MOST_PART_BYTES);
+        let footer = Arc::clone(self.footer.metadata());
+        let pages = GroupPages::new(self.file.clone(), footer, group, part_bytes);
+        let pages: Arc<dyn FileReader> = Arc::new(pages);
+        let rows = self.rows_of(group);
+        let mut selection =
+            wanted.map(|wanted| RowSelection::from_consecutive_ranges(wanted.into_iter(), rows));
+        for predicate in &self.plan.predicates {
+            if selection.as_ref().is_some_and(|rows| !rows.selects_any()) {
+                break;
+            }
+            let batches = self.read(&pages, group, &predicate.columns, selection.clone())?;
+            let verdicts = batches.map(|batch| {
+                let passes = (predicate.evaluate)(&batch?)?;
+                Ok(match passes.null_count() {
+                    0 => passes,
+                    _ => prep_null_mask_filter(&passes),
+                })
+            });
+            let passes =
+                RowSelection::from_filters(&verdicts.collect::<Result<Vec<_>, ArrowError>>()?);
+            selection = Some(match selection {
+                Some(before) => before.and_then(&passes),
+                None => passes,
+            });
+        }
+        if selection.as_ref().is_some_and(|rows| !rows.selects_any()) {
+            return Ok(Box::new(std::iter::empty()));
+        }
+        let mut numbers = RowNumbers::new(self.first_row(group), rows, selection.as_ref());
+        let batches = self.read(&pages, group, &self.plan.columns, selection)?;
+        match self.plan.row_numbers {
+            true => Ok(Box::new(batches.map(move |batch| numbers.add_to(&batch?)))),
+            false => Ok(Box::new(batches)),
         }
     }
 
-    /// As many rows as fit the byte target at this row group's average.
-    fn batch_rows(&self, group: usize) -> usize {
-        let fitting = (self.plan.batch_bytes / self.row_bytes(group)).max(1);
-        usize::try_from(fitting)
-            .unwrap_or(usize::MAX)
-            .min(self.plan.batch_rows.max(1))
+    fn read(
+        &self,
+        pages: &Arc<dyn FileReader>,
+        group: usize,
+        columns: &[usize],
+        selection: Option<RowSelection>,
+    ) -> Result<ParquetRecordBatchReader, ArrowError> {
+        let schema = self.footer.parquet_schema();
+        let mask = ProjectionMask::roots(schema, columns.iter().copied());
+        let fields = self.footer.schema().fields();
+        let levels = parquet_to_arrow_field_levels(schema, mask, Some(fields))?;
+        let row_bytes = self.row_bytes(group, columns);
+        let fitting = usize::try_from(self.plan.batch_bytes / row_bytes).unwrap_or(usize::MAX);
+        let most = self.plan.batch_rows.min(self.rows_of(group));
+        let batch_rows = fitting.min(most).max(1);
+        let selection = match row_bytes < SMALL_ROW_BYTES {
+            true => selection,
+            false => selection.map(skipping_runs),
+        };
+        Ok(ParquetRecordBatchReader::try_new_with_row_groups(
+            &levels, pages, batch_rows, selection,
+        )?)
     }
 
-    /// Bytes of an average row, of the wanted columns; at least 1.
-    fn row_bytes(&self, group: usize) -> u64 {
+    fn rows_of(&self, group: usize) -> usize {
+        let rows = self.footer.metadata().row_group(group).num_rows();
+        usize::try_from(rows).unwrap_or(0)
+    }
+
+    fn first_row(&self, group: usize) -> i64 {
+        let before = self.footer.metadata().row_groups().iter().take(group);
+        before.map(|group| group.num_rows()).sum()
+    }
+
+    /// Bytes of an average row, of `columns`; at least 1.
+    fn row_bytes(&self, group: usize, columns: &[usize]) -> u64 {
         let facts = self.footer.metadata().row_group(group);
         let rows = natural(facts.num_rows()).max(1);
         let schema = self.footer.parquet_schema();
-        let bytes: i64 = facts
-            .columns()
-            .iter()
-            .enumerate()
-            .filter(|(leaf, _)| {
-                self.plan
-                    .columns
-                    .contains(&schema.get_column_root_idx(*leaf))
-            })
-            .map(|(_, column)| column.uncompressed_size())
-            .sum();
+        let leaves = facts.columns().iter().enumerate();
+        let read = leaves.filter(|(leaf, _)| columns.contains(&schema.get_column_root_idx(*leaf)));
+        let bytes: i64 = read.map(|(_, column)| column.uncompressed_size()).sum();
         (natural(bytes) / rows).max(1)
+    }
+}
+
+/// `selection`, so that the reader passes over runs of rows that are not wanted.
+///
+/// By itself it reads all rows between short runs and drops them with a mask: of small rows that costs less, of
+/// pictures it would hold them all. It goes by the average run, and one of rows that do not exist makes that a long one.
+fn skipping_runs(selection: RowSelection) -> RowSelection {
+    let mut runs: Vec<RowSelector> = selection.into();
+    runs.push(RowSelector::skip(usize::MAX / 4));
+    runs.into()
+}
+
+/// Positions of the rows that are read.
+struct RowNumbers {
+    runs: std::vec::IntoIter<Range<i64>>,
+    run: Range<i64>,
+}
+
+impl RowNumbers {
+    fn new(first: i64, rows: usize, selection: Option<&RowSelection>) -> Self {
+        let all = || vec![RowSelector::select(rows)];
+        let selectors = selection.cloned().map_or_else(all, Vec::from);
+        let (mut at, mut runs) = (first, Vec::new());
+        for selector in selectors {
+            let end = at.saturating_add(i64::try_from(selector.row_count).unwrap_or(i64::MAX));
+            if !selector.skip {
+                runs.push(at..end);
+            }
+            at = end;
+        }
+        Self {
+            runs: runs.into_iter(),
+            run: 0..0,
+        }
+    }
+
+    fn next(&mut self) -> Option<i64> {
+        loop {
+            if let Some(row) = self.run.next() {
+                return Some(row);
+            }
+            self.run = self.runs.next()?;
+        }
+    }
+
+    fn add_to(&mut self, batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+        let numbers = std::iter::from_fn(|| self.next()).take(batch.num_rows());
+        let numbers = Int64Array::from_iter_values(numbers);
+        let mut fields = batch.schema_ref().fields().to_vec();
+        fields.push(Arc::new(Field::new(ROW, DataType::Int64, false)));
+        let mut columns = batch.columns().to_vec();
+        columns.push(Arc::new(numbers));
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
     }
 }
 

@@ -1,0 +1,129 @@
+//! Pages of a row group in bounded memory.
+//!
+//! Writers look at the size of a page once per thousand rows, or never: a page of pictures, or the dictionary before it,
+//! may be a gigabyte. Such a page is decompressed as a stream and handed to the parquet crate's own decoders as many
+//! small ones, so that reading costs what a part does. What cannot be read in parts is said by [`whole_page_bytes`].
+//!
+//! | page | in parts |
+//! |---|---|
+//! | PLAIN of any type but booleans, DELTA_LENGTH_BYTE_ARRAY, DELTA_BYTE_ARRAY | yes |
+//! | a dictionary of byte strings, and the indices behind it | yes: from where it lies, or from a temporary file |
+//! | numbers that are packed or split into streams, LZ4 in Hadoop's framing | no |
+
+mod blocks;
+mod delta;
+mod dictionary;
+mod header;
+mod hybrid;
+mod parted;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use std::sync::Arc;
+
+use parquet::{
+    bloom_filter::Sbbf,
+    column::page::PageReader,
+    errors::ParquetError,
+    file::{
+        metadata::{ParquetMetaData, RowGroupMetaData},
+        reader::{FileReader, RowGroupReader},
+        serialized_reader::SerializedPageReader,
+    },
+    record::reader::RowIter,
+    schema::types::Type,
+};
+
+use self::parted::{ChunkFacts, PartedPages};
+use super::ShardBytes;
+
+/// One row group of a shard, as a file of its own.
+pub(super) struct GroupPages {
+    file: Arc<ShardBytes>,
+    footer: Arc<ParquetMetaData>,
+    group: usize,
+    alone: ParquetMetaData,
+    part_bytes: u64,
+}
+
+impl GroupPages {
+    /// Pages of the row group `group`, those of more than `part_bytes` in parts of about as many.
+    pub(super) fn new(
+        file: ShardBytes,
+        footer: Arc<ParquetMetaData>,
+        group: usize,
+        part_bytes: u64,
+    ) -> Self {
+        let groups = vec![footer.row_group(group).clone()];
+        Self {
+            file: Arc::new(file),
+            alone: ParquetMetaData::new(footer.file_metadata().clone(), groups),
+            footer,
+            group,
+            part_bytes: part_bytes.max(1),
+        }
+    }
+
+    fn facts(&self) -> &RowGroupMetaData {
+        self.footer.row_group(self.group)
+    }
+}
+
+impl FileReader for GroupPages {
+    fn metadata(&self) -> &ParquetMetaData {
+        &self.alone
+    }
+
+    fn num_row_groups(&self) -> usize {
+        1
+    }
+
+    fn get_row_group(&self, _: usize) -> Result<Box<dyn RowGroupReader + '_>, ParquetError> {
+        Ok(Box::new(Columns(self)))
+    }
+
+    fn get_row_iter(&self, _: Option<Type>) -> Result<RowIter<'_>, ParquetError> {
+        Err(ParquetError::NYI("rows one by one".to_owned()))
+    }
+}
+
+/// Column chunks of the row group.
+struct Columns<'a>(&'a GroupPages);
+
+impl RowGroupReader for Columns<'_> {
+    fn metadata(&self) -> &RowGroupMetaData {
+        self.0.facts()
+    }
+
+    fn num_columns(&self) -> usize {
+        self.0.facts().num_columns()
+    }
+
+    fn get_column_page_reader(&self, column: usize) -> Result<Box<dyn PageReader>, ParquetError> {
+        let pages = self.0;
+        let chunk = pages.facts().column(column);
+        let may_be_large = u64::try_from(chunk.uncompressed_size()).unwrap_or(0) > pages.part_bytes;
+        if may_be_large && stream::is_streamed(chunk.compression()) {
+            let facts = ChunkFacts::new((*pages.file).clone(), chunk, pages.part_bytes)?;
+            return Ok(Box::new(PartedPages::new(facts)));
+        }
+        let index = pages.footer.offset_index();
+        let index = index.and_then(|groups| groups.get(pages.group)?.get(column));
+        let locations = index.map(|index| index.page_locations.clone());
+        let rows = usize::try_from(pages.facts().num_rows()).unwrap_or(0);
+        let file = Arc::clone(&pages.file);
+        Ok(Box::new(SerializedPageReader::new(
+            file, chunk, rows, locations,
+        )?))
+    }
+
+    fn get_column_bloom_filter(&self, _: usize) -> Option<&Sbbf> {
+        None
+    }
+
+    fn get_row_iter(&self, _: Option<Type>) -> Result<RowIter<'_>, ParquetError> {
+        Err(ParquetError::NYI("rows one by one".to_owned()))
+    }
+}

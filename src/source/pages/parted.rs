@@ -1,0 +1,470 @@
+//! The pages of a column chunk, where they may be large: a page of more than a part is handed on in parts.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parquet::{
+    basic::{Compression, Encoding},
+    column::page::{Page, PageMetadata, PageReader},
+    errors::ParquetError,
+    file::{metadata::ColumnChunkMetaData, reader::ChunkReader},
+    schema::types::ColumnDescriptor,
+};
+
+use super::{
+    dictionary::LargeDictionary,
+    header::{PageHeader, PageKind, invalid},
+    hybrid::{Hybrid, Runs, level_width},
+    stream::{PageStream, StoredPage},
+    values::{Values, Width, is_read},
+};
+use crate::source::ShardBytes;
+
+/// Most values in a part: of nulls it has no bytes.
+const PART_VALUES: u32 = 1 << 20;
+/// A page of more values than this has no large ones.
+const MOST_VALUES: u32 = 1 << 24;
+/// Left free before the values of a part, for levels that hardly ever take more.
+const LEVELS_ROOM: usize = 64;
+
+/// What is the same for all pages of a column chunk.
+#[derive(Debug, Clone)]
+pub(super) struct ChunkFacts {
+    pub(super) file: ShardBytes,
+    start: u64,
+    end: u64,
+    codec: Compression,
+    width: Width,
+    definition: i16,
+    repetition: i16,
+    /// Pages of more bytes than this are read in parts of about as many.
+    part_bytes: u64,
+}
+
+impl ChunkFacts {
+    pub(super) fn new(
+        file: ShardBytes,
+        chunk: &ColumnChunkMetaData,
+        part_bytes: u64,
+    ) -> Result<Self, ParquetError> {
+        let column = chunk.column_descr();
+        let number = |value: i64| {
+            u64::try_from(value).map_err(|_| invalid("a column chunk at a negative place"))
+        };
+        let first = match chunk.dictionary_page_offset() {
+            Some(offset) if offset > 0 => offset.min(chunk.data_page_offset()),
+            _ => chunk.data_page_offset(),
+        };
+        let start = number(first)?;
+        Ok(Self {
+            file,
+            start,
+            end: start.saturating_add(number(chunk.compressed_size())?),
+            codec: chunk.compression(),
+            width: width(column),
+            definition: column.max_def_level(),
+            repetition: column.max_rep_level(),
+            part_bytes,
+        })
+    }
+}
+
+fn width(column: &ColumnDescriptor) -> Width {
+    use parquet::basic::Type;
+    match column.physical_type() {
+        Type::BYTE_ARRAY => Width::Variable,
+        Type::BOOLEAN => Width::Bits,
+        Type::INT32 | Type::FLOAT => Width::Fixed(4),
+        Type::INT64 | Type::DOUBLE => Width::Fixed(8),
+        Type::INT96 => Width::Fixed(12),
+        Type::FIXED_LEN_BYTE_ARRAY => {
+            Width::Fixed(u32::try_from(column.type_length()).unwrap_or(0))
+        }
+    }
+}
+
+/// Reads a column chunk page by page, and large pages part by part.
+pub(super) struct PartedPages {
+    chunk: ChunkFacts,
+    position: u64,
+    /// The header at `position`, if it was looked at.
+    header: Option<PageHeader>,
+    open: Option<OpenPage>,
+    dictionary: Option<Arc<LargeDictionary>>,
+}
+
+/// A page of which parts are still to come.
+struct OpenPage {
+    left: u32,
+    repetition: Option<Hybrid>,
+    definition: Option<Hybrid>,
+    values: Values,
+}
+
+impl PartedPages {
+    pub(super) fn new(chunk: ChunkFacts) -> Self {
+        Self {
+            position: chunk.start,
+            chunk,
+            header: None,
+            open: None,
+            dictionary: None,
+        }
+    }
+
+    /// The next header that is of a page with values or a dictionary.
+    fn header(&mut self) -> Result<Option<PageHeader>, ParquetError> {
+        while self.header.is_none() && self.position < self.chunk.end {
+            let header = PageHeader::read(&mut self.chunk.file.get_read(self.position)?)?;
+            let bytes = header.header_bytes + header.stored_bytes;
+            if self.position + bytes > self.chunk.end {
+                return Err(invalid("a page that is larger than its column chunk"));
+            }
+            let is_empty = match header.kind {
+                PageKind::First { values, .. } | PageKind::Second { values, .. } => values == 0,
+                PageKind::Dictionary { .. } => self.is_taken(&header)?,
+                PageKind::Other => true,
+            };
+            match is_empty {
+                true => self.position += bytes,
+                false => self.header = Some(header),
+            }
+        }
+        Ok(self.header.clone())
+    }
+
+    /// Whether the dictionary is a large one, which is read here.
+    fn is_taken(&mut self, header: &PageHeader) -> Result<bool, ParquetError> {
+        let PageKind::Dictionary { values, .. } = header.kind else {
+            return Ok(false);
+        };
+        if header.uncompressed_bytes <= self.chunk.part_bytes || self.chunk.width != Width::Variable
+        {
+            return Ok(false);
+        }
+        let page = self.stored(header);
+        self.dictionary = Some(Arc::new(LargeDictionary::read(page, values)?));
+        Ok(true)
+    }
+
+    fn stored(&self, header: &PageHeader) -> StoredPage {
+        let start = self.position + header.header_bytes;
+        StoredPage {
+            file: self.chunk.file.clone(),
+            start,
+            end: start + header.stored_bytes,
+            codec: self.chunk.codec,
+            bytes: header.uncompressed_bytes,
+        }
+    }
+
+    /// Goes on behind the page of `header`.
+    fn pass(&mut self, header: &PageHeader) {
+        self.header = None;
+        self.position += header.header_bytes + header.stored_bytes;
+    }
+
+    /// Opens the page of `header` if it is to be read in parts.
+    fn opened(&self, header: &PageHeader) -> Result<Option<OpenPage>, ParquetError> {
+        let (PageKind::First {
+            values, encoding, ..
+        }
+        | PageKind::Second {
+            values, encoding, ..
+        }) = header.kind
+        else {
+            return Ok(None);
+        };
+        let indices = matches!(
+            encoding,
+            Encoding::RLE_DICTIONARY | Encoding::PLAIN_DICTIONARY
+        );
+        let dictionary = self.dictionary.as_ref().filter(|_| indices);
+        let is_large = header.uncompressed_bytes > self.chunk.part_bytes && values <= MOST_VALUES;
+        let is_wanted = dictionary.is_some() || is_large && is_read(encoding, self.chunk.width);
+        if !is_wanted {
+            return Ok(None);
+        }
+        let Some((levels, mut stream)) = self.levels(header)? else {
+            return Ok(None);
+        };
+        let [repetition, definition] = levels;
+        let values_of = match dictionary {
+            Some(dictionary) => {
+                let [width] = stream.array::<1>()?;
+                let mut indices = Vec::new();
+                stream.append(stream.left(), &mut indices)?;
+                let indices = Hybrid::new(indices.into(), u32::from(width))?;
+                Values::Indices(indices, Arc::clone(dictionary))
+            }
+            None => Values::open(stream, encoding, self.chunk.width, values)?,
+        };
+        Ok(Some(OpenPage {
+            left: values,
+            repetition,
+            definition,
+            values: values_of,
+        }))
+    }
+
+    /// Repetition and definition levels of a page, and its values behind them; `None` for an encoding of old.
+    fn levels(
+        &self,
+        header: &PageHeader,
+    ) -> Result<Option<([Option<Hybrid>; 2], PageStream)>, ParquetError> {
+        let highest = [self.chunk.repetition, self.chunk.definition];
+        let hybrid = |highest, bytes| Hybrid::new(bytes, level_width(highest)).map(Some);
+        let mut page = self.stored(header);
+        let mut levels = [None, None];
+        match header.kind {
+            PageKind::First {
+                definition,
+                repetition,
+                ..
+            } => {
+                let mut stream = PageStream::open(page)?;
+                let encodings = [repetition, definition];
+                for ((level, highest), encoding) in levels.iter_mut().zip(highest).zip(encodings) {
+                    if highest == 0 {
+                        continue;
+                    }
+                    if encoding != Encoding::RLE {
+                        return Ok(None);
+                    }
+                    let length = u64::from(u32::from_le_bytes(stream.array()?));
+                    let mut bytes = Vec::new();
+                    stream.append(length, &mut bytes)?;
+                    *level = hybrid(highest, bytes.into())?;
+                }
+                Ok(Some((levels, stream)))
+            }
+            PageKind::Second {
+                repetition_bytes,
+                definition_bytes,
+                is_compressed,
+                ..
+            } => {
+                let lengths = [repetition_bytes, definition_bytes];
+                for ((level, highest), length) in levels.iter_mut().zip(highest).zip(lengths) {
+                    let bytes = self.chunk.file.get_bytes(page.start, length as usize)?;
+                    page.start += u64::from(length);
+                    if highest > 0 {
+                        *level = hybrid(highest, bytes)?;
+                    }
+                }
+                let levels_bytes = lengths.map(u64::from).iter().sum::<u64>();
+                if page.start > page.end || levels_bytes > page.bytes {
+                    return Err(invalid("levels that are larger than their page"));
+                }
+                page.bytes -= levels_bytes;
+                if !is_compressed {
+                    page.codec = Compression::UNCOMPRESSED;
+                }
+                Ok(Some((levels, PageStream::open(page)?)))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The page of `header` as it is.
+    fn whole(&self, header: &PageHeader) -> Result<Page, ParquetError> {
+        let page = self.stored(header);
+        Ok(match header.kind {
+            PageKind::Dictionary {
+                values,
+                encoding,
+                is_sorted,
+            } => Page::DictionaryPage {
+                buf: all_of(page)?,
+                num_values: values,
+                encoding,
+                is_sorted,
+            },
+            PageKind::First {
+                values,
+                encoding,
+                definition,
+                repetition,
+            } => Page::DataPage {
+                buf: all_of(page)?,
+                num_values: values,
+                encoding,
+                def_level_encoding: definition,
+                rep_level_encoding: repetition,
+                statistics: None,
+            },
+            PageKind::Second {
+                values,
+                nulls,
+                rows,
+                encoding,
+                definition_bytes,
+                repetition_bytes,
+                is_compressed,
+            } => {
+                let levels = u64::from(definition_bytes) + u64::from(repetition_bytes);
+                Page::DataPageV2 {
+                    buf: behind_levels(page, levels, is_compressed)?,
+                    num_values: values,
+                    encoding,
+                    num_nulls: nulls,
+                    num_rows: rows,
+                    def_levels_byte_len: definition_bytes,
+                    rep_levels_byte_len: repetition_bytes,
+                    is_compressed: false,
+                    statistics: None,
+                }
+            }
+            PageKind::Other => return Err(invalid("a page of no kind that is known")),
+        })
+    }
+
+    /// As many of the values that are left as fill a part.
+    fn part(&mut self, mut open: OpenPage) -> Result<Page, ParquetError> {
+        let room = usize::try_from(self.chunk.part_bytes).unwrap_or(usize::MAX);
+        let mut bytes = Vec::with_capacity(LEVELS_ROOM + room + (room >> 3));
+        bytes.resize(LEVELS_ROOM, 0);
+        let highest = [self.chunk.repetition, self.chunk.definition].map(level_width);
+        let [mut repetition, mut definition] = highest.map(Runs::new);
+        let highest = u32::from(self.chunk.definition.unsigned_abs());
+        let mut count = 0;
+        while open.left > 0 && count < PART_VALUES && bytes.len() < room {
+            if let Some(levels) = &mut open.repetition {
+                repetition.push(levels.next()?);
+            }
+            let mut level = highest;
+            if let Some(levels) = &mut open.definition {
+                level = levels.next()?;
+                definition.push(level);
+            }
+            if level == highest {
+                open.values.append_next(&mut bytes)?;
+            }
+            open.left -= 1;
+            count += 1;
+        }
+        let levels = [
+            open.repetition.is_some().then(|| repetition.finish()),
+            open.definition.is_some().then(|| definition.finish()),
+        ];
+        let levels = levels.into_iter().flatten().collect::<Vec<_>>().concat();
+        if open.left > 0 {
+            self.open = Some(open);
+        }
+        Ok(Page::DataPage {
+            buf: joined(&levels, bytes),
+            num_values: count,
+            encoding: Encoding::PLAIN,
+            def_level_encoding: Encoding::RLE,
+            rep_level_encoding: Encoding::RLE,
+            statistics: None,
+        })
+    }
+}
+
+/// Levels before the values that lie behind [`LEVELS_ROOM`] in `bytes`.
+fn joined(levels: &[u8], mut bytes: Vec<u8>) -> Bytes {
+    match LEVELS_ROOM.checked_sub(levels.len()) {
+        Some(from) => {
+            bytes[from..LEVELS_ROOM].copy_from_slice(levels);
+            Bytes::from(bytes).slice(from..)
+        }
+        None => [levels, &bytes[LEVELS_ROOM..]].concat().into(),
+    }
+}
+
+fn all_of(page: StoredPage) -> Result<Bytes, ParquetError> {
+    behind_levels(page, 0, true)
+}
+
+/// A page decompressed, but for the first `levels` bytes, which are as they are.
+fn behind_levels(
+    page: StoredPage,
+    levels: u64,
+    is_compressed: bool,
+) -> Result<Bytes, ParquetError> {
+    let stored = usize::try_from(page.end - page.start).unwrap_or(usize::MAX);
+    let stored = page.file.get_bytes(page.start, stored)?;
+    if page.codec == Compression::UNCOMPRESSED || !is_compressed {
+        return Ok(stored);
+    }
+    let plain = usize::try_from(levels).unwrap_or(usize::MAX);
+    let (Some(levels_bytes), Some(rest)) = (stored.get(..plain), page.bytes.checked_sub(levels))
+    else {
+        return Err(invalid("levels that are larger than their page"));
+    };
+    let mut out = levels_bytes.to_vec();
+    let values = StoredPage {
+        start: page.start + levels,
+        bytes: rest,
+        ..page
+    };
+    PageStream::open(values)?.append(rest, &mut out)?;
+    Ok(out.into())
+}
+
+impl Iterator for PartedPages {
+    type Item = Result<Page, ParquetError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.get_next_page().transpose()
+    }
+}
+
+impl PageReader for PartedPages {
+    fn get_next_page(&mut self) -> Result<Option<Page>, ParquetError> {
+        if let Some(open) = self.open.take() {
+            return self.part(open).map(Some);
+        }
+        let Some(header) = self.header()? else {
+            return Ok(None);
+        };
+        let page = match self.opened(&header)? {
+            Some(open) => {
+                self.pass(&header);
+                return self.part(open).map(Some);
+            }
+            None => self.whole(&header)?,
+        };
+        self.pass(&header);
+        Ok(Some(page))
+    }
+
+    /// Of a page that is open, all that is left: it need not be read to be skipped.
+    fn peek_next_page(&mut self) -> Result<Option<PageMetadata>, ParquetError> {
+        let (num_rows, num_levels, is_dict) = match &self.open {
+            Some(open) => (None, open.left, false),
+            None => match self.header()?.map(|header| header.kind) {
+                Some(PageKind::Second { rows, values, .. }) => (Some(rows as usize), values, false),
+                Some(PageKind::First { values, .. }) => (None, values, false),
+                Some(PageKind::Dictionary { .. }) => (None, 0, true),
+                Some(PageKind::Other) | None => return Ok(None),
+            },
+        };
+        Ok(Some(PageMetadata {
+            num_rows,
+            num_levels: (!is_dict).then_some(num_levels as usize),
+            is_dict,
+        }))
+    }
+
+    fn skip_next_page(&mut self) -> Result<(), ParquetError> {
+        if self.open.take().is_none()
+            && let Some(header) = self.header()?
+        {
+            self.pass(&header);
+        }
+        Ok(())
+    }
+
+    /// Parts may end within a record.
+    fn at_record_boundary(&mut self) -> Result<bool, ParquetError> {
+        match self.open {
+            Some(_) => Ok(false),
+            None => Ok(match self.peek_next_page()? {
+                None => true,
+                Some(next) => next.num_rows.is_some(),
+            }),
+        }
+    }
+}
