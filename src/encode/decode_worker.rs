@@ -14,7 +14,8 @@ use super::{
     pool::{Bond, DecodeJob, DecodeWork, EncodeJob, EncodeWork, PairBatch, Shared, stopped},
 };
 use crate::{
-    error::Result,
+    config::ByteSize,
+    error::{Error, Result},
     preprocess::{ImageKernel, Padding, PathPolicy, RowFault},
     schema::{Side, Status},
     summary::Stage,
@@ -22,6 +23,14 @@ use crate::{
 
 /// Width and height of a stored image.
 type Size = (u32, u32);
+
+/// Why a row has no pixels.
+enum Undecoded {
+    /// The row is bad; the size of its image, where the header was readable.
+    Bad(RowFault, Option<Size>),
+    /// The run has to end.
+    Refused(Error),
+}
 
 /// Makes pixels and tokens, on a thread of its own.
 pub(super) struct DecodeWorker {
@@ -46,7 +55,7 @@ impl DecodeWorker {
             span.bytes(|| job.bytes());
             let ready = match &job.work {
                 DecodeWork::Captions => self.tokenize(&job),
-                DecodeWork::Images(rows) => Ok(self.decode(&job, rows.clone())),
+                DecodeWork::Images(rows) => self.decode(&job, rows.clone()),
             };
             drop(span);
             match ready {
@@ -78,7 +87,7 @@ impl DecodeWorker {
         &mut self,
         job: &DecodeJob,
         rows: Range<usize>,
-    ) -> Vec<(Vec<Vec<usize>>, EncodeWork)> {
+    ) -> Result<Vec<(Vec<Vec<usize>>, EncodeWork)>> {
         let image_len = self.kernel.output_len();
         let mut rgb = self.shared.take_buffer(rows.len() * image_len);
         let mut good = Vec::with_capacity(rows.len());
@@ -89,7 +98,8 @@ impl DecodeWorker {
                     job.assembly.set_size(row, size);
                     good.push(vec![row]);
                 }
-                Err((fault, size)) => {
+                Err(Undecoded::Refused(error)) => return Err(error),
+                Err(Undecoded::Bad(fault, size)) => {
                     job.assembly.set_size(row, size.unwrap_or((0, 0)));
                     job.assembly.set_fault(Side::Image, row, fault);
                 }
@@ -97,43 +107,42 @@ impl DecodeWorker {
         }
         if good.is_empty() {
             self.shared.return_buffer(rgb);
-            return Vec::new();
+            return Ok(Vec::new());
         }
         rgb.truncate(good.len() * image_len);
-        vec![(good, EncodeWork::Images { rgb, image_len })]
+        Ok(vec![(good, EncodeWork::Images { rgb, image_len })])
     }
 
-    /// Width and height on success; on failure the fault and, where the header was readable, the size.
+    /// Width and height on success.
     fn decode_row(
         &mut self,
         job: &DecodeJob,
         row: usize,
         slot: &mut [u8],
-    ) -> Result<Size, (RowFault, Option<Size>)> {
+    ) -> Result<Size, Undecoded> {
         let batch = &*job.batch;
         let loaded;
         let stored = batch.images.as_ref().filter(|images| images.is_valid(row));
         let bytes = if let Some(images) = stored {
             images.value(row)
         } else {
-            loaded =
-                load_path(batch, row, &self.shared.options.paths).map_err(|fault| (fault, None))?;
+            loaded = load_path(batch, row, &self.shared.options.paths)
+                .map_err(|fault| Undecoded::Bad(fault, None))?;
             &loaded
         };
-        let facts = self.kernel.probe(bytes).map_err(|fault| (fault, None))?;
+        let facts = self
+            .kernel
+            .probe(bytes)
+            .map_err(|fault| Undecoded::Bad(fault, None))?;
         let size = (facts.width, facts.height);
         let captions = batch.captions.as_ref();
         let bound = captions.filter(|_| batch.bond == Bond::Pair);
         if let Some(fault) = bound.and_then(|captions| caption_fault(captions, row)) {
-            return Err((fault, Some(size)));
+            return Err(Undecoded::Bad(fault, Some(size)));
         }
         let needed = facts.working_bytes();
         let Some(_permit) = self.shared.gate.acquire(needed, &self.shared.counters) else {
-            let reason = format!(
-                "decoding {}x{} needs {needed} bytes, over the {} that the memory limit leaves for images",
-                facts.width, facts.height, self.shared.options.decode_bytes
-            );
-            return Err((RowFault::new(Status::TooManyPixels, reason), Some(size)));
+            return Err(Undecoded::Refused(self.too_large(size, needed)));
         };
         let effort = job.assembly.effort();
         for images in [&self.shared.counters.images_decoded, &effort.images_decoded] {
@@ -141,8 +150,20 @@ impl DecodeWorker {
         }
         self.kernel
             .run(bytes, slot)
-            .map_err(|fault| (fault, Some(size)))?;
+            .map_err(|fault| Undecoded::Bad(fault, Some(size)))?;
         Ok(size)
+    }
+
+    /// Whether a row is good must not depend on the memory of a machine: such a run ends.
+    fn too_large(&self, (width, height): Size, needed: u64) -> Error {
+        Error::resources("decode an image within the memory limit")
+            .with("image", format!("{width} x {height} pixels"))
+            .with("needs", ByteSize(needed))
+            .with("left for images", ByteSize(self.shared.options.decode_bytes))
+            .hint(format!(
+                "a larger --memory-limit, or --max-pixels {}, by which such images are bad rows on every machine",
+                u64::from(width) * u64::from(height) - 1
+            ))
     }
 
     fn tokenize(&self, job: &DecodeJob) -> Result<Vec<(Vec<Vec<usize>>, EncodeWork)>> {

@@ -3,6 +3,7 @@
 use crate::{
     config::ByteSize,
     error::{Error, Result},
+    source::ShardSet,
 };
 
 /// What the program itself holds before it does anything: code, libraries, thread stacks, footers.
@@ -23,6 +24,8 @@ pub struct MemoryPlan {
     pub decode_bytes: u64,
     /// For weights, working memory and buffers of images.
     pub encoder_bytes: u64,
+    /// For pages that cannot be read in parts.
+    pub page_bytes: u64,
     /// Target of one Arrow batch.
     pub batch_bytes: u64,
     /// Most rows of one Arrow batch.
@@ -57,6 +60,7 @@ impl MemoryPlan {
             intra_threads: 1,
             decode_bytes: 0,
             encoder_bytes: 0,
+            page_bytes: rest / 3,
             batch_bytes: (rest / 3 / BATCHES_ALIVE).clamp(1 << 20, 64 << 20),
             batch_rows: MAX_BATCH_ROWS,
             row_group_bytes: (limit.0 / 4).clamp(8 << 20, 100 << 20),
@@ -102,11 +106,38 @@ impl MemoryPlan {
             intra_threads: threads / encoders,
             decode_bytes: rest / 3,
             encoder_bytes: cost(encoders),
+            page_bytes: rest / 3,
             batch_bytes: (rest / 3 / BATCHES_ALIVE).clamp(1 << 20, 64 << 20),
             batch_rows: MAX_BATCH_ROWS,
             row_group_bytes: (limit / 4).clamp(8 << 20, 100 << 20),
         })
     }
+}
+
+/// Refuses `limit` where a page of `columns` that cannot be read in parts is larger than `plan` has room for.
+///
+/// # Errors
+/// Names the shard, the bytes, and the least limit that would do.
+pub fn check_pages(
+    shards: &ShardSet,
+    columns: &[usize],
+    plan: &MemoryPlan,
+    limit: ByteSize,
+) -> Result<()> {
+    let Some((shard, bytes)) = shards.whole_pages_over(plan.page_bytes, columns)? else {
+        return Ok(());
+    };
+    let least = limit.0 + 3 * (bytes - plan.page_bytes) + (1 << 20);
+    Err(Error::resources(
+        "fit a page into the memory limit: of its encoding or codec it is read as a whole",
+    )
+    .with("shard", &shard.location)
+    .with("limit", limit)
+    .with("page", ByteSize(bytes))
+    .hint(format!(
+        "--memory-limit {}MiB, or write the shard again with smaller pages",
+        least >> 20
+    )))
 }
 
 #[cfg(test)]

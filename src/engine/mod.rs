@@ -41,7 +41,7 @@ mod udf;
 pub use condition::{RowCondition, columns_named, condition_needs_scores, early_condition};
 pub use encode_exec::{ClipEncodeExec, ReadColumns};
 pub use encode_node::{AddedColumn, ClipEncodeNode, PairColumns};
-pub use memory_plan::{MemoryNeeds, MemoryPlan};
+pub use memory_plan::{MemoryNeeds, MemoryPlan, check_pages};
 pub use pairs_table::{BatchSize, PairsTable};
 pub use plan::{
     NarrowPlan, PASSES, RunningQuery, WidePlan, early_pass, narrow_pass, one_pass, wide_pass,

@@ -45,6 +45,8 @@ pub(super) struct Outline {
     pub(super) compression: Compression,
     /// Rows of each row group.
     pub(super) row_groups: Vec<u64>,
+    /// A bound on what is in memory at one time because it cannot be read in parts; see [`ShardRows::whole_bytes`].
+    pub(super) whole_bytes: u64,
     /// Reads them.
     pub(super) rows: Arc<dyn ShardRows>,
 }
@@ -83,6 +85,12 @@ pub(super) trait ShardRows: fmt::Debug + Send + Sync {
     /// Makes ready to read them. `plan` names columns of the file alone; byte and string columns come as views,
     /// see [`super::view_schema`].
     fn open(&self, location: &Location, plan: ReadPlan) -> Result<Box<dyn OpenRows>>;
+
+    /// Bytes that are in memory at one time when `columns` are read, of what cannot be read in parts and has more than
+    /// `least`.
+    fn whole_bytes(&self, _: &Location, _columns: &[usize], _least: u64) -> Result<u64> {
+        Ok(0)
+    }
 }
 
 /// The rows of a shard that is open.

@@ -30,7 +30,7 @@ use super::{
     kind::{
         Batches, ChunkLayout, EncodedRows, GroupLayout, Kind, Layout, OpenRows, Outline, ShardRows,
     },
-    pages::GroupPages,
+    pages::{GroupPages, whole_chunk_bytes, whole_page_bytes},
     view_schema,
 };
 use crate::{
@@ -77,6 +77,7 @@ fn outline(location: &Location, file: &ShardBytes) -> Result<Outline> {
         metadata: key_values(&footer),
         compression: first.map_or(Compression::UNCOMPRESSED, ColumnChunkMetaData::compression),
         row_groups: rows.collect::<Result<_>>()?,
+        whole_bytes: whole_chunk_bytes(footer.metadata()),
         rows: Arc::new(ParquetRows),
     })
 }
@@ -158,6 +159,17 @@ impl ShardRows for ParquetRows {
             footer,
             plan,
         }))
+    }
+
+    fn whole_bytes(&self, location: &Location, columns: &[usize], least: u64) -> Result<u64> {
+        let file = location.open()?;
+        let footer = footer_of(location, &file)?;
+        let bytes = whole_page_bytes(&file, footer.metadata(), columns, least);
+        bytes.map_err(|error| {
+            Error::input("read the headers of pages")
+                .with("shard", location)
+                .source(error)
+        })
     }
 }
 

@@ -56,6 +56,8 @@ pub struct Shard {
     pub left_out: LeftOut,
     /// Columns behind its own.
     pub(super) constants: Arc<[Constant]>,
+    /// A bound on what cannot be read in parts.
+    pub(super) whole_bytes: u64,
     /// How many columns the file has.
     pub(super) own_columns: usize,
     pub(super) content: Arc<dyn ShardRows>,
@@ -72,6 +74,7 @@ impl Shard {
             fingerprint: String::new(),
             left_out: LeftOut::default(),
             constants: Arc::new([]),
+            whole_bytes: 0,
             own_columns: 0,
             content: Arc::new(Gone),
         }
@@ -115,6 +118,7 @@ impl Shard {
             fingerprint: fingerprint(location, &file).map_err(read_error)?,
             left_out: entry.left_out.clone(),
             constants: entry.constants.clone().into(),
+            whole_bytes: outline.whole_bytes,
             own_columns: outline.schema.fields().len(),
             content: Arc::clone(&outline.rows),
         };
@@ -213,6 +217,29 @@ impl ShardSet {
             metadata: HashMap::new(),
             compression: Compression::UNCOMPRESSED,
         }
+    }
+
+    /// The shard of which most is in memory at one time because it cannot be read in parts when `columns` are read,
+    /// and how many bytes that is; `None` where it is at most `share` in every shard.
+    ///
+    /// # Errors
+    /// When a shard cannot be read any more.
+    pub fn whole_pages_over(&self, share: u64, columns: &[usize]) -> Result<Option<(&Shard, u64)>> {
+        let mut most = None;
+        for shard in self.shards.iter().filter(|shard| shard.whole_bytes > share) {
+            let own: Vec<usize> = columns
+                .iter()
+                .copied()
+                .filter(|&c| c < shard.own_columns)
+                .collect();
+            let bytes = shard
+                .content
+                .whole_bytes(&shard.location, &own, share / 4)?;
+            if bytes > share && most.is_none_or(|(_, known)| bytes > known) {
+                most = Some((shard, bytes));
+            }
+        }
+        Ok(most)
     }
 
     /// Rows in all shards, without those that are left out.

@@ -133,6 +133,7 @@ fn loaded() -> Loaded {
             intra_threads: 1,
             decode_bytes: 1 << 24,
             encoder_bytes: 1 << 20,
+            page_bytes: 1 << 20,
             batch_bytes: 1 << 20,
             batch_rows: 4,
             row_group_bytes: 1 << 20,

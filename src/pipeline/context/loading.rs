@@ -6,7 +6,7 @@ use super::{RunContext, ScoreOptions};
 use crate::{
     config::ByteSize,
     encode::{EncoderFactory, EncoderSource},
-    engine::{EncodeOptions, Loaded, MemoryNeeds, MemoryPlan},
+    engine::{EncodeOptions, Loaded, MemoryNeeds, MemoryPlan, check_pages},
     error::{Error, Result},
     preprocess::PathPolicy,
     source::BoundShards,
@@ -55,11 +55,16 @@ pub(in crate::pipeline) fn loaded(
         model_batch_rows: options.model_batch_rows,
         max_pixels: options.max_pixels,
     };
-    encoding.loaded(factory, |memory| PathPolicy {
+    let loaded = encoding.loaded(factory, |memory| PathPolicy {
         directories: shards.set.directories(),
         allow_external: options.allow_external_paths,
         max_bytes: memory.decode_bytes,
-    })
+    })?;
+    let binding = &shards.binding;
+    let pair = [&binding.image, &binding.text].map(|name| shards.set.schema.index_of(name));
+    let pair: Vec<usize> = pair.into_iter().flatten().collect();
+    check_pages(&shards.set, &pair, &loaded.memory, options.memory_limit)?;
+    Ok(loaded)
 }
 
 /// What encoders may use.

@@ -10,7 +10,8 @@ use super::{
 };
 use crate::{
     engine::{
-        AddedColumn, BatchSize, MemoryPlan, PairsTable, RowCondition, condition_needs_scores,
+        AddedColumn, BatchSize, MemoryPlan, PairsTable, RowCondition, check_pages,
+        condition_needs_scores,
     },
     error::{Error, Result},
     schema::ScoreColumn,
@@ -67,6 +68,16 @@ impl Prepared {
             shards.binding.label_column(),
             &shards.set.schema,
         )?;
+        if options.writes() {
+            let limit = options.scoring.memory_limit;
+            let columns: Vec<usize> = (0..shards.set.schema.fields().len()).collect();
+            check_pages(
+                &shards.set,
+                &columns,
+                &MemoryPlan::without_model(limit),
+                limit,
+            )?;
+        }
         let scored = scored_columns(options, &shards.set, clash)?;
         Ok(Self {
             shards,

@@ -20,6 +20,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod values;
+mod whole;
 
 use std::sync::Arc;
 
@@ -37,6 +38,7 @@ use parquet::{
 };
 
 use self::parted::{ChunkFacts, PartedPages};
+pub(super) use self::whole::{whole_chunk_bytes, whole_page_bytes};
 use super::ShardBytes;
 
 /// One row group of a shard, as a file of its own.
