@@ -225,7 +225,8 @@ impl ScoreStore {
         self.blobs.total_bytes()
     }
 
-    pub(super) fn is_finished(&self, fingerprint: &str) -> bool {
+    /// Whether every row of a shard is in one file.
+    pub fn is_finished(&self, fingerprint: &str) -> bool {
         let name = names::scores(&self.scored(fingerprint));
         self.blobs.size(&name).is_some()
     }

@@ -85,14 +85,32 @@ impl ScoreStore {
         part.put(batches.iter().map(|batch| self.with_shard(batch, shard)))
     }
 
+    /// Keeps all rows of a shard that came at once: what parts and [`ScoreStore::complete`] would make, without parts.
+    ///
+    /// # Shape
+    /// As [`ScoreStore::commit_part`].
+    ///
+    /// # Errors
+    /// When the disk is full.
+    pub fn commit_whole(&self, shard: &ShardIdentity, batches: &[RecordBatch]) -> Result<()> {
+        let rows = batches.iter().map(|batch| self.with_shard(batch, shard));
+        self.finish(shard, || self.write_scores(shard, rows))
+    }
+
     /// Makes one file of the parts of a shard whose last row is decided, and its record.
     ///
     /// # Errors
     /// When a part cannot be read, or the disk is full.
     pub fn complete(&self, shard: &ShardIdentity) -> Result<()> {
+        self.finish(shard, || {
+            self.write_scores(shard, self.parts(&shard.fingerprint)?.batches())
+        })
+    }
+
+    fn finish(&self, shard: &ShardIdentity, write: impl FnOnce() -> Result<()>) -> Result<()> {
         let scored = self.scored(&shard.fingerprint);
         if !self.is_finished(&shard.fingerprint)
-            && let Err(error) = self.write_scores(shard)
+            && let Err(error) = write()
             // Somebody who took a claim over that was lost may have finished it, and taken the parts away.
             && !self.is_finished(&shard.fingerprint)
         {
@@ -120,8 +138,11 @@ impl ScoreStore {
         super::migrate::selection_file(self)
     }
 
-    fn write_scores(&self, shard: &ShardIdentity) -> Result<()> {
-        let parts = self.parts(&shard.fingerprint)?;
+    fn write_scores(
+        &self,
+        shard: &ShardIdentity,
+        rows: impl Iterator<Item = Result<RecordBatch>>,
+    ) -> Result<()> {
         let schema = self.base_schema();
         let file = ParquetBlob {
             blobs: self.blobs.as_ref(),
@@ -130,7 +151,7 @@ impl ScoreStore {
             schema: &schema,
             metadata: self.metadata(shard),
         };
-        file.put(EvenBatches::of(parts.batches(), &schema))
+        file.put(EvenBatches::of(rows, &schema))
     }
 
     /// Nothing of it says where, when or by whom the shard was scored.

@@ -134,18 +134,19 @@ impl OpenShards {
     /// Claims a shard of which rows are missing. One that is finished by now is left no longer.
     fn claim(&self, progress: &mut Progress, shard: usize) -> Result<Option<ClaimedShard>> {
         let identity = &self.shards[shard];
-        if self.store.coverage(identity)?.complete {
-            self.settled(progress, shard);
-            return Ok(None);
-        }
         let claim = match progress.ready.remove(&shard) {
             Some(claim) => claim,
             None => match self.store.claim(identity)? {
                 Some(claim) => claim,
-                None => return Ok(None),
+                // Somebody has it, or has finished it and is letting go.
+                None => {
+                    if self.store.is_finished(&identity.fingerprint) {
+                        self.settled(progress, shard);
+                    }
+                    return Ok(None);
+                }
             },
         };
-        // The one before may have got further until it let go.
         let coverage = self.store.coverage(identity)?;
         if coverage.complete || coverage.decided_rows >= identity.rows {
             self.store.complete(identity)?;

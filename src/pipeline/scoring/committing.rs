@@ -69,6 +69,9 @@ impl Committer {
             + 1;
         let mut claimed = self.reach(shard)?;
         let (store, identity) = (self.open.store(), self.open.shard(shard));
+        if claimed.decided == 0 && end == identity.rows {
+            return store.commit_whole(identity, batches);
+        }
         store.commit_part(identity, claimed.decided..end, batches)?;
         claimed.claim.renew();
         claimed.decided = end;
