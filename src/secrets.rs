@@ -37,6 +37,7 @@ const CONTAINER_SCHEMES: &str = "abfs abfss wasb wasbs";
 const SIGNED_NAMES: &str = "sv ss srt sp st se spr sip sr skoid sktid skt ske sks skv saoid suoid scid sdd ses expires \
     policy key-pair-id";
 
+const QUOTES: &str = "\"'`";
 /// Options whose value is SQL.
 const SQL_OPTIONS: [&str; 2] = ["where", "condition"];
 
@@ -194,8 +195,8 @@ fn values(text: &str, settings: Settings) -> String {
         let at = start + found;
         let before = &text[start..at];
         let name = before.rsplit(|c| !is_of_name(c)).next().unwrap_or_default();
-        let quotes = before.chars().filter(|&c| is_quote(c));
-        let new: Vec<char> = quotes.filter(|&c| !opened.contains(c)).take(1).collect();
+        let new = |c: &char| !opened.contains(*c) && before.contains(*c);
+        let new: Vec<char> = QUOTES.chars().filter(new).collect();
         opened.extend(new);
         shown.push_str(&text[start..=at]);
         start = at + 1;
@@ -248,7 +249,7 @@ fn is_of_name(c: char) -> bool {
 }
 
 fn is_quote(c: char) -> bool {
-    "\"'`".contains(c)
+    QUOTES.contains(c)
 }
 
 fn ends_url(c: char) -> bool {

@@ -85,6 +85,10 @@ fn secret_parameters_of_urls_are_hidden() {
             ("https://h/?sig=a?b", "https://h/?sig=***"),
             ("'https://h/?token=a' = url", "'https://h/?token=***' = url"),
             ("https://h/?token=a'b", "https://h/?token=***"),
+            (
+                "\"n\" = 'https://h/?token=a' AND x",
+                "\"n\" = 'https://h/?token=***' AND x",
+            ),
             ("https://h/?token=&x=1", "https://h/?token=&x=1"),
             ("https://h/?sig=a,https://i/?sig=b", "https://h/?sig=***"),
         ],
