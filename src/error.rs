@@ -1,9 +1,12 @@
 //! One error type, sorted by who has to act.
 //!
 //! A message is a lowercase fragment that reads after "failed to". Facts (shard, row group, column, …)
-//! are context pairs, a known remedy is a hint, and the cause is kept as the source.
+//! are context pairs, a known remedy is a hint, and the cause is kept as the source. Secrets are hidden in all of them;
+//! a cause stays as it is, and they are hidden where [`Error::report`] tells it.
 
 use std::fmt;
+
+use crate::secrets;
 
 /// Who has to act on an [`Error`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +50,7 @@ impl Error {
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self(Box::new(Inner {
             kind,
-            message: message.into(),
+            message: secrets::in_message(&message.into()),
             context: Vec::new(),
             hint: None,
             source: None,
@@ -92,14 +95,15 @@ impl Error {
     /// Adds a fact; shown as `name: value` on a line of its own.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl fmt::Display) -> Self {
-        self.0.context.push((name, value.to_string()));
+        let value = secrets::in_message(&value.to_string());
+        self.0.context.push((name, value));
         self
     }
 
     /// Says what to do next.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.0.hint = Some(hint.into());
+        self.0.hint = Some(secrets::in_message(&hint.into()));
         self
     }
 
@@ -124,7 +128,7 @@ impl Error {
         let mut cause = std::error::Error::source(self);
         let mut last = String::new();
         while let Some(error) = cause {
-            let line = error.to_string();
+            let line = secrets::in_message(&error.to_string());
             // A wrapper often repeats its cause word for word; one line is enough then.
             if !last.contains(&line) {
                 text.push_str(&format!("\n  cause: {}", line.replace('\n', "\n    ")));
@@ -177,5 +181,17 @@ mod tests {
             error.to_string(),
             "read the Parquet footer (shard: a.parquet)"
         );
+    }
+
+    #[test]
+    fn an_error_tells_no_secret() {
+        let error = Error::usage("read 'https://u:p-a@h/x'")
+            .with("option", "account_key=p-b")
+            .with("input", "https://h/x?sig=p-c")
+            .source(std::io::Error::other("GET https://h/x?X-Amz-Signature=p-d"))
+            .hint("try https://u:p-e@h");
+        let told = format!("{}{error}", error.report());
+        assert!(!told.contains("p-"), "{told}");
+        assert!(told.contains("option: account_key=***"), "{told}");
     }
 }

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Read [`pipeline`] first: its entries, and the steps in order. A room imports the contract ([`error`], [`schema`],
-//! [`config`], [`machine`], [`summary`], [`trace`], [`selection`]) and what stands before it in the flow, never after it; a test
+//! [`config`], [`machine`], [`secrets`], [`summary`], [`trace`], [`selection`]) and what stands before it in the flow, never after it; a test
 //! (`tests/it/rooms.rs`) reads the sources and says so. [`report`] and [`inspect`] tell people what a selection, shards,
 //! a store or a model are. Kernels are crates of their own, `clip-filter-pixels` and `clip-filter-vectors`: both stay
 //! optimised in a debug build.
@@ -58,6 +58,7 @@
 //! - Pixels never become a column: one 224 x 224 image is 602,112 bytes, a batch of rows would be gigabytes.
 //! - A bad row never fails a run unless asked; `kept + cut + bad = rows in`, always.
 //! - Nothing is visible under the output's name before it is complete and synced.
+//! - What a run was told in confidence is in nothing that it writes or says (see [`secrets`]); data stays data.
 //! - A row whose score is committed is not encoded again, and a run that was killed ends as one that was not.
 //! - The output does not depend on threads, batch size or shard order, but for a model whose own vectors do
 //!   (see [`summary::ModelCard::batch_dependent`]). Fitted adapters, clusters and random batches are drawn by the position
@@ -110,6 +111,7 @@ pub mod provision;
 pub mod report;
 pub mod schema;
 pub mod score;
+pub mod secrets;
 pub mod select;
 pub mod selection;
 pub mod sink;

@@ -31,7 +31,10 @@ use std::{ffi::OsString, io::Write, process::ExitCode};
 use clap::error::ErrorKind as TypedErrorKind;
 
 use self::typed::Refused;
-use crate::error::{Error, ErrorKind};
+use crate::{
+    error::{Error, ErrorKind},
+    secrets,
+};
 
 /// 3: the run finished, with more bad rows than `--max-bad-rows`.
 const TOO_MANY_BAD_ROWS: u8 = 3;
@@ -91,12 +94,23 @@ fn refuse(refused: Refused, for_programs: bool) -> ExitCode {
             Err(error) => exit_code(&error),
         };
     }
-    // There is nowhere to report that a stream is closed.
-    let _ = error.print();
+    print_typed(&error);
     if let Some(file) = file {
         say(&format!("options of {} were used, too", file.display()));
     }
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+/// What clap says, in its colours unless something typed has to be hidden.
+fn print_typed(error: &clap::Error) {
+    let text = error.render().to_string();
+    let shown = secrets::in_message(&text);
+    // There is nowhere to report that a stream is closed.
+    let _ = match (shown == text, error.use_stderr()) {
+        (true, _) => error.print(),
+        (false, true) => std::io::stderr().write_all(shown.as_bytes()),
+        (false, false) => std::io::stdout().write_all(shown.as_bytes()),
+    };
 }
 
 fn say_error(error: &Error, quiet: bool) {
@@ -114,8 +128,9 @@ fn exit_code(error: &Error) -> ExitCode {
     })
 }
 
-/// A line on stderr.
+/// A line on stderr, its secrets hidden.
 fn say(line: &str) {
+    let line = secrets::in_text(line);
     // There is nowhere to report that stderr is closed.
     let _ = writeln!(std::io::stderr(), "{line}");
 }

@@ -14,7 +14,7 @@ use super::{
     args::Args,
     config_file::{CONFIG, ConfigFile},
 };
-use crate::error::Error;
+use crate::{error::Error, secrets};
 
 /// Why nothing runs.
 pub(super) enum Refused {
@@ -176,9 +176,9 @@ fn without_environment(definition: Command, name: Option<&str>, overruled: &[Id]
     }
 }
 
+/// The words as an output may tell them.
 fn joined(words: &[OsString]) -> String {
-    let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
-    words.join(" ")
+    secrets::in_words(words.iter().map(|word| word.to_string_lossy()))
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ use super::describe_pixels;
 use super::ports::{ImagePorts, TextPorts, image_ports, text_ports};
 use crate::error::{Error, Result};
 use crate::preprocess::{Preprocessing, Tokenize, TokenizeOptions};
+use crate::secrets;
 use crate::summary::ModelCard;
 
 /// The file without which no caption becomes tokens.
@@ -221,10 +222,10 @@ impl ModelSpec {
         })
     }
 
-    /// What is known of the model before it is loaded; device and runtime are empty.
+    /// What is known of the model before it is loaded; device and runtime are empty, and the name has no secret.
     pub fn card(&self) -> ModelCard {
         ModelCard {
-            name: self.name.clone(),
+            name: secrets::in_text(&self.name),
             fingerprint: self.fingerprint.clone(),
             precision: self.precision.clone(),
             dim: self.dim.unwrap_or_default(),

@@ -14,6 +14,7 @@ use crate::{
     encode::{EncoderFactory, EncoderSource, MockFactory, ModelSource, ModelSpec, Precision},
     error::{Error, Result},
     provision::{HubSpec, Surroundings, fetch_model},
+    secrets::HIDDEN,
     summary::ModelCard,
 };
 
@@ -191,6 +192,13 @@ impl EncoderSource for Model {
         let asked = self.options.precision.clone();
         let (name, precision) = match (&self.name, stored) {
             (Some(name), _) => (name.as_str(), asked),
+            (None, Some(card)) if card.name.contains(HIDDEN) => {
+                return Err(Error::usage(
+                    "open the model of the score store: its name holds a secret, which the store does not keep",
+                )
+                .with("model", &card.name)
+                .hint("name it again with --model"));
+            }
             (None, Some(card)) => {
                 let Ok(precision) = card.precision.parse();
                 (card.name.as_str(), precision)

@@ -5,14 +5,14 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use crate::schema::Status;
+use crate::{schema::Status, secrets};
 
 /// Why a row cannot be scored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RowFault {
     /// Its outcome.
     pub status: Status,
-    /// The reason, for a person.
+    /// The reason, for a person; it holds no secret.
     pub reason: String,
 }
 
@@ -21,7 +21,7 @@ impl RowFault {
     pub fn new(status: Status, reason: impl Into<String>) -> Self {
         Self {
             status,
-            reason: reason.into(),
+            reason: secrets::in_text(&reason.into()),
         }
     }
 }

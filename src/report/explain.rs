@@ -269,9 +269,9 @@ fn decision(case: &Case<'_>, facts: &Explanation) -> Result<String> {
         }
         Some(Rule::Condition) => format!(
             "cut by the condition, which it does not fulfil: {}",
-            case.select.condition.as_deref().unwrap_or_default()
+            case.select.condition_shown().unwrap_or_default()
         ),
-        Some(Rule::EarlyCondition) => match &case.select.condition {
+        Some(Rule::EarlyCondition) => match case.select.condition_shown() {
             Some(condition) => {
                 format!("cut by the condition, which it does not fulfil: {condition}")
             }

@@ -166,7 +166,7 @@ fn is_in_force(case: &Case<'_>, rule: Rule) -> bool {
 fn what(case: &Case<'_>, rule: Rule) -> String {
     let options = case.select;
     match rule {
-        Rule::EarlyCondition => match (&options.condition, &case.store.spec().condition) {
+        Rule::EarlyCondition => match (options.condition_shown(), &case.store.spec().condition) {
             (Some(condition), _) => {
                 format!("--where {condition} (the parts that need no score)")
             }
@@ -175,7 +175,7 @@ fn what(case: &Case<'_>, rule: Rule) -> String {
         },
         Rule::Bad => "rows that cannot be scored".to_owned(),
         Rule::Condition => {
-            let condition = options.condition.as_deref().unwrap_or_default();
+            let condition = options.condition_shown().unwrap_or_default();
             format!("--where {condition}")
         }
         Rule::MinScore => {

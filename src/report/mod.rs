@@ -30,7 +30,7 @@ mod pictures;
 
 use std::collections::BTreeSet;
 
-use crate::{error::Result, schema::ScoreColumn};
+use crate::{error::Result, schema::ScoreColumn, secrets};
 
 use case::RowRef;
 use exhibits::Exhibits;
@@ -90,8 +90,8 @@ pub(crate) fn of_case(case: &Case<'_>) -> Result<Report> {
     Ok(Report {
         made_by: concat!("clip-filter ", env!("CARGO_PKG_VERSION")).to_owned(),
         subject: case.subject.clone(),
-        command: case.command.clone(),
-        selection: case.selection.clone(),
+        command: secrets::in_text(&case.command),
+        selection: secrets::in_text(&case.selection),
         model: spec.model.clone(),
         made_with: derived
             .map(|spec| spec.made_with.clone())

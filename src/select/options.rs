@@ -1,7 +1,10 @@
 //! What decides which rows stay, as somebody asked for it.
 
 use super::{Balance, Keep};
-use crate::schema::{CLIP_SCORE, ScoreColumn};
+use crate::{
+    schema::{CLIP_SCORE, ScoreColumn},
+    secrets,
+};
 
 /// What the rows of a budget are ordered by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -121,10 +124,15 @@ impl SelectOptions {
         }
     }
 
+    /// The condition as an output or a report may tell it.
+    pub fn condition_shown(&self) -> Option<String> {
+        self.condition.as_deref().map(secrets::in_text)
+    }
+
     /// What selects the rows, in one line; score columns have `prefix` before their names.
     pub fn describe(&self, prefix: &str) -> String {
         let mut steps = Vec::new();
-        if let Some(condition) = &self.condition {
+        if let Some(condition) = self.condition_shown() {
             steps.push(format!("where {condition}"));
         }
         if let Some(score) = self.min_score {

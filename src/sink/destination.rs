@@ -5,7 +5,9 @@ use std::{
     path::{Path, PathBuf, absolute},
 };
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::secrets;
 
 /// A path of this machine or a URL.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -13,8 +15,8 @@ use serde::{Deserialize, Serialize};
 pub enum OutputPath {
     /// A path of this machine.
     Local(PathBuf),
-    /// `scheme://` and what follows.
-    Url(String),
+    /// `scheme://` and what follows; it is written and shown without credentials.
+    Url(#[serde(serialize_with = "without_credentials")] String),
 }
 
 impl OutputPath {
@@ -60,6 +62,10 @@ impl OutputPath {
     }
 }
 
+fn without_credentials<S: Serializer>(url: &str, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(&secrets::without_credentials(url))
+}
+
 /// What stands before `://`, if it is the name of a scheme.
 fn scheme(text: &str) -> Option<&str> {
     let (scheme, _) = text.split_once("://")?;
@@ -101,7 +107,7 @@ impl fmt::Display for OutputPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             OutputPath::Local(path) => path.display().fmt(f),
-            OutputPath::Url(url) => f.write_str(url),
+            OutputPath::Url(url) => f.write_str(&secrets::without_credentials(url)),
         }
     }
 }
@@ -195,5 +201,15 @@ mod tests {
         assert!(!within("outer", "out") && !within("out", "out/bad.parquet"));
         assert!(within("mem://out/bad", "mem://out/") && within("mem://out", "mem://out"));
         assert!(!within("mem://outer", "mem://out") && !within("mem://out", "out"));
+    }
+
+    #[test]
+    fn a_url_is_written_and_shown_without_credentials() {
+        let url = "https://u:p@h/kept.parquet?X-Amz-Signature=s&x=1";
+        let path = OutputPath::from(url);
+        let clean = "https://h/kept.parquet?x=1";
+        assert_eq!(path.to_string(), clean);
+        let json = serde_json::to_string(&path).unwrap();
+        assert_eq!(json, format!("{{\"url\":\"{clean}\"}}"));
     }
 }

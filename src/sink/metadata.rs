@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use arrow::datatypes::{DataType, Schema};
 use serde_json::{Value, json};
 
-use crate::summary::ModelCard;
+use crate::{secrets, summary::ModelCard};
 
 /// Key of the metadata that HF `datasets` writes and reads.
 const HUGGINGFACE: &str = "huggingface";
@@ -15,7 +15,7 @@ const HUGGINGFACE: &str = "huggingface";
 pub struct Provenance {
     /// The model that scored.
     pub model: ModelCard,
-    /// The command line.
+    /// The command line, its secrets hidden.
     pub command: String,
     /// What selected the rows.
     pub selection: String,
@@ -33,8 +33,8 @@ impl Provenance {
                 "model",
                 serde_json::to_string(&self.model).unwrap_or_default(),
             ),
-            pair("selection", self.selection.clone()),
-            pair("command", self.command.clone()),
+            pair("selection", secrets::in_text(&self.selection)),
+            pair("command", secrets::in_text(&self.command)),
         ];
         pairs.extend(
             self.derived
@@ -50,8 +50,9 @@ impl Provenance {
         let value = |key: &str| metadata.get(&format!("clip_filter.{key}")).cloned();
         let provenance = Self {
             model: serde_json::from_str(&value("model")?).ok()?,
-            command: value("command")?,
-            selection: value("selection")?,
+            // Another version may have hidden less.
+            command: secrets::in_text(&value("command")?),
+            selection: secrets::in_text(&value("selection")?),
             derived: value("derived"),
         };
         Some((value("version")?, provenance))

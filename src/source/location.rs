@@ -8,12 +8,12 @@ use std::{
 };
 
 use super::{ShardBytes, local::LocalFiles, places::Place};
-use crate::error::Result;
+use crate::{error::Result, secrets};
 
 /// A file as its place lists it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Listed {
-    /// What it is called in messages: a path as it was given, or a URL.
+    /// A path as it was given, or a URL: with it the place finds the file.
     pub name: String,
     /// Its path, if it lies on this machine's file system.
     pub path: Option<PathBuf>,
@@ -36,16 +36,27 @@ impl Listed {
 }
 
 /// Where a file is. Nothing is known of the file itself until it is opened.
+///
+/// A URL is shown, compared and written down without its credentials, and signed anew it is the same file.
 #[derive(Clone)]
 pub struct Location {
     listed: Listed,
+    name: String,
     place: Arc<dyn Place>,
 }
 
 impl Location {
     /// A file that `place` lists.
     pub fn new(listed: Listed, place: Arc<dyn Place>) -> Self {
-        Self { listed, place }
+        let name = match &listed.path {
+            Some(_) => listed.name.clone(),
+            None => secrets::without_credentials(&listed.name),
+        };
+        Self {
+            listed,
+            name,
+            place,
+        }
     }
 
     /// A file of this machine's file system.
@@ -53,9 +64,16 @@ impl Location {
         Self::new(LocalFiles::listed(path.into()), Arc::new(LocalFiles))
     }
 
-    /// What it is called in messages.
+    /// What it is called in messages and outputs, without credentials.
     pub fn name(&self) -> &str {
-        &self.listed.name
+        &self.name
+    }
+
+    /// What tells files apart.
+    fn identity(&self) -> (&str, Option<&Path>, Option<u64>, Option<&str>) {
+        let Listed { path, version, .. } = &self.listed;
+        let size_bytes = self.listed.size_bytes;
+        (&self.name, path.as_deref(), size_bytes, version.as_deref())
     }
 
     /// The last part of the name.
@@ -67,10 +85,7 @@ impl Location {
     /// What it is found by again, from any working directory.
     pub fn address(&self) -> String {
         let absolute = self.path().and_then(|path| std::path::absolute(path).ok());
-        absolute.map_or_else(
-            || self.listed.name.clone(),
-            |path| path.display().to_string(),
-        )
+        absolute.map_or_else(|| self.name.clone(), |path| path.display().to_string())
     }
 
     /// Its path, if it lies on this machine's file system.
@@ -119,7 +134,7 @@ impl fmt::Debug for Location {
 
 impl PartialEq for Location {
     fn eq(&self, other: &Self) -> bool {
-        self.listed == other.listed
+        self.identity() == other.identity()
     }
 }
 
@@ -127,7 +142,7 @@ impl Eq for Location {}
 
 impl Hash for Location {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.listed.hash(state);
+        self.identity().hash(state);
     }
 }
 
@@ -158,5 +173,19 @@ mod tests {
         assert_eq!(file.directory(), None);
         assert_eq!(file.address(), "mem://a/b.parquet");
         assert_eq!(file.file_name(), "b.parquet");
+    }
+
+    #[test]
+    fn a_url_that_is_signed_anew_is_the_same_file() {
+        let signed = |by: &str| {
+            let url = format!("https://u:p@h/a.parquet?X-Amz-Date={by}&X-Amz-Signature={by}");
+            Location::new(Listed::named(url), Arc::new(LocalFiles))
+        };
+        let (file, again) = (signed("1"), signed("2"));
+        assert_eq!(file, again);
+        assert_eq!(format!("{file}"), "https://h/a.parquet");
+        assert_eq!(file.address(), "https://h/a.parquet");
+        assert!(file.listed().name.ends_with("Signature=1"));
+        assert!(!format!("{file:?}").contains("u:p"));
     }
 }

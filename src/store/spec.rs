@@ -59,7 +59,7 @@ pub struct StoreSpec {
     pub max_pixels: u64,
     /// Image paths out of the shard's directory were followed.
     pub allow_external_paths: bool,
-    /// Only rows of this condition are in it; all if `None`.
+    /// Only rows of this condition are in it; all if `None`. Secrets in it are hidden, and a hash tells it from others.
     pub condition: Option<String>,
     /// How embeddings are kept.
     pub embeddings: EmbeddingType,

@@ -27,6 +27,7 @@ mod rooms;
 mod runtime;
 mod sample;
 mod second_source;
+mod secrets;
 mod shards;
 mod sharing;
 mod slt;

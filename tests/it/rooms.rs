@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use crate::program::ROOT;
 
-const CONTRACT: [&str; 7] = [
+const CONTRACT: [&str; 8] = [
     "error",
     "schema",
     "config",
     "machine",
+    "secrets",
     "summary",
     "trace",
     "selection",

@@ -201,7 +201,8 @@ fn name_of(path: &Path) -> String {
 fn last_name(output: &OutputPath) -> String {
     match output {
         OutputPath::Local(path) => name_of(path),
-        OutputPath::Url(url) => {
+        OutputPath::Url(_) => {
+            let url = output.to_string();
             let name = url.trim_end_matches('/').rsplit('/').next();
             name.unwrap_or_default().to_owned()
         }

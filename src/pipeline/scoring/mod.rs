@@ -14,6 +14,7 @@ use crate::{
     encode::EncoderFactory,
     engine::{EncodeRuntime, RowCondition},
     error::{Error, Result},
+    secrets,
     source::{BoundShards, Classes},
     store::{EmbeddingType, ScoreStore, StoreSpec},
     summary::ModelCard,
@@ -208,7 +209,7 @@ impl Wanted<'_> {
             condition: self
                 .condition
                 .as_ref()
-                .map(|condition| condition.text.clone()),
+                .map(|condition| secrets::told_apart(&condition.text)),
             embeddings: self.options.embeddings.or(kept).unwrap_or_default(),
         }
     }
