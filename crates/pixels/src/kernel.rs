@@ -153,10 +153,9 @@ impl Kernel {
 
     /// Decodes and resizes a JPEG of the plain kind; false where it is of another, or damaged.
     fn decode_plain(&mut self, bytes: &[u8], window: &Window) -> Result<bool, Fault> {
-        let Some(plan) = self.plain.plan(bytes) else {
+        let Some(plan) = self.plain.plan(bytes)? else {
             return Ok(false);
         };
-        jpeg::check_end(bytes)?;
         let (plain, resampler, filter) = (&mut self.plain, &mut self.resampler, self.spec.filter);
         // As below: what the decoder leaves behind is begun anew.
         let decoded = catch_unwind(AssertUnwindSafe(|| {
@@ -186,11 +185,12 @@ impl Kernel {
     /// Decodes into the RGB buffer, a JPEG at one part in `reduction` of its width and height.
     fn decode(&mut self, bytes: &[u8], facts: &ImageFacts, reduction: u32) -> Result<(), Fault> {
         let (alpha, buffers) = (self.spec.alpha, &mut self.buffers);
+        let tables = &mut self.plain.tables;
         // The decoders are other people's code fed with hostile bytes, and a panic in
         // one must not spread. One image must not take the worker thread with it. The buffers are
         // cleared before every use, so nothing half-written is ever seen.
         let decoded = catch_unwind(AssertUnwindSafe(|| match facts.format {
-            ImageKind::Jpeg => jpeg::decode(bytes, facts, reduction, buffers),
+            ImageKind::Jpeg => jpeg::decode(bytes, facts, reduction, (tables, buffers)),
             ImageKind::Png => png::decode(bytes, facts, alpha, buffers),
             ImageKind::Gif => gif::decode(bytes, facts, alpha, buffers),
             ImageKind::WebP => webp::decode(bytes, facts, alpha, buffers),
@@ -235,6 +235,9 @@ impl Kernel {
             if buffer.capacity() > KEPT_BYTES {
                 *buffer = Vec::new();
             }
+        }
+        if self.buffers.blocks.capacity() * size_of::<[i16; 64]>() > KEPT_BYTES {
+            self.buffers.blocks = Vec::new();
         }
         self.resampler.release(KEPT_BYTES);
     }

@@ -11,6 +11,8 @@ pub(crate) struct Buffers {
     pub(crate) raw: Vec<u8>,
     /// The encoded picture, rewritten for its decoder.
     pub(crate) stream: Vec<u8>,
+    /// Coefficients of a JPEG.
+    pub(crate) blocks: Vec<[i16; 64]>,
 }
 
 /// Zeroed, so that no decoder can show a rest of the picture before.
