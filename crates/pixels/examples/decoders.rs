@@ -87,7 +87,7 @@ fn contenders(edge: u32) -> Vec<(&'static str, Decode)> {
     let (mut first, mut second) = (vec![0.0; area], vec![0.0; area]);
     vec![
         (
-            "general decoder (libjpeg-turbo-rs)",
+            "general decoder",
             Box::new(move |file| whole.decode_rgb(file).unwrap().1.to_vec()),
         ),
         ("zune-jpeg", Box::new(zune)),

@@ -4,7 +4,7 @@
 //! header declares, and a sequential file must never be there as a whole picture (`jpeg_plain`).
 
 use crate::fault::Fault;
-use crate::jpeg_blocks::Blocks;
+use crate::jpeg_blocks::{Block, Blocks};
 use crate::jpeg_rows::Rows;
 use crate::jpeg_scans::{ScanReader, read_all};
 use crate::jpeg_smooth::Known;
@@ -31,7 +31,8 @@ fn decoder_bytes(frame: &Frame, scan: &Scan) -> u64 {
         .sum();
     let (across, down) = (wide(units.0), wide(units.1));
     let held = if frame.is_multi_scan(scan) { down } else { 1 };
-    let coefficients = across * held * factors * 64 * 2;
+    let block = u64::try_from(size_of::<Block>()).unwrap_or(WIDEST);
+    let coefficients = across * held * factors * block;
     let samples = across * factors * 64 * 3;
     // Spread, as sums of 16 bits and as samples.
     let spread = across * 8 * wide(sampling.0) * 4 * (2 + 1);
@@ -55,7 +56,7 @@ pub(crate) fn decode(
     let mut blocks = Blocks::new(&frame, is_multi_scan, &mut buffers.blocks)?;
     if is_multi_scan {
         let known = read_all(bytes, (&frame, scan), tables, &mut blocks)?;
-        let mut rows = Rows::new(&frame, &known, &blocks, reduction)?;
+        let mut rows = Rows::new(&frame, &blocks, reduction)?;
         let rgb = cleared(&mut buffers.rgb, pixels * 3);
         for unit in 0..frame.units().1 {
             rows.take(unit, (&known, &blocks), rgb);
@@ -64,7 +65,7 @@ pub(crate) fn decode(
     }
     let mut known = Known::default();
     known.take(&frame, &scan, tables)?;
-    let mut rows = Rows::new(&frame, &known, &blocks, reduction)?;
+    let mut rows = Rows::new(&frame, &blocks, reduction)?;
     let mut reader = ScanReader::new(bytes, &frame, scan, tables)?;
     let rgb = cleared(&mut buffers.rgb, pixels * 3);
     for unit in 0..frame.units().1 {

@@ -33,15 +33,37 @@ impl Grid {
         let (counted, all) = (unit * rows + row % self.down, units * rows);
         match down {
             0 | 1 => row - counted.min(2 - down),
-            _ => row + (all - 1 - counted).min(down - 2),
+            _ => row + all.saturating_sub(1 + counted).min(down - 2),
         }
     }
 }
 
-/// Blocks of all components, coefficients in natural order.
+/// Coefficients of one block in natural order.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Block {
+    pub(crate) coefficients: [i16; 64],
+    /// Which of them are not zero, in the order in which they are coded; of a sequential file's, at least one bit
+    /// where any but the first is. The first bit says nothing.
+    pub(crate) coded: u64,
+}
+
+impl Block {
+    pub(crate) const EMPTY: Self = Self {
+        coefficients: [0; 64],
+        coded: 0,
+    };
+
+    /// Whether all but the first are zero.
+    #[inline(always)]
+    pub(crate) fn is_flat(&self) -> bool {
+        self.coded & !1 == 0
+    }
+}
+
+/// Blocks of all components.
 pub(crate) struct Blocks<'a> {
     pub(crate) grids: [Grid; 4],
-    blocks: &'a mut Vec<[i16; 64]>,
+    blocks: &'a mut Vec<Block>,
 }
 
 impl<'a> Blocks<'a> {
@@ -49,7 +71,7 @@ impl<'a> Blocks<'a> {
     pub(crate) fn new(
         frame: &Frame,
         holds_all: bool,
-        blocks: &'a mut Vec<[i16; 64]>,
+        blocks: &'a mut Vec<Block>,
     ) -> Result<Self, Fault> {
         let (units, most) = (frame.units(), frame.sampling());
         let edge = |length: u16, factor: usize, most: usize| {
@@ -72,24 +94,24 @@ impl<'a> Blocks<'a> {
                 .ok_or_else(|| Fault::unsupported("jpeg: larger than memory"))?;
         }
         blocks.clear();
-        blocks.resize(count, [0; 64]);
+        blocks.resize(count, Block::EMPTY);
         Ok(Self { grids, blocks })
     }
 
     /// Zeros again, for the next row of coding units.
     pub(crate) fn clear(&mut self) {
-        self.blocks.fill([0; 64]);
+        self.blocks.fill(Block::EMPTY);
     }
 
     /// One row of a component's blocks, those of whole coding units.
     #[inline]
-    pub(crate) fn row(&self, component: usize, row: usize) -> &[[i16; 64]] {
+    pub(crate) fn row(&self, component: usize, row: usize) -> &[Block] {
         let grid = &self.grids[component];
         &self.blocks[grid.first + row % grid.held * grid.stride..][..grid.stride]
     }
 
     #[inline]
-    pub(crate) fn row_mut(&mut self, component: usize, row: usize) -> &mut [[i16; 64]] {
+    pub(crate) fn row_mut(&mut self, component: usize, row: usize) -> &mut [Block] {
         let grid = &self.grids[component];
         &mut self.blocks[grid.first + row % grid.held * grid.stride..][..grid.stride]
     }

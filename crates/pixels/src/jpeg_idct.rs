@@ -8,7 +8,7 @@
 //!
 //! Loeffler, Ligtenberg and Moschytz, ICASSP 1989: constants are those of its figure 1, times 2^13.
 
-use multiversion::multiversion;
+use multiversion::{multiversion, target::match_target};
 
 use crate::strip::Lanes;
 
@@ -17,7 +17,7 @@ type Row = [i16; 8];
 
 /// Samples of a block by columns, each from the top. At `size` 4, 2 or 1 only so many columns and rows count.
 #[inline]
-pub(crate) fn inverse(coefficients: &[i16; 64], steps: &[u16; 64], size: usize) -> [Lanes; 8] {
+fn inverse(coefficients: &[i16; 64], steps: &[u16; 64], size: usize) -> [Lanes; 8] {
     match size {
         8 => whole(coefficients, steps),
         4 => reduced(coefficients, steps, (half, [12, 19])),
@@ -26,16 +26,39 @@ pub(crate) fn inverse(coefficients: &[i16; 64], steps: &[u16; 64], size: usize) 
     }
 }
 
+/// The same for a block that may be known to hold nothing but its first coefficient.
+#[inline]
+pub(crate) fn inverse_of(
+    (coefficients, is_flat): (&[i16; 64], bool),
+    steps: &[u16; 64],
+    size: usize,
+) -> [Lanes; 8] {
+    let level = i32::from(coefficients[0]) * i32::from(steps[0]);
+    // Within this range no sum of a transform leaves 16 bits.
+    if is_flat && level.abs() < 1 << 12 {
+        return [[(((level + 4) >> 3) + 128).clamp(0, 255).to_le_bytes()[0]; 8]; 8];
+    }
+    inverse(coefficients, steps, size)
+}
+
 #[multiversion(targets("x86_64+avx2+bmi2"))]
 fn whole(coefficients: &[i16; 64], steps: &[u16; 64]) -> [Lanes; 8] {
+    match_target! {
+        "x86_64+avx2+bmi2" => crate::jpeg_idct_avx2::whole(coefficients, steps),
+        _ => portable(coefficients, steps),
+    }
+}
+
+#[inline(always)]
+fn portable(coefficients: &[i16; 64], steps: &[u16; 64]) -> [Lanes; 8] {
     let input = dequantised(coefficients, steps);
-    let columns = if input[1..] == [[0; 8]; 7] {
+    let columns = if coefficients[8..] == [0; 56] {
         // The vector routines' shortcut, which does not saturate.
-        [input[0].map(|level| level << 2); 8]
+        input[0].map(|level| [level << 2; 8])
     } else {
-        pass(&input, 11)
+        turned(pass(&input, 11))
     };
-    samples(&pass(&turned(columns), 18))
+    samples(&pass(&columns, 18))
 }
 
 #[inline(always)]
@@ -223,6 +246,32 @@ mod tests {
                     assert!(away.abs() < 0.6, "seed {seed}, {x} {y}: {away}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn vectors_and_the_portable_way_agree_on_hostile_blocks_too() {
+        for seed in 0..20_000u32 {
+            let mut state = seed.wrapping_mul(2_654_435_761) | 1;
+            let mut word = || {
+                state ^= state << 13;
+                state ^= state >> 17;
+                state ^= state << 5;
+                let [low, high, ..] = (state >> 7).to_le_bytes();
+                u16::from_le_bytes([low, high])
+            };
+            // From a few coefficients of a few bits to all of sixteen.
+            let (bits, coded) = (seed % 16, seed / 16 % 65);
+            let coefficients = std::array::from_fn(|at| {
+                let value = word().cast_signed() >> bits;
+                if at < coded as usize { value } else { 0 }
+            });
+            let steps = std::array::from_fn(|_| word() >> (seed / 1040 % 16));
+            assert_eq!(
+                whole(&coefficients, &steps),
+                portable(&coefficients, &steps),
+                "seed {seed}"
+            );
         }
     }
 

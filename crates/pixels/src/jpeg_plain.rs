@@ -1,17 +1,24 @@
-//! The JPEG files that nearly all are: sequential, one scan, grey or YCbCr. They are decoded a row of coding units at a
-//! time, straight into the resize, so that no picture is ever held, only the columns and rows that the crop keeps leave
-//! the frequency domain, and nothing is allocated once the buffers have grown.
+//! The JPEG files that nearly all are: grey or YCbCr with the usual sampling. They go a row of coding units at a time
+//! straight into the resize, so that no picture is ever held, and only the columns and rows that the crop keeps leave
+//! the frequency domain. Of a sequential file not even coefficients are held, and nothing is allocated once the buffers
+//! have grown.
 //!
-//! The arithmetic is libjpeg-turbo's. Any other file, and any damage, is left to the general decoder.
+//! Written by hand because no library hands on rows of coding units, and none but libjpeg-turbo has the arithmetic that
+//! Pillow's pixels come from. Any other file is left to the general decoder, and so is the damage of a sequential one.
+
+use std::ops::Range;
+
+use multiversion::multiversion;
 
 use crate::fault::Fault;
+use crate::jpeg_blocks::{Block, Blocks};
 use crate::jpeg_entropy::{Bits, Class, Codes, read_block};
-use crate::jpeg_idct::inverse;
+use crate::jpeg_idct::inverse_of;
+use crate::jpeg_scans::read_all;
 use crate::jpeg_stream::check_end;
 use crate::jpeg_tables::{Channel, Plan, Tables};
 use crate::jpeg_units::{Part, Samples, UnitRows};
 use crate::resize::Resampler;
-use crate::strip::Lanes;
 
 /// Decoder of one thread.
 #[derive(Default)]
@@ -29,36 +36,59 @@ impl PlainDecoder {
     pub(crate) fn plan(&mut self, bytes: &[u8]) -> Result<Option<Plan>, Fault> {
         let (frame, scan) = self.tables.read(bytes)?;
         check_end(bytes, &scan)?;
-        if frame.is_multi_scan(&scan) {
-            return Ok(None);
-        }
         Ok(Plan::new(&frame, &scan))
     }
 
     /// Decodes into `target`, which has begun and knows what it needs. After a none it must begin again.
+    ///
+    /// # Errors
+    ///
+    /// As the general decoder for a file of several scans, whose coefficients are held in `blocks`.
     pub(crate) fn decode(
         &mut self,
         bytes: &[u8],
         plan: &Plan,
+        blocks: &mut Vec<Block>,
         target: &mut Resampler,
-    ) -> Option<()> {
+    ) -> Result<Option<()>, Fault> {
+        if !plan.is_multi_scan {
+            return Ok(self.decode_units(bytes, plan, target));
+        }
+        let (frame, scan) = self.tables.read(bytes)?;
+        let mut blocks = Blocks::new(&frame, true, blocks)?;
+        let known = read_all(bytes, (&frame, scan), &mut self.tables, &mut blocks)?;
+        let part = Part::new(plan, target.source_columns(), target.source_rows());
+        let mut samples = Samples::EMPTY;
+        for row in part.down.clone() {
+            self.rows.begin(plan, &part, row);
+            for column in part.across.clone() {
+                for (index, channel) in plan.channels[..plan.count].iter().enumerate() {
+                    for number in 0..channel.across * channel.down {
+                        let across = column * channel.across + number % channel.across;
+                        let down = row * channel.down + number / channel.across;
+                        *samples.block(index, number) =
+                            known.transformed(&blocks, index, (down, across), 8);
+                    }
+                }
+                self.rows.place(plan, column - part.across.start, &samples);
+            }
+            self.rows.pass_on(plan, &part, row, target);
+        }
+        Ok(Some(()))
+    }
+
+    fn decode_units(&mut self, bytes: &[u8], plan: &Plan, target: &mut Resampler) -> Option<()> {
         let Self { tables, rows } = self;
         let units = plan.units();
         let part = Part::new(plan, target.source_columns(), target.source_rows());
         let mut reader = UnitReader::new(bytes, plan, tables)?;
-        let mut samples = Samples::EMPTY;
         for row in 0..units.1 {
             let row_is_wanted = part.down.contains(&row);
             if row_is_wanted {
                 rows.begin(plan, &part, row);
             }
-            for column in 0..units.0 {
-                let wanted = row_is_wanted && part.across.contains(&column);
-                reader.read(wanted.then_some(&mut samples))?;
-                if wanted {
-                    rows.place(plan, column - part.across.start, &samples);
-                }
-            }
+            let wanted = if row_is_wanted { &part.across } else { &(0..0) };
+            read_row(&mut reader, units.0, (plan, wanted), rows)?;
             if reader.bits.is_short() {
                 return None;
             }
@@ -123,7 +153,7 @@ impl<'a, 't> UnitReader<'a, 't> {
     }
 
     /// Reads all blocks of one unit, and transforms them where they are wanted.
-    #[inline]
+    #[inline(always)]
     fn read(&mut self, mut samples: Option<&mut Samples>) -> Option<()> {
         if self.interval > 0 && self.done > 0 && self.done.is_multiple_of(self.interval) {
             let number = (self.done / self.interval - 1) & 7;
@@ -146,7 +176,7 @@ impl<'a, 't> UnitReader<'a, 't> {
                 let is_flat = read_block(&mut self.block, &mut self.bits, (dc, ac), before)?;
                 self.is_dirty = !is_flat;
                 if let Some(samples) = &mut samples {
-                    *samples.block(index, number) = transformed(&self.block, steps, is_flat);
+                    *samples.block(index, number) = inverse_of((&self.block, is_flat), steps, 8);
                 }
             }
         }
@@ -154,12 +184,24 @@ impl<'a, 't> UnitReader<'a, 't> {
     }
 }
 
-#[inline]
-fn transformed(block: &[i16; 64], steps: &[u16; 64], is_flat: bool) -> [Lanes; 8] {
-    let level = i32::from(block[0]) * i32::from(steps[0]);
-    // Within this range no sum of the transform leaves 16 bits.
-    if is_flat && level.abs() < 1 << 12 {
-        return [[(((level + 4) >> 3) + 128).clamp(0, 255).to_le_bytes()[0]; 8]; 8];
+/// Reads a row of coding units; those that are wanted go to `rows`.
+///
+/// Shifts by a variable are half of the work, and cheaper with these instructions.
+#[multiversion(targets("x86_64+avx2+bmi2"))]
+fn read_row(
+    reader: &mut UnitReader<'_, '_>,
+    units: usize,
+    (plan, wanted): (&Plan, &Range<usize>),
+    rows: &mut UnitRows,
+) -> Option<()> {
+    let mut samples = Samples::EMPTY;
+    for column in 0..units {
+        if wanted.contains(&column) {
+            reader.read(Some(&mut samples))?;
+            rows.place(plan, column - wanted.start, &samples);
+        } else {
+            reader.read(None)?;
+        }
     }
-    inverse(block, steps, 8)
+    Some(())
 }

@@ -3,15 +3,15 @@
 //!
 //! Written by hand because memory must stay within what the header declares and every bit must be Pillow's.
 
+use multiversion::multiversion;
+
 use crate::fault::Fault;
 use crate::jpeg_blocks::{Blocks, Grid};
-use crate::jpeg_idct::inverse;
 use crate::jpeg_smooth::Known;
 use crate::jpeg_spread::{Scratch, Spread};
 use crate::jpeg_stream::{Frame, Model};
 use crate::samples::cmyk_to_rgb;
-use crate::strip::{rgb_of, transpose};
-use multiversion::multiversion;
+use crate::strip::{Lanes, rgb_of, transpose, ycc_to_rgb};
 
 /// One component on its way to rows.
 struct Channel {
@@ -33,8 +33,8 @@ struct Channel {
 pub(crate) struct Rows {
     model: Model,
     channels: Vec<Channel>,
-    /// Whether coefficients are estimated.
-    is_partial: bool,
+    /// One row of colours.
+    planes: [Vec<Lanes>; 3],
     width: usize,
     height: usize,
     /// Rows of the picture that a row of coding units has.
@@ -48,12 +48,7 @@ impl Rows {
     /// # Errors
     ///
     /// `Unsupported` for a component that is not a whole part of the largest.
-    pub(crate) fn new(
-        frame: &Frame,
-        known: &Known,
-        blocks: &Blocks<'_>,
-        reduction: usize,
-    ) -> Result<Self, Fault> {
+    pub(crate) fn new(frame: &Frame, blocks: &Blocks<'_>, reduction: usize) -> Result<Self, Fault> {
         let (most, least) = (frame.sampling(), 8 / reduction);
         let channels = frame
             .components()
@@ -87,11 +82,12 @@ impl Rows {
                 })
             })
             .collect::<Result<Vec<_>, Fault>>()?;
+        let width = usize::from(frame.width).div_ceil(reduction);
         Ok(Self {
             model: frame.model(),
             channels,
-            is_partial: known.is_partial(frame),
-            width: usize::from(frame.width).div_ceil(reduction),
+            planes: std::array::from_fn(|_| vec![[0; 8]; width.div_ceil(8)]),
+            width,
             height: usize::from(frame.height).div_ceil(reduction),
             step: most.1 * least,
             units: frame.units().1,
@@ -107,8 +103,7 @@ impl Rows {
         rgb: &mut [u8],
     ) {
         for (index, channel) in self.channels.iter_mut().enumerate() {
-            let estimates = self.is_partial.then_some(known);
-            channel.transform(index, unit, known.steps(index), (blocks, estimates));
+            channel.transform(index, unit, (known, blocks));
         }
         if unit > 0 {
             self.finish(unit - 1, rgb);
@@ -137,6 +132,16 @@ impl Rows {
                     _ => &channel.scratch.wide,
                 };
             }
+            if self.model == Model::Ycc {
+                for (plane, row) in self.planes.iter_mut().zip(rows) {
+                    plane.as_flattened_mut()[..self.width].copy_from_slice(&row[..self.width]);
+                }
+                let [y, cb, cr] = &mut self.planes;
+                ycc_to_rgb(y, cb, cr);
+                for (row, plane) in rows.iter_mut().zip(&self.planes) {
+                    *row = plane.as_flattened();
+                }
+            }
             convert(self.model, rows, out);
         }
     }
@@ -164,28 +169,21 @@ fn spread(
 
 impl Channel {
     /// Makes samples of a row of coding units.
-    fn transform(
-        &mut self,
-        index: usize,
-        unit: usize,
-        steps: &[u16; 64],
-        (blocks, estimates): (&Blocks<'_>, Option<&Known>),
-    ) {
+    fn transform(&mut self, index: usize, unit: usize, (known, blocks): (&Known, &Blocks<'_>)) {
         let (grid, size) = (self.grid, self.size);
         let stride = grid.stride * size;
         let bands = self.samples[2].chunks_exact_mut(stride * size);
         for (row, band) in (unit * grid.down..grid.high).zip(bands) {
-            for (column, block) in blocks.row(index, row)[..grid.wide].iter().enumerate() {
-                let columns = match estimates {
-                    None => inverse(block, steps, size),
-                    Some(known) => {
-                        let block = known.estimated(blocks, index, (row, column));
-                        inverse(&block, steps, size)
-                    }
-                };
+            for column in 0..grid.wide {
+                let columns = known.transformed(blocks, index, (row, column), size);
                 let lines = band.chunks_exact_mut(stride);
                 for (line, samples) in lines.zip(transpose(columns)) {
-                    line[column * size..][..size].copy_from_slice(&samples[..size]);
+                    let place = &mut line[column * size..];
+                    // A copy of known length is one instruction.
+                    match place.first_chunk_mut::<8>() {
+                        Some(place) if size == 8 => *place = samples,
+                        _ => place[..size].copy_from_slice(&samples[..size]),
+                    }
                 }
             }
         }
@@ -221,27 +219,24 @@ impl Channel {
     }
 }
 
-/// One row of samples to RGB.
+/// One row of samples to RGB, which those of YCbCr already are.
 #[multiversion(targets("x86_64+avx2+bmi2"))]
 fn convert(model: Model, [a, b, c, d]: [&[u8]; 4], rgb: &mut [u8]) {
-    let out = rgb.as_chunks_mut::<3>().0;
     match model {
-        Model::Grey => out
-            .iter_mut()
-            .zip(a)
-            .for_each(|(pixel, grey)| *pixel = [*grey; 3]),
-        Model::Rgb => {
+        Model::Grey => {
+            for (pixel, grey) in rgb.as_chunks_mut::<3>().0.iter_mut().zip(a) {
+                *pixel = [*grey; 3];
+            }
+        }
+        Model::Rgb | Model::Ycc => {
+            let out = rgb.as_chunks_mut::<3>().0;
             for (pixel, (a, (b, c))) in out.iter_mut().zip(a.iter().zip(b.iter().zip(c))) {
                 *pixel = [*a, *b, *c];
             }
         }
-        Model::Ycc => {
-            for (pixel, (a, (b, c))) in out.iter_mut().zip(a.iter().zip(b.iter().zip(c))) {
-                *pixel = rgb_of([*a, *b, *c]);
-            }
-        }
         // Pillow takes every four-component JPEG for Adobe's, where 255 is no ink.
         Model::Cmyk | Model::Ycck => {
+            let out = rgb.as_chunks_mut::<3>().0;
             let inks = a.iter().zip(b).zip(c.iter().zip(d));
             for (pixel, ((a, b), (c, d))) in out.iter_mut().zip(inks) {
                 let [c, m, y] = match model {

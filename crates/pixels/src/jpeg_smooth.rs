@@ -9,8 +9,10 @@
 
 use crate::fault::Fault;
 use crate::jpeg_blocks::Blocks;
+use crate::jpeg_idct::inverse_of;
 use crate::jpeg_stream::{Frame, Scan};
 use crate::jpeg_tables::Tables;
+use crate::strip::Lanes;
 
 /// Frequencies that are estimated, in the order in which they are coded, and the first one.
 const ESTIMATED: usize = 10;
@@ -58,6 +60,8 @@ struct Component {
 /// What the scans so far have told.
 pub(crate) struct Known {
     components: [Component; 4],
+    /// Whether libjpeg would estimate anything.
+    is_partial: bool,
 }
 
 impl Default for Known {
@@ -69,6 +73,7 @@ impl Default for Known {
         };
         Self {
             components: [nothing; 4],
+            is_partial: false,
         }
     }
 }
@@ -101,27 +106,40 @@ impl Known {
         Ok(())
     }
 
-    /// Quantisation steps of a component, in natural order.
-    pub(crate) fn steps(&self, component: usize) -> &[u16; 64] {
-        &self.components[component].steps
-    }
-
-    /// Whether libjpeg would estimate anything.
-    pub(crate) fn is_partial(&self, frame: &Frame) -> bool {
+    /// Decides, after the last scan, whether anything will be estimated.
+    pub(crate) fn finish(&mut self, frame: &Frame) {
         let components = &self.components[..frame.components().len()];
         let estimable = |component: &Component| {
             let steps = PLACES.map(|place| component.steps[place]);
             component.missing[0].is_some() && steps.iter().all(|&step| step > 0)
         };
-        frame.progressive
+        self.is_partial = frame.progressive
             && components.iter().all(estimable)
             && components
                 .iter()
-                .any(|component| component.missing[1..].iter().any(|bits| *bits != Some(0)))
+                .any(|component| component.missing[1..].iter().any(|bits| *bits != Some(0)));
+    }
+
+    /// Samples of a block by columns, at an edge of `size`.
+    #[inline]
+    pub(crate) fn transformed(
+        &self,
+        blocks: &Blocks<'_>,
+        component: usize,
+        (row, column): (usize, usize),
+        size: usize,
+    ) -> [Lanes; 8] {
+        let steps = &self.components[component].steps;
+        if self.is_partial {
+            let block = self.estimated(blocks, component, (row, column));
+            return inverse_of((&block, false), steps, size);
+        }
+        let block = &blocks.row(component, row)[column];
+        inverse_of((&block.coefficients, block.is_flat()), steps, size)
     }
 
     /// A block with the estimates in the place of zeros that are not known to be so.
-    pub(crate) fn estimated(
+    fn estimated(
         &self,
         blocks: &Blocks<'_>,
         component: usize,
@@ -129,7 +147,7 @@ impl Known {
     ) -> [i16; 64] {
         let known = &self.components[component];
         let means = means(blocks, component, (row, column));
-        let mut block = blocks.row(component, row)[column];
+        let mut block = blocks.row(component, row)[column].coefficients;
         let is_soft = known.missing[1..].iter().all(Option::is_none);
         let windows = if is_soft { &SOFT[1..] } else { &SHARP[..] };
         for (index, window) in (1..).zip(windows) {
@@ -173,7 +191,7 @@ fn means(blocks: &Blocks<'_>, component: usize, (row, column): (usize, usize)) -
         let line_of_blocks = blocks.row(component, grid.neighbour_row(row, down));
         for (across, mean) in line.iter_mut().enumerate() {
             let column = (column + across).saturating_sub(2).min(grid.wide - 1);
-            *mean = i64::from(line_of_blocks[column][0]);
+            *mean = i64::from(line_of_blocks[column].coefficients[0]);
         }
     }
     means

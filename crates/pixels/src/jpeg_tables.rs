@@ -161,6 +161,8 @@ pub(crate) struct Plan {
     pub(crate) height: usize,
     pub(crate) channels: [Channel; 3],
     pub(crate) count: usize,
+    /// Whether the coefficients are spread over several scans.
+    pub(crate) is_multi_scan: bool,
     /// Offset of the entropy-coded data.
     pub(crate) start: usize,
 }
@@ -173,6 +175,7 @@ impl Plan {
             width: usize::from(frame.width),
             height: usize::from(frame.height),
             count: components.len(),
+            is_multi_scan: frame.is_multi_scan(scan),
             start: scan.start,
             ..Self::default()
         };

@@ -4,6 +4,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::fault::{Fault, FaultKind};
+use crate::jpeg_blocks::Block;
 use crate::jpeg_plain::PlainDecoder;
 use crate::normalise::Normaliser;
 use crate::probe::{ImageFacts, ImageKind, probe};
@@ -157,14 +158,15 @@ impl Kernel {
             return Ok(false);
         };
         let (plain, resampler, filter) = (&mut self.plain, &mut self.resampler, self.spec.filter);
+        let blocks = &mut self.buffers.blocks;
         // As below: what the decoder leaves behind is begun anew.
         let decoded = catch_unwind(AssertUnwindSafe(|| {
             resampler.begin(window, filter, plan.count);
-            plain.decode(bytes, &plan, resampler)?;
+            let decoded = plain.decode(bytes, &plan, blocks, resampler)?;
             resampler.finish();
-            Some(())
+            Ok(decoded.is_some())
         }));
-        Ok(matches!(decoded, Ok(Some(()))))
+        decoded.unwrap_or(Ok(false))
     }
 
     fn probe(&self, bytes: &[u8]) -> Result<ImageFacts, Fault> {
@@ -236,7 +238,7 @@ impl Kernel {
                 *buffer = Vec::new();
             }
         }
-        if self.buffers.blocks.capacity() * size_of::<[i16; 64]>() > KEPT_BYTES {
+        if self.buffers.blocks.capacity() * size_of::<Block>() > KEPT_BYTES {
             self.buffers.blocks = Vec::new();
         }
         self.resampler.release(KEPT_BYTES);

@@ -49,6 +49,8 @@ mod jpeg;
 mod jpeg_blocks;
 mod jpeg_entropy;
 mod jpeg_idct;
+#[cfg(target_arch = "x86_64")]
+mod jpeg_idct_avx2;
 mod jpeg_plain;
 mod jpeg_progressive;
 mod jpeg_rows;

@@ -1,5 +1,6 @@
 //! Samples to RGB with Pillow's integer arithmetic: palettes, grey ramps, alpha over white, CMYK.
 
+use crate::jpeg_blocks::Block;
 use crate::spec::Alpha;
 
 /// Buffers that live from image to image.
@@ -12,7 +13,7 @@ pub(crate) struct Buffers {
     /// The encoded picture, rewritten for its decoder.
     pub(crate) stream: Vec<u8>,
     /// Coefficients of a JPEG.
-    pub(crate) blocks: Vec<[i16; 64]>,
+    pub(crate) blocks: Vec<Block>,
 }
 
 /// Zeroed, so that no decoder can show a rest of the picture before.
