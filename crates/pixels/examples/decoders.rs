@@ -3,7 +3,7 @@
 //!     cargo run --release -p clip-filter-pixels --example decoders -- FOLDER [EDGE]
 //!
 //! FOLDER holds `NAME.jpg` beside `NAME.rgb`, the reference's interleaved bytes. Prints a JSON object on one line per
-//! contender; `benches/decode.py` makes the folder and the table. The last three do more than decode: they resize to
+//! contender; `benches/decode.py` makes the folder and the table. The last two do more than decode: they resize to
 //! EDGE pixels and normalise, as a model wants it.
 #![expect(
     clippy::unwrap_used,

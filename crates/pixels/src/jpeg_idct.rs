@@ -226,12 +226,14 @@ mod tests {
 
     fn block(seed: u32) -> [i16; 64] {
         let mut state = seed.wrapping_mul(2_654_435_761) | 1;
-        std::array::from_fn(|index| {
+        let mut places = 0..64i32;
+        [0; 64].map(|_: i16| {
             state ^= state << 13;
             state ^= state >> 17;
             state ^= state << 5;
-            let range = 400 / (1 + index as i32 % 8 + index as i32 / 8) + 1;
-            i16::try_from((state >> 8) as i32 % range - range / 2).unwrap()
+            let at = places.next().unwrap();
+            let range = 400 / (1 + at % 8 + at / 8) + 1;
+            i16::try_from(i32::try_from(state >> 8).unwrap() % range - range / 2).unwrap()
         })
     }
 

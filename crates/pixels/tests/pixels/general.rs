@@ -22,7 +22,11 @@ fn encoded(
     sampling: SamplingFactor,
     (progressive, restart): (bool, u16),
 ) -> Vec<u8> {
-    let channels = colour.get_bytes_per_pixel();
+    let channels = match colour {
+        ColorType::Luma => 1,
+        ColorType::Rgb => 3,
+        _ => 4,
+    };
     let mut state = u32::from(width) << 16 | u32::from(height) | 1;
     let samples: Vec<u8> = (0..usize::from(width) * usize::from(height) * channels)
         .map(|at| {
