@@ -33,7 +33,8 @@ fn decoder_bytes(frame: &Frame, scan: &Scan) -> u64 {
     let held = if frame.is_multi_scan(scan) { down } else { 1 };
     let block = u64::try_from(size_of::<Block>()).unwrap_or(WIDEST);
     let coefficients = across * held * factors * block;
-    let samples = across * factors * 64 * 3;
+    // The fast way has strips of three components also for grey.
+    let samples = across * factors.max(3) * 64 * 3;
     // Spread, as sums of 16 bits and as samples.
     let spread = across * 8 * wide(sampling.0) * 4 * (2 + 1);
     coefficients + samples + spread

@@ -47,7 +47,7 @@ fn encoded(
     file
 }
 
-/// Gives all its pixels, by the way that rows take into the resize.
+/// Keeps so many rows and columns in the middle, without a resize.
 fn kernel((height, width): (u32, u32)) -> Kernel {
     let spec = PixelSpec {
         alpha: Alpha::Drop,
