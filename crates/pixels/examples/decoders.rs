@@ -3,7 +3,7 @@
 //!     cargo run --release -p clip-filter-pixels --example decoders -- FOLDER [EDGE]
 //!
 //! FOLDER holds `NAME.jpg` beside `NAME.rgb`, the reference's interleaved bytes. Prints a JSON object on one line per
-//! contender; `benches/decode.py` makes the folder and the table. The last three do more than decode: they resize to
+//! contender; `benches/decode.py` makes the folder and the table. The last two do more than decode: they resize to
 //! EDGE pixels and normalise, as a model wants it.
 #![expect(
     clippy::unwrap_used,
@@ -87,7 +87,7 @@ fn contenders(edge: u32) -> Vec<(&'static str, Decode)> {
     let (mut first, mut second) = (vec![0.0; area], vec![0.0; area]);
     vec![
         (
-            "general decoder (libjpeg-turbo-rs)",
+            "general decoder",
             Box::new(move |file| whole.decode_rgb(file).unwrap().1.to_vec()),
         ),
         ("zune-jpeg", Box::new(zune)),

@@ -1,54 +1,43 @@
-//! JPEG through a port of libjpeg-turbo, whose arithmetic Pillow's pixels come from.
-
-use libjpeg_turbo_rs::{DecodeLimits, Decoder, JpegError, PixelFormat, ScalingFactor};
+//! JPEG of any kind to RGB, with libjpeg-turbo's arithmetic, from which Pillow's pixels come.
+//!
+//! Our own in safe Rust, and not a library, because pixels must be Pillow's to the last bit, memory bounded by what the
+//! header declares, and a sequential file must never be there as a whole picture (`jpeg_plain`).
 
 use crate::fault::Fault;
-use crate::jpeg_stream::Frame;
+use crate::jpeg_blocks::{Block, Blocks};
+use crate::jpeg_rows::Rows;
+use crate::jpeg_scans::{ScanReader, read_all};
+use crate::jpeg_smooth::Known;
+use crate::jpeg_stream::{Frame, Scan, check_end};
+use crate::jpeg_tables::Tables;
 use crate::probe::{ImageFacts, ImageKind};
-use crate::samples::{Buffers, cleared, cmyk_to_rgb};
+use crate::samples::{Buffers, cleared};
 
 pub(crate) fn probe(bytes: &[u8]) -> Result<ImageFacts, Fault> {
-    let frame = Frame::parse(bytes)?;
+    let (frame, scan) = Frame::parse(bytes, |_, _| Ok(()))?;
     let (width, height) = (u32::from(frame.width), u32::from(frame.height));
-    let copy = u64::try_from(bytes.len()).unwrap_or(u64::MAX / 2);
-    ImageFacts::new(width, height, ImageKind::Jpeg, copy + decoder_bytes(&frame))
+    ImageFacts::new(width, height, ImageKind::Jpeg, decoder_bytes(&frame, &scan))
 }
 
-/// Scans of a progressive picture; an encoder makes about ten, and each goes over all coefficients again.
-const MAX_SCANS: usize = 500;
-
-/// Sample rows or, for several scans, all coefficients, both as 16-bit numbers, and the four samples of a CMYK pixel.
-fn decoder_bytes(frame: &Frame) -> u64 {
-    let largest = |pick: fn(&crate::jpeg_stream::Component) -> u8| {
-        u64::from(frame.components().iter().map(pick).max().unwrap_or(1))
-    };
-    let (across, down) = (largest(|c| c.across), largest(|c| c.down));
-    let blocks_wide = u64::from(frame.width).div_ceil(8 * across);
-    let blocks_high = u64::from(frame.height).div_ceil(8 * down);
+/// Blocks and sample rows, three of coding units and one of the picture per component.
+fn decoder_bytes(frame: &Frame, scan: &Scan) -> u64 {
+    const WIDEST: u64 = 65_535;
+    let wide = |count: usize| u64::try_from(count).unwrap_or(WIDEST);
+    let (units, sampling) = (frame.units(), frame.sampling());
     let factors: u64 = frame
         .components()
         .iter()
         .map(|c| u64::from(c.across) * u64::from(c.down))
         .sum();
-    let count = frame.components().len().max(3);
-    // Per component: samples, their upsampled rows twice, scratch.
-    let rows = blocks_wide * across * 8 * down * 8 * 2 * 8 * u64::try_from(count).unwrap_or(4);
-    let coefficients = if frame.is_multi_scan() {
-        blocks_wide * blocks_high * factors * 64 * 2
-    } else {
-        0
-    };
-    let inks = if frame.components().len() == 4 {
-        u64::from(frame.width) * u64::from(frame.height) * 4
-    } else {
-        0
-    };
-    rows + coefficients + inks
-}
-
-/// Refuses a file that was cut short.
-pub(crate) fn check_end(bytes: &[u8]) -> Result<(), Fault> {
-    Frame::parse(bytes)?.check_end(bytes)
+    let (across, down) = (wide(units.0), wide(units.1));
+    let held = if frame.is_multi_scan(scan) { down } else { 1 };
+    let block = u64::try_from(size_of::<Block>()).unwrap_or(WIDEST);
+    let coefficients = across * held * factors * block;
+    // The fast way has strips of three components also for grey.
+    let samples = across * factors.max(3) * 64 * 3;
+    // Spread, as sums of 16 bits and as samples.
+    let spread = across * 8 * wide(sampling.0) * 4 * (2 + 1);
+    coefficients + samples + spread
 }
 
 /// Decodes to RGB at one part in `reduction` of the width and height, rounded up.
@@ -56,42 +45,34 @@ pub(crate) fn decode(
     bytes: &[u8],
     facts: &ImageFacts,
     reduction: u32,
-    buffers: &mut Buffers,
+    (tables, buffers): (&mut Tables, &mut Buffers),
 ) -> Result<(), Fault> {
-    let frame = Frame::parse(bytes)?;
-    frame.check_end(bytes)?;
+    let (frame, scan) = tables.read(bytes)?;
+    check_end(bytes, &scan)?;
     let edge = |length: u32| u64::from(length.div_ceil(reduction));
     let pixels = usize::try_from(edge(facts.width) * edge(facts.height))
         .map_err(|_| Fault::unsupported("jpeg: larger than memory"))?;
-    let inks = frame.components().len() == 4;
-    let (format, samples) = if inks {
-        (PixelFormat::Cmyk, cleared(&mut buffers.raw, pixels * 4))
-    } else {
-        (PixelFormat::Rgb, cleared(&mut buffers.rgb, pixels * 3))
-    };
-    let limits = DecodeLimits {
-        max_pixels: facts.pixels(),
-        max_scans: MAX_SCANS,
-        ..DecodeLimits::default()
-    };
-    let mut decoder = Decoder::new_with_limits(bytes, limits).map_err(fault)?;
-    decoder.set_output_format(format);
-    decoder.set_scale(ScalingFactor::try_new(1, reduction).map_err(fault)?);
-    decoder.decode_image_into(samples).map_err(fault)?;
-    if inks {
+    let reduction = usize::try_from(reduction).unwrap_or(1);
+    let is_multi_scan = frame.is_multi_scan(&scan);
+    let mut blocks = Blocks::new(&frame, is_multi_scan, &mut buffers.blocks)?;
+    if is_multi_scan {
+        let known = read_all(bytes, (&frame, scan), tables, &mut blocks)?;
+        let mut rows = Rows::new(&frame, &blocks, reduction)?;
         let rgb = cleared(&mut buffers.rgb, pixels * 3);
-        // Pillow takes every four-component JPEG for Adobe's, where 255 is no ink.
-        for (out, ink) in rgb.chunks_exact_mut(3).zip(buffers.raw.chunks_exact(4)) {
-            out.copy_from_slice(&cmyk_to_rgb([!ink[0], !ink[1], !ink[2], !ink[3]]));
+        for unit in 0..frame.units().1 {
+            rows.take(unit, (&known, &blocks), rgb);
         }
+        return Ok(());
+    }
+    let mut known = Known::default();
+    known.take(&frame, &scan, tables)?;
+    let mut rows = Rows::new(&frame, &blocks, reduction)?;
+    let mut reader = ScanReader::new(bytes, &frame, scan, tables)?;
+    let rgb = cleared(&mut buffers.rgb, pixels * 3);
+    for unit in 0..frame.units().1 {
+        blocks.clear();
+        reader.read_row(unit, &mut blocks)?;
+        rows.take(unit, (&known, &blocks), rgb);
     }
     Ok(())
-}
-
-fn fault(error: JpegError) -> Fault {
-    match error {
-        JpegError::Unsupported(what) => Fault::unsupported(format!("jpeg: {what}")),
-        JpegError::UnexpectedEof => Fault::truncated("jpeg: picture data ends early"),
-        other => Fault::corrupt(format!("jpeg: {other}")),
-    }
 }

@@ -1,7 +1,8 @@
-//! Huffman-coded blocks of a sequential JPEG, read without a check where the next bytes are plain data.
+//! Huffman codes of a JPEG and the blocks of a sequential one, read without a check where the next bytes are plain data.
 //!
-//! Whatever is unusual ends with none: a code that no table has, a run over the end of a block, a segment that is too
-//! short. The general decoder then reads the file again and finds the words for it.
+//! What no table or block has room for ends with none: an unknown code, a run over the end of a block. Behind the end of
+//! a segment there are zeros: whether any were taken is known to [`Bits::is_short`] alone. Whoever reads a scan decides
+//! what follows from either.
 
 /// Bits that a code and its value are looked up by at once.
 const LOOK_BITS: u32 = 10;
@@ -13,8 +14,9 @@ pub(crate) const NATURAL: [u8; 64] = [
     35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51, 58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63,
 ];
 
-/// Run of the symbol that ends a block.
-const END: u32 = 64;
+/// Run of the symbol that ends a block. In a progressive scan some more bits follow it, the excess over this, and with
+/// them it ends many.
+pub(crate) const END: u32 = 64;
 
 /// What one code stands for: bits to drop, bits of the value that follow them, coefficients to skip, and the value
 /// where it was among the bits looked up.
@@ -64,6 +66,8 @@ pub(crate) enum Class {
 /// One Huffman table.
 pub(crate) struct Codes {
     class: Class,
+    /// Whether the lengths and symbols are those of a prefix code.
+    pub(crate) is_sound: bool,
     /// Codes of every length from 1 on.
     counts: [u8; 16],
     symbols: [u8; 256],
@@ -78,6 +82,7 @@ impl Codes {
     pub(crate) fn empty(class: Class) -> Box<Self> {
         Box::new(Self {
             class,
+            is_sound: false,
             counts: [0; 16],
             symbols: [0; 256],
             look: [Entry::LONG; 1 << LOOK_BITS],
@@ -87,22 +92,28 @@ impl Codes {
     }
 
     /// Takes the table that a file defines; nothing is done where it is the one at hand.
-    pub(crate) fn set(&mut self, counts: [u8; 16], symbols: &[u8]) -> Option<()> {
-        if self.counts == counts && self.symbols.starts_with(symbols) {
-            return Some(());
+    ///
+    /// One that is not sound is damage only where a scan uses it.
+    pub(crate) fn set(&mut self, counts: [u8; 16], symbols: &[u8]) {
+        if self.is_sound && self.counts == counts && self.symbols.starts_with(symbols) {
+            return;
         }
-        // Half a table must not be taken for one.
-        self.counts = [0; 16];
+        self.counts = counts;
+        self.is_sound = self.build(symbols).is_some();
+    }
+
+    fn build(&mut self, symbols: &[u8]) -> Option<()> {
         self.symbols
             .get_mut(..symbols.len())?
             .copy_from_slice(symbols);
         self.look.fill(Entry::LONG);
         let (mut code, mut index) = (0i32, 0i32);
-        for (length, &count) in (1u32..).zip(&counts) {
+        for (length, count) in (1u32..).zip(self.counts) {
             let at = length as usize;
             self.offsets[at] = index - code;
             self.ends[at] = code + i32::from(count);
-            if self.ends[at] > 1 << length {
+            // No code is all ones.
+            if self.ends[at] >= 1 << length {
                 return None;
             }
             for _ in 0..count {
@@ -112,7 +123,6 @@ impl Codes {
             }
             code <<= 1;
         }
-        self.counts = counts;
         Some(())
     }
 
@@ -139,9 +149,9 @@ impl Codes {
     fn entry(&self, length: u32, symbol: u8) -> Option<Entry> {
         let (run, size) = (u32::from(symbol >> 4), u32::from(symbol & 15));
         match self.class {
-            Class::Dc => (symbol < 12).then(|| Entry::new(length, size, 0, 0)),
+            Class::Dc => (symbol < 16).then(|| Entry::new(length, size, 0, 0)),
             // Zeros only: a run of sixteen, or all that are left.
-            Class::Ac if size == 0 && run != 15 => Some(Entry::new(length, 0, END, 0)),
+            Class::Ac if size == 0 && run != 15 => Some(Entry::new(length, 0, END + run, 0)),
             Class::Ac => Some(Entry::new(length, size, run, 0)),
         }
     }
@@ -160,9 +170,9 @@ impl Codes {
         None
     }
 
-    /// A code is decided by the first bits of a refilled reader.
+    /// Coefficients to skip and the value behind them; up to 16 bits are left at hand.
     #[inline(always)]
-    fn next(&self, reader: &mut Bits<'_>) -> Option<(u32, i16)> {
+    pub(crate) fn next(&self, reader: &mut Bits<'_>) -> Option<(u32, i16)> {
         reader.refill();
         let mut entry = self.look[(reader.bits >> (64 - LOOK_BITS)) as usize];
         if entry == Entry::LONG {
@@ -218,8 +228,16 @@ impl<'a> Bits<'a> {
         self.padded > self.count
     }
 
+    /// Offset behind all bytes that were looked at: no marker lies before it.
+    pub(crate) fn position(&self) -> usize {
+        self.at
+    }
+
     /// Goes on behind restart marker `number`, which must be next.
     pub(crate) fn restart(&mut self, number: u8) -> Option<()> {
+        while self.data.get(self.at..)?.starts_with(&[0xff, 0xff]) {
+            self.at += 1;
+        }
         let marker = self.data.get(self.at..self.at + 2)?;
         if self.is_short() || self.count - self.padded > 7 || marker != [0xff, 0xd0 | number] {
             return None;
@@ -282,54 +300,49 @@ impl<'a> Bits<'a> {
     }
 
     #[inline(always)]
-    fn take(&mut self, bits: u32) -> u32 {
+    pub(crate) fn bit(&mut self) -> bool {
+        if self.count == 0 {
+            self.refill();
+        }
+        let bit = self.bits >> 63;
+        self.drop(1);
+        bit == 1
+    }
+
+    /// Between 1 and 16 bits that are at hand.
+    #[inline(always)]
+    pub(crate) fn take(&mut self, bits: u32) -> u32 {
         let [low, high, ..] = (self.bits >> (64 - bits)).to_le_bytes();
         self.drop(bits);
         u32::from(u16::from_le_bytes([low, high]))
     }
 }
 
-/// Coefficients of one block in natural order, and whether any but the first was coded.
-pub(crate) struct Block {
-    pub(crate) coefficients: [i16; 64],
-    pub(crate) is_flat: bool,
-}
-
-impl Block {
-    pub(crate) const EMPTY: Self = Self {
-        coefficients: [0; 64],
-        is_flat: true,
-    };
-
-    /// Reads the next block; `before` is the component's first coefficient in the block before.
-    #[inline]
-    pub(crate) fn read(
-        &mut self,
-        reader: &mut Bits<'_>,
-        (dc, ac): (&Codes, &Codes),
-        before: &mut i16,
-    ) -> Option<()> {
-        if !self.is_flat {
-            self.coefficients = [0; 64];
+/// Reads the next block into coefficients in natural order, which are zeros; `before` is the component's first one in
+/// the block before. True where no other than the first was coded.
+#[inline(always)]
+pub(crate) fn read_block(
+    coefficients: &mut [i16; 64],
+    reader: &mut Bits<'_>,
+    (dc, ac): (&Codes, &Codes),
+    before: &mut i16,
+) -> Option<bool> {
+    let (_, difference) = dc.next(reader)?;
+    *before = before.wrapping_add(difference);
+    coefficients[0] = *before;
+    let (mut at, mut is_flat) = (1, true);
+    while at < 64 {
+        let (run, value) = ac.next(reader)?;
+        at += run;
+        if run >= END {
+            break;
         }
-        let (_, difference) = dc.next(reader)?;
-        *before = before.wrapping_add(difference);
-        self.coefficients[0] = *before;
-        self.is_flat = true;
-        let mut at = 1;
-        while at < 64 {
-            let (run, value) = ac.next(reader)?;
-            at += run;
-            if run == END {
-                break;
-            }
-            if at > 63 {
-                return None;
-            }
-            self.is_flat = false;
-            self.coefficients[usize::from(NATURAL[at as usize & 63]) & 63] = value;
-            at += 1;
+        if at > 63 {
+            return None;
         }
-        Some(())
+        is_flat = false;
+        coefficients[usize::from(NATURAL[at as usize & 63]) & 63] = value;
+        at += 1;
     }
+    Some(is_flat)
 }

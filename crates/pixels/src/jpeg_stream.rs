@@ -1,4 +1,4 @@
-//! The marker structure of a JPEG file: what the frame declares, where the scans lie, which colour model they hold.
+//! The marker structure of a JPEG file: what the frame and its scans declare, where they lie, which colours they hold.
 
 use crate::fault::Fault;
 use crate::probe::Fields;
@@ -8,15 +8,29 @@ const SOF2: u8 = 0xc2;
 const SOI: u8 = 0xd8;
 const EOI: u8 = 0xd9;
 const SOS: u8 = 0xda;
+const APP0: u8 = 0xe0;
+const APP14: u8 = 0xee;
 
 /// One colour component of the frame.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Component {
+    id: u8,
     pub(crate) across: u8,
     pub(crate) down: u8,
+    pub(crate) quantiser: usize,
 }
 
-/// Everything before the first entropy-coded byte.
+/// What the components of a frame mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Model {
+    Grey,
+    Ycc,
+    Rgb,
+    Cmyk,
+    Ycck,
+}
+
+/// Everything before the first scan but its tables.
 #[derive(Debug, Default)]
 pub(crate) struct Frame {
     pub(crate) width: u16,
@@ -24,86 +38,137 @@ pub(crate) struct Frame {
     pub(crate) progressive: bool,
     components: [Component; 4],
     count: usize,
-    /// Components in the first scan.
-    pub(crate) scan_components: u8,
-    scan_start: usize,
+    has_jfif: bool,
+    adobe: Option<u8>,
 }
 
-impl Frame {
-    /// Reads markers up to the first scan; other applications' segments, comments and junk in between are passed over.
-    ///
+/// One scan: which components, which of their coefficients, and which of the latter's bits.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Scan {
+    components: [ScanComponent; 4],
+    count: usize,
+    /// First and last coefficient in the order in which they are coded.
+    pub(crate) band: (u8, u8),
+    /// Bits that the scans before have left out, and bits that this one leaves out.
+    pub(crate) bits: (u8, u8),
+    /// Offset of the entropy-coded data.
+    pub(crate) start: usize,
+}
+
+/// A component of a scan, by its number in the frame, and the numbers of its Huffman tables.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ScanComponent {
+    pub(crate) index: usize,
+    pub(crate) dc: usize,
+    pub(crate) ac: usize,
+}
+
+/// What comes next in a file.
+pub(crate) enum Segment<'a> {
+    /// A marker's kind and what it holds.
+    Plain(u8, &'a [u8]),
+    /// The parameters of a scan; its data follows.
+    Scan(&'a [u8]),
+    End,
+}
+
+/// Segments from an offset on; other applications' segments, comments and junk in between are passed over.
+pub(crate) struct Segments<'a> {
+    bytes: &'a [u8],
+    pub(crate) at: usize,
+}
+
+impl<'a> Segments<'a> {
+    pub(crate) fn new(bytes: &'a [u8], at: usize) -> Self {
+        Self { bytes, at }
+    }
+
     /// # Errors
     ///
-    /// `Unsupported` for arithmetic, lossless or 12-bit coding; else `Truncated` or `Corrupt`.
-    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, Fault> {
+    /// `Truncated` where no marker comes or its segment is not whole, `Corrupt` where its length cannot be.
+    pub(crate) fn next(&mut self) -> Result<Segment<'a>, Fault> {
         let fields = Fields {
             format: "jpeg",
-            bytes,
+            bytes: self.bytes,
         };
-        let mut frame = Self::default();
-        let mut at = 2;
         loop {
-            let marker = fields.array::<2>(at)?;
-            let kind = match marker {
-                [0xff, 0xff] => {
-                    at += 1;
-                    continue;
-                }
-                [0xff, kind] if kind > 1 => kind,
+            let kind = match fields.array::<2>(self.at)? {
+                [0xff, kind] if kind > 1 && kind != 0xff => kind,
                 _ => {
-                    at += 1;
+                    self.at += 1;
                     continue;
                 }
             };
             if kind == EOI {
-                return Err(Fault::corrupt("jpeg: ends before a scan"));
+                return Ok(Segment::End);
             }
             if (0xd0..=SOI).contains(&kind) {
-                at += 2;
+                self.at += 2;
                 continue;
             }
-            let length = usize::from(fields.u16_be(at + 2)?);
-            let end = at + 2 + length;
+            let length = usize::from(fields.u16_be(self.at + 2)?);
             if length < 2 {
                 return Err(Fault::corrupt("jpeg: segment shorter than its length"));
             }
-            if end > bytes.len() {
-                return Err(Fault::truncated("jpeg: ends within a header segment"));
-            }
-            frame.take_segment(kind, fields, at, end)?;
-            at = end;
-            if kind == SOS {
-                frame.scan_start = end;
-                return frame.checked();
-            }
+            let end = self.at + 2 + length;
+            let body = self
+                .bytes
+                .get(self.at + 4..end)
+                .ok_or_else(|| Fault::truncated("jpeg: ends within a header segment"))?;
+            self.at = end;
+            return Ok(match kind {
+                SOS => Segment::Scan(body),
+                _ => Segment::Plain(kind, body),
+            });
         }
     }
+}
 
-    fn take_segment(
-        &mut self,
-        kind: u8,
-        fields: Fields<'_>,
-        at: usize,
-        end: usize,
-    ) -> Result<(), Fault> {
-        let body = fields.bytes.get(at + 4..end).unwrap_or_default();
-        match kind {
-            SOF0..=SOF2 => {
-                if self.count > 0 {
-                    return Err(Fault::corrupt("jpeg: two frames before the first scan"));
+impl Frame {
+    /// Reads markers up to the first scan; `take` gets all that are not the frame's own.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` for arithmetic, lossless or 12-bit coding; else `Truncated` or `Corrupt`.
+    pub(crate) fn parse<'a>(
+        bytes: &'a [u8],
+        mut take: impl FnMut(u8, &'a [u8]) -> Result<(), Fault>,
+    ) -> Result<(Self, Scan), Fault> {
+        let mut frame = Self::default();
+        let mut segments = Segments::new(bytes, 2);
+        loop {
+            match segments.next()? {
+                Segment::End => return Err(Fault::corrupt("jpeg: ends before a scan")),
+                Segment::Scan(_) if frame.count == 0 => {
+                    return Err(Fault::corrupt("jpeg: scan without a frame"));
                 }
-                self.progressive = kind == SOF2;
-                self.take_frame(body)?;
+                Segment::Scan(body) => {
+                    let scan = frame.scan(body, segments.at)?;
+                    return Ok((frame, scan));
+                }
+                Segment::Plain(kind @ SOF0..=SOF2, body) => {
+                    if frame.count > 0 {
+                        return Err(Fault::corrupt("jpeg: two frames before the first scan"));
+                    }
+                    frame.progressive = kind == SOF2;
+                    frame.take_frame(body)?;
+                }
+                Segment::Plain(0xc3 | 0xc5..=0xc7 | 0xc9..=0xcf, _) => {
+                    return Err(Fault::unsupported(
+                        "jpeg: arithmetic, lossless or hierarchical coding",
+                    ));
+                }
+                Segment::Plain(APP0, [b'J', b'F', b'I', b'F', 0, rest @ ..]) if rest.len() >= 9 => {
+                    frame.has_jfif = true;
+                }
+                Segment::Plain(APP14, [b'A', b'd', b'o', b'b', b'e', rest @ ..])
+                    if rest.len() >= 7 =>
+                {
+                    frame.adobe = Some(rest[6]);
+                }
+                Segment::Plain(kind, body) => take(kind, body)?,
             }
-            0xc3 | 0xc5..=0xcf => {
-                return Err(Fault::unsupported(
-                    "jpeg: arithmetic, lossless or hierarchical coding",
-                ));
-            }
-            SOS => self.scan_components = body.first().copied().unwrap_or(0),
-            _ => {}
         }
-        Ok(())
     }
 
     fn take_frame(&mut self, body: &[u8]) -> Result<(), Fault> {
@@ -121,22 +186,60 @@ impl Frame {
             return Err(Fault::unsupported(format!("jpeg: {count} components")));
         }
         for index in 0..usize::from(count) {
-            let [_, sampling, _] = fields.array::<3>(6 + 3 * index)?;
+            let [id, sampling, quantiser] = fields.array::<3>(6 + 3 * index)?;
             let (across, down) = (sampling >> 4, sampling & 15);
             if !(1..=4).contains(&across) || !(1..=4).contains(&down) {
                 return Err(Fault::corrupt("jpeg: sampling factor out of range"));
             }
-            self.components[index] = Component { across, down };
+            self.components[index] = Component {
+                id,
+                across,
+                down,
+                quantiser: usize::from(quantiser),
+            };
         }
         self.count = usize::from(count);
         Ok(())
     }
 
-    fn checked(self) -> Result<Self, Fault> {
-        if self.count == 0 {
-            return Err(Fault::corrupt("jpeg: scan without a frame"));
+    /// The scan whose parameters are `body` and whose data starts at `start`.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` for components that the frame does not have, or a length that does not fit.
+    pub(crate) fn scan(&self, body: &[u8], start: usize) -> Result<Scan, Fault> {
+        let wrong = || Fault::corrupt("jpeg: a scan of components that are not there");
+        let (&count, rest) = body.split_first().ok_or_else(wrong)?;
+        let count = usize::from(count);
+        let (named, [first, last, bits]) = rest.split_last_chunk::<3>().ok_or_else(wrong)?;
+        if !(1..=4).contains(&count) || named.len() != 2 * count {
+            return Err(wrong());
         }
-        Ok(self)
+        let mut scan = Scan {
+            count,
+            band: (*first, *last),
+            bits: (bits >> 4, bits & 15),
+            start,
+            ..Scan::default()
+        };
+        for (number, &[id, tables]) in named.as_chunks::<2>().0.iter().enumerate() {
+            // As libjpeg looks them up: in the order of the frame, also where ids are alike.
+            let index = (number..self.count)
+                .find(|&index| self.components[index].id == id)
+                .ok_or_else(wrong)?;
+            if scan.components[..number]
+                .iter()
+                .any(|other| other.index == index)
+            {
+                return Err(wrong());
+            }
+            scan.components[number] = ScanComponent {
+                index,
+                dc: usize::from(tables >> 4),
+                ac: usize::from(tables & 15),
+            };
+        }
+        Ok(scan)
     }
 
     /// Components in the order of the frame.
@@ -144,38 +247,75 @@ impl Frame {
         &self.components[..self.count]
     }
 
-    /// Whether a decoder must hold the coefficients of the whole picture.
-    pub(crate) fn is_multi_scan(&self) -> bool {
-        self.progressive || usize::from(self.scan_components) != self.count
+    /// Largest sampling factors across and down.
+    pub(crate) fn sampling(&self) -> (usize, usize) {
+        let largest = |pick: fn(&Component) -> u8| {
+            usize::from(self.components().iter().map(pick).max().unwrap_or(1))
+        };
+        (largest(|c| c.across), largest(|c| c.down))
     }
 
-    /// Offset just before the end marker that closes the picture; none in a file that was cut short.
-    fn picture_end(&self, bytes: &[u8]) -> Option<usize> {
-        let mut at = self.scan_start;
-        loop {
-            at += memchr::memchr(0xff, bytes.get(at..)?)?;
-            match *bytes.get(at + 1)? {
-                EOI => return Some(at),
-                0xff => at += 1,
-                0 | 1 | 0xd0..=SOI => at += 2,
-                _ => {
-                    at += 2 + usize::from(u16::from_be_bytes([
-                        *bytes.get(at + 2)?,
-                        *bytes.get(at + 3)?,
-                    ]))
-                }
-            }
+    /// Coding units across and down, where all components are coded together.
+    pub(crate) fn units(&self) -> (usize, usize) {
+        let (across, down) = self.sampling();
+        (
+            usize::from(self.width).div_ceil(8 * across),
+            usize::from(self.height).div_ceil(8 * down),
+        )
+    }
+
+    /// Whether a decoder must hold the coefficients of the whole picture.
+    pub(crate) fn is_multi_scan(&self, first: &Scan) -> bool {
+        self.progressive || first.count != self.count
+    }
+
+    /// What the components mean, as libjpeg decides it.
+    pub(crate) fn model(&self) -> Model {
+        let ids = [0, 1, 2].map(|index: usize| self.components[index].id);
+        match (self.count, self.has_jfif, self.adobe) {
+            (1, ..) => Model::Grey,
+            (4, _, None | Some(0)) => Model::Cmyk,
+            (4, ..) => Model::Ycck,
+            (_, true, _) => Model::Ycc,
+            (_, _, Some(0)) => Model::Rgb,
+            (_, _, None) if ids == *b"RGB" => Model::Rgb,
+            _ => Model::Ycc,
         }
     }
+}
 
-    /// Refuses a file without an end marker behind its picture, as Pillow does.
-    pub(crate) fn check_end(&self, bytes: &[u8]) -> Result<(), Fault> {
-        match self.picture_end(bytes) {
-            Some(_) => Ok(()),
-            None => Err(Fault::truncated(format!(
-                "jpeg: no end marker in {} bytes",
-                bytes.len()
-            ))),
+impl Scan {
+    /// Components in the order of the scan.
+    pub(crate) fn components(&self) -> &[ScanComponent] {
+        &self.components[..self.count]
+    }
+}
+
+/// Refuses a file without an end marker behind its picture, as Pillow does.
+pub(crate) fn check_end(bytes: &[u8], scan: &Scan) -> Result<(), Fault> {
+    match picture_end(bytes, scan.start) {
+        Some(_) => Ok(()),
+        None => Err(Fault::truncated(format!(
+            "jpeg: no end marker in {} bytes",
+            bytes.len()
+        ))),
+    }
+}
+
+/// Offset just before the end marker that closes the picture; none in a file that was cut short.
+fn picture_end(bytes: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        at += memchr::memchr(0xff, bytes.get(at..)?)?;
+        match *bytes.get(at + 1)? {
+            EOI => return Some(at),
+            0xff => at += 1,
+            0 | 1 | 0xd0..=SOI => at += 2,
+            _ => {
+                at += 2 + usize::from(u16::from_be_bytes([
+                    *bytes.get(at + 2)?,
+                    *bytes.get(at + 3)?,
+                ]))
+            }
         }
     }
 }

@@ -9,9 +9,7 @@ use std::ops::Range;
 
 use crate::jpeg_tables::Plan;
 use crate::resize::Resampler;
-use crate::strip::{
-    Lanes, Strip, Sums, blend_rows, plain_rows, spread_columns, transpose, ycc_to_rgb,
-};
+use crate::strip::{Lanes, Strip, Sums, blend_rows, plain_rows, spread_columns, ycc_to_rgb};
 
 /// The part of a picture that the resize asks for, in coding units.
 pub(crate) struct Part {
@@ -41,21 +39,21 @@ fn units_of(samples: &Range<usize>, factor: usize, units: usize) -> Range<usize>
     (samples.start.saturating_sub(margin) / (8 * factor)).min(end)..end
 }
 
-/// Samples of one coding unit.
+/// Samples of one coding unit, blocks by columns.
 pub(crate) struct Samples {
-    luma: [[u8; 64]; 4],
-    chroma: [[u8; 64]; 2],
+    luma: [[Lanes; 8]; 4],
+    chroma: [[Lanes; 8]; 2],
 }
 
 impl Samples {
     pub(crate) const EMPTY: Self = Self {
-        luma: [[0; 64]; 4],
-        chroma: [[0; 64]; 2],
+        luma: [[[0; 8]; 8]; 4],
+        chroma: [[[0; 8]; 8]; 2],
     };
 
     /// Block `number` of channel `index`.
     #[inline]
-    pub(crate) fn block(&mut self, index: usize, number: usize) -> &mut [u8; 64] {
+    pub(crate) fn block(&mut self, index: usize, number: usize) -> &mut [Lanes; 8] {
         match index {
             0 => &mut self.luma[number],
             _ => &mut self.chroma[index - 1],
@@ -104,34 +102,24 @@ impl UnitRows {
     #[inline]
     pub(crate) fn place(&mut self, plan: &Plan, column: usize, samples: &Samples) {
         let luma = plan.channels[0];
-        let rows = |number: usize| -> &[Lanes] { samples.luma[number].as_chunks::<8>().0 };
         for across in 0..luma.across {
             let left = (column * luma.across + across) * 8;
-            let upper = rows(across);
+            let upper = &samples.luma[across];
+            let [even, odd] = &mut self.fresh.luma;
+            let even = &mut even[left..][..8];
             if luma.down == 1 {
-                let block = std::array::from_fn(|row| upper[row]);
-                self.fresh.luma[0][left..][..8].copy_from_slice(&transpose(block));
+                even.copy_from_slice(upper);
                 continue;
             }
-            let lower = rows(luma.across + across);
-            for (parity, strip) in self.fresh.luma.iter_mut().enumerate() {
-                let block = std::array::from_fn(|row| {
-                    let half = if row < 4 { upper } else { lower };
-                    half[(2 * row + parity) % 8]
-                });
-                strip[left..][..8].copy_from_slice(&transpose(block));
+            let lower = &samples.luma[luma.across + across];
+            let strips = even.iter_mut().zip(&mut odd[left..][..8]);
+            for ((even, odd), (upper, lower)) in strips.zip(upper.iter().zip(lower)) {
+                [*even, *odd] = by_parity(*upper, *lower);
             }
         }
-        for (strip, block) in self
-            .fresh
-            .chroma
-            .iter_mut()
-            .zip(&samples.chroma)
-            .take(plan.count - 1)
-        {
-            let rows = block.as_chunks::<8>().0;
-            let block = std::array::from_fn(|row| rows[row]);
-            strip[column * 8..][..8].copy_from_slice(&transpose(block));
+        let chroma = self.fresh.chroma.iter_mut().zip(&samples.chroma);
+        for (strip, block) in chroma.take(plan.count - 1) {
+            strip[column * 8..][..8].copy_from_slice(block);
         }
     }
 
@@ -204,6 +192,20 @@ impl UnitRows {
             narrow(target, &[luma, blue, red], place);
         }
     }
+}
+
+/// Sixteen samples of a column: the even ones, and the odd ones.
+#[inline(always)]
+fn by_parity(upper: Lanes, lower: Lanes) -> [Lanes; 2] {
+    let (upper, lower) = (u64::from_le_bytes(upper), u64::from_le_bytes(lower));
+    [0, 8].map(|shift| {
+        let packed = [upper, lower].map(|word| {
+            let word = (word >> shift) & 0x00ff_00ff_00ff_00ff;
+            let word = (word | word >> 8) & 0x0000_ffff_0000_ffff;
+            (word | word >> 16) & 0xffff_ffff
+        });
+        (packed[0] | packed[1] << 32).to_le_bytes()
+    })
 }
 
 fn narrow(target: &mut Resampler, planes: &[&[Lanes]], (left, top, step): (usize, usize, usize)) {

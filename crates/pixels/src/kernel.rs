@@ -4,6 +4,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::fault::{Fault, FaultKind};
+use crate::jpeg_blocks::Block;
 use crate::jpeg_plain::PlainDecoder;
 use crate::normalise::Normaliser;
 use crate::probe::{ImageFacts, ImageKind, probe};
@@ -153,19 +154,19 @@ impl Kernel {
 
     /// Decodes and resizes a JPEG of the plain kind; false where it is of another, or damaged.
     fn decode_plain(&mut self, bytes: &[u8], window: &Window) -> Result<bool, Fault> {
-        let Some(plan) = self.plain.plan(bytes) else {
+        let Some(plan) = self.plain.plan(bytes)? else {
             return Ok(false);
         };
-        jpeg::check_end(bytes)?;
         let (plain, resampler, filter) = (&mut self.plain, &mut self.resampler, self.spec.filter);
+        let blocks = &mut self.buffers.blocks;
         // As below: what the decoder leaves behind is begun anew.
         let decoded = catch_unwind(AssertUnwindSafe(|| {
             resampler.begin(window, filter, plan.count);
-            plain.decode(bytes, &plan, resampler)?;
+            let decoded = plain.decode(bytes, &plan, blocks, resampler)?;
             resampler.finish();
-            Some(())
+            Ok(decoded.is_some())
         }));
-        Ok(matches!(decoded, Ok(Some(()))))
+        decoded.unwrap_or(Ok(false))
     }
 
     fn probe(&self, bytes: &[u8]) -> Result<ImageFacts, Fault> {
@@ -186,11 +187,12 @@ impl Kernel {
     /// Decodes into the RGB buffer, a JPEG at one part in `reduction` of its width and height.
     fn decode(&mut self, bytes: &[u8], facts: &ImageFacts, reduction: u32) -> Result<(), Fault> {
         let (alpha, buffers) = (self.spec.alpha, &mut self.buffers);
+        let tables = &mut self.plain.tables;
         // The decoders are other people's code fed with hostile bytes, and a panic in
         // one must not spread. One image must not take the worker thread with it. The buffers are
         // cleared before every use, so nothing half-written is ever seen.
         let decoded = catch_unwind(AssertUnwindSafe(|| match facts.format {
-            ImageKind::Jpeg => jpeg::decode(bytes, facts, reduction, buffers),
+            ImageKind::Jpeg => jpeg::decode(bytes, facts, reduction, (tables, buffers)),
             ImageKind::Png => png::decode(bytes, facts, alpha, buffers),
             ImageKind::Gif => gif::decode(bytes, facts, alpha, buffers),
             ImageKind::WebP => webp::decode(bytes, facts, alpha, buffers),
@@ -235,6 +237,9 @@ impl Kernel {
             if buffer.capacity() > KEPT_BYTES {
                 *buffer = Vec::new();
             }
+        }
+        if self.buffers.blocks.capacity() * size_of::<Block>() > KEPT_BYTES {
+            self.buffers.blocks = Vec::new();
         }
         self.resampler.release(KEPT_BYTES);
     }

@@ -1,5 +1,6 @@
 //! Samples to RGB with Pillow's integer arithmetic: palettes, grey ramps, alpha over white, CMYK.
 
+use crate::jpeg_blocks::Block;
 use crate::spec::Alpha;
 
 /// Buffers that live from image to image.
@@ -11,6 +12,8 @@ pub(crate) struct Buffers {
     pub(crate) raw: Vec<u8>,
     /// The encoded picture, rewritten for its decoder.
     pub(crate) stream: Vec<u8>,
+    /// Coefficients of a JPEG.
+    pub(crate) blocks: Vec<Block>,
 }
 
 /// Zeroed, so that no decoder can show a rest of the picture before.

@@ -64,24 +64,28 @@ pub(crate) fn strips_of_rgb(rows: &[&[u8]], strips: &mut [Vec<Lanes>; 3]) {
     }
 }
 
-/// YCbCr to RGB in place, as libjpeg computes it with 16 fractional bits.
+/// YCbCr to RGB in place.
 #[multiversion(targets("x86_64+avx2+bmi2"))]
 pub(crate) fn ycc_to_rgb(y: &mut [Lanes], cb: &mut [Lanes], cr: &mut [Lanes]) {
     let planes = y.as_flattened_mut().iter_mut();
     let planes = planes.zip(cb.as_flattened_mut()).zip(cr.as_flattened_mut());
     for ((y, cb), cr) in planes {
-        let luma = i16::from(*y);
-        let (blue, red) = (i16::from(*cb) - 128, i16::from(*cr) - 128);
-        // 1.402 = 1 + 26345 / 65536, 1.772 = 2 - 14942 / 65536.
-        let r = luma + red + scaled(red, 26_345);
-        let b = luma + 2 * blue + scaled(blue, -14_942);
-        // -0.34414 of blue; -0.71414 of red = -1 + 18734 / 65536.
-        let sum = i32::from(blue) * -22_554 + i32::from(red) * 18_734 + 32_768;
-        let g = i32::from(luma - red) + (sum >> 16);
-        *y = byte(r);
-        *cb = g.clamp(0, 255).to_le_bytes()[0];
-        *cr = byte(b);
+        [*y, *cb, *cr] = rgb_of([*y, *cb, *cr]);
     }
+}
+
+/// One pixel's YCbCr to RGB, as libjpeg computes it with 16 fractional bits.
+#[inline(always)]
+pub(crate) fn rgb_of([y, cb, cr]: [u8; 3]) -> [u8; 3] {
+    let luma = i16::from(y);
+    let (blue, red) = (i16::from(cb) - 128, i16::from(cr) - 128);
+    // 1.402 = 1 + 26345 / 65536, 1.772 = 2 - 14942 / 65536.
+    let r = luma + red + scaled(red, 26_345);
+    let b = luma + 2 * blue + scaled(blue, -14_942);
+    // -0.34414 of blue; -0.71414 of red = -1 + 18734 / 65536.
+    let sum = i32::from(blue) * -22_554 + i32::from(red) * 18_734 + 32_768;
+    let g = i32::from(luma - red) + (sum >> 16);
+    [byte(r), g.clamp(0, 255).to_le_bytes()[0], byte(b)]
 }
 
 /// `value * factor / 65536`, rounded; `value` within +-128.

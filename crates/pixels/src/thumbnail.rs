@@ -1,6 +1,6 @@
 //! A small JPEG of a picture, for a page that shows it.
 
-use libjpeg_turbo_rs::{PixelFormat, Subsampling, compress};
+use jpeg_encoder::{ColorType, Encoder, EncodingError, SamplingFactor};
 
 use crate::fault::Fault;
 use crate::kernel::Kernel;
@@ -44,21 +44,24 @@ pub fn thumbnail(bytes: &[u8], edge: u32, max_pixels: u64) -> Result<Thumbnail, 
     let (columns, rows) = (width as usize, height as usize);
     let mut rgb = vec![0; 3 * columns * rows];
     let facts = Kernel::new(spec, max_pixels).run_rgb(bytes, &mut rgb)?;
-    let jpeg = compress(
-        &rgb,
-        columns,
-        rows,
-        PixelFormat::Rgb,
-        QUALITY,
-        Subsampling::S420,
-    );
-    let jpeg = jpeg.map_err(|error| Fault::unsupported(format!("thumbnail: {error}")))?;
+    let jpeg = encoded(&rgb, (width, height), QUALITY)
+        .map_err(|error| Fault::unsupported(format!("thumbnail: {error}")))?;
     Ok(Thumbnail {
         jpeg,
         width,
         height,
         facts,
     })
+}
+
+/// A baseline JPEG of RGB rows, chroma at half the width and height.
+fn encoded(rgb: &[u8], size: (u32, u32), quality: u8) -> Result<Vec<u8>, EncodingError> {
+    let [width, height] = [size.0, size.1].map(|edge| u16::try_from(edge).unwrap_or(u16::MAX));
+    let mut jpeg = Vec::new();
+    let mut encoder = Encoder::new(&mut jpeg, quality);
+    encoder.set_sampling_factor(SamplingFactor::F_2_2);
+    encoder.encode(rgb, width, height, ColorType::Rgb)?;
+    Ok(jpeg)
 }
 
 /// The largest size of this shape within the square, not above the size itself; no edge is 0.
@@ -95,7 +98,7 @@ mod tests {
     #[test]
     fn a_thumbnail_is_a_jpeg_of_the_picture() {
         let rgb: Vec<u8> = (0..300 * 200).flat_map(|_| [200, 30, 30]).collect();
-        let picture = compress(&rgb, 300, 200, PixelFormat::Rgb, 90, Subsampling::S444).unwrap();
+        let picture = encoded(&rgb, (300, 200), 90).unwrap();
         let small = thumbnail(&picture, 128, 1 << 20).unwrap();
         assert_eq!((small.width, small.height), (128, 85));
         let facts = probe(&small.jpeg).unwrap();

@@ -174,6 +174,92 @@ def jpegs():
     yield "one-pixel", saved(rgb(1, 1), "JPEG")
 
 
+def segments(file):
+    """Offsets and kinds of the segments before the first scan's data."""
+    at, found = 2, []
+    while not found or found[-1][1] != 0xDA:
+        found.append((at, file[at + 1]))
+        at += 2 + int.from_bytes(file[at + 2 : at + 4], "big")
+    return [*found, (at, None)]
+
+
+def without(file, kind):
+    """A JPEG without its segments of one kind."""
+    parts = segments(file)
+    kept = [file[at:end] for (at, own), (end, _) in zip(parts, parts[1:]) if own != kind]
+    return file[:2] + b"".join(kept) + file[parts[-1][0] :]
+
+
+def scans_only(file, count):
+    """A progressive JPEG that ends after some of its scans."""
+    at, seen = 2, 0
+    while True:
+        at = file.index(b"\xff", at)
+        kind = file[at + 1]
+        if kind in (0, 0xFF) or 0xD0 <= kind <= 0xD7:
+            at += 2
+            continue
+        if seen == count and kind in (0xC4, 0xDA, 0xD9):
+            return file[:at] + b"\xff\xd9"
+        seen += kind == 0xDA
+        at += 2 + int.from_bytes(file[at + 2 : at + 4], "big")
+
+
+def wide_steps(file):
+    """A JPEG whose quantisation tables have 16 bits a step."""
+    parts, out = segments(file), file[:2]
+    for (at, kind), (end, _) in zip(parts, parts[1:]):
+        body = file[at + 4 : end]
+        if kind == 0xDB:
+            tables = [body[i : i + 65] for i in range(0, len(body), 65)]
+            body = b"".join(bytes([16 | t[0]]) + b"".join(struct.pack(">H", step * 3) for step in t[1:]) for t in tables)
+        out += file[at : at + 2] + struct.pack(">H", len(body) + 2) + body
+    return out + file[parts[-1][0] :]
+
+
+def one_by_one(width, height, factors):
+    """A sequential YCbCr JPEG with a scan for each component, sampled by the factors (across, down)."""
+    across, down = (max(factor[i] for factor in factors) for i in (0, 1))
+    frame, scans, head = b"", b"", b""
+    for index, (h, v) in enumerate(factors):
+        plane = picture(-(-width * h // across), -(-height * v // down), 1)[:, :, 0]
+        file = saved(Image.fromarray(plane), "JPEG", quality=80)
+        parts = segments(file)
+        scan = parts[-2][0]
+        head = b"".join(file[at:end] for (at, kind), (end, _) in zip(parts, parts[1:]) if kind in (0xDB, 0xC4))
+        frame += bytes([index + 1, h << 4 | v, 0])
+        scans += file[scan : scan + 5] + bytes([index + 1]) + file[scan + 6 : -2]
+    frame = b"\xff\xc0" + struct.pack(">HBHHB", 8 + len(frame), 8, height, width, len(factors)) + frame
+    return b"\xff\xd8" + head + frame + scans + b"\xff\xd9"
+
+
+def rare_jpegs():
+    yield "progressive-422", saved(rgb(41, 35), "JPEG", progressive=True, subsampling=1)
+    for width, height in ((1, 1), (2, 5), (7, 9), (17, 33)):
+        yield f"progressive-{width}x{height}", saved(rgb(width, height), "JPEG", progressive=True)
+        yield f"sequential-{width}x{height}", saved(rgb(width, height), "JPEG", subsampling=1)
+    yield "progressive-restart", saved(rgb(35, 30), "JPEG", progressive=True, restart_marker_blocks=3)
+    yield "progressive-rgb", saved(rgb(20, 20), "JPEG", progressive=True, keep_rgb=True)
+    yield "progressive-fine", saved(rgb(24, 24), "JPEG", progressive=True, quality=100)
+    cmyk = saved(Image.fromarray(picture(29, 21, 4), "CMYK"), "JPEG", progressive=True)
+    yield "progressive-cmyk", cmyk
+    at = cmyk.index(b"Adobe") + 11
+    yield "progressive-ycck", cmyk[:at] + b"\x02" + cmyk[at + 1 :]
+    whole = saved(rgb(53, 43), "JPEG", progressive=True, quality=85)
+    for count in (1, 2, 5, 8):
+        yield f"unrefined-{count}", scans_only(whole, count)
+    yield "unrefined-grey", scans_only(saved(rgb(45, 31).convert("L"), "JPEG", progressive=True), 2)
+    yield "unrefined-tiny", scans_only(saved(rgb(9, 20), "JPEG", progressive=True), 1)
+    yield "no-codes", without(saved(rgb(24, 20), "JPEG"), 0xC4)
+    yield "wide-steps", wide_steps(saved(rgb(24, 20), "JPEG", quality=20))
+    grey = bytearray(saved(rgb(37, 29).convert("L"), "JPEG"))
+    grey[grey.index(b"\xff\xc0") + 11] = 0x22
+    yield "grey-doubled", bytes(grey)
+    for across, down in ((1, 1), (2, 2), (1, 2), (4, 1), (3, 1), (4, 2), (1, 4)):
+        yield f"one-by-one-{across}x{down}", one_by_one(29, 26, [(across, down), (1, 1), (1, 1)])
+    yield "one-by-one-chroma", one_by_one(29, 26, [(1, 2), (2, 1), (2, 2)])
+
+
 def pngs():
     yield "rgb", saved(rgb(), "PNG")
     yield "rgba", saved(rgba(), "PNG")
@@ -310,6 +396,9 @@ def cases():
             yield f"{family}-{name}", lossless, data
     for name, lossless, data in webps():
         yield f"webp-{name}", lossless, data
+    # Last, so that the noise of what was there before them stays.
+    for name, data in rare_jpegs():
+        yield f"jpeg-{name}", "lossy", data
 
 
 def over_white(image):

@@ -7,6 +7,7 @@
 )]
 
 mod archive;
+mod general;
 mod golden;
 mod hostile;
 mod plain;
