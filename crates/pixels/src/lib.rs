@@ -41,6 +41,12 @@
 
 #![forbid(unsafe_code)]
 
+mod av1_stream;
+mod avif;
+mod avif_boxes;
+mod avif_color;
+mod avif_items;
+mod avif_track;
 mod bmp;
 mod bmp_rle;
 mod fault;
@@ -58,6 +64,7 @@ mod probe;
 mod resample;
 mod resize;
 mod samples;
+mod signature;
 mod spec;
 mod strip;
 mod thumbnail;
