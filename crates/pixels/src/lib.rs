@@ -69,7 +69,8 @@ mod spec;
 mod strip;
 mod thumbnail;
 mod tiff;
-mod tiff_strips;
+mod tiff_jpeg;
+mod tiff_page;
 mod webp;
 
 pub use fault::{Fault, FaultKind};
