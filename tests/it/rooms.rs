@@ -51,12 +51,13 @@ const ENTRIES: [&str; 6] = ["run", "score", "adapt", "online", "sql", "report"];
 const MOST_PIPELINE_LINES: usize = 6000;
 /// ONNX Runtime, which a process loads once, if at all.
 const ONE_PER_PROCESS: &str = "encode/onnx/runtime.rs";
-const DECODERS: [&str; 10] = [
+const DECODERS: [&str; 11] = [
     "zune_jpeg",
     "libjpeg_turbo_rs",
     "png",
     "gif",
     "image_webp",
+    "re_rav1d",
     "tiff",
     "turbojpeg",
     "jpeg_decoder",

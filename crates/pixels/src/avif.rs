@@ -21,24 +21,22 @@ pub(crate) fn probe(bytes: &[u8]) -> Result<ImageFacts, Fault> {
     let pictures = pictures(bytes)?;
     let color = &pictures.color;
     let pixels = |(width, height): (u32, u32)| u64::from(width) * u64::from(height);
-    let mut held = 0;
+    let size = (color.width, color.height);
+    if pixels(size) > MAX_PIXELS {
+        return ImageFacts::new(size.0, size.1, ImageKind::Avif, u64::MAX / 4);
+    }
+    // RGBA before it is RGB.
+    let mut held = pixels(size) * 4;
     for picture in std::iter::once(color).chain(&pictures.alpha) {
         let whole = pixels((picture.width, picture.height));
         if whole > MAX_PIXELS || pixels(picture.tile) > 2 * MAX_PIXELS {
-            return Err(Fault::unsupported("avif: more than 2^28 pixels"));
+            return Err(Fault::unsupported("avif: a part of more than 2^28 pixels"));
         }
         held += whole * samples_per_pixel_twice(&described(picture)?) + decoder_bytes(picture)?;
     }
     // The pieces of a stream put together, twice; tables of items.
     let copy = u64::try_from(bytes.len()).unwrap_or(u64::MAX / 8);
-    // RGBA before it is RGB.
-    let rgba = pixels((color.width, color.height)) * 4;
-    ImageFacts::new(
-        color.width,
-        color.height,
-        ImageKind::Avif,
-        held + rgba + copy * 4 + (1 << 20),
-    )
+    ImageFacts::new(size.0, size.1, ImageKind::Avif, held + copy * 4 + (1 << 20))
 }
 
 /// Samples of two pixels, which are bytes of one where a sample has two.
@@ -74,6 +72,9 @@ pub(crate) fn decode(
     buffers: &mut Buffers,
 ) -> Result<(), Fault> {
     let pictures = pictures(bytes)?;
+    if facts.pixels() > MAX_PIXELS {
+        return Err(Fault::unsupported("avif: more than 2^28 pixels"));
+    }
     let too_large = |_| Fault::unsupported("avif: larger than memory");
     let pixels = usize::try_from(facts.pixels()).map_err(too_large)?;
     let transparent = pictures.alpha.is_some();

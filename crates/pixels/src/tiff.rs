@@ -2,6 +2,8 @@
 //!
 //! Orientation is not applied, though Pillow does so for this one format.
 
+use std::panic::catch_unwind;
+
 use tiff::decoder::ChunkType;
 use tiff::tags::Tag;
 
@@ -96,6 +98,12 @@ fn named((photometric, format, samples, bits): (u16, u16, u16, u8)) -> String {
 }
 
 pub(crate) fn probe(bytes: &[u8]) -> Result<ImageFacts, Fault> {
+    // The crate multiplies what the directory declares.
+    let read = catch_unwind(|| facts(bytes));
+    read.unwrap_or_else(|_| Err(Fault::corrupt("tiff: decoder gave up")))
+}
+
+fn facts(bytes: &[u8]) -> Result<ImageFacts, Fault> {
     let mut page = Page::open(bytes)?;
     let meaning = meaning(&mut page)?;
     page.check_tiles()?;
@@ -195,7 +203,7 @@ fn read_samples(
         let stream = &mut buffers.stream;
         stream.clear();
         stream.extend_from_slice(bytes);
-        for (from, length) in tiff_jpeg::strips(page)? {
+        for (from, length) in page.strips(bytes)? {
             let rest = stream.get_mut(from..).unwrap_or_default();
             let part = rest.iter_mut().take(length);
             part.for_each(|byte| *byte = byte.reverse_bits());

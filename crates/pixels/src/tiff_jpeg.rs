@@ -1,6 +1,5 @@
 //! JPEG within TIFF: every strip or tile is a picture for our own decoder, whose bits are libjpeg's.
 
-use tiff::decoder::ChunkType;
 use tiff::tags::Tag;
 
 use crate::fault::Fault;
@@ -11,16 +10,6 @@ use crate::tiff_page::Page;
 /// Start and end of a JPEG stream.
 const START: [u8; 2] = [0xff, 0xd8];
 const END: [u8; 2] = [0xff, 0xd9];
-
-/// Offset and length of every strip or tile.
-pub(crate) fn strips(page: &mut Page<'_>) -> Result<Vec<(usize, usize)>, Fault> {
-    let tags = match page.decoder.get_chunk_type() {
-        ChunkType::Strip => (Tag::StripOffsets, Tag::StripByteCounts),
-        ChunkType::Tile => (Tag::TileOffsets, Tag::TileByteCounts),
-    };
-    let (offsets, lengths) = (page.numbers(tags.0)?, page.numbers(tags.1)?);
-    Ok(offsets.into_iter().zip(lengths).collect())
-}
 
 /// Upper bound of what one strip or tile takes: coefficients, samples, rows in work, RGB.
 pub(crate) fn decoder_bytes(page: &Page<'_>) -> u64 {
@@ -38,7 +27,7 @@ pub(crate) fn decode(bytes: &[u8], page: &mut Page<'_>, rgb: &mut [u8]) -> Resul
     let width = index(page.width);
     let mut buffers = Buffers::default();
     let mut stream = Vec::new();
-    for (number, (from, length)) in strips(page)?.into_iter().enumerate() {
+    for (number, (from, length)) in page.strips(bytes)?.into_iter().enumerate() {
         let short = || Fault::truncated(format!("tiff: strip {number} is not in the file"));
         let end = from.checked_add(length).ok_or_else(short)?;
         let strip = bytes.get(from..end).ok_or_else(short)?;

@@ -53,7 +53,8 @@ pub(crate) struct Page<'a> {
 
 impl<'a> Page<'a> {
     pub(crate) fn open(bytes: &'a [u8]) -> Result<Self, Fault> {
-        let (at, photometric) = photometric(bytes).unwrap_or((usize::MAX, 0));
+        let (at, photometric) = photometric(bytes)
+            .ok_or_else(|| Fault::corrupt("tiff: does not say what its samples mean"))?;
         let shown = Shown {
             cursor: Cursor::new(bytes),
             at,
@@ -96,6 +97,20 @@ impl<'a> Page<'a> {
 
     pub(crate) fn number(&mut self, tag: Tag, default: u16) -> Result<u16, Fault> {
         Ok(self.numbers(tag)?.first().copied().unwrap_or(default))
+    }
+
+    /// Offset and length of every strip or tile.
+    pub(crate) fn strips(&mut self, file: &[u8]) -> Result<Vec<(usize, usize)>, Fault> {
+        let tags = match self.decoder.get_chunk_type() {
+            ChunkType::Strip => (Tag::StripOffsets, Tag::StripByteCounts),
+            ChunkType::Tile => (Tag::TileOffsets, Tag::TileByteCounts),
+        };
+        let (offsets, lengths): (_, Vec<usize>) = (self.numbers(tags.0)?, self.numbers(tags.1)?);
+        let append = |sum: usize, &length: &usize| sum.saturating_add(length);
+        if lengths.iter().fold(0, append) > file.len().saturating_mul(2) {
+            return Err(Fault::corrupt("tiff: strips larger than the file"));
+        }
+        Ok(offsets.into_iter().zip(lengths).collect())
     }
 
     /// Bytes of one row of samples, or of one row of one plane.
@@ -151,7 +166,7 @@ fn photometric(bytes: &[u8]) -> Option<(usize, u16)> {
         if tag == PHOTOMETRIC {
             // A long number ends with the short one where it is big-endian.
             let long = big_endian && number(at + 2, 2)? == 4;
-            let place = at + value_at + if long { 2 } else { 0 };
+            let place = at.checked_add(value_at + if long { 2 } else { 0 })?;
             found = Some((place, u16::try_from(number(place, 2)?).ok()?));
         }
     }
@@ -174,7 +189,7 @@ impl Read for Shown<'_> {
             true => BLACK_IS_ZERO.to_be_bytes(),
             false => BLACK_IS_ZERO.to_le_bytes(),
         };
-        for (place, byte) in (self.at..).zip(value).take(2) {
+        for (place, byte) in [self.at, self.at.saturating_add(1)].into_iter().zip(value) {
             let within = place.checked_sub(from).filter(|&index| index < count);
             if let Some(index) = within {
                 out[index] = byte;
