@@ -81,7 +81,7 @@ pub(crate) fn decode(
     let color = planes(&pictures.color)?;
     let rgb = cleared(&mut buffers.rgb, pixels * 3);
     to_rgb(&color, transparent, rgb)?;
-    let shifted = !color.is_plain();
+    let shifted = !color.is_plain() && !color.is_nearest();
     drop(color);
     let Some(picture) = &pictures.alpha else {
         return Ok(());
@@ -115,10 +115,14 @@ pub(crate) fn decode(
 ///
 /// # Source
 ///
-/// libyuv's `ARGBUnattenuate`, which scales by 256 instead of 255.
+/// libyuv's `ARGBUnattenuate`: the channel spread to 16 bits times a truncated reciprocal.
 fn divided(channel: u8, alpha: u8) -> u8 {
-    let inverse = 0x1_0000u32.checked_div(u32::from(alpha)).unwrap_or(0);
-    u8::try_from((u32::from(channel) * inverse) >> 8).unwrap_or(255)
+    let inverse = match alpha {
+        0 => 0,
+        255 => 0x100,
+        alpha => 0x1_0000 / u32::from(alpha),
+    };
+    u8::try_from((u32::from(channel) * 0x101 * inverse) >> 16).unwrap_or(255)
 }
 
 /// All tiles of a picture in one.

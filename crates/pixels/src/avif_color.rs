@@ -101,6 +101,11 @@ impl Planes {
         self.chroma() == Chroma::None || self.sequence.matrix == 0
     }
 
+    /// Whether chroma beside alpha is repeated instead of blended: libyuv has no better for these.
+    pub(crate) fn is_nearest(&self) -> bool {
+        self.depth() == 12 && self.chroma() == Chroma::Quarter
+    }
+
     /// Luma as alpha; `shifted` is how libyuv makes bytes of it, beside a picture that goes through libyuv.
     pub(crate) fn alpha(&self, shifted: bool) -> impl Iterator<Item = u8> + '_ {
         let ramp = Ramp::new(&self.sequence);
@@ -196,9 +201,20 @@ impl Matrix {
 
 /// Fills `rgb`, rows from the top.
 ///
-/// `transparent` says that the picture has alpha: libavif then keeps ten bits to the end, else eight.
+/// `transparent` says that the picture has alpha: libavif then keeps ten bits to the end, else eight, but for what
+/// [`Planes::is_nearest`] tells.
 pub(crate) fn to_rgb(planes: &Planes, transparent: bool, rgb: &mut [u8]) -> Result<(), Fault> {
     if planes.chroma() == Chroma::None {
+        // Beside alpha, grey goes through libyuv too.
+        let matrix = Matrix::new(&planes.sequence);
+        if let (true, Ok(matrix)) = (transparent, matrix) {
+            let shift = planes.depth() - 8;
+            for (pixel, &luma) in rgb.chunks_exact_mut(3).zip(&planes.data[0]) {
+                let luma = u32::from(luma >> shift);
+                pixel.copy_from_slice(&matrix.rgb(luma * 0x101, 128, 128));
+            }
+            return Ok(());
+        }
         for (pixel, grey) in rgb.chunks_exact_mut(3).zip(planes.grey()) {
             pixel.fill(grey);
         }
@@ -209,14 +225,15 @@ pub(crate) fn to_rgb(planes: &Planes, transparent: bool, rgb: &mut [u8]) -> Resu
     }
     let matrix = Matrix::new(&planes.sequence)?;
     let depth = planes.depth();
-    let keeps = transparent && depth == 10;
+    let keeps = transparent && (depth == 10 || planes.is_nearest());
     let (before, after) = if keeps {
         (0, depth - 8)
     } else {
         (depth - 8, 0)
     };
     let bits = depth - before;
-    let [blue, red] = [1, 2].map(|index| Upsampler::new(planes, index, before));
+    let nearest = transparent && planes.is_nearest();
+    let [blue, red] = [1, 2].map(|index| Upsampler::new(planes, index, before, nearest));
     let mut rows = [vec![0; planes.width], vec![0; planes.width]];
     let lines = rgb.chunks_exact_mut(planes.width * 3);
     for (y, (line, luma)) in lines
@@ -257,10 +274,11 @@ struct Upsampler<'a> {
     shifts: (u32, u32),
     /// Bits that samples lose before all else.
     before: u8,
+    nearest: bool,
 }
 
 impl<'a> Upsampler<'a> {
-    fn new(planes: &'a Planes, index: usize, before: u8) -> Self {
+    fn new(planes: &'a Planes, index: usize, before: u8, nearest: bool) -> Self {
         let (columns, rows) = planes.extent(index);
         Self {
             plane: &planes.data[index],
@@ -268,6 +286,7 @@ impl<'a> Upsampler<'a> {
             rows,
             shifts: planes.shifts(index),
             before,
+            nearest,
         }
     }
 
@@ -279,15 +298,18 @@ impl<'a> Upsampler<'a> {
         // The row on the other side of this luma row; outside the picture there is none.
         let far = match down {
             0 => near,
+            _ if self.nearest => near,
             _ if y % 2 == 0 => line((y / 2).saturating_sub(1)),
             _ => line(y / 2 + 1),
         };
         let at = |line: &[u16], column: usize| u32::from(line[column] >> self.before);
-        let last = self.columns - 1;
+        let (last, end) = (self.columns - 1, out.len() - 1);
         for (x, value) in out.iter_mut().enumerate() {
             let column = x >> across;
             let beside = match across {
                 0 => column,
+                // An odd last column has its own sample alone.
+                _ if self.nearest || x == end => column,
                 _ if x % 2 == 0 => column.saturating_sub(1),
                 _ => (column + 1).min(last),
             };

@@ -13,7 +13,8 @@
 //!
 //! # Where the pixels differ from Pillow's
 //!
-//! Nowhere that we know of: lossless formats, JPEG (libjpeg-turbo's arithmetic) and the resize are equal bit for bit.
+//! Lossless formats, JPEG (libjpeg-turbo's arithmetic), AVIF (libyuv's) and the resize are equal bit for bit. The
+//! orientation of a TIFF is not applied either, though Pillow applies it in this one format.
 //! With [`Scaling::Dct`], which has to be asked for, a JPEG of eight times the model's input and more is decoded at a
 //! part of its size. A JPEG whose entropy-coded data is damaged or cut short behind a valid end marker is refused,
 //! where Pillow fills in grey.
