@@ -299,7 +299,7 @@ impl<'a> Upsampler<'a> {
         let far = match down {
             0 => near,
             _ if self.nearest => near,
-            _ if y % 2 == 0 => line((y / 2).saturating_sub(1)),
+            _ if y.is_multiple_of(2) => line((y / 2).saturating_sub(1)),
             _ => line(y / 2 + 1),
         };
         let at = |line: &[u16], column: usize| u32::from(line[column] >> self.before);
@@ -310,7 +310,7 @@ impl<'a> Upsampler<'a> {
                 0 => column,
                 // An odd last column has its own sample alone.
                 _ if self.nearest || x == end => column,
-                _ if x % 2 == 0 => column.saturating_sub(1),
+                _ if x.is_multiple_of(2) => column.saturating_sub(1),
                 _ => (column + 1).min(last),
             };
             let blend = |line| 3 * at(line, column) + at(line, beside);
