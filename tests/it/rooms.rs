@@ -52,11 +52,12 @@ const ENTRIES: [&str; 6] = ["run", "score", "adapt", "online", "sql", "report"];
 const MOST_PIPELINE_LINES: usize = 6000;
 /// ONNX Runtime, which a process loads once, if at all.
 const ONE_PER_PROCESS: &str = "encode/onnx/runtime.rs";
-const DECODERS: [&str; 9] = [
+const DECODERS: [&str; 10] = [
     "zune_jpeg",
     "png",
     "gif",
     "image_webp",
+    "re_rav1d",
     "tiff",
     "turbojpeg",
     "jpeg_decoder",

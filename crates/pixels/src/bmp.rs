@@ -1,4 +1,8 @@
 //! Windows bitmaps, read here with Pillow's rules about palettes, masks and compressions.
+//!
+//! The `image` crate (0.25) differs from Pillow where it rounds five and six bits to eight (golden images `bmp-bits-16`,
+//! `bmp-bits-565`), where run-length pictures skip pixels, black instead of colour 0 (`bmp-run-length-delta`), and reads
+//! no headers of 64 bytes. With it, the header, palettes, run lengths and 16 bits would still be read here.
 
 use crate::bmp_rle;
 use crate::fault::Fault;

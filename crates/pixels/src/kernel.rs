@@ -11,7 +11,7 @@ use crate::probe::{ImageFacts, ImageKind, probe};
 use crate::resize::{Resampler, Window};
 use crate::samples::Buffers;
 use crate::spec::{PixelSpec, Scaling};
-use crate::{bmp, gif, jpeg, png, tiff, webp};
+use crate::{avif, bmp, gif, jpeg, png, tiff, webp};
 
 /// Memory a buffer may keep between images; a larger one goes back after the image that needed it.
 const KEPT_BYTES: usize = 16 << 20;
@@ -198,6 +198,7 @@ impl Kernel {
             ImageKind::WebP => webp::decode(bytes, facts, alpha, buffers),
             ImageKind::Bmp => bmp::decode(bytes, facts, alpha, buffers),
             ImageKind::Tiff => tiff::decode(bytes, facts, alpha, buffers),
+            ImageKind::Avif => avif::decode(bytes, facts, alpha, buffers),
         }));
         decoded.unwrap_or_else(|_| {
             Err(Fault::corrupt(format!(

@@ -13,8 +13,9 @@
 //!
 //! # Where the pixels differ from Pillow's
 //!
-//! Lossless formats, JPEG (libjpeg-turbo's arithmetic, also where it guesses what a progressive file leaves out) and the
-//! resize are equal bit for bit. Coefficients that no encoder makes wrap and saturate as in libjpeg-turbo on x86-64.
+//! Lossless formats, JPEG (libjpeg-turbo's arithmetic, also where it guesses what a progressive file leaves out), AVIF
+//! (libyuv's) and the resize are equal bit for bit. Coefficients that no encoder makes wrap and saturate as in
+//! libjpeg-turbo on x86-64. The orientation of a TIFF is not applied either, though Pillow applies it in this one format.
 //! With [`Scaling::Dct`], which has to be asked for, a JPEG of eight times the model's input and more is decoded at a
 //! part of its size. A JPEG whose entropy-coded data is damaged or cut short behind a valid end marker is refused,
 //! where Pillow fills in grey, and so is one of more than 500 scans.
@@ -42,6 +43,12 @@
 
 #![forbid(unsafe_code)]
 
+mod av1_stream;
+mod avif;
+mod avif_boxes;
+mod avif_color;
+mod avif_items;
+mod avif_track;
 mod bmp;
 mod bmp_rle;
 mod fault;
@@ -69,11 +76,13 @@ mod probe;
 mod resample;
 mod resize;
 mod samples;
+mod signature;
 mod spec;
 mod strip;
 mod thumbnail;
 mod tiff;
-mod tiff_strips;
+mod tiff_jpeg;
+mod tiff_page;
 mod webp;
 
 pub use fault::{Fault, FaultKind};

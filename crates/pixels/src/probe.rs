@@ -1,7 +1,7 @@
 //! What an image says about itself, from its header alone.
 
-use crate::fault::{Fault, FaultKind};
-use crate::{bmp, gif, jpeg, png, tiff, webp};
+use crate::fault::Fault;
+use crate::{avif, bmp, gif, jpeg, png, signature, tiff, webp};
 
 /// Image formats, recognised by content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -18,6 +18,8 @@ pub enum ImageKind {
     Bmp,
     /// TIFF; the first page.
     Tiff,
+    /// AVIF; a sequence gives its first frame.
+    Avif,
 }
 
 impl ImageKind {
@@ -31,6 +33,7 @@ impl ImageKind {
             Self::WebP => "webp",
             Self::Bmp => "bmp",
             Self::Tiff => "tiff",
+            Self::Avif => "avif",
         }
     }
 }
@@ -101,48 +104,17 @@ impl ImageFacts {
 ///
 /// # Errors
 ///
-/// [`FaultKind::Empty`] for no bytes, `Unsupported` for anything that is not one of [`ImageKind`], `Truncated` or
+/// [`FaultKind::Empty`](crate::FaultKind::Empty) for no bytes, `Unsupported` for anything that is not one of [`ImageKind`], `Truncated` or
 /// `Corrupt` where the header is.
 pub fn probe(bytes: &[u8]) -> Result<ImageFacts, Fault> {
-    match sniff(bytes)? {
+    match signature::kind(bytes)? {
         ImageKind::Jpeg => jpeg::probe(bytes),
         ImageKind::Png => png::probe(bytes),
         ImageKind::Gif => gif::probe(bytes),
         ImageKind::WebP => webp::probe(bytes),
         ImageKind::Bmp => bmp::probe(bytes),
         ImageKind::Tiff => tiff::probe(bytes),
-    }
-}
-
-fn sniff(bytes: &[u8]) -> Result<ImageKind, Fault> {
-    match bytes {
-        [] => Err(Fault {
-            kind: FaultKind::Empty,
-            message: "no bytes".to_owned(),
-        }),
-        [0xff, 0xd8, 0xff, ..] => Ok(ImageKind::Jpeg),
-        [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => Ok(ImageKind::Png),
-        [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Ok(ImageKind::Gif),
-        [
-            b'R',
-            b'I',
-            b'F',
-            b'F',
-            _,
-            _,
-            _,
-            _,
-            b'W',
-            b'E',
-            b'B',
-            b'P',
-            ..,
-        ] => Ok(ImageKind::WebP),
-        [b'B', b'M', ..] => Ok(ImageKind::Bmp),
-        [b'I', b'I', 0x2a | 0x2b, 0, ..] | [b'M', b'M', 0, 0x2a | 0x2b, ..] => Ok(ImageKind::Tiff),
-        _ => Err(Fault::unsupported(
-            "not a JPEG, PNG, GIF, WebP, BMP or TIFF image",
-        )),
+        ImageKind::Avif => avif::probe(bytes),
     }
 }
 

@@ -74,8 +74,9 @@ const GENERAL: [&str; 23] = [
 
 /// Allocations per image that libraries make and cannot be told not to.
 ///
-/// JPEG of a rare kind, ours: four vectors of rows per component. PNG: inflater of 32 KiB, rows, palette. GIF: dictionary of 32 KiB. WebP: planes, Huffman trees, a bitmap per transform.
-/// TIFF: its directory, read here, and the dictionary of a strip's decoder. BMP: its palette, read here.
+/// JPEG of a rare kind, ours: four vectors of rows per component. PNG: inflater of 32 KiB, rows, palette. GIF: dictionary
+/// of 32 KiB. WebP: planes, Huffman trees, a bitmap per transform. TIFF: its directory, and a reader and a dictionary for
+/// every strip. BMP: its palette, read here. AVIF: tables of items, planes, and a whole decoder for every tile.
 fn most(name: &str) -> u64 {
     match name.split('-').next().unwrap() {
         "jpeg" if GENERAL.contains(&name) => 24,
@@ -83,7 +84,8 @@ fn most(name: &str) -> u64 {
         "bmp" => 1,
         "gif" => 8,
         "png" => 16,
-        "tiff" => 48,
+        "tiff" => 200,
+        "avif" => 1500,
         _ => 60,
     }
 }
@@ -105,11 +107,30 @@ fn a_header_is_read_without_room_for_a_pixel() {
         let info = measure(|| {
             probe(&case.image).unwrap();
         });
-        // The directory of a TIFF is read into memory; all else is looked up in the file.
-        if case.name.starts_with("tiff") {
-            assert!(info.bytes_max < 8192, "{}: {}", case.name, info.bytes_max);
+        // The directory of a TIFF and the items of an AVIF are read into memory; all else is looked up in the file.
+        if case.name.starts_with("tiff") || case.name.starts_with("avif") {
+            assert!(info.bytes_max < 16_384, "{}: {}", case.name, info.bytes_max);
         } else {
             assert_eq!(info.count_total, 0, "{}", case.name);
         }
     }
+}
+
+#[test]
+fn no_decode_takes_more_memory_than_its_header_says() {
+    let mut over = Vec::new();
+    for case in archive::cases() {
+        let bound = probe(&case.image).unwrap().working_bytes();
+        let (mut kernel, mut out) = (kernel(), vec![0.0; 3 * 32 * 32]);
+        let info = measure(|| {
+            kernel.run(&case.image, &mut out).unwrap();
+        });
+        if info.bytes_max > bound {
+            over.push(format!(
+                "{}: {} of {bound} bytes",
+                case.name, info.bytes_max
+            ));
+        }
+    }
+    assert!(over.is_empty(), "{}", over.join("\n"));
 }

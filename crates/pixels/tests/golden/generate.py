@@ -2,7 +2,7 @@
 
     python generate.py golden.bin
 
-Needs Pillow (the version is named in the first line of the output) and numpy. Each record is a line
+Needs Pillow (the version is named in the first line of the output), numpy, imagecodecs and tifffile. Each record is a line
     name lossless|lossy width height len(image) len(rgb) len(white) len(resized)
 followed by those bytes, all but the first deflated: the encoded image, Image.convert("RGB"), the same composited over white where that
 differs (else nothing), and the first one resized as CLIPImageProcessor does: bicubic, shortest edge 32, centre crop 32.
@@ -13,8 +13,10 @@ import struct
 import sys
 import zlib
 
+import imagecodecs
 import numpy as np
 import PIL
+import tifffile
 from PIL import Image
 
 EDGE = 32
@@ -384,6 +386,125 @@ def tiffs():
     yield "plain-strip", tiff(thin, picture(21, 17).tobytes())
 
 
+def more_tiffs():
+    """What the first list has not: other samples, compressions, tiles, planes, byte orders, 64-bit offsets."""
+
+    def written(data, **options):
+        file = io.BytesIO()
+        tifffile.imwrite(file, data, metadata=None, **options)
+        return file.getvalue()
+
+    colors = picture(36, 28)
+    wide = colors.astype(np.uint16) * 250
+    grey = colors[:, :, 0]
+    planes = np.moveaxis(colors, 2, 0).copy()
+    image, one_bit = Image.fromarray(colors), Image.fromarray(grey > 120)
+    for sampling in ((1, 1), (2, 1), (2, 2)):
+        options = {"photometric": "ycbcr", "compression": "jpeg", "subsampling": sampling}
+        yield f"jpeg-tiles-{sampling[0]}{sampling[1]}", written(colors, tile=(32, 32), **options)
+    yield "jpeg-strips", saved(image, "TIFF", compression="jpeg", strip_size=1200)
+    yield "jpeg-rgb", written(colors, photometric="rgb", compression="jpeg")
+    yield "jpeg-grey", saved(image.convert("L"), "TIFF", compression="jpeg")
+    yield "ycc", saved(image.convert("YCbCr"), "TIFF")
+    yield "ycc-lzw", saved(image.convert("YCbCr"), "TIFF", compression="tiff_lzw")
+    yield "group-4", saved(one_bit, "TIFF", compression="group4")
+    yield "group-4-strips", saved(one_bit, "TIFF", compression="group4", strip_size=60)
+    yield "big", written(colors, bigtiff=True, photometric="rgb", compression="deflate")
+    yield "tiles", written(colors, tile=(32, 16), photometric="rgb", compression="deflate", predictor=True)
+    yield "planes", written(planes, photometric="rgb", planarconfig="separate", rowsperstrip=9)
+    yield "planes-deflate", written(planes, photometric="rgb", planarconfig="separate", rowsperstrip=9, compression="deflate", predictor=True)
+    for name, order in (("little", "<"), ("big", ">")):
+        yield f"{name}-rgb-16", written(wide, byteorder=order, photometric="rgb", compression="deflate", predictor=True)
+        yield f"{name}-grey-16", written(grey.astype(np.uint16) * 2, byteorder=order)
+        yield f"{name}-float", written(grey.astype(np.float32) * 1.7 - 60.3, byteorder=order)
+        yield f"{name}-int-32", written(grey.astype(np.int32) * 2 - 100, byteorder=order)
+    yield "float-predictor", written(grey.astype(np.float32) * 1.3, compression="deflate", predictor=3)
+    yield "int-16", written(grey.astype(np.int16) * 2 - 100)
+    yield "unsigned-32", written(grey.astype(np.uint32) * 2)
+    yield "white-is-zero-16", written(grey.astype(np.uint16) * 2, photometric="miniswhite")
+
+
+def boxes(data):
+    at = 0
+    while at < len(data):
+        size = struct.unpack(">I", data[at : at + 4])[0] or len(data) - at
+        yield data[at + 4 : at + 8], data[at + 8 : at + size]
+        at += size
+
+
+def box(kind, *parts):
+    body = b"".join(parts)
+    return struct.pack(">I", len(body) + 8) + kind + body
+
+
+def grid(columns, rows, tiles, size):
+    """Tiles, each an AVIF of its own, as one picture."""
+    streams = [dict(boxes(tile))[b"mdat"] for tile in tiles]
+    properties = dict(boxes(dict(boxes(dict(boxes(dict(boxes(tiles[0]))[b"meta"][4:]))[b"iprp"]))[b"ipco"]))
+    extent = lambda width, height: box(b"ispe", struct.pack(">III", 0, width, height))
+    edge = Image.open(io.BytesIO(tiles[0])).size
+    listed = [box(b"av1C", properties[b"av1C"]), box(b"pixi", properties[b"pixi"]), box(b"colr", properties[b"colr"]), extent(*edge), extent(*size)]
+    payload = struct.pack(">BBBBHH", 0, 0, rows - 1, columns - 1, *size)
+    count = len(tiles)
+    entry = lambda item, kind: box(b"infe", struct.pack(">BBHHH", 2, 0, 0, item, 0), kind, b"\0")
+    entries = [entry(1, b"grid")] + [entry(2 + index, b"av01") for index in range(count)]
+    links = [struct.pack(">HBBBB", 1, 3, 2, 3, 5)] + [struct.pack(">HBBBBB", 2 + index, 4, 0x81, 2, 3, 4) for index in range(count)]
+    references = struct.pack(">HH", 1, count) + b"".join(struct.pack(">H", 2 + index) for index in range(count))
+    head = box(b"ftyp", b"avif", bytes(4), b"avifmif1miaf")
+
+    def meta(start):
+        places = [struct.pack(">HHHHII", 1, 1, 0, 1, 0, len(payload))]
+        for index, stream in enumerate(streams):
+            places.append(struct.pack(">HHHHII", 2 + index, 0, 0, 1, start, len(stream)))
+            start += len(stream)
+        return box(
+            b"meta",
+            bytes(4),
+            box(b"hdlr", bytes(8), b"pict", bytes(13)),
+            box(b"pitm", struct.pack(">IH", 0, 1)),
+            box(b"iloc", struct.pack(">IBBH", 1 << 24, 0x44, 0, count + 1), *places),
+            box(b"iinf", struct.pack(">IH", 0, count + 1), *entries),
+            box(b"iref", bytes(4), box(b"dimg", references)),
+            box(b"iprp", box(b"ipco", *listed), box(b"ipma", struct.pack(">II", 0, count + 1), *links)),
+            box(b"idat", payload),
+        )
+
+    return head + meta(len(head) + len(meta(0)) + 8) + box(b"mdat", *streams)
+
+
+def avifs():
+    image = rgb(29, 23)
+    for sampling in ("4:2:0", "4:2:2", "4:4:4", "4:0:0"):
+        for reach in ("full", "limited"):
+            name = f"{sampling.replace(':', '')}-{reach}"
+            plain = saved(image, "AVIF", subsampling=sampling, range=reach, quality=85)
+            yield name, plain
+            at = plain.index(b"nclx") + 8
+            matrices = {"bt709": 1, "bt2020": 9, "unspecified": 2, **({"identity": 0} if sampling == "4:4:4" else {})}
+            for matrix, number in matrices.items():
+                if sampling != "4:0:0" and sampling != "4:2:2":
+                    yield f"{name}-{matrix}", plain[:at] + struct.pack(">H", number) + plain[at + 2 :]
+            see_through = saved(rgba(29, 23), "AVIF", subsampling=sampling, range=reach, quality=85)
+            yield f"{name}-alpha", see_through
+    for depth in (10, 12):
+        for sampling in ("420", "422", "444", "400"):
+            deep = picture(29, 23, 4).astype(np.uint16) << (depth - 8)
+            options = {"level": 85, "speed": 8, "bitspersample": depth, "pixelformat": sampling, "numthreads": 1}
+            yield f"{sampling}-{depth}", imagecodecs.avif_encode(deep[:, :, :3], **options)
+            yield f"{sampling}-{depth}-alpha", imagecodecs.avif_encode(deep, **options)
+    yield "premultiplied", saved(rgba(29, 23), "AVIF", alpha_premultiplied=True)
+    turned = Image.Exif()
+    turned[274] = 6
+    yield "turned", saved(image, "AVIF", exif=turned)
+    yield "sequence", saved(image, "AVIF", save_all=True, append_images=[rgb(29, 23), rgb(29, 23)])
+    yield "sequence-alpha", saved(rgba(29, 23), "AVIF", save_all=True, append_images=[rgba(29, 23)])
+    yield "one-pixel", saved(rgb(1, 1), "AVIF")
+    yield "lossless", saved(image, "AVIF", quality=100, subsampling="4:4:4")
+    tiles = [saved(rgb(64, 64), "AVIF", subsampling="4:2:0") for _ in range(6)]
+    yield "grid", grid(3, 2, tiles, (130, 70))
+    yield "larger", saved(rgb(140, 90), "AVIF", quality=40)
+
+
 def cases():
     for family, lossless, images in (
         ("jpeg", "lossy", jpegs()),
@@ -399,6 +520,11 @@ def cases():
     # Last, so that the noise of what was there before them stays.
     for name, data in rare_jpegs():
         yield f"jpeg-{name}", "lossy", data
+    # Behind all others, so that those stay as they were.
+    for name, data in more_tiffs():
+        yield f"tiff-{name}", "lossless", data
+    for name, data in avifs():
+        yield f"avif-{name}", "lossy", data
 
 
 def over_white(image):
