@@ -92,11 +92,12 @@ impl ImageFacts {
     /// Bytes.
     #[must_use]
     pub fn working_bytes(&self) -> u64 {
-        let rgb = self.pixels() * 3;
+        let rgb = self.pixels().saturating_mul(3);
         let resize = WIDEST_INPUT_PX * 3 * (u64::from(self.height) + WIDEST_INPUT_PX);
         // Tables, windows and small vectors of any decoder.
         let fixed = 1 << 19;
-        self.decoder_bytes + rgb + resize + fixed
+        let sums = self.decoder_bytes.saturating_add(rgb);
+        sums.saturating_add(resize + fixed)
     }
 }
 

@@ -4,6 +4,7 @@ use tiff::tags::Tag;
 
 use crate::fault::Fault;
 use crate::jpeg;
+use crate::jpeg_tables::Tables;
 use crate::samples::Buffers;
 use crate::tiff_page::Page;
 
@@ -21,17 +22,17 @@ pub(crate) fn decoder_bytes(page: &Page<'_>) -> u64 {
 
 /// Fills `rgb`.
 pub(crate) fn decode(bytes: &[u8], page: &mut Page<'_>, rgb: &mut [u8]) -> Result<(), Fault> {
-    let tables: Vec<u8> = page.numbers(Tag::JPEGTables)?;
+    let shared: Vec<u8> = page.numbers(Tag::JPEGTables)?;
     let (columns, rows) = page.chunk();
     let across = index(page.width.div_ceil(columns.max(1)));
     let width = index(page.width);
-    let mut buffers = Buffers::default();
+    let (mut tables, mut buffers) = (Tables::default(), Buffers::default());
     let mut stream = Vec::new();
     for (number, (from, length)) in page.strips(bytes)?.into_iter().enumerate() {
         let short = || Fault::truncated(format!("tiff: strip {number} is not in the file"));
         let end = from.checked_add(length).ok_or_else(short)?;
         let strip = bytes.get(from..end).ok_or_else(short)?;
-        assemble(strip, &tables, page, &mut stream);
+        assemble(strip, &shared, page, &mut stream);
         let facts = jpeg::probe(&stream)?;
         let (left, top) = (number % across, number / across);
         let (left, top) = (left * index(columns), top * index(rows));
@@ -44,7 +45,7 @@ pub(crate) fn decode(bytes: &[u8], page: &mut Page<'_>, rgb: &mut [u8]) -> Resul
             let message = format!("tiff: a JPEG of {width} x {height} for {columns} x {wanted}");
             return Err(Fault::corrupt(message));
         }
-        jpeg::decode(&stream, &facts, 1, &mut buffers)?;
+        jpeg::decode(&stream, &facts, 1, (&mut tables, &mut buffers))?;
         let lines = rgb.chunks_exact_mut(width * 3).skip(top);
         for (line, part) in lines.zip(buffers.rgb.chunks_exact(index(columns) * 3)) {
             let line = line.get_mut(left * 3..).unwrap_or_default();
