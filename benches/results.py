@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benches/RESULTS.md"
 HEAD = "# Results\n\nWritten by the scripts in this folder; each section names its command. Do not edit.\n"
-ORDER = ("speed", "int8", "filtered", "scaling", "allocations", "gpu", "memory", "reselect", "emit")
+ORDER = ("speed", "int8", "filtered", "scaling", "allocations", "gpu", "memory", "pages", "reselect", "emit")
 
 
 def replace(name, text, path=RESULTS):

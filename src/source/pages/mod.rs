@@ -11,10 +11,12 @@
 //! | numbers that are packed or split into streams, LZ4 in Hadoop's framing | no |
 
 mod blocks;
+mod chunk;
 mod delta;
 mod dictionary;
 mod header;
 mod hybrid;
+mod open_page;
 mod parted;
 mod stream;
 #[cfg(test)]
@@ -37,8 +39,8 @@ use parquet::{
     schema::types::Type,
 };
 
-use self::parted::{ChunkFacts, PartedPages};
 pub(super) use self::whole::{whole_chunk_bytes, whole_page_bytes};
+use self::{chunk::ChunkFacts, parted::PartedPages};
 use super::ShardBytes;
 
 /// One row group of a shard, as a file of its own.

@@ -7,81 +7,21 @@ use parquet::{
     basic::{Compression, Encoding},
     column::page::{Page, PageMetadata, PageReader},
     errors::ParquetError,
-    file::{metadata::ColumnChunkMetaData, reader::ChunkReader},
-    schema::types::ColumnDescriptor,
+    file::reader::ChunkReader,
 };
 
 use super::{
+    chunk::ChunkFacts,
     dictionary::LargeDictionary,
     header::{PageHeader, PageKind, invalid},
-    hybrid::{Hybrid, Runs, level_width},
+    hybrid::{Hybrid, level_width},
+    open_page::OpenPage,
     stream::{PageStream, StoredPage},
     values::{Values, Width, is_read},
 };
-use crate::source::ShardBytes;
 
-/// Most values in a part: of nulls it has no bytes.
-const PART_VALUES: u32 = 1 << 20;
 /// A page of more values than this has no large ones.
 const MOST_VALUES: u32 = 1 << 24;
-/// Left free before the values of a part, for levels that hardly ever take more.
-const LEVELS_ROOM: usize = 64;
-
-/// What is the same for all pages of a column chunk.
-#[derive(Debug, Clone)]
-pub(super) struct ChunkFacts {
-    pub(super) file: ShardBytes,
-    start: u64,
-    end: u64,
-    codec: Compression,
-    width: Width,
-    definition: i16,
-    repetition: i16,
-    /// Pages of more bytes than this are read in parts of about as many.
-    part_bytes: u64,
-}
-
-impl ChunkFacts {
-    pub(super) fn new(
-        file: ShardBytes,
-        chunk: &ColumnChunkMetaData,
-        part_bytes: u64,
-    ) -> Result<Self, ParquetError> {
-        let column = chunk.column_descr();
-        let number = |value: i64| {
-            u64::try_from(value).map_err(|_| invalid("a column chunk at a negative place"))
-        };
-        let first = match chunk.dictionary_page_offset() {
-            Some(offset) if offset > 0 => offset.min(chunk.data_page_offset()),
-            _ => chunk.data_page_offset(),
-        };
-        let start = number(first)?;
-        Ok(Self {
-            file,
-            start,
-            end: start.saturating_add(number(chunk.compressed_size())?),
-            codec: chunk.compression(),
-            width: width(column),
-            definition: column.max_def_level(),
-            repetition: column.max_rep_level(),
-            part_bytes,
-        })
-    }
-}
-
-fn width(column: &ColumnDescriptor) -> Width {
-    use parquet::basic::Type;
-    match column.physical_type() {
-        Type::BYTE_ARRAY => Width::Variable,
-        Type::BOOLEAN => Width::Bits,
-        Type::INT32 | Type::FLOAT => Width::Fixed(4),
-        Type::INT64 | Type::DOUBLE => Width::Fixed(8),
-        Type::INT96 => Width::Fixed(12),
-        Type::FIXED_LEN_BYTE_ARRAY => {
-            Width::Fixed(u32::try_from(column.type_length()).unwrap_or(0))
-        }
-    }
-}
 
 /// Reads a column chunk page by page, and large pages part by part.
 pub(super) struct PartedPages {
@@ -91,14 +31,6 @@ pub(super) struct PartedPages {
     header: Option<PageHeader>,
     open: Option<OpenPage>,
     dictionary: Option<Arc<LargeDictionary>>,
-}
-
-/// A page of which parts are still to come.
-struct OpenPage {
-    left: u32,
-    repetition: Option<Hybrid>,
-    definition: Option<Hybrid>,
-    values: Values,
 }
 
 impl PartedPages {
@@ -266,6 +198,13 @@ impl PartedPages {
         }
     }
 
+    /// The next part of `open`, which stays open while there are more.
+    fn part_of(&mut self, mut open: OpenPage) -> Result<Page, ParquetError> {
+        let part = open.part(&self.chunk)?;
+        self.open = Some(open).filter(|open| open.left > 0);
+        Ok(part)
+    }
+
     /// The page of `header` as it is.
     fn whole(&self, header: &PageHeader) -> Result<Page, ParquetError> {
         let page = self.stored(header);
@@ -318,59 +257,6 @@ impl PartedPages {
             PageKind::Other => return Err(invalid("a page of no kind that is known")),
         })
     }
-
-    /// As many of the values that are left as fill a part.
-    fn part(&mut self, mut open: OpenPage) -> Result<Page, ParquetError> {
-        let room = usize::try_from(self.chunk.part_bytes).unwrap_or(usize::MAX);
-        let mut bytes = Vec::with_capacity(LEVELS_ROOM + room + (room >> 3));
-        bytes.resize(LEVELS_ROOM, 0);
-        let highest = [self.chunk.repetition, self.chunk.definition].map(level_width);
-        let [mut repetition, mut definition] = highest.map(Runs::new);
-        let highest = u32::from(self.chunk.definition.unsigned_abs());
-        let mut count = 0;
-        while open.left > 0 && count < PART_VALUES && bytes.len() < room {
-            if let Some(levels) = &mut open.repetition {
-                repetition.push(levels.next()?);
-            }
-            let mut level = highest;
-            if let Some(levels) = &mut open.definition {
-                level = levels.next()?;
-                definition.push(level);
-            }
-            if level == highest {
-                open.values.append_next(&mut bytes)?;
-            }
-            open.left -= 1;
-            count += 1;
-        }
-        let levels = [
-            open.repetition.is_some().then(|| repetition.finish()),
-            open.definition.is_some().then(|| definition.finish()),
-        ];
-        let levels = levels.into_iter().flatten().collect::<Vec<_>>().concat();
-        if open.left > 0 {
-            self.open = Some(open);
-        }
-        Ok(Page::DataPage {
-            buf: joined(&levels, bytes),
-            num_values: count,
-            encoding: Encoding::PLAIN,
-            def_level_encoding: Encoding::RLE,
-            rep_level_encoding: Encoding::RLE,
-            statistics: None,
-        })
-    }
-}
-
-/// Levels before the values that lie behind [`LEVELS_ROOM`] in `bytes`.
-fn joined(levels: &[u8], mut bytes: Vec<u8>) -> Bytes {
-    match LEVELS_ROOM.checked_sub(levels.len()) {
-        Some(from) => {
-            bytes[from..LEVELS_ROOM].copy_from_slice(levels);
-            Bytes::from(bytes).slice(from..)
-        }
-        None => [levels, &bytes[LEVELS_ROOM..]].concat().into(),
-    }
 }
 
 fn all_of(page: StoredPage) -> Result<Bytes, ParquetError> {
@@ -414,7 +300,7 @@ impl Iterator for PartedPages {
 impl PageReader for PartedPages {
     fn get_next_page(&mut self) -> Result<Option<Page>, ParquetError> {
         if let Some(open) = self.open.take() {
-            return self.part(open).map(Some);
+            return self.part_of(open).map(Some);
         }
         let Some(header) = self.header()? else {
             return Ok(None);
@@ -422,7 +308,7 @@ impl PageReader for PartedPages {
         let page = match self.opened(&header)? {
             Some(open) => {
                 self.pass(&header);
-                return self.part(open).map(Some);
+                return self.part_of(open).map(Some);
             }
             None => self.whole(&header)?,
         };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::{
     array::{
-        Array, ArrayRef, AsArray, BinaryArray, Float32Array, Int64Array, ListBuilder, RecordBatch,
+        ArrayRef, AsArray, BinaryArray, Float32Array, Int64Array, ListBuilder, RecordBatch,
         StringArray, StringBuilder, StructArray,
     },
     datatypes::{DataType, Field},
@@ -27,7 +27,7 @@ use parquet::{
     },
 };
 
-use super::{GroupPages, PartedPages, parted::ChunkFacts};
+use super::{ChunkFacts, GroupPages, PartedPages};
 use crate::source::{ShardBytes, memory::MemoryFile, view_schema};
 
 const ROWS: usize = 600;
