@@ -8,6 +8,7 @@ use parquet::arrow::{
 
 use super::{
     blobs::{BlobFile, Blobs},
+    columns::is_stored_as,
     parts::from_row,
 };
 use crate::error::{Error, Result};
@@ -99,6 +100,7 @@ impl Stored {
                 groups.push(number);
             }
         }
+        check_types(self.footer.schema(), columns, &self.place)?;
         let mut builder =
             ParquetRecordBatchReaderBuilder::new_with_metadata(self.file, self.footer)
                 .with_batch_size(BATCH_ROWS)
@@ -121,6 +123,19 @@ fn check_columns(schema: &Schema, names: &[&str], place: &str) -> Result<()> {
         Some(name) => Err(Error::input(format!("find the column {name} in the score store"))
             .with("file", place)
             .hint("the store keeps no embeddings; score into another directory with --embeddings f16")),
+    }
+}
+
+/// Whoever reads a column relies on its type.
+fn check_types(schema: &Schema, names: Option<&[&str]>, place: &str) -> Result<()> {
+    let asked = |name: &str| names.is_none_or(|names| names.contains(&name));
+    let mut fields = schema.fields().iter().filter(|field| asked(field.name()));
+    match fields.find(|field| !is_stored_as(field.name(), field.data_type())) {
+        None => Ok(()),
+        Some(field) => {
+            let found = format!("the column {} is {}", field.name(), field.data_type());
+            Err(damaged(place, found))
+        }
     }
 }
 
