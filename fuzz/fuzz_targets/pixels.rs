@@ -61,7 +61,11 @@ fn decoded(bytes: &[u8]) -> Result<Vec<u8>, Fault> {
     let mut kernel = Kernel::new(model(), MAX_PIXELS);
     let mut whole = Ok(0);
     let memory = measure(|| whole = kernel.decode_rgb(bytes).map(|(_, rgb)| rgb.len()));
-    assert!(memory.bytes_max <= bound, "{} of {bound} bytes", memory.bytes_max);
+    assert!(
+        memory.bytes_max <= bound,
+        "{} of {bound} bytes",
+        memory.bytes_max
+    );
     let length = whole?;
     let again = kernel.decode_rgb(bytes).map(|(_, rgb)| rgb.to_vec())?;
     assert_eq!(again.len(), length);
@@ -81,18 +85,30 @@ fn cropped(bytes: &[u8]) -> Result<Vec<u8>, Fault> {
 fn look(bytes: &[u8]) {
     let whole = decoded(bytes);
     let is_picture = whole.is_ok();
-    USED.with_borrow_mut(|Used { exact, reduced, out }| {
-        let again = exact.decode_rgb(bytes).map(|(_, rgb)| rgb.to_vec());
-        assert!(again == whole, "a used kernel decodes otherwise");
-        assert_eq!(exact.run(bytes, out).is_ok(), is_picture);
-        let mut fresh = vec![0.0; VALUES];
-        let _ = Kernel::new(model(), MAX_PIXELS).run(bytes, &mut fresh);
-        assert!(!is_picture || *out == fresh, "a used kernel resizes otherwise");
-        let _ = reduced.run(bytes, out);
-    });
+    USED.with_borrow_mut(
+        |Used {
+             exact,
+             reduced,
+             out,
+         }| {
+            let again = exact.decode_rgb(bytes).map(|(_, rgb)| rgb.to_vec());
+            assert!(again == whole, "a used kernel decodes otherwise");
+            assert_eq!(exact.run(bytes, out).is_ok(), is_picture);
+            let mut fresh = vec![0.0; VALUES];
+            let _ = Kernel::new(model(), MAX_PIXELS).run(bytes, &mut fresh);
+            assert!(
+                !is_picture || *out == fresh,
+                "a used kernel resizes otherwise"
+            );
+            let _ = reduced.run(bytes, out);
+        },
+    );
     let facts = probe(bytes);
     if facts.is_ok_and(|facts| facts.pixels() <= MAX_PIXELS) {
-        assert!(cropped(bytes).ok() == whole.ok(), "a crop of all is another picture");
+        assert!(
+            cropped(bytes).ok() == whole.ok(),
+            "a crop of all is another picture"
+        );
     }
     assert_eq!(thumbnail(bytes, EDGE, MAX_PIXELS).is_ok(), is_picture);
 }

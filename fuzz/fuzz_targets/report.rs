@@ -37,7 +37,9 @@ fuzz_target!(|bytes: &[u8]| {
     let _ = SavedSelection::read(bytes);
     FOLDER.with(|folder| {
         if bytes.starts_with(b"PAR1") {
-            let output = folder.with(&[("output.parquet", bytes)]).join("output.parquet");
+            let output = folder
+                .with(&[("output.parquet", bytes)])
+                .join("output.parquet");
             let _ = Inspection::of_shards(&[Location::local(&output)]);
             reported(&output);
         } else {

@@ -18,7 +18,11 @@ thread_local! {
 fn read(directory: &Path) -> Result<()> {
     let store = ScoreStore::open(directory)?;
     let schema = store.schema().clone();
-    let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    let columns: Vec<&str> = schema
+        .fields()
+        .iter()
+        .map(|field| field.name().as_str())
+        .collect();
     for shard in store.shards() {
         store.coverage(shard)?;
         let scores = store.scores(shard)?;

@@ -10,7 +10,10 @@ pub fn sections<const N: usize>(mut bytes: &[u8]) -> [&[u8]; N] {
             return bytes;
         }
         let (length, rest) = bytes.split_at(bytes.len().min(2));
-        let length = length.iter().rev().fold(0, |sum, &byte| sum << 8 | usize::from(byte));
+        let length = length
+            .iter()
+            .rev()
+            .fold(0, |sum, &byte| sum << 8 | usize::from(byte));
         let (section, rest) = rest.split_at(length.min(rest.len()));
         bytes = rest;
         section
@@ -25,7 +28,11 @@ impl Folder {
     /// One for this process.
     pub fn new() -> Self {
         let memory = Path::new("/dev/shm");
-        let parent = if memory.is_dir() { memory.to_path_buf() } else { std::env::temp_dir() };
+        let parent = if memory.is_dir() {
+            memory.to_path_buf()
+        } else {
+            std::env::temp_dir()
+        };
         Self(parent.join(format!("clip-filter-fuzz-{}", std::process::id())))
     }
 
