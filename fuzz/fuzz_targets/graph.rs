@@ -2,8 +2,9 @@
 #![no_main]
 
 use clip_filter::fuzzing::graph;
+use clip_filter_fuzz::tolerate_others;
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|bytes: &[u8]| {
+fuzz_target!(init: tolerate_others(), |bytes: &[u8]| {
     let _ = graph(bytes);
 });

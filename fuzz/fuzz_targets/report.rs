@@ -10,7 +10,7 @@ use clip_filter::model::{Model, ModelOptions};
 use clip_filter::pipeline::{ReportOptions, RunContext, ScoreOptions, report};
 use clip_filter::select::{SavedSelection, SelectOptions};
 use clip_filter::source::Location;
-use clip_filter_fuzz::{Folder, store};
+use clip_filter_fuzz::{Folder, store, tolerate_others};
 use libfuzzer_sys::fuzz_target;
 use tokio::runtime::{Builder, Runtime};
 
@@ -33,7 +33,7 @@ fn reported(path: &Path) {
     }
 }
 
-fuzz_target!(|bytes: &[u8]| {
+fuzz_target!(init: tolerate_others(), |bytes: &[u8]| {
     let _ = SavedSelection::read(bytes);
     FOLDER.with(|folder| {
         if bytes.starts_with(b"PAR1") {

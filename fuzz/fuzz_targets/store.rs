@@ -7,7 +7,7 @@ use std::path::Path;
 use clip_filter::error::Result;
 use clip_filter::inspect::Inspection;
 use clip_filter::store::ScoreStore;
-use clip_filter_fuzz::{Folder, store};
+use clip_filter_fuzz::{Folder, store, tolerate_others};
 use libfuzzer_sys::fuzz_target;
 
 thread_local! {
@@ -36,7 +36,7 @@ fn read(directory: &Path) -> Result<()> {
     Ok(())
 }
 
-fuzz_target!(|bytes: &[u8]| {
+fuzz_target!(init: tolerate_others(), |bytes: &[u8]| {
     FOLDER.with(|folder| {
         let directory = folder.with(&store(bytes));
         let _ = Inspection::of_store(directory);

@@ -11,7 +11,10 @@ use super::{
     columns::is_stored_as,
     parts::from_row,
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    source::{ContainedBatches, read_footer},
+};
 
 /// Rows read at one time.
 const BATCH_ROWS: usize = 8192;
@@ -75,7 +78,7 @@ impl Stored {
     pub(super) fn open(blobs: &dyn Blobs, name: &str) -> Result<Self> {
         let place = blobs.place(name);
         let file = blobs.open(name).map_err(|error| damaged(&place, error))?;
-        let footer = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())
+        let footer = read_footer(&file, ArrowReaderOptions::new())
             .map_err(|error| damaged(&place, error))?;
         Ok(Self {
             file,
@@ -113,7 +116,8 @@ impl Stored {
             builder = builder.with_projection(mask);
         }
         let reader = builder.build().map_err(|error| damaged(&place, error))?;
-        Ok(reader.map(move |batch| batch.map_err(|error| damaged(&place, error))))
+        Ok(ContainedBatches::new(reader)
+            .map(move |batch| batch.map_err(|error| damaged(&place, error))))
     }
 }
 

@@ -56,6 +56,11 @@ impl Directory {
         };
         let (mut found, mut held_bytes) = (None, 0u64);
         for entry in file.entries().into_iter().flatten() {
+            if file.is_big() && !entry.is_known() {
+                // The crate would go on in the middle of it.
+                let message = format!("tiff: tag {} is of kind {}", entry.tag, entry.kind);
+                return Err(Fault::unsupported(message));
+            }
             if !READ.contains(&entry.tag) {
                 continue;
             }
@@ -90,6 +95,10 @@ struct Entry {
 }
 
 impl Entry {
+    fn is_known(&self) -> bool {
+        matches!(self.kind, 1..=13 | 16..=18)
+    }
+
     /// Bytes of one value.
     ///
     /// # Source
@@ -120,9 +129,13 @@ impl File<'_> {
         })
     }
 
+    fn is_big(&self) -> bool {
+        self.number(2, 2) == Some(43)
+    }
+
     /// Those of the first directory that are in the file.
     fn entries(&self) -> Option<impl Iterator<Item = Entry> + '_> {
-        let big = self.number(2, 2)? == 43;
+        let big = self.is_big();
         let (start_at, word) = if big { (8, 8) } else { (4, 4) };
         let start = usize::try_from(self.number(start_at, word)?).ok()?;
         let (count_size, entry_size) = if big { (8, 20) } else { (2, 12) };
