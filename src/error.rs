@@ -4,7 +4,10 @@
 //! are context pairs, a known remedy is a hint, and the cause is kept as the source. Secrets are hidden in all of them;
 //! a cause stays as it is, and they are hidden where [`Error::report`] tells it.
 
-use std::fmt;
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 use crate::secrets;
 
@@ -162,6 +165,27 @@ impl std::error::Error for Error {
         self.0.source.as_deref().map(|source| source as _)
     }
 }
+
+/// What `work` gives, which calls a library with data of strangers; an error where the library panics at it.
+///
+/// What `work` has changed by then must not be used again.
+pub(crate) fn contained<T>(library: &'static str, work: impl FnOnce() -> T) -> Result<T, GaveUp> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| GaveUp { library })
+}
+
+/// A library panicked at data that it was to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct GaveUp {
+    library: &'static str,
+}
+
+impl fmt::Display for GaveUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the library {} gave up at it", self.library)
+    }
+}
+
+impl std::error::Error for GaveUp {}
 
 #[cfg(test)]
 mod tests {

@@ -27,6 +27,8 @@
 //! | a function of SQL | a file in `engine/udf`, and its page in `sql/functions` |
 //! | an option of the command line | `cli`, for an option of the library |
 //!
+//! The feature `fuzzing` shows fuzzers (`fuzz/`) what is not public; no build of the program has it.
+//!
 //! # Use it
 //! Options say what is done, a [`pipeline::RunContext`] with what; both own all they have, so that the work may be moved to any
 //! thread. The command line does nothing else: it makes options of what was typed.
@@ -102,6 +104,8 @@ pub mod config;
 pub mod encode;
 pub mod engine;
 pub mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod inspect;
 pub mod machine;
 pub mod model;

@@ -32,6 +32,8 @@ use clip_filter_pixels::{Alpha, Corner, Filter, PixelSpec, Resize};
 pub use crate::{preprocess::TokenBatch, summary::ModelCard};
 pub use assembly::EncodedBatch;
 pub use effort::Effort;
+#[cfg(feature = "fuzzing")]
+pub(crate) use graph::Graph;
 pub use mock::MockFactory;
 pub use model::{ModelLayout, ModelSource, ModelSpec, Precision};
 #[cfg(feature = "onnx")]

@@ -9,11 +9,14 @@ use tokenizers::{
     TruncationStrategy,
 };
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, contained};
 
 /// Longer captions are cut here before they are split into tokens, so that one hostile row cannot hold a
 /// worker: no context is longer than a few thousand tokens, and this is far beyond what they can hold.
 const MAX_CAPTION_BYTES: usize = 64 * 1024;
+
+/// Parts of it assert what a `tokenizer.json` says.
+const LIBRARY: &str = "tokenizers";
 
 /// Longest context that is believed; what a file declares beyond it is a placeholder such as 1e30.
 const MAX_CONTEXT_TOKENS: usize = 16 * 1024;
@@ -84,7 +87,9 @@ impl Tokenize {
     /// # Errors
     /// When the file is damaged, or the context has no room for a token beside the special ones.
     pub fn try_new(tokenizer_json: &[u8], options: &TokenizeOptions) -> Result<Self> {
-        let tokenizer = Tokenizer::from_bytes(tokenizer_json).map_err(|error| {
+        let read = contained(LIBRARY, || Tokenizer::from_bytes(tokenizer_json));
+        let tokenizer = read.unwrap_or_else(|error| Err(error.into()));
+        let tokenizer = tokenizer.map_err(|error| {
             Error::model("read the tokenizer")
                 .with("file", "tokenizer.json")
                 .source(error)
@@ -190,7 +195,9 @@ impl Tokenize {
 
     fn encode_one(&self, caption: &str) -> Result<Vec<i64>> {
         let caption = &caption[..caption.floor_char_boundary(MAX_CAPTION_BYTES)];
-        let encoding = self.tokenizer.encode_fast(caption, true).map_err(|error| {
+        let split = contained(LIBRARY, || self.tokenizer.encode_fast(caption, true));
+        let encoding = split.unwrap_or_else(|error| Err(error.into()));
+        let encoding = encoding.map_err(|error| {
             let start = &caption[..caption.floor_char_boundary(60)];
             Error::model("split a caption into tokens")
                 .with("caption", start)
@@ -346,6 +353,8 @@ mod tests {
             b"[1]",
             b"{\"model\":{\"type\":\"BPE\"}}",
             b"\xff\xfe",
+            // The library panics at a decoder that is no JSON.
+            b"{\"decoder\":m}",
         ] {
             assert!(Tokenize::try_new(bytes, &TokenizeOptions::default()).is_err());
         }

@@ -26,12 +26,12 @@ use parquet::{
 };
 
 use super::{
-    Location, ReadPlan, ShardBytes,
+    ContainedBatches, Location, ReadPlan, ShardBytes,
     kind::{
         Batches, ChunkLayout, EncodedRows, GroupLayout, Kind, Layout, OpenRows, Outline, ShardRows,
     },
     pages::{GroupPages, whole_chunk_bytes, whole_page_bytes},
-    view_schema,
+    read_footer, view_schema,
 };
 use crate::{
     error::{Error, Result},
@@ -52,7 +52,7 @@ const LEAST_PART_BYTES: u64 = 1 << 20;
 const MOST_PART_BYTES: u64 = 4 << 20;
 
 fn footer_of(location: &Location, file: &ShardBytes) -> Result<ArrowReaderMetadata> {
-    ArrowReaderMetadata::load(file, ArrowReaderOptions::new()).map_err(|error| {
+    read_footer(file, ArrowReaderOptions::new()).map_err(|error| {
         Error::input("read the Parquet footer")
             .with("shard", location)
             .with("size", format!("{} bytes", file.size_bytes()))
@@ -148,7 +148,7 @@ impl ShardRows for ParquetRows {
                 .source(error)
         };
         let indexed = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
-        let plain = ArrowReaderMetadata::load(&file, indexed).map_err(failed)?;
+        let plain = read_footer(&file, indexed).map_err(failed)?;
         let options = ArrowReaderOptions::new().with_schema(Arc::new(view_schema(plain.schema())));
         // The same footer, with other types: it is not read again.
         let footer =
@@ -253,7 +253,7 @@ impl OpenParquet {
         group: usize,
         columns: &[usize],
         selection: Option<RowSelection>,
-    ) -> Result<ParquetRecordBatchReader, ArrowError> {
+    ) -> Result<ContainedBatches, ArrowError> {
         let schema = self.footer.parquet_schema();
         let mask = ProjectionMask::roots(schema, columns.iter().copied());
         let fields = self.footer.schema().fields();
@@ -266,9 +266,10 @@ impl OpenParquet {
             true => selection,
             false => selection.map(skipping_runs),
         };
-        Ok(ParquetRecordBatchReader::try_new_with_row_groups(
+        let reader = ParquetRecordBatchReader::try_new_with_row_groups(
             &levels, pages, batch_rows, selection,
-        )?)
+        )?;
+        Ok(ContainedBatches::new(reader))
     }
 
     fn rows_of(&self, group: usize) -> usize {

@@ -10,6 +10,24 @@ use crate::schema::{
     TEXT_EMBEDDING, WIDTH,
 };
 
+/// Whether a file of a store may have a column of this name and type; any, of a name that is not the store's.
+pub(super) fn is_stored_as(name: &str, found: &DataType) -> bool {
+    if let Some(derived) = ScoreColumn::derived_from_name(name) {
+        return *found == derived.data_type();
+    }
+    match (name, found) {
+        (IMAGE_EMBEDDING | TEXT_EMBEDDING, DataType::List(element)) => {
+            matches!(element.data_type(), DataType::Float16 | DataType::Float32)
+        }
+        (IMAGE_EMBEDDING | TEXT_EMBEDDING, _) => false,
+        _ => {
+            let known = stored_schema(EmbeddingType::None, []);
+            let field = known.field_with_name(name);
+            field.map_or(true, |field| field.data_type() == found)
+        }
+    }
+}
+
 /// The columns of a store's files, and the `derived` ones that lie beside them.
 pub fn stored_schema<'a>(
     embeddings: EmbeddingType,

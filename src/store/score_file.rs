@@ -8,9 +8,13 @@ use parquet::arrow::{
 
 use super::{
     blobs::{BlobFile, Blobs},
+    columns::is_stored_as,
     parts::from_row,
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    source::{ContainedBatches, read_footer},
+};
 
 /// Rows read at one time.
 const BATCH_ROWS: usize = 8192;
@@ -74,7 +78,7 @@ impl Stored {
     pub(super) fn open(blobs: &dyn Blobs, name: &str) -> Result<Self> {
         let place = blobs.place(name);
         let file = blobs.open(name).map_err(|error| damaged(&place, error))?;
-        let footer = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())
+        let footer = read_footer(&file, ArrowReaderOptions::new())
             .map_err(|error| damaged(&place, error))?;
         Ok(Self {
             file,
@@ -99,6 +103,7 @@ impl Stored {
                 groups.push(number);
             }
         }
+        check_types(self.footer.schema(), columns, &self.place)?;
         let mut builder =
             ParquetRecordBatchReaderBuilder::new_with_metadata(self.file, self.footer)
                 .with_batch_size(BATCH_ROWS)
@@ -111,7 +116,8 @@ impl Stored {
             builder = builder.with_projection(mask);
         }
         let reader = builder.build().map_err(|error| damaged(&place, error))?;
-        Ok(reader.map(move |batch| batch.map_err(|error| damaged(&place, error))))
+        Ok(ContainedBatches::new(reader)
+            .map(move |batch| batch.map_err(|error| damaged(&place, error))))
     }
 }
 
@@ -121,6 +127,19 @@ fn check_columns(schema: &Schema, names: &[&str], place: &str) -> Result<()> {
         Some(name) => Err(Error::input(format!("find the column {name} in the score store"))
             .with("file", place)
             .hint("the store keeps no embeddings; score into another directory with --embeddings f16")),
+    }
+}
+
+/// Whoever reads a column relies on its type.
+fn check_types(schema: &Schema, names: Option<&[&str]>, place: &str) -> Result<()> {
+    let asked = |name: &str| names.is_none_or(|names| names.contains(&name));
+    let mut fields = schema.fields().iter().filter(|field| asked(field.name()));
+    match fields.find(|field| !is_stored_as(field.name(), field.data_type())) {
+        None => Ok(()),
+        Some(field) => {
+            let found = format!("the column {} is {}", field.name(), field.data_type());
+            Err(damaged(place, found))
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use arrow::{
 use super::*;
 
 mod filling;
+mod hostile;
 mod merging;
 mod models;
 

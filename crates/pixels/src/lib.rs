@@ -81,9 +81,11 @@ mod spec;
 mod strip;
 mod thumbnail;
 mod tiff;
+mod tiff_directory;
 mod tiff_jpeg;
 mod tiff_page;
 mod webp;
+mod webp_partitions;
 
 pub use fault::{Fault, FaultKind};
 pub use kernel::Kernel;

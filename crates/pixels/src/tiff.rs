@@ -114,11 +114,12 @@ fn facts(bytes: &[u8]) -> Result<ImageFacts, Fault> {
     };
     // The compressed bytes with their bits turned, lists of strips, windows of the decompressors.
     let copy = u64::try_from(bytes.len()).unwrap_or(u64::MAX / 8);
+    let beside = page.directory_bytes.saturating_add(copy.saturating_mul(3));
     ImageFacts::new(
         page.width,
         page.height,
         ImageKind::Tiff,
-        held.saturating_add(copy.saturating_mul(3) + (1 << 20)),
+        held.saturating_add(beside.saturating_add(1 << 20)),
     )
 }
 

@@ -10,6 +10,7 @@ use tiff::tags::Tag;
 use tiff::{ColorType, TiffError};
 
 use crate::fault::Fault;
+use crate::tiff_directory::Directory;
 
 /// Compressions by their number in the file.
 pub(crate) mod compression {
@@ -49,15 +50,16 @@ pub(crate) struct Page<'a> {
     pub(crate) photometric: u16,
     pub(crate) compression: u16,
     pub(crate) extra: Vec<u16>,
+    /// Upper bound of the memory for the values of its directory.
+    pub(crate) directory_bytes: u64,
 }
 
 impl<'a> Page<'a> {
     pub(crate) fn open(bytes: &'a [u8]) -> Result<Self, Fault> {
-        let (at, photometric) = photometric(bytes)
-            .ok_or_else(|| Fault::corrupt("tiff: does not say what its samples mean"))?;
+        let directory = Directory::read(bytes)?;
         let shown = Shown {
             cursor: Cursor::new(bytes),
-            at,
+            at: directory.photometric_at,
             big_endian: bytes.starts_with(b"MM"),
         };
         let mut limits = Limits::default();
@@ -79,7 +81,8 @@ impl<'a> Page<'a> {
             bits,
             samples,
             format: 1,
-            photometric,
+            photometric: directory.photometric,
+            directory_bytes: directory.held_bytes,
             compression: compression::NONE,
             extra: Vec::new(),
         };
@@ -138,39 +141,6 @@ impl<'a> Page<'a> {
         }
         Ok(())
     }
-}
-
-/// Where the directory says what the samples mean, and what it says.
-fn photometric(bytes: &[u8]) -> Option<(usize, u16)> {
-    const PHOTOMETRIC: u64 = 262;
-    let big_endian = bytes.starts_with(b"MM");
-    let number = |at: usize, size: usize| {
-        let part = bytes.get(at..at.checked_add(size)?)?;
-        let append = |sum: u64, &byte: &u8| (sum << 8) | u64::from(byte);
-        Some(match big_endian {
-            true => part.iter().fold(0, append),
-            false => part.iter().rev().fold(0, append),
-        })
-    };
-    let big = number(2, 2)? == 43;
-    let (count_size, entry_size, value_at, directory) = match big {
-        true => (8, 20, 12, number(8, 8)?),
-        false => (2, 12, 8, number(4, 4)?),
-    };
-    let start = usize::try_from(directory).ok()?;
-    let first = start.checked_add(count_size)?;
-    let mut found = None;
-    for index in 0..usize::try_from(number(start, count_size)?).ok()? {
-        let at = index.checked_mul(entry_size)?.checked_add(first)?;
-        let Some(tag) = number(at, 2) else { break };
-        if tag == PHOTOMETRIC {
-            // A long number ends with the short one where it is big-endian.
-            let long = big_endian && number(at + 2, 2)? == 4;
-            let place = at.checked_add(value_at + if long { 2 } else { 0 })?;
-            found = Some((place, u16::try_from(number(place, 2)?).ok()?));
-        }
-    }
-    found
 }
 
 /// The file as the crate is to see it: two bytes of it say that the samples are grey.

@@ -8,6 +8,7 @@ use crate::fault::Fault;
 use crate::probe::{Fields, ImageFacts, ImageKind};
 use crate::samples::{Buffers, cleared, flatten_rgba};
 use crate::spec::Alpha;
+use crate::webp_partitions;
 
 pub(crate) fn probe(bytes: &[u8]) -> Result<ImageFacts, Fault> {
     let fields = Fields {
@@ -34,12 +35,10 @@ pub(crate) fn probe(bytes: &[u8]) -> Result<ImageFacts, Fault> {
     };
     // RGBA here; in the decoder RGBA of a frame and of the canvas, or planes and predictions of a lossy picture.
     let pixels = u64::from(width).saturating_mul(u64::from(height));
-    ImageFacts::new(
-        width,
-        height,
-        ImageKind::WebP,
-        pixels.saturating_mul(16).saturating_add(1 << 20),
-    )
+    // The partitions of a lossy picture, in a buffer that grows and once more in whole words.
+    let copies = u64::try_from(bytes.len()).unwrap_or(u64::MAX / 8) * 4;
+    let held = pixels.saturating_mul(16).saturating_add(copies);
+    ImageFacts::new(width, height, ImageKind::WebP, held.saturating_add(1 << 20))
 }
 
 pub(crate) fn decode(
@@ -48,6 +47,7 @@ pub(crate) fn decode(
     alpha: Alpha,
     buffers: &mut Buffers,
 ) -> Result<(), Fault> {
+    webp_partitions::check(bytes)?;
     let mut decoder = WebPDecoder::new(Cursor::new(bytes)).map_err(fault)?;
     if decoder.dimensions() != (facts.width, facts.height) {
         return Err(Fault::corrupt("webp: two different sizes"));

@@ -10,7 +10,7 @@ mod archive;
 use std::collections::BTreeMap;
 
 use allocation_counter::{AllocationInfo, measure};
-use clip_filter_pixels::{Alpha, Corner, Filter, Kernel, PixelSpec, Resize, probe};
+use clip_filter_pixels::{Alpha, Corner, FaultKind, Filter, Kernel, PixelSpec, Resize, probe};
 
 fn kernel() -> Kernel {
     let spec = PixelSpec {
@@ -44,6 +44,22 @@ fn steady_state() -> BTreeMap<String, AllocationInfo> {
     }
     counts
 }
+
+/// Files that declare more than they have, as a fuzzer found them.
+const LYING: [(&str, &[u8]); 3] = [
+    (
+        "a TIFF of 64 bits with entries of no known kind",
+        include_bytes!("found/tiff-big-kinds"),
+    ),
+    (
+        "a TIFF whose width is two million numbers",
+        include_bytes!("found/tiff-values"),
+    ),
+    (
+        "a WebP with a partition of 16 MiB",
+        include_bytes!("found/webp-partition"),
+    ),
+];
 
 /// JPEG files that are decoded as a whole picture: of other colours, of rare sampling, or very narrow.
 const GENERAL: [&str; 23] = [
@@ -133,4 +149,22 @@ fn no_decode_takes_more_memory_than_its_header_says() {
         }
     }
     assert!(over.is_empty(), "{}", over.join("\n"));
+}
+
+#[test]
+fn what_a_file_declares_and_has_not_is_not_made_room_for() {
+    for (name, file) in LYING {
+        let (mut kernel, mut out) = (kernel(), vec![0.0; 3 * 32 * 32]);
+        let mut answer = None;
+        let info = measure(|| answer = Some(kernel.run(file, &mut out)));
+        let bound = probe(file).map_or(1 << 16, |facts| facts.working_bytes());
+        assert!(info.bytes_max <= bound, "{name}: {}", info.bytes_max);
+        let fault = answer.unwrap().unwrap_err().kind;
+        let known = [
+            FaultKind::Corrupt,
+            FaultKind::Truncated,
+            FaultKind::Unsupported,
+        ];
+        assert!(known.contains(&fault), "{name}: {fault:?}");
+    }
 }

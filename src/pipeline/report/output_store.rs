@@ -68,6 +68,15 @@ impl OutputColumns {
         self.schema.index_of(&format!("{}{name}", self.prefix)).ok()
     }
 
+    /// Whether there are embeddings of this name: a column of the input may be called so, too.
+    fn has_vectors(&self, name: &str) -> bool {
+        let field = self.place(name).map(|place| self.schema.field(place));
+        field.is_some_and(|field| match field.data_type() {
+            DataType::List(element) => element.data_type() == &DataType::Float32,
+            _ => false,
+        })
+    }
+
     fn column<'a>(&self, batch: &'a RecordBatch, name: &str) -> Option<&'a ArrayRef> {
         batch.column_by_name(&format!("{}{name}", self.prefix))
     }
@@ -87,7 +96,7 @@ impl OutputColumns {
             max_pixels: options.max_pixels,
             allow_external_paths: options.allow_external_paths,
             condition: None,
-            embeddings: match both.iter().all(|name| self.place(name).is_some()) {
+            embeddings: match both.iter().all(|name| self.has_vectors(name)) {
                 true => EmbeddingType::F32,
                 false => EmbeddingType::None,
             },
@@ -172,21 +181,24 @@ impl OutputColumns {
         };
         let unknown = "the output does not say why";
         let reasons = (0..len).map(|row| good.is_null(row).then_some(unknown));
-        let or_null = |name: &str| match self.column(batch, name) {
-            Some(column) => Arc::clone(column),
-            None => new_null_array(&DataType::UInt32, len),
+        // Of another type they are columns of the input.
+        let edge = |name: &str| match self.column(batch, name) {
+            Some(column) if column.data_type() == &DataType::UInt32 => Arc::clone(column),
+            _ => new_null_array(&DataType::UInt32, len),
         };
         let mut columns: Vec<(&str, ArrayRef, bool)> = vec![
             ("row", Arc::new(numbers), false),
             ("status", statuses, false),
             ("reason", Arc::new(reasons.collect::<StringArray>()), true),
-            ("width", or_null(WIDTH), true),
-            ("height", or_null(HEIGHT), true),
+            ("width", edge(WIDTH), true),
+            ("height", edge(HEIGHT), true),
             (CLIP_SCORE, Arc::clone(scores), true),
         ];
         if embeddings != EmbeddingType::None {
             for name in [IMAGE_EMBEDDING, TEXT_EMBEDDING] {
-                columns.push((name, or_null(name), true));
+                let vectors = self.column(batch, name);
+                let vectors = vectors.ok_or_else(|| Error::internal("find an embedding"))?;
+                columns.push((name, Arc::clone(vectors), true));
             }
         }
         RecordBatch::try_from_iter_with_nullable(columns)
