@@ -23,6 +23,9 @@ use super::{
 /// A page of more values than this has no large ones.
 const MOST_VALUES: u32 = 1 << 24;
 
+/// Repetition and definition levels, and what lies behind them.
+type LevelsAndRest = ([Option<Hybrid>; 2], PageStream);
+
 /// Reads a column chunk page by page, and large pages part by part.
 pub(super) struct PartedPages {
     chunk: ChunkFacts,
@@ -140,10 +143,7 @@ impl PartedPages {
     }
 
     /// Repetition and definition levels of a page, and its values behind them; `None` for an encoding of old.
-    fn levels(
-        &self,
-        header: &PageHeader,
-    ) -> Result<Option<([Option<Hybrid>; 2], PageStream)>, ParquetError> {
+    fn levels(&self, header: &PageHeader) -> Result<Option<LevelsAndRest>, ParquetError> {
         let highest = [self.chunk.repetition, self.chunk.definition];
         let hybrid = |highest, bytes| Hybrid::new(bytes, level_width(highest)).map(Some);
         let mut page = self.stored(header);

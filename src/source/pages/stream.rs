@@ -64,48 +64,23 @@ impl Read for Stretch {
     }
 }
 
-enum Decoder {
-    Plain(Stretch),
-    Zstd(BufReader<zstd::stream::read::Decoder<'static, Stretch>>),
-    Gzip(BufReader<flate2::bufread::MultiGzDecoder<Stretch>>),
-    Brotli(Box<BufReader<brotli::Decompressor<Stretch>>>),
-    Block(Block<Stretch>),
-}
-
-impl Decoder {
-    fn open(page: &StoredPage, keeps_all: bool) -> Result<Self, ParquetError> {
-        let input = Stretch::new(page.file.clone(), page.start, page.end);
-        Ok(match page.codec {
-            Compression::UNCOMPRESSED => Self::Plain(input),
-            Compression::ZSTD(_) => Self::Zstd(BufReader::with_capacity(
-                64 << 10,
-                zstd::stream::read::Decoder::with_buffer(input)?,
-            )),
-            Compression::GZIP(_) => Self::Gzip(BufReader::with_capacity(
-                64 << 10,
-                flate2::bufread::MultiGzDecoder::new(input),
-            )),
-            Compression::BROTLI(_) => Self::Brotli(Box::new(BufReader::with_capacity(
-                64 << 10,
-                brotli::Decompressor::new(input, 64 << 10),
-            ))),
-            Compression::SNAPPY => Self::Block(Block::new(input, Format::Snappy, keeps_all)),
-            Compression::LZ4_RAW => Self::Block(Block::new(input, Format::Lz4, keeps_all)),
-            Compression::LZ4 | Compression::LZO => {
-                return Err(invalid("a codec that is not read in parts"));
-            }
-        })
+/// Reads what `page` holds; `keeps_all` is for a block that looks back further than usual.
+fn decoder(page: &StoredPage, keeps_all: bool) -> Result<Box<dyn Read + Send>, ParquetError> {
+    fn buffered(decoder: impl Read + Send + 'static) -> Box<dyn Read + Send> {
+        Box::new(BufReader::with_capacity(64 << 10, decoder))
     }
-
-    fn reader(&mut self) -> &mut dyn Read {
-        match self {
-            Self::Plain(stretch) => stretch,
-            Self::Zstd(decoder) => decoder,
-            Self::Gzip(decoder) => decoder,
-            Self::Brotli(decoder) => decoder,
-            Self::Block(decoder) => decoder,
+    let input = Stretch::new(page.file.clone(), page.start, page.end);
+    Ok(match page.codec {
+        Compression::UNCOMPRESSED => Box::new(input),
+        Compression::ZSTD(_) => buffered(zstd::stream::read::Decoder::with_buffer(input)?),
+        Compression::GZIP(_) => buffered(flate2::bufread::MultiGzDecoder::new(input)),
+        Compression::BROTLI(_) => buffered(brotli::Decompressor::new(input, 64 << 10)),
+        Compression::SNAPPY => Box::new(Block::new(input, Format::Snappy, keeps_all)),
+        Compression::LZ4_RAW => Box::new(Block::new(input, Format::Lz4, keeps_all)),
+        Compression::LZ4 | Compression::LZO => {
+            return Err(invalid("a codec that is not read in parts"));
         }
-    }
+    })
 }
 
 /// The bytes of a page as they lie in the file.
@@ -122,7 +97,7 @@ pub(super) struct StoredPage {
 /// Reads what a page holds, from its first byte on.
 pub(super) struct PageStream {
     page: StoredPage,
-    decoder: Decoder,
+    decoder: Box<dyn Read + Send>,
     position: u64,
     keeps_all: bool,
 }
@@ -138,7 +113,7 @@ impl PageStream {
             _ => page,
         };
         Ok(Self {
-            decoder: Decoder::open(&page, false)?,
+            decoder: decoder(&page, false)?,
             page,
             position: 0,
             keeps_all: false,
@@ -173,7 +148,7 @@ impl PageStream {
     fn fill(&mut self, out: &mut [u8]) -> Result<(), ParquetError> {
         let mut filled = 0;
         while filled < out.len() {
-            match self.decoder.reader().read(&mut out[filled..]) {
+            match self.decoder.read(&mut out[filled..]) {
                 Ok(0) => return Err(short()),
                 Ok(len) => {
                     filled += len;
@@ -192,8 +167,8 @@ impl PageStream {
     /// From the start to where it was, with all in memory: what comes looks back further than usual.
     fn begin_again(&mut self) -> Result<(), ParquetError> {
         self.keeps_all = true;
-        self.decoder = Decoder::open(&self.page, true)?;
-        let mut passed = self.decoder.reader().take(self.position);
+        self.decoder = decoder(&self.page, true)?;
+        let mut passed = (&mut self.decoder).take(self.position);
         match io::copy(&mut passed, &mut io::sink())? == self.position {
             true => Ok(()),
             false => Err(short()),
