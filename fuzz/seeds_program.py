@@ -166,7 +166,9 @@ def stores_and_outputs(program: str):
         pairs(place / "in.parquet")
 
         def run(*arguments: str) -> None:
-            subprocess.run([program, *arguments], cwd=place, check=True, capture_output=True)
+            # An output says how its program was called.
+            called = ["clip-filter", *arguments]
+            subprocess.run(called, executable=program, cwd=place, check=True, capture_output=True)
 
         for kind in ["none", "f16", "f32"]:
             store = place / kind
