@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use super::{files::failed, lock::Patience};
+use super::{files::failed, lock::Patience, names};
 use crate::error::Result;
 
 /// The file that is locked, beside the parts of the shard.
@@ -54,7 +54,7 @@ impl FileClaims {
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.directory.join(name).join(CLAIM)
+        names::inside(&self.directory, name).join(CLAIM)
     }
 }
 

@@ -10,6 +10,7 @@ use super::{
     DirLock,
     blobs::{BlobFile, Blobs, ChangeBlob, Durability, WriteBlob, put_bytes},
     files::failed,
+    names,
 };
 use crate::error::{Error, Result};
 
@@ -30,7 +31,7 @@ impl LocalBlobs {
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
-        self.directory.join(name)
+        names::inside(&self.directory, name)
     }
 
     /// Makes the file `temporary`, and its folders if they are not there.

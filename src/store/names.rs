@@ -1,6 +1,10 @@
 //! The names of what is in a store.
 
-use std::ops::Range;
+use std::{
+    ffi::OsStr,
+    ops::Range,
+    path::{Component, Path, PathBuf},
+};
 
 /// Characters of a fingerprint that name a file.
 const FINGERPRINT_CHARS: usize = 32;
@@ -56,4 +60,32 @@ pub(super) fn model(key: &str) -> String {
 pub(super) fn rows_of_part(name: &str) -> Option<Range<u64>> {
     let (start, end) = name.strip_suffix(".parquet")?.split_once('-')?;
     Some(start.parse().ok()?..end.parse().ok()?)
+}
+
+/// Where a name leads in `directory`: never out of it, whatever a manifest made up by somebody calls a shard or a model.
+pub(super) fn inside(directory: &Path, name: &str) -> PathBuf {
+    let parts = Path::new(name).components().map(|part| match part {
+        Component::Normal(part) => part,
+        _ => OsStr::new("_"),
+    });
+    directory.join(parts.collect::<PathBuf>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_leads_out_of_the_store() {
+        let store = Path::new("/data/store");
+        let ours = scores(&scored("0123456789abcdef", "ab12"));
+        assert_eq!(inside(store, &ours), store.join(&ours));
+        for fingerprint in ["../../etc/x", "/etc/x", "a/../../../x", ".."] {
+            for name in [scores(&scored(fingerprint, "m")), model(fingerprint)] {
+                let path = inside(store, &name);
+                let leaves = path.components().any(|part| part == Component::ParentDir);
+                assert!(path.starts_with(store) && !leaves, "{}", path.display());
+            }
+        }
+    }
 }
