@@ -30,7 +30,7 @@ use super::{
     kind::{
         Batches, ChunkLayout, EncodedRows, GroupLayout, Kind, Layout, OpenRows, Outline, ShardRows,
     },
-    pages::{GroupPages, whole_chunk_bytes, whole_page_bytes},
+    pages::{GroupPages, PageSizes, whole_chunk_bytes, whole_page_bytes},
     read_footer, view_schema,
 };
 use crate::{
@@ -48,6 +48,8 @@ pub(super) const KIND: Kind = Kind {
 const SMALL_ROW_BYTES: u64 = 4096;
 /// Pages up to this size are read as a whole in any case; the usual one has 1 MiB.
 const LEAST_PART_BYTES: u64 = 1 << 20;
+/// Pages up to the target of a batch are quicker to read as a whole, if it is no larger than this.
+const MOST_WHOLE_BYTES: u64 = 64 << 20;
 /// Larger parts save nothing.
 const MOST_PART_BYTES: u64 = 4 << 20;
 
@@ -210,9 +212,15 @@ impl OpenParquet {
         group: usize,
         wanted: Option<Vec<Range<usize>>>,
     ) -> Result<ArrowBatches, ArrowError> {
-        let part_bytes = (self.plan.batch_bytes / 4).clamp(LEAST_PART_BYTES, MOST_PART_BYTES);
+        let sizes = PageSizes {
+            whole_bytes: self
+                .plan
+                .batch_bytes
+                .clamp(LEAST_PART_BYTES, MOST_WHOLE_BYTES),
+            part_bytes: (self.plan.batch_bytes / 4).clamp(LEAST_PART_BYTES, MOST_PART_BYTES),
+        };
         let footer = Arc::clone(self.footer.metadata());
-        let pages = GroupPages::new(self.file.clone(), footer, group, part_bytes);
+        let pages = GroupPages::new(self.file.clone(), footer, group, sizes);
         let pages: Arc<dyn FileReader> = Arc::new(pages);
         let rows = self.rows_of(group);
         let mut selection =

@@ -10,6 +10,15 @@ use parquet::{
 use super::{header::invalid, values::Width};
 use crate::source::ShardBytes;
 
+/// How much of a page is in memory at one time.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::source) struct PageSizes {
+    /// Pages of up to as many bytes are read as a whole, which is quicker.
+    pub(in crate::source) whole_bytes: u64,
+    /// Others are read in parts of about as many.
+    pub(in crate::source) part_bytes: u64,
+}
+
 /// Where a column chunk lies and how its values are written.
 #[derive(Debug, Clone)]
 pub(super) struct ChunkFacts {
@@ -20,15 +29,14 @@ pub(super) struct ChunkFacts {
     pub(super) width: Width,
     pub(super) definition: i16,
     pub(super) repetition: i16,
-    /// Pages of more bytes than this are read in parts of about as many.
-    pub(super) part_bytes: u64,
+    pub(super) sizes: PageSizes,
 }
 
 impl ChunkFacts {
     pub(super) fn new(
         file: ShardBytes,
         chunk: &ColumnChunkMetaData,
-        part_bytes: u64,
+        sizes: PageSizes,
     ) -> Result<Self, ParquetError> {
         let column = chunk.column_descr();
         let number = |value: i64| {
@@ -47,7 +55,7 @@ impl ChunkFacts {
             width: width(column),
             definition: column.max_def_level(),
             repetition: column.max_rep_level(),
-            part_bytes,
+            sizes,
         })
     }
 }

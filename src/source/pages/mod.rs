@@ -39,6 +39,7 @@ use parquet::{
     schema::types::Type,
 };
 
+pub(super) use self::chunk::PageSizes;
 pub(super) use self::whole::{whole_chunk_bytes, whole_page_bytes};
 use self::{chunk::ChunkFacts, parted::PartedPages};
 use super::ShardBytes;
@@ -49,16 +50,16 @@ pub(super) struct GroupPages {
     footer: Arc<ParquetMetaData>,
     group: usize,
     alone: ParquetMetaData,
-    part_bytes: u64,
+    sizes: PageSizes,
 }
 
 impl GroupPages {
-    /// Pages of the row group `group`, those of more than `part_bytes` in parts of about as many.
+    /// Pages of the row group `group`, those that are large in parts.
     pub(super) fn new(
         file: ShardBytes,
         footer: Arc<ParquetMetaData>,
         group: usize,
-        part_bytes: u64,
+        sizes: PageSizes,
     ) -> Self {
         let groups = vec![footer.row_group(group).clone()];
         Self {
@@ -66,7 +67,7 @@ impl GroupPages {
             alone: ParquetMetaData::new(footer.file_metadata().clone(), groups),
             footer,
             group,
-            part_bytes: part_bytes.max(1),
+            sizes,
         }
     }
 
@@ -108,9 +109,10 @@ impl RowGroupReader for Columns<'_> {
     fn get_column_page_reader(&self, column: usize) -> Result<Box<dyn PageReader>, ParquetError> {
         let pages = self.0;
         let chunk = pages.facts().column(column);
-        let may_be_large = u64::try_from(chunk.uncompressed_size()).unwrap_or(0) > pages.part_bytes;
+        let may_be_large =
+            u64::try_from(chunk.uncompressed_size()).unwrap_or(0) > pages.sizes.whole_bytes;
         if may_be_large && stream::is_streamed(chunk.compression()) {
-            let facts = ChunkFacts::new((*pages.file).clone(), chunk, pages.part_bytes)?;
+            let facts = ChunkFacts::new((*pages.file).clone(), chunk, pages.sizes)?;
             return Ok(Box::new(PartedPages::new(facts)));
         }
         let index = pages.footer.offset_index();

@@ -26,7 +26,7 @@ pub(super) struct OpenPage {
 impl OpenPage {
     /// As many of the values that are left as fill a part.
     pub(super) fn part(&mut self, chunk: &ChunkFacts) -> Result<Page, ParquetError> {
-        let room = usize::try_from(chunk.part_bytes).unwrap_or(usize::MAX);
+        let room = usize::try_from(chunk.sizes.part_bytes).unwrap_or(usize::MAX);
         let mut bytes = Vec::with_capacity(LEVELS_ROOM + room + (room >> 3));
         bytes.resize(LEVELS_ROOM, 0);
         let highest = [chunk.repetition, chunk.definition].map(level_width);

@@ -73,7 +73,8 @@ impl PartedPages {
         let PageKind::Dictionary { values, .. } = header.kind else {
             return Ok(false);
         };
-        if header.uncompressed_bytes <= self.chunk.part_bytes || self.chunk.width != Width::Variable
+        if header.uncompressed_bytes <= self.chunk.sizes.whole_bytes
+            || self.chunk.width != Width::Variable
         {
             return Ok(false);
         }
@@ -115,7 +116,8 @@ impl PartedPages {
             Encoding::RLE_DICTIONARY | Encoding::PLAIN_DICTIONARY
         );
         let dictionary = self.dictionary.as_ref().filter(|_| indices);
-        let is_large = header.uncompressed_bytes > self.chunk.part_bytes && values <= MOST_VALUES;
+        let is_large =
+            header.uncompressed_bytes > self.chunk.sizes.whole_bytes && values <= MOST_VALUES;
         let is_wanted = dictionary.is_some() || is_large && is_read(encoding, self.chunk.width);
         if !is_wanted {
             return Ok(None);
@@ -263,30 +265,64 @@ fn all_of(page: StoredPage) -> Result<Bytes, ParquetError> {
     behind_levels(page, 0, true)
 }
 
-/// A page decompressed, but for the first `levels` bytes, which are as they are.
+/// A page decompressed, by the kept crates where these take a block as a whole; the first `levels` bytes are as they are.
 fn behind_levels(
     page: StoredPage,
     levels: u64,
     is_compressed: bool,
 ) -> Result<Bytes, ParquetError> {
-    let stored = usize::try_from(page.end - page.start).unwrap_or(usize::MAX);
-    let stored = page.file.get_bytes(page.start, stored)?;
+    let bytes = |length| {
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        page.file.get_bytes(page.start, length)
+    };
+    let stored = page.end - page.start;
     if page.codec == Compression::UNCOMPRESSED || !is_compressed {
-        return Ok(stored);
+        return bytes(stored);
     }
-    let plain = usize::try_from(levels).unwrap_or(usize::MAX);
-    let (Some(levels_bytes), Some(rest)) = (stored.get(..plain), page.bytes.checked_sub(levels))
-    else {
+    let Some(rest) = page.bytes.checked_sub(levels).filter(|_| levels <= stored) else {
         return Err(invalid("levels that are larger than their page"));
     };
-    let mut out = levels_bytes.to_vec();
+    let mut out = bytes(levels)?.to_vec();
+    // Of nothing there need not be a compressed form.
+    if rest == 0 {
+        return Ok(out.into());
+    }
     let values = StoredPage {
         start: page.start + levels,
         bytes: rest,
         ..page
     };
-    PageStream::open(values)?.append(rest, &mut out)?;
+    match values.codec {
+        Compression::SNAPPY | Compression::LZ4_RAW => {
+            let block = bytes_of(&values)?;
+            let fits = values.codec == Compression::LZ4_RAW
+                || snap::raw::decompress_len(&block).is_ok_and(|len| len as u64 == rest);
+            let length = usize::try_from(rest).ok().filter(|_| fits);
+            let from = out.len();
+            out.resize(from + length.ok_or_else(other_length)?, 0);
+            let filled = match values.codec {
+                Compression::SNAPPY => {
+                    let decoder = &mut snap::raw::Decoder::new();
+                    decoder.decompress(&block, &mut out[from..]).ok()
+                }
+                _ => lz4_flex::block::decompress_into(&block, &mut out[from..]).ok(),
+            };
+            if filled != length {
+                return Err(other_length());
+            }
+        }
+        _ => PageStream::open(values)?.append(rest, &mut out)?,
+    }
     Ok(out.into())
+}
+
+fn other_length() -> ParquetError {
+    invalid("a page that does not decompress to its length")
+}
+
+fn bytes_of(page: &StoredPage) -> Result<Bytes, ParquetError> {
+    let length = usize::try_from(page.end - page.start).unwrap_or(usize::MAX);
+    page.file.get_bytes(page.start, length)
 }
 
 impl Iterator for PartedPages {

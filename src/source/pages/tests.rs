@@ -27,11 +27,15 @@ use parquet::{
     },
 };
 
-use super::{ChunkFacts, GroupPages, PartedPages};
+use super::{ChunkFacts, GroupPages, PageSizes, PartedPages};
 use crate::source::{ShardBytes, memory::MemoryFile, view_schema};
 
 const ROWS: usize = 600;
 const PART_BYTES: u64 = 3000;
+const SIZES: PageSizes = PageSizes {
+    whole_bytes: PART_BYTES,
+    part_bytes: PART_BYTES,
+};
 
 fn picture(row: usize) -> Vec<u8> {
     let noise = |at: usize| ((row * 7919 + at * at * 31) % 251).to_le_bytes()[0];
@@ -106,7 +110,7 @@ fn read(reader: ParquetRecordBatchReader) -> Vec<RecordBatch> {
 fn both(file: &ShardBytes, selection: Option<RowSelection>) -> [Vec<RecordBatch>; 2] {
     let footer = footer_of(file);
     let metadata = Arc::clone(footer.metadata());
-    let pages = GroupPages::new(file.clone(), metadata, 0, PART_BYTES);
+    let pages = GroupPages::new(file.clone(), metadata, 0, SIZES);
     let pages: Arc<dyn FileReader> = Arc::new(pages);
     let levels = parquet_to_arrow_field_levels(
         footer.parquet_schema(),
@@ -205,7 +209,7 @@ fn some_rows_are_read_of_parts_as_of_whole_pages() {
 fn pages(file: &ShardBytes) -> PartedPages {
     let footer = footer_of(file);
     let chunk = footer.metadata().row_group(0).column(0);
-    PartedPages::new(ChunkFacts::new(file.clone(), chunk, PART_BYTES).unwrap())
+    PartedPages::new(ChunkFacts::new(file.clone(), chunk, SIZES).unwrap())
 }
 
 #[test]
@@ -246,7 +250,7 @@ fn a_page_that_is_skipped_is_not_decompressed() {
     let last = vec![RowSelector::skip(ROWS - 1), RowSelector::select(1)];
     let footer = footer_of(&file);
     let metadata = Arc::clone(footer.metadata());
-    let pages: Arc<dyn FileReader> = Arc::new(GroupPages::new(file, metadata, 0, PART_BYTES));
+    let pages: Arc<dyn FileReader> = Arc::new(GroupPages::new(file, metadata, 0, SIZES));
     let schema = footer.parquet_schema();
     let levels = parquet_to_arrow_field_levels(schema, ProjectionMask::all(), None).unwrap();
     let reader =
@@ -274,7 +278,7 @@ fn damaged_pages_are_errors_or_other_values() {
                 continue;
             };
             let chunk = plain.metadata().row_group(0).column(0);
-            let Ok(facts) = ChunkFacts::new(bytes, chunk, PART_BYTES) else {
+            let Ok(facts) = ChunkFacts::new(bytes, chunk, SIZES) else {
                 continue;
             };
             let values: usize = PartedPages::new(facts)
