@@ -117,6 +117,25 @@ impl Error {
         self
     }
 
+    /// The same error, for one of several who are told; the cause is text alone.
+    #[must_use]
+    pub(crate) fn copied(&self) -> Self {
+        let Inner {
+            kind,
+            message,
+            context,
+            hint,
+            source,
+        } = &*self.0;
+        Self(Box::new(Inner {
+            kind: *kind,
+            message: message.clone(),
+            context: context.clone(),
+            hint: hint.clone(),
+            source: source.as_ref().map(|source| source.to_string().into()),
+        }))
+    }
+
     /// Who has to act.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind

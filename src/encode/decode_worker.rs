@@ -11,12 +11,12 @@ use async_channel::{Receiver, Sender};
 
 use super::{
     assembly::Assembly,
+    image_file::{LoadedFile, room},
     pool::{Bond, DecodeJob, DecodeWork, EncodeJob, EncodeWork, PairBatch, Shared, stopped},
 };
 use crate::{
-    config::ByteSize,
     error::{Error, Result},
-    preprocess::{ImageKernel, Padding, PathPolicy, RowFault},
+    preprocess::{ImageFacts, ImageFile, ImageKernel, Padding, RowFault},
     schema::{Side, Status},
     summary::Stage,
 };
@@ -25,11 +25,21 @@ use crate::{
 type Size = (u32, u32);
 
 /// Why a row has no pixels.
-enum Undecoded {
+pub(super) enum Undecoded {
     /// The row is bad; the size of its image, where the header was readable.
     Bad(RowFault, Option<Size>),
     /// The run has to end.
     Refused(Error),
+}
+
+impl Undecoded {
+    /// Adds a fact to what ends the run.
+    pub(super) fn with(self, name: &'static str, value: &str) -> Self {
+        match self {
+            Self::Refused(error) => Self::Refused(error.with(name, value)),
+            bad => bad,
+        }
+    }
 }
 
 /// Makes pixels and tokens, on a thread of its own.
@@ -120,50 +130,47 @@ impl DecodeWorker {
         row: usize,
         slot: &mut [u8],
     ) -> Result<Size, Undecoded> {
-        let batch = &*job.batch;
-        let loaded;
-        let stored = batch.images.as_ref().filter(|images| images.is_valid(row));
-        let bytes = if let Some(images) = stored {
-            images.value(row)
-        } else {
-            loaded = load_path(batch, row, &self.shared.options.paths)
-                .map_err(|fault| Undecoded::Bad(fault, None))?;
-            &loaded
-        };
-        let facts = self
-            .kernel
-            .probe(bytes)
-            .map_err(|fault| Undecoded::Bad(fault, None))?;
-        let size = (facts.width, facts.height);
-        let captions = batch.captions.as_ref();
-        let bound = captions.filter(|_| batch.bond == Bond::Pair);
-        if let Some(fault) = bound.and_then(|captions| caption_fault(captions, row)) {
-            return Err(Undecoded::Bad(fault, Some(size)));
+        let shared = Arc::clone(&self.shared);
+        let images = job.batch.images.as_ref();
+        if let Some(images) = images.filter(|images| images.is_valid(row)) {
+            let bytes = images.value(row);
+            let facts = self.facts(job, row, bytes)?;
+            let _room = room(&shared, facts.working_bytes(), Some(&facts))?;
+            return self.pixels(job, bytes, &facts, slot);
         }
-        let needed = facts.working_bytes();
-        let Some(_permit) = self.shared.gate.acquire(needed, &self.shared.counters) else {
-            return Err(Undecoded::Refused(self.too_large(size, needed)));
-        };
+        let mut file = LoadedFile::read(&shared, named_file(&job.batch, row, &shared)?)?;
+        let facts = self.facts(job, row, file.bytes())?;
+        file.make_room(&facts)?;
+        self.pixels(job, file.bytes(), &facts, slot)
+    }
+
+    /// What the header of the row's image says, if the row is worth decoding.
+    fn facts(&self, job: &DecodeJob, row: usize, bytes: &[u8]) -> Result<ImageFacts, Undecoded> {
+        let bad = |fault, size| Undecoded::Bad(fault, size);
+        let facts = self.kernel.probe(bytes).map_err(|fault| bad(fault, None))?;
+        let captions = job.batch.captions.as_ref();
+        let bound = captions.filter(|_| job.batch.bond == Bond::Pair);
+        match bound.and_then(|captions| caption_fault(captions, row)) {
+            Some(fault) => Err(bad(fault, Some((facts.width, facts.height)))),
+            None => Ok(facts),
+        }
+    }
+
+    fn pixels(
+        &mut self,
+        job: &DecodeJob,
+        bytes: &[u8],
+        facts: &ImageFacts,
+        slot: &mut [u8],
+    ) -> Result<Size, Undecoded> {
+        let size = (facts.width, facts.height);
         let effort = job.assembly.effort();
         for images in [&self.shared.counters.images_decoded, &effort.images_decoded] {
             images.fetch_add(1, Ordering::Relaxed);
         }
-        self.kernel
-            .run(bytes, slot)
-            .map_err(|fault| Undecoded::Bad(fault, Some(size)))?;
+        let made = self.kernel.run(bytes, slot);
+        made.map_err(|fault| Undecoded::Bad(fault, Some(size)))?;
         Ok(size)
-    }
-
-    /// Whether a row is good must not depend on the memory of a machine: such a run ends.
-    fn too_large(&self, (width, height): Size, needed: u64) -> Error {
-        Error::resources("decode an image within the memory limit")
-            .with("image", format!("{width} x {height} pixels"))
-            .with("needs", ByteSize(needed))
-            .with("left for images", ByteSize(self.shared.options.decode_bytes))
-            .hint(format!(
-                "a larger --memory-limit, or --max-pixels {}, by which such images are bad rows on every machine",
-                u64::from(width) * u64::from(height) - 1
-            ))
     }
 
     fn tokenize(&self, job: &DecodeJob) -> Result<Vec<(Vec<Vec<usize>>, EncodeWork)>> {
@@ -233,14 +240,20 @@ impl DecodeWorker {
     }
 }
 
-fn load_path(batch: &PairBatch, row: usize, policy: &PathPolicy) -> Result<Vec<u8>, RowFault> {
-    match batch.paths.as_ref().filter(|paths| paths.is_valid(row)) {
+/// The file that a row names instead of holding an image.
+fn named_file<'a>(
+    batch: &'a PairBatch,
+    row: usize,
+    shared: &Shared,
+) -> Result<ImageFile<'a>, Undecoded> {
+    let found = match batch.paths.as_ref().filter(|paths| paths.is_valid(row)) {
         None => Err(RowFault::new(Status::NullImage, "the image is null")),
         Some(paths) => {
             let shard = batch.shards.as_ref().map_or(0, |shards| shards.value(row));
-            policy.read(shard, paths.value(row))
+            shared.options.paths.find(shard, paths.value(row))
         }
-    }
+    };
+    found.map_err(|fault| Undecoded::Bad(fault, None))
 }
 
 fn caption_fault(captions: &StringViewArray, row: usize) -> Option<RowFault> {

@@ -47,6 +47,19 @@ pub(super) struct Permit<'a> {
     bytes: u64,
 }
 
+impl Permit<'_> {
+    /// Takes `more` bytes too, if they are free now: who holds some and waits for others may wait for ever.
+    pub(super) fn widen(&mut self, more: u64) -> bool {
+        let mut free = lock(&self.gate.free);
+        let fits = *free >= more;
+        if fits {
+            *free -= more;
+            self.bytes += more;
+        }
+        fits
+    }
+}
+
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
         *lock(&self.gate.free) += self.bytes;

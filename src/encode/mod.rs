@@ -14,6 +14,7 @@ mod effort;
 mod encode_worker;
 mod gate;
 mod graph;
+mod image_file;
 mod mock;
 #[cfg_attr(
     not(feature = "onnx"),

@@ -1,9 +1,10 @@
 //! How the memory limit of a run is divided.
 
+use super::into_datafusion;
 use crate::{
     config::ByteSize,
     error::{Error, Result},
-    source::ShardSet,
+    source::{ReadPlan, ShardSet},
 };
 
 /// What the program itself holds before it does anything: code, libraries, thread stacks, footers.
@@ -138,6 +139,19 @@ pub fn check_pages(
         "--memory-limit {}MiB, or write the shard again with smaller pages",
         least >> 20
     )))
+}
+
+/// [`check_pages`] of a scan that has `limit` to itself, if it has one.
+pub(super) fn check_scan(
+    shards: &ShardSet,
+    plan: &ReadPlan,
+    limit: Option<ByteSize>,
+) -> datafusion::common::Result<()> {
+    let Some(limit) = limit else {
+        return Ok(());
+    };
+    let room = MemoryPlan::without_model(limit);
+    check_pages(shards, &plan.columns_read(), &room, limit).map_err(into_datafusion)
 }
 
 #[cfg(test)]

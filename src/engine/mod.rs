@@ -55,7 +55,7 @@ pub use sql::{Described, Rows, SqlLimits, SqlSession};
 use datafusion::{common::SchemaError, sql::sqlparser::parser::ParserError};
 
 use crate::{
-    error::{Error, ErrorKind},
+    error::Error,
     schema::ScoreColumn,
 };
 
@@ -76,7 +76,7 @@ pub(crate) fn from_datafusion(error: datafusion::error::DataFusionError, doing: 
             from_datafusion(*inner, doing)
         }
         DataFusionError::Shared(shared) => match find_ours(shared.as_ref()) {
-            Some((kind, report)) => Error::new(kind, report),
+            Some(ours) => ours.copied(),
             None => Error::internal(doing).source(DataFusionError::Shared(shared)),
         },
         DataFusionError::ResourcesExhausted(_) => Error::resources(doing)
@@ -128,11 +128,11 @@ fn said(error: &ParserError) -> String {
     }
 }
 
-fn find_ours(error: &(dyn std::error::Error + 'static)) -> Option<(ErrorKind, String)> {
+fn find_ours<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Error> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(ours) = error.downcast_ref::<Error>() {
-            return Some((ours.kind(), ours.to_string()));
+            return Some(ours);
         }
         next = error.source();
     }

@@ -19,6 +19,7 @@ use super::{
     stored_scan::StoredScan,
 };
 use crate::{
+    config::ByteSize,
     schema::{ROW, SHARD, ScoreColumn},
     source::{ColumnBinding, ShardSet, view_schema},
     store::ScoreStore,
@@ -45,6 +46,7 @@ pub struct PairsTable {
     scored: Vec<AddedColumn>,
     schema: SchemaRef,
     batch: BatchSize,
+    page_limit: Option<ByteSize>,
 }
 
 impl PairsTable {
@@ -66,7 +68,15 @@ impl PairsTable {
             scored,
             schema: Arc::new(schema),
             batch,
+            page_limit: None,
         }
+    }
+
+    /// The table whose scans refuse pages for which `limit` has no room; a run asks before it scans.
+    #[must_use]
+    pub(super) fn within(mut self, limit: ByteSize) -> Self {
+        self.page_limit = Some(limit);
+        self
     }
 
     /// Adds the row reference as last columns.
@@ -179,6 +189,7 @@ impl TableProvider for PairsTable {
             batch: self.batch,
             shown: shown.join(" AND "),
             limit,
+            page_limit: self.page_limit,
             image: self.schema.index_of(&self.binding.image)?,
         })))
     }

@@ -23,10 +23,12 @@ use datafusion::{
 use super::{
     encode_columns::batch_bytes,
     into_datafusion,
+    memory_plan::check_scan,
     predicate::Condition,
     scan_exec::{Scan, ShardScanExec, Take},
 };
 use crate::{
+    config::ByteSize,
     schema::SHARD,
     source::{ReadPlan, ShardReader, ShardSet, compact, conform},
     summary::{Counters, Stage},
@@ -58,6 +60,8 @@ pub(super) struct ShardScan {
     /// Some of the conditions are only known while the query runs.
     pub(super) conditions_change: bool,
     pub(super) limit: Option<usize>,
+    /// Pages for which this memory limit has no room are refused.
+    pub(super) page_limit: Option<ByteSize>,
     pub(super) counters: Arc<Counters>,
 }
 
@@ -138,6 +142,7 @@ impl Scan for ShardScan {
     }
 
     fn read_all(&self, take: Take<'_>) -> Result<()> {
+        check_scan(&self.set, &self.plan, self.page_limit)?;
         for (number, shard) in self.set.shards.iter().enumerate() {
             let start = match &self.starts {
                 Some(starts) => starts.first_row(number).map_err(into_datafusion)?,

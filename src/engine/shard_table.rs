@@ -18,6 +18,7 @@ use super::{
     shard_scan::{ShardScan, ShardStarts},
 };
 use crate::{
+    config::ByteSize,
     schema::{ROW, SHARD},
     source::{ReadPlan, ShardSet, view_schema},
     summary::Counters,
@@ -32,6 +33,7 @@ pub struct ShardTable {
     schema: SchemaRef,
     batch_rows: usize,
     batch_bytes: u64,
+    page_limit: Option<ByteSize>,
     counters: Arc<Counters>,
 }
 
@@ -49,6 +51,7 @@ impl ShardTable {
         let schema = Arc::new(Schema::new(fields));
         Self {
             starts: None,
+            page_limit: None,
             set,
             image: image.to_owned(),
             schema,
@@ -62,6 +65,13 @@ impl ShardTable {
     #[must_use]
     pub fn starting_at(mut self, starts: Arc<dyn ShardStarts>) -> Self {
         self.starts = Some(starts);
+        self
+    }
+
+    /// The table whose scans refuse pages for which `limit` has no room; a run asks before it scans.
+    #[must_use]
+    pub(super) fn within(mut self, limit: ByteSize) -> Self {
+        self.page_limit = Some(limit);
         self
     }
 
@@ -144,6 +154,7 @@ impl TableProvider for ShardTable {
             filters: shown.join(" AND "),
             conditions_change: false,
             limit,
+            page_limit: self.page_limit,
             counters: Arc::clone(&self.counters),
         })))
     }

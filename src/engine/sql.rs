@@ -26,8 +26,9 @@ use datafusion::{
 use futures::stream::{BoxStream, StreamExt};
 
 use super::{
-    AddedColumn, BatchSize, EncodeRuntime, PairNames, PairsTable, ShardTable, from_datafusion,
-    missing_table::no_table, planner, recipe::identifier, session::session_builder, udf,
+    AddedColumn, BatchSize, EncodeRuntime, MemoryPlan, PairNames, PairsTable, ShardTable,
+    from_datafusion, missing_table::no_table, planner, recipe::identifier,
+    session::session_builder, udf,
 };
 use crate::{
     config::ByteSize,
@@ -53,8 +54,6 @@ pub struct SqlLimits {
     pub threads: usize,
     /// Where what does not fit into memory is written.
     pub temporary_files: PathBuf,
-    /// Most bytes of a batch.
-    pub batch_bytes: u64,
 }
 
 /// Schema and rows of one statement; dropping the stream stops the query.
@@ -155,7 +154,7 @@ impl SqlSession {
                 });
                 let batch = BatchSize {
                     rows: BATCH_ROWS,
-                    bytes: self.limits.batch_bytes,
+                    bytes: self.batch_bytes(),
                 };
                 let table = PairsTable::new(
                     Arc::clone(set),
@@ -163,7 +162,7 @@ impl SqlSession {
                     (Arc::clone(store), scored.collect()),
                     batch,
                 );
-                Arc::new(table.with_row_references())
+                Arc::new(table.with_row_references().within(self.limits.memory_limit))
             }
             None => {
                 let calls: Vec<Expr> = scored.map(|added| self.call(added, binding)).collect();
@@ -228,12 +227,17 @@ impl SqlSession {
     }
 
     fn shard_table(&self, set: &Arc<ShardSet>, image: &str, rows: usize) -> Arc<ShardTable> {
-        Arc::new(ShardTable::new(
+        let table = ShardTable::new(
             Arc::clone(set),
             image,
-            (rows, self.limits.batch_bytes),
+            (rows, self.batch_bytes()),
             Arc::clone(&self.counters),
-        ))
+        );
+        Arc::new(table.within(self.limits.memory_limit))
+    }
+
+    fn batch_bytes(&self) -> u64 {
+        MemoryPlan::without_model(self.limits.memory_limit).batch_bytes
     }
 
     /// A view that shows what `shown` makes of the columns of `table`, the row reference not among them.

@@ -19,11 +19,13 @@ use datafusion::{
 
 use super::{
     AddedColumn, into_datafusion,
+    memory_plan::check_scan,
     pairs_table::BatchSize,
     predicate::Condition,
     scan_exec::{Scan, Take},
 };
 use crate::{
+    config::ByteSize,
     schema::{ROW, SHARD},
     source::{ReadPlan, RowPredicate, Shard, ShardReader, ShardSet, compact, conform},
     store::{ScoreCursor, ScoreStore, ShardIdentity},
@@ -50,6 +52,8 @@ pub(super) struct StoredScan {
     /// The conditions, for EXPLAIN.
     pub(super) shown: String,
     pub(super) limit: Option<usize>,
+    /// Pages for which this memory limit has no room are refused.
+    pub(super) page_limit: Option<ByteSize>,
     /// Position of the image column, on which no condition is decided here.
     pub(super) image: usize,
 }
@@ -112,6 +116,7 @@ impl Scan for StoredScan {
     }
 
     fn read_all(&self, take: Take<'_>) -> Result<()> {
+        check_scan(&self.set, &self.read_plan(), self.page_limit)?;
         let opens_shards = !self.read_columns().is_empty() || !self.shard_conditions.is_empty();
         for (number, shard) in self.set.shards.iter().enumerate() {
             let identity = ShardIdentity::of(shard);

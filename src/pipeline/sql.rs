@@ -9,10 +9,10 @@ use super::context::{EncodeLimits, RunContext, load_of_store};
 use crate::{
     config::{ByteSize, DEFAULT_MAX_PIXELS},
     encode::EncoderSource,
-    engine::{EncodeRuntime, MemoryPlan, SqlLimits, SqlSession},
+    engine::{EncodeRuntime, SqlLimits, SqlSession},
     error::Result,
     machine,
-    preprocess::PathPolicy,
+    preprocess::{PathPolicy, largest_file},
     source::{ColumnBinding, ColumnChoice, Places, ShardSet},
     store::{ScoreStore, ShardIdentity},
     summary::Counters,
@@ -149,7 +149,6 @@ pub fn open_sql(options: &SqlOptions, context: RunContext) -> Result<SqlSession>
         memory_limit: options.memory_limit,
         threads: options.threads,
         temporary_files: std::env::temp_dir(),
-        batch_bytes: MemoryPlan::without_model(options.memory_limit).batch_bytes,
     };
     let session = SqlSession::try_new(limits, runtime, counters)?;
     let opening = Opening {
@@ -266,11 +265,12 @@ fn lazy_runtime(
             model_batch_rows: options.model_batch_rows,
             max_pixels: options.max_pixels,
         };
-        encoding.loaded(factory, |memory| PathPolicy {
+        let paths = PathPolicy {
             directories: directories.clone(),
             allow_external: options.allow_external_paths,
-            max_bytes: memory.decode_bytes,
-        })
+            max_bytes: largest_file(options.max_pixels),
+        };
+        encoding.loaded(factory, paths)
     };
     Arc::new(EncodeRuntime::lazy(Arc::new(load), Arc::clone(counters)))
 }

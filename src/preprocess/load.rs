@@ -33,35 +33,89 @@ pub struct PathPolicy {
     pub directories: Vec<Option<PathBuf>>,
     /// Allows absolute paths, `..` and links out of the shard's directory.
     pub allow_external: bool,
-    /// Largest file that is read.
+    /// Largest file that is taken for an image: see [`largest_file`].
     pub max_bytes: u64,
 }
 
+/// Most bytes of a file that holds an image of `max_pixels`: four 32-bit samples a pixel, and 16 MiB of what is not pixels.
+///
+/// No memory limit is part of it, so that a row is good or bad whatever the machine has.
+pub fn largest_file(max_pixels: u64) -> u64 {
+    max_pixels.saturating_mul(16).saturating_add(16 << 20)
+}
+
+/// A file that a row names and may name.
+#[derive(Debug)]
+pub struct ImageFile<'a> {
+    /// As the row has it.
+    pub name: &'a str,
+    path: PathBuf,
+    /// Its length when it was found.
+    pub bytes: u64,
+}
+
 impl PathPolicy {
-    /// Reads the image file that a row of `shard` names.
+    /// Finds the image file that a row of `shard` names.
     ///
     /// # Errors
-    /// `PathRefused` where the policy forbids the path, `UnreadablePath` where reading fails.
-    pub fn read(&self, shard: u32, path: &str) -> Result<Vec<u8>, RowFault> {
-        if path.contains("://") {
-            return Err(refused(path, "URLs are never fetched"));
+    /// `PathRefused` where the policy forbids the path, `UnreadablePath` where there is no such file or it is too large.
+    pub fn find<'a>(&self, shard: u32, name: &'a str) -> Result<ImageFile<'a>, RowFault> {
+        if name.contains("://") {
+            return Err(refused(name, "URLs are never fetched"));
         }
         let directory = usize::try_from(shard)
             .ok()
             .and_then(|shard| self.directories.get(shard)?.as_ref())
-            .ok_or_else(|| refused(path, "its shard has no directory"))?;
-        let resolved = if self.allow_external {
-            directory.join(path)
+            .ok_or_else(|| refused(name, "its shard has no directory"))?;
+        let path = if self.allow_external {
+            directory.join(name)
         } else {
-            inside(directory, path)?
+            inside(directory, name)?
         };
-        read_file(&resolved, self.max_bytes).map_err(|error| {
-            RowFault::new(
-                Status::UnreadablePath,
-                format!("cannot read '{path}': {error}"),
-            )
+        // Asked before opening: opening a named pipe would wait for its writer.
+        let found = std::fs::metadata(&path).map_err(|error| unreadable(name, error))?;
+        if !found.is_file() {
+            return Err(unreadable(name, "not a regular file"));
+        }
+        if found.len() > self.max_bytes {
+            let most = format!(
+                "larger than {} bytes, which is more than an image of --max-pixels takes",
+                self.max_bytes
+            );
+            return Err(unreadable(name, most));
+        }
+        Ok(ImageFile {
+            name,
+            path,
+            bytes: found.len(),
         })
     }
+}
+
+impl ImageFile<'_> {
+    /// What the file holds.
+    ///
+    /// # Errors
+    /// `UnreadablePath` where reading fails, or more is read than the file had.
+    pub fn read(&self) -> Result<Vec<u8>, RowFault> {
+        let mut bytes = Vec::with_capacity(usize::try_from(self.bytes).unwrap_or(0) + 1);
+        let read = std::fs::File::open(&self.path)
+            .and_then(|file| file.take(self.bytes + 1).read_to_end(&mut bytes));
+        match read {
+            Err(error) => Err(unreadable(self.name, error)),
+            Ok(read) if read as u64 > self.bytes => {
+                Err(unreadable(self.name, "it grew while it was read"))
+            }
+            Ok(_) => Ok(bytes),
+        }
+    }
+}
+
+fn unreadable(name: &str, why: impl std::fmt::Display) -> RowFault {
+    RowFault::new(
+        Status::UnreadablePath,
+        format!("cannot read '{name}': {why}"),
+    )
 }
 
 /// `path` below `directory`, with every link followed; refused where that leads out.
@@ -76,14 +130,9 @@ fn inside(directory: &Path, path: &str) -> Result<PathBuf, RowFault> {
             "absolute paths and '..' need --allow-external-paths",
         ));
     }
-    let unreadable = |error| {
-        RowFault::new(
-            Status::UnreadablePath,
-            format!("cannot read '{path}': {error}"),
-        )
-    };
-    let root = directory.canonicalize().map_err(unreadable)?;
-    let resolved = root.join(relative).canonicalize().map_err(unreadable)?;
+    let real = |found: std::io::Result<PathBuf>| found.map_err(|error| unreadable(path, error));
+    let root = real(directory.canonicalize())?;
+    let resolved = real(root.join(relative).canonicalize())?;
     if !resolved.starts_with(&root) {
         return Err(refused(
             path,
@@ -95,23 +144,6 @@ fn inside(directory: &Path, path: &str) -> Result<PathBuf, RowFault> {
 
 fn refused(path: &str, why: &str) -> RowFault {
     RowFault::new(Status::PathRefused, format!("'{path}' is not read: {why}"))
-}
-
-fn read_file(path: &Path, max_bytes: u64) -> std::io::Result<Vec<u8>> {
-    // Asked before opening: opening a named pipe would wait for its writer.
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(std::io::Error::other("not a regular file"));
-    }
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)?
-        .take(max_bytes + 1)
-        .read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > max_bytes {
-        return Err(std::io::Error::other(format!(
-            "larger than {max_bytes} bytes"
-        )));
-    }
-    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -126,6 +158,10 @@ mod tests {
         }
     }
 
+    fn read(policy: &PathPolicy, name: &str) -> Result<Vec<u8>, RowFault> {
+        policy.find(0, name)?.read()
+    }
+
     #[test]
     fn only_files_below_the_shard_are_read() {
         let outside = tempfile::tempdir().unwrap();
@@ -136,9 +172,9 @@ mod tests {
         std::os::unix::fs::symlink(outside.path().join("secret"), dir.path().join("link")).unwrap();
         std::os::unix::fs::symlink("sub/a.jpg", dir.path().join("inner")).unwrap();
         let policy = policy(dir.path());
-        assert_eq!(policy.read(0, "sub/a.jpg").unwrap(), b"yes");
-        assert_eq!(policy.read(0, "./sub/a.jpg").unwrap(), b"yes");
-        assert_eq!(policy.read(0, "inner").unwrap(), b"yes");
+        assert_eq!(read(&policy, "sub/a.jpg").unwrap(), b"yes");
+        assert_eq!(read(&policy, "./sub/a.jpg").unwrap(), b"yes");
+        assert_eq!(read(&policy, "inner").unwrap(), b"yes");
         let absolute = outside.path().join("secret");
         for path in [
             "sub/../../x",
@@ -148,14 +184,14 @@ mod tests {
             absolute.to_str().unwrap(),
         ] {
             assert_eq!(
-                policy.read(0, path).unwrap_err().status,
+                read(&policy, path).unwrap_err().status,
                 Status::PathRefused,
                 "{path}"
             );
         }
         for path in ["missing", "sub", ""] {
             assert_eq!(
-                policy.read(0, path).unwrap_err().status,
+                read(&policy, path).unwrap_err().status,
                 Status::UnreadablePath,
                 "{path}"
             );
@@ -164,9 +200,9 @@ mod tests {
             allow_external: true,
             ..policy
         };
-        assert_eq!(open.read(0, absolute.to_str().unwrap()).unwrap(), b"no");
+        assert_eq!(read(&open, absolute.to_str().unwrap()).unwrap(), b"no");
         assert_eq!(
-            open.read(0, "http://h/a.jpg").unwrap_err().status,
+            read(&open, "http://h/a.jpg").unwrap_err().status,
             Status::PathRefused
         );
     }
@@ -176,8 +212,18 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("big"), [0; 101]).unwrap();
         assert_eq!(
-            policy(dir.path()).read(0, "big").unwrap_err().status,
+            read(&policy(dir.path()), "big").unwrap_err().status,
             Status::UnreadablePath
         );
+    }
+
+    #[test]
+    fn a_file_that_grows_is_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("log"), [0; 10]).unwrap();
+        let policy = policy(dir.path());
+        let found = policy.find(0, "log").unwrap();
+        std::fs::write(dir.path().join("log"), [0; 11]).unwrap();
+        assert_eq!(found.read().unwrap_err().status, Status::UnreadablePath);
     }
 }

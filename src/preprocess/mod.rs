@@ -7,7 +7,7 @@ mod tokenize;
 
 pub use clip_filter_pixels::{ImageFacts, PixelSpec, Scaling};
 pub use image::{ImageKernel, probe};
-pub use load::{PathPolicy, RowFault};
+pub use load::{ImageFile, PathPolicy, RowFault, largest_file};
 pub use thumbnail::{Thumbnail, ThumbnailLimits};
 pub use tokenize::{Padding, TokenBatch, Tokenize, TokenizeOptions};
 

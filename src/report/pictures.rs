@@ -10,8 +10,9 @@ use arrow::{
 
 use super::case::Case;
 use crate::{
+    config::ByteSize,
     error::{Error, Result},
-    preprocess::{PathPolicy, Thumbnail, ThumbnailLimits},
+    preprocess::{PathPolicy, Thumbnail, ThumbnailLimits, largest_file},
     selection::Selection,
     source::{ImageLayout, ReadPlan, ShardReader},
 };
@@ -60,7 +61,7 @@ pub(super) fn read(
         policy: PathPolicy {
             directories: shards.set.directories(),
             allow_external: case.limits.allow_external_paths,
-            max_bytes: case.limits.memory_limit.0 / 8,
+            max_bytes: largest_file(case.limits.max_pixels),
         },
         limits: ThumbnailLimits {
             edge_px: EDGE_PX,
@@ -169,8 +170,12 @@ impl Reading<'_> {
                     return Err("the image is null".to_owned());
                 };
                 let shard = u32::try_from(self.number).unwrap_or(u32::MAX);
-                let read = self.policy.read(shard, paths.value(row));
-                loaded = read.map_err(|fault| fault.reason)?;
+                let found = self.policy.find(shard, paths.value(row));
+                let found = found.map_err(|fault| fault.reason)?;
+                if found.bytes > self.limits.max_bytes / 4 {
+                    return Err(format!("no room for {}", ByteSize(found.bytes)));
+                }
+                loaded = found.read().map_err(|fault| fault.reason)?;
                 &loaded
             }
         };

@@ -34,6 +34,14 @@ pub struct ReadPlan {
     pub batch_bytes: u64,
 }
 
+impl ReadPlan {
+    /// The columns that are read, wanted or decided on.
+    pub fn columns_read(&self) -> Vec<usize> {
+        let decide = self.predicates.iter().flat_map(|decide| &decide.columns);
+        self.columns.iter().chain(decide).copied().collect()
+    }
+}
+
 impl fmt::Debug for RowPredicate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RowPredicate")

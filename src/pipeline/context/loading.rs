@@ -8,7 +8,7 @@ use crate::{
     encode::{EncoderFactory, EncoderSource},
     engine::{EncodeOptions, Loaded, MemoryNeeds, MemoryPlan, check_pages},
     error::{Error, Result},
-    preprocess::PathPolicy,
+    preprocess::{PathPolicy, largest_file},
     source::BoundShards,
     summary::{ModelCard, Pass},
 };
@@ -55,11 +55,12 @@ pub(in crate::pipeline) fn loaded(
         model_batch_rows: options.model_batch_rows,
         max_pixels: options.max_pixels,
     };
-    let loaded = encoding.loaded(factory, |memory| PathPolicy {
+    let paths = PathPolicy {
         directories: shards.set.directories(),
         allow_external: options.allow_external_paths,
-        max_bytes: memory.decode_bytes,
-    })?;
+        max_bytes: largest_file(options.max_pixels),
+    };
+    let loaded = encoding.loaded(factory, paths)?;
     let binding = &shards.binding;
     let pair = [&binding.image, &binding.text].map(|name| shards.set.schema.index_of(name));
     let pair: Vec<usize> = pair.into_iter().flatten().collect();
@@ -85,7 +86,7 @@ impl EncodeLimits {
     pub(in crate::pipeline) fn loaded(
         &self,
         factory: Arc<dyn EncoderFactory>,
-        paths: impl FnOnce(&MemoryPlan) -> PathPolicy,
+        paths: PathPolicy,
     ) -> Result<Loaded> {
         let sizes = factory.sizes();
         let model_batch_rows = self.model_batch_rows.unwrap_or(sizes.batch_rows);
@@ -102,7 +103,7 @@ impl EncodeLimits {
             threads: self.threads,
             model_batch_rows,
             max_pixels: self.max_pixels,
-            paths: paths(&memory),
+            paths,
         };
         Ok(Loaded {
             factory,

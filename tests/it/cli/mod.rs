@@ -8,6 +8,7 @@ mod explain;
 mod inputs;
 mod inspect;
 mod layouts;
+mod limits;
 mod online;
 mod outputs;
 mod paths;
