@@ -1,6 +1,6 @@
 //! How the memory limit of a run is divided.
 
-use super::into_datafusion;
+use super::{BatchSize, into_datafusion};
 use crate::{
     config::ByteSize,
     error::{Error, Result},
@@ -65,6 +65,14 @@ impl MemoryPlan {
             batch_bytes: (rest / 3 / BATCHES_ALIVE).clamp(1 << 20, 64 << 20),
             batch_rows: MAX_BATCH_ROWS,
             row_group_bytes: (limit.0 / 4).clamp(8 << 20, 100 << 20),
+        }
+    }
+
+    /// The Arrow batches of a wide pass.
+    pub fn batch(&self) -> BatchSize {
+        BatchSize {
+            rows: self.batch_rows,
+            bytes: self.batch_bytes,
         }
     }
 

@@ -42,7 +42,7 @@ pub use condition::{RowCondition, columns_named, condition_needs_scores, early_c
 pub use encode_exec::{ClipEncodeExec, ReadColumns};
 pub use encode_node::{AddedColumn, ClipEncodeNode, PairColumns};
 pub use memory_plan::{MemoryNeeds, MemoryPlan, check_pages};
-pub use pairs_table::{BatchSize, PairsTable};
+pub use pairs_table::{BatchSize, PairsTable, StoredScores};
 pub use plan::{
     NarrowPlan, PASSES, RunningQuery, WidePlan, early_pass, narrow_pass, one_pass, wide_pass,
 };
@@ -54,10 +54,7 @@ pub use sql::{Described, Rows, SqlLimits, SqlSession};
 
 use datafusion::{common::SchemaError, sql::sqlparser::parser::ParserError};
 
-use crate::{
-    error::Error,
-    schema::ScoreColumn,
-};
+use crate::{error::Error, schema::ScoreColumn};
 
 /// Brings an error of this crate through DataFusion; [`from_datafusion`] gets it back unchanged.
 pub(crate) fn into_datafusion(error: Error) -> datafusion::error::DataFusionError {

@@ -34,6 +34,15 @@ pub struct BatchSize {
     pub bytes: u64,
 }
 
+/// Columns of a score store.
+#[derive(Debug, Clone)]
+pub struct StoredScores {
+    /// Where they are.
+    pub store: Arc<ScoreStore>,
+    /// The columns, by names that the shards do not have.
+    pub columns: Vec<AddedColumn>,
+}
+
 /// The columns of the shards, then the score columns, then [`SHARD`] and [`ROW`] if asked for.
 ///
 /// Rows that are not in the store have null scores. A query that names only stored columns does not open the
@@ -50,13 +59,17 @@ pub struct PairsTable {
 }
 
 impl PairsTable {
-    /// A table over `set` with the columns `scored`, whose names the shards do not have.
+    /// A table over `set` with `scores`.
     pub fn new(
         set: Arc<ShardSet>,
         binding: ColumnBinding,
-        (store, scored): (Arc<ScoreStore>, Vec<AddedColumn>),
+        scores: StoredScores,
         batch: BatchSize,
     ) -> Self {
+        let StoredScores {
+            store,
+            columns: scored,
+        } = scores;
         let mut fields: Vec<_> = view_schema(&set.schema).fields().iter().cloned().collect();
         let added = |column: &AddedColumn| Field::new(&column.name, column.added.data_type(), true);
         fields.extend(scored.iter().map(added).map(Arc::new));

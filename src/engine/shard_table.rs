@@ -13,6 +13,7 @@ use datafusion::{
 };
 
 use super::{
+    pairs_table::BatchSize,
     predicate::shard_predicate,
     scan_exec::ShardScanExec,
     shard_scan::{ShardScan, ShardStarts},
@@ -31,20 +32,14 @@ pub struct ShardTable {
     image: String,
     starts: Option<Arc<dyn ShardStarts>>,
     schema: SchemaRef,
-    batch_rows: usize,
-    batch_bytes: u64,
+    batch: BatchSize,
     page_limit: Option<ByteSize>,
     counters: Arc<Counters>,
 }
 
 impl ShardTable {
     /// A table over `set`; conditions on the column `image` are never evaluated inside the scan.
-    pub fn new(
-        set: Arc<ShardSet>,
-        image: &str,
-        (batch_rows, batch_bytes): (usize, u64),
-        counters: Arc<Counters>,
-    ) -> Self {
+    pub fn new(set: Arc<ShardSet>, image: &str, batch: BatchSize, counters: Arc<Counters>) -> Self {
         let mut fields: Vec<_> = view_schema(&set.schema).fields().iter().cloned().collect();
         fields.push(Arc::new(Field::new(SHARD, DataType::UInt32, false)));
         fields.push(Arc::new(Field::new(ROW, DataType::Int64, false)));
@@ -55,8 +50,7 @@ impl ShardTable {
             set,
             image: image.to_owned(),
             schema,
-            batch_rows,
-            batch_bytes,
+            batch,
             counters,
         }
     }
@@ -82,7 +76,7 @@ impl ShardTable {
 
     /// Most rows of a batch.
     pub(super) fn batch_rows(&self) -> usize {
-        self.batch_rows
+        self.batch.rows
     }
 
     fn can_evaluate(&self, filter: &Expr) -> bool {
@@ -139,8 +133,8 @@ impl TableProvider for ShardTable {
                 .iter()
                 .map(|filter| shard_predicate(state, &self.schema, filter))
                 .collect::<Result<_>>()?,
-            batch_rows: self.batch_rows,
-            batch_bytes: self.batch_bytes,
+            batch_rows: self.batch.rows,
+            batch_bytes: self.batch.bytes,
         };
         let schema = Arc::new(self.schema.project(projection)?);
         let shown: Vec<String> = filters.iter().map(ToString::to_string).collect();

@@ -27,7 +27,7 @@ use futures::stream::{BoxStream, StreamExt};
 
 use super::{
     AddedColumn, BatchSize, EncodeRuntime, MemoryPlan, PairNames, PairsTable, ShardTable,
-    from_datafusion, missing_table::no_table, planner, recipe::identifier,
+    StoredScores, from_datafusion, missing_table::no_table, planner, recipe::identifier,
     session::session_builder, udf,
 };
 use crate::{
@@ -152,15 +152,14 @@ impl SqlSession {
                     added,
                     name: added.name().to_owned(),
                 });
-                let batch = BatchSize {
-                    rows: BATCH_ROWS,
-                    bytes: self.batch_bytes(),
-                };
                 let table = PairsTable::new(
                     Arc::clone(set),
                     binding.clone(),
-                    (Arc::clone(store), scored.collect()),
-                    batch,
+                    StoredScores {
+                        store: Arc::clone(store),
+                        columns: scored.collect(),
+                    },
+                    self.batch(BATCH_ROWS),
                 );
                 Arc::new(table.with_row_references().within(self.limits.memory_limit))
             }
@@ -230,14 +229,15 @@ impl SqlSession {
         let table = ShardTable::new(
             Arc::clone(set),
             image,
-            (rows, self.batch_bytes()),
+            self.batch(rows),
             Arc::clone(&self.counters),
         );
         Arc::new(table.within(self.limits.memory_limit))
     }
 
-    fn batch_bytes(&self) -> u64 {
-        MemoryPlan::without_model(self.limits.memory_limit).batch_bytes
+    fn batch(&self, rows: usize) -> BatchSize {
+        let bytes = MemoryPlan::without_model(self.limits.memory_limit).batch_bytes;
+        BatchSize { rows, bytes }
     }
 
     /// A view that shows what `shown` makes of the columns of `table`, the row reference not among them.

@@ -127,7 +127,10 @@ impl StoreFacts {
             claims: store.claimed()?.len(),
             size_bytes: store.size_bytes(),
             made_with: store.spec().clone(),
-            models: store.models().map(StoredModel::of).collect(),
+            models: store
+                .models()
+                .map(|(key, spec)| StoredModel::of(key, spec))
+                .collect(),
             rows: total(|shard| shard.rows),
             rows_decided: total(|shard| shard.decided_rows),
             rows_stored: content.rows,
@@ -141,7 +144,7 @@ impl StoreFacts {
 }
 
 impl StoredModel {
-    fn of((key, spec): (&str, &StoreSpec)) -> Self {
+    fn of(key: &str, spec: &StoreSpec) -> Self {
         Self {
             key: key.to_owned(),
             name: spec.model.name.clone(),

@@ -144,7 +144,7 @@ pub fn open_sql(options: &SqlOptions, context: RunContext) -> Result<SqlSession>
     };
     let (model, counters) = (context.model, context.counters);
     let directories = Arc::new(Mutex::new(Vec::new()));
-    let runtime = lazy_runtime(options, (model, store.clone()), &directories, &counters);
+    let runtime = lazy_runtime(options, model, store.clone(), &directories, &counters);
     let limits = SqlLimits {
         memory_limit: options.memory_limit,
         threads: options.threads,
@@ -247,7 +247,8 @@ impl Opening<'_> {
 
 fn lazy_runtime(
     options: &SqlOptions,
-    (model, store): (Arc<dyn EncoderSource>, Option<Arc<ScoreStore>>),
+    model: Arc<dyn EncoderSource>,
+    store: Option<Arc<ScoreStore>>,
     directories: &Arc<Mutex<Vec<Option<PathBuf>>>>,
     counters: &Arc<Counters>,
 ) -> Arc<EncodeRuntime> {

@@ -30,6 +30,7 @@ use datafusion::{
 use super::CallKind;
 use crate::{
     encode::MockFactory,
+    engine::BatchSize,
     engine::{EncodeOptions, EncodeRuntime, Loaded, MemoryPlan, ShardTable, planner},
     preprocess::PathPolicy,
     score::cosine,
@@ -169,7 +170,15 @@ impl Engine {
             planner::with_clip_functions(builder, &runtime, directory.path()).build(),
         );
         let set = Arc::new(ShardSet::open(&[Location::local(path)]).unwrap());
-        let table = ShardTable::new(set, "image", (4, 1 << 20), Arc::clone(&counters));
+        let table = ShardTable::new(
+            set,
+            "image",
+            BatchSize {
+                rows: 4,
+                bytes: 1 << 20,
+            },
+            Arc::clone(&counters),
+        );
         context.register_table("pairs", Arc::new(table)).unwrap();
         Self {
             context,

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     engine::{
-        AddedColumn, BatchSize, MemoryPlan, PairsTable, RowCondition, check_pages,
+        AddedColumn, BatchSize, MemoryPlan, PairsTable, RowCondition, StoredScores, check_pages,
         condition_needs_scores,
     },
     error::{Error, Result},
@@ -125,7 +125,10 @@ impl Prepared {
         PairsTable::new(
             Arc::clone(&self.shards.set),
             self.shards.binding.clone(),
-            (Arc::clone(store), scored.cloned().collect()),
+            StoredScores {
+                store: Arc::clone(store),
+                columns: scored.cloned().collect(),
+            },
             batch,
         )
         .with_row_references()

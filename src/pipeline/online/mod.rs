@@ -100,7 +100,7 @@ pub async fn online(options: &OnlineOptions, context: RunContext) -> Result<Onli
     let rows = prepared.shards.set.rows();
     counters.rows_total.store(rows, Ordering::Relaxed);
     let runtime = Arc::new(EncodeRuntime::new(loaded, Arc::clone(counters)));
-    let plan = wide_plan(&run, &prepared, (runtime, &memory), counters);
+    let plan = wide_plan(&run, &prepared, runtime, &memory, counters);
     let RunningQuery { batches, plan } = one_pass(plan).await?;
     (context.explain)(&plan);
     let policy = prepared.writer_policy(&run, &provenance, &memory);
@@ -108,7 +108,7 @@ pub async fn online(options: &OnlineOptions, context: RunContext) -> Result<Onli
     let metadata = policy.metadata.iter().cloned().collect();
     let schema = Arc::new(Schema::clone(&columns).with_metadata(metadata));
     let pass = OnlineRun {
-        sieve: Sieve::try_new(&run, &prepared, (Arc::clone(&schema), selector))?,
+        sieve: Sieve::try_new(&run, &prepared, selector, Arc::clone(&schema))?,
         plain: Arc::new(declared_schema(&policy, &schema)),
         schema,
         rows_in: rows,
@@ -126,14 +126,15 @@ pub async fn online(options: &OnlineOptions, context: RunContext) -> Result<Onli
 fn wide_plan(
     options: &RunOptions,
     prepared: &Prepared,
-    (runtime, memory): (Arc<EncodeRuntime>, &MemoryPlan),
+    runtime: Arc<EncodeRuntime>,
+    memory: &MemoryPlan,
     counters: &Arc<Counters>,
 ) -> WidePlan {
     let set = &prepared.shards.set;
     let table = ShardTable::new(
         Arc::clone(set),
         &prepared.shards.binding.image,
-        (memory.batch_rows, memory.batch_bytes),
+        memory.batch(),
         Arc::clone(counters),
     );
     let names = set.schema.fields().iter().map(|field| field.name().clone());

@@ -51,7 +51,8 @@ impl Sieve {
     pub(super) fn try_new(
         options: &RunOptions,
         prepared: &Prepared,
-        (schema, selector): (SchemaRef, Option<OnlineSelector>),
+        selector: Option<OnlineSelector>,
+        schema: SchemaRef,
     ) -> Result<Self> {
         let name = |added: ScoreColumn| {
             let mut columns = prepared.scored().iter();

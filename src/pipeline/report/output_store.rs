@@ -32,7 +32,7 @@ pub(super) fn of(
     let directory = tempfile::tempdir()
         .map_err(|error| Error::output("make a temporary directory").source(error))?;
     let columns = OutputColumns::of(&shards.set.schema)?;
-    let store = columns.fill(directory.path(), shards, (provenance, options))?;
+    let store = columns.fill(directory.path(), shards, provenance, options)?;
     Ok((store, directory))
 }
 
@@ -85,7 +85,8 @@ impl OutputColumns {
         &self,
         directory: &Path,
         shards: &BoundShards,
-        (provenance, options): (&Provenance, &ScoreOptions),
+        provenance: &Provenance,
+        options: &ScoreOptions,
     ) -> Result<ScoreStore> {
         let both = [IMAGE_EMBEDDING, TEXT_EMBEDDING];
         let spec = StoreSpec {

@@ -169,7 +169,7 @@ fn wide_plan(
     let table = ShardTable::new(
         Arc::clone(&fill.shards.set),
         &fill.shards.binding.image,
-        (fill.memory.batch_rows, fill.memory.batch_bytes),
+        fill.memory.batch(),
         Arc::clone(&context.counters),
     );
     WidePlan {

@@ -90,7 +90,7 @@ impl Wanted<'_> {
         let Some(spec) = ScoreStore::spec_at(directory)? else {
             let factory = load(context, None)?;
             let spec = self.spec(factory.card().clone(), None);
-            return self.fill(directory, (factory, spec), context).await;
+            return self.fill(directory, &spec, factory, context).await;
         };
         let identity = context.model.identity()?;
         let wanted = self.spec(identity.unwrap_or_else(|| spec.model.clone()), Some(&spec));
@@ -104,7 +104,7 @@ impl Wanted<'_> {
             drop(store);
             let factory = load(context, Some(&spec.model))?;
             let spec = self.spec(factory.card().clone(), Some(&spec));
-            return self.fill(directory, (factory, spec), context).await;
+            return self.fill(directory, &spec, factory, context).await;
         }
         count_settled(
             &context.counters,
@@ -133,7 +133,7 @@ impl Wanted<'_> {
                 })?;
             }
         }
-        let scored = self.fill(directory, (factory, spec), context).await?;
+        let scored = self.fill(directory, &spec, factory, context).await?;
         Ok(Scored {
             is_private: true,
             ..scored
@@ -144,12 +144,13 @@ impl Wanted<'_> {
     async fn fill(
         &self,
         directory: &Path,
-        (factory, spec): (Arc<dyn EncoderFactory>, StoreSpec),
+        spec: &StoreSpec,
+        factory: Arc<dyn EncoderFactory>,
         context: &RunContext,
     ) -> Result<Scored> {
         let loaded = loaded(self.options, self.shards, factory)?;
         let memory = loaded.memory.clone();
-        let mut store = ScoreStore::open_or_create(directory, &spec)?;
+        let mut store = ScoreStore::open_or_create(directory, spec)?;
         if !self.options.only_new {
             store.check_shards(&self.shards.identities)?;
         }
