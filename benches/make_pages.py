@@ -39,11 +39,11 @@ def main():
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     texts = [f"picture number {row}" for row in range(options.rows)]
-    table = pa.table({"image": pa.array(pictures(options.rows, options.bytes), pa.binary()), "text": texts})
+    pairs = pa.table({"image": pa.array(pictures(options.rows, options.bytes), pa.binary()), "text": texts})
     for codec, level in CODECS.items():
         for dictionary in (True, False):
             path = options.out / f"pyarrow-{codec}{'-dictionary' if dictionary else ''}.parquet"
-            pq.write_table(table, path, compression=codec, compression_level=level, use_dictionary=dictionary, row_group_size=options.rows)
+            pq.write_table(pairs, path, compression=codec, compression_level=level, use_dictionary=dictionary, row_group_size=options.rows)
             print(path, flush=True)
     try:
         import duckdb
@@ -51,7 +51,7 @@ def main():
         return
     for codec in ("uncompressed", "snappy", "zstd"):
         path = options.out / f"duckdb-{codec}.parquet"
-        duckdb.sql(f"COPY table TO '{path}' (FORMAT parquet, COMPRESSION {codec})")
+        duckdb.sql(f"COPY pairs TO '{path}' (FORMAT parquet, COMPRESSION {codec})")
         print(path, flush=True)
 
 

@@ -4,7 +4,7 @@
     python benches/make_dataset.py --out DIR/many --rows 160000 --tiny
     python benches/memory.py DIR/large DIR/many [--memory-limit 1GiB] [-- further options of clip-filter]
     python benches/make_pages.py --out DIR/pages
-    python benches/memory.py --pages DIR/pages/*.parquet [--jobs filter,score,sql,online]
+    python benches/memory.py --pages DIR/pages/*.parquet [--jobs filter,filter@mock,score@mock,online@mock,sql]
 
 The second pair measures pages of a gigabyte and writes the section `pages`. The peak is the kernel's figure for the process (`ru_maxrss`), as `/usr/bin/time -v` prints it. Nothing but the standard library is
 imported: the kernel counts the parent's pages of the moment before `exec` as the child's. Exit code 1 when a run is over the bound.
@@ -27,10 +27,10 @@ UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 HEAD = "| dataset | job | input | rows | seconds | pairs/s | peak RSS | of the limit |\n|---|---|---|---|---|---|---|---|\n"
 
 
-def measured(command):
+def measured(command, model):
     """Runs a command, whose output nobody reads; its exit code, seconds, and peak resident bytes."""
     began = time.perf_counter()
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | {"CLIP_FILTER_MODEL": model})
     _, status, usage = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)
     return child.returncode, time.perf_counter() - began, usage.ru_maxrss * 1024
@@ -61,7 +61,7 @@ def main():
     parser.add_argument("--binary", type=Path, default=results.ROOT / "target/release/clip-filter")
     parser.add_argument("--memory-limit", default="1GiB")
     parser.add_argument("--pages", action="store_true", help="write the section of large pages")
-    parser.add_argument("--jobs", default="filter", help="of filter, score, sql and online, with commas")
+    parser.add_argument("--jobs", default="filter", help="of filter, score, sql and online, with commas; filter@mock runs without a model")
     parser.add_argument("--dry", action="store_true", help="do not touch RESULTS.md")
     words = sys.argv[1:]
     at = words.index("--") if "--" in words else len(words)
@@ -70,16 +70,17 @@ def main():
 
     stamp, lines, over = results.stamp(), [], False
     for data in options.data:
-        for job in options.jobs.split(","):
+        for task in options.jobs.split(","):
+            job, _, model = task.partition("@")
             with tempfile.TemporaryDirectory(dir=data.parent) as folder:
                 command = jobs(data, folder, options.memory_limit)[job]
-                code, seconds, peak = measured([str(options.binary), *command, *further])
+                code, seconds, peak = measured([str(options.binary), *command, *further], model or "bundled")
             if code:
-                sys.exit(f"{options.binary.name} {job} on {data.name} ended with {code}")
+                sys.exit(f"{options.binary.name} {task} on {data.name} ended with {code}")
             rows = pq_rows(data)
             total, files = shape(data)
             over |= peak > BOUND * limit
-            lines.append(f"| {data.stem} | {job} | {total / 1e9:.2f} GB in {files} files | {rows:,} | {seconds:.0f} | {rows / seconds:.0f} | {peak / MIB:.0f} MiB | {peak / limit:.2f} |")
+            lines.append(f"| {data.stem} | {job}{f', {model} encoder' if model else ''} | {total / 1e9:.2f} GB in {files} files | {rows:,} | {seconds:.0f} | {rows / seconds:.0f} | {peak / MIB:.0f} MiB | {peak / limit:.2f} |")
             print(lines[-1], flush=True)
     command = " ".join(["clip-filter ... --memory-limit", options.memory_limit, *further])
     of = "pages of a gigabyte (`make_pages.py`)" if options.pages else "the first shard of a dataset is one row group (`make_dataset.py`)"
