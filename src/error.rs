@@ -5,6 +5,8 @@
 //! a cause stays as it is, and they are hidden where [`Error::report`] tells it.
 
 use std::{
+    any::Any,
+    cell::Cell,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
 };
@@ -189,18 +191,50 @@ impl std::error::Error for Error {
 ///
 /// What `work` has changed by then must not be used again.
 pub(crate) fn contained<T>(library: &'static str, work: impl FnOnce() -> T) -> Result<T, GaveUp> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|_| GaveUp { library })
+    CONTAINED.set(CONTAINED.get() + 1);
+    let done = catch_unwind(AssertUnwindSafe(work));
+    CONTAINED.set(CONTAINED.get() - 1);
+    done.map_err(|panic| GaveUp {
+        library,
+        words: words_of(panic.as_ref()),
+    })
+}
+
+thread_local! {
+    /// How many [`contained`] pieces of work this thread is in.
+    static CONTAINED: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Whether this thread is in [`contained`] work: a panic there is told by its error.
+#[cfg(feature = "cli")]
+pub(crate) fn is_contained() -> bool {
+    CONTAINED.get() > 0
+}
+
+/// What a panic said, in one line.
+fn words_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let line = text
+        .and_then(|text| text.lines().next())
+        .unwrap_or_default();
+    line.chars().take(200).collect()
 }
 
 /// A library panicked at data that it was to read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct GaveUp {
     library: &'static str,
+    words: String,
 }
 
 impl fmt::Display for GaveUp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the library {} gave up at it", self.library)
+        write!(f, "the library {} gave up at it", self.library)?;
+        match self.words.as_str() {
+            "" => Ok(()),
+            words => write!(f, ": {words}"),
+        }
     }
 }
 

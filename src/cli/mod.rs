@@ -44,6 +44,7 @@ const INTERRUPTED: u8 = 130;
 /// Runs the command that was typed.
 pub fn main() -> ExitCode {
     surroundings::tell_libraries();
+    surroundings::print_panics_that_nothing_contains();
     let words: Vec<OsString> = std::env::args_os().collect();
     let for_programs = words.iter().any(|word| word == "--json");
     let args = match typed::parse(words) {

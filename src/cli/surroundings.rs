@@ -1,6 +1,8 @@
-//! What libraries are told through their environment before any thread runs.
+//! What is set for the whole process before any thread runs.
 
-use std::env;
+use std::{env, panic};
+
+use crate::error::is_contained;
 
 /// Tells libraries what they read from their environment only.
 ///
@@ -18,4 +20,14 @@ pub(super) fn tell_libraries() {
         env::set_var("ORT_DISABLE_TELEMETRY", "1");
         env::set_var("RAYON_NUM_THREADS", "1");
     }
+}
+
+/// From now on a panic that becomes an error is told by that alone, not printed where it happens.
+pub(super) fn print_panics_that_nothing_contains() {
+    let print = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        if !is_contained() {
+            print(panic);
+        }
+    }));
 }

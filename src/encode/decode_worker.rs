@@ -258,7 +258,8 @@ fn named_file<'a>(
 
 fn caption_fault(captions: &StringViewArray, row: usize) -> Option<RowFault> {
     if captions.is_null(row) {
-        Some(RowFault::new(Status::NullCaption, "the caption is null"))
+        let reason = "the caption is null, or no UTF-8";
+        Some(RowFault::new(Status::NullCaption, reason))
     } else if captions.value(row).trim().is_empty() {
         Some(RowFault::new(Status::EmptyCaption, "the caption is empty"))
     } else {

@@ -20,6 +20,7 @@ mod encode_node;
 mod hoist;
 mod memory_plan;
 mod missing_table;
+mod nan;
 mod pairs_table;
 mod plan;
 mod planner;

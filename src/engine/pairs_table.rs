@@ -204,6 +204,7 @@ impl TableProvider for PairsTable {
             limit,
             page_limit: self.page_limit,
             image: self.schema.index_of(&self.binding.image)?,
+            captions: self.set.schema.index_of(&self.binding.text).ok(),
         })))
     }
 }

@@ -11,7 +11,7 @@ use datafusion::{
     prelude::{SessionConfig, SessionContext},
 };
 
-use super::{from_datafusion, planner, udf};
+use super::{from_datafusion, nan::NanIsNoNumber, planner, udf};
 use crate::{config::ByteSize, error::Result};
 
 /// A session for one plan of this program: one partition keeps rows in order, and the encode operator brings
@@ -45,7 +45,8 @@ pub(super) fn session_builder(
     let mut builder = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime)
-        .with_default_features();
+        .with_default_features()
+        .with_analyzer_rule(Arc::new(NanIsNoNumber));
     // After DataFusion's own, so that of two functions of one name ours stays.
     let functions = builder.scalar_functions().get_or_insert_default();
     functions.extend(udf::cheap_functions().into_iter().map(Arc::new));

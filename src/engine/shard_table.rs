@@ -26,10 +26,12 @@ use crate::{
 };
 
 /// The shards of a run as a table: their columns, then [`SHARD`] and [`ROW`].
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ShardTable {
     set: Arc<ShardSet>,
     image: String,
+    /// The captions, in which what is not UTF-8 is null.
+    captions: Option<usize>,
     starts: Option<Arc<dyn ShardStarts>>,
     schema: SchemaRef,
     batch: BatchSize,
@@ -45,6 +47,7 @@ impl ShardTable {
         fields.push(Arc::new(Field::new(ROW, DataType::Int64, false)));
         let schema = Arc::new(Schema::new(fields));
         Self {
+            captions: None,
             starts: None,
             page_limit: None,
             set,
@@ -59,6 +62,13 @@ impl ShardTable {
     #[must_use]
     pub fn starting_at(mut self, starts: Arc<dyn ShardStarts>) -> Self {
         self.starts = Some(starts);
+        self
+    }
+
+    /// The table with the captions in the column `text`: what is not UTF-8 there is null, for a bad row ends no run.
+    #[must_use]
+    pub fn with_captions(mut self, text: &str) -> Self {
+        self.captions = self.set.schema.index_of(text).ok();
         self
     }
 
@@ -128,6 +138,8 @@ impl TableProvider for ShardTable {
         columns.sort_unstable();
         let plan = ReadPlan {
             columns,
+            stored: Vec::new(),
+            lenient: self.captions.into_iter().collect(),
             row_numbers: true,
             predicates: filters
                 .iter()

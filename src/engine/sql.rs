@@ -167,6 +167,7 @@ impl SqlSession {
                 let calls: Vec<Expr> = scored.map(|added| self.call(added, binding)).collect();
                 let references = [SHARD, ROW].map(|name| Expr::Column(Column::from_name(name)));
                 let table = self.shard_table(set, &binding.image, ENCODED_BATCH_ROWS);
+                let table = Arc::new(ShardTable::clone(&table).with_captions(&binding.text));
                 let all = |columns: Vec<Expr>| {
                     columns.into_iter().chain(calls).chain(references).collect()
                 };
@@ -185,6 +186,7 @@ impl SqlSession {
         };
         self.lock().push((name.to_owned(), names));
         let shards = self.shard_table(set, &binding.image, BATCH_ROWS);
+        let shards = Arc::new(ShardTable::clone(&shards).with_captions(&binding.text));
         let name = format!("{name}_shards");
         let view = self
             .view(&name, shards, |columns| columns)

@@ -56,6 +56,8 @@ pub(super) struct StoredScan {
     pub(super) page_limit: Option<ByteSize>,
     /// Position of the image column, on which no condition is decided here.
     pub(super) image: usize,
+    /// Position of the captions, in which what is not UTF-8 is null.
+    pub(super) captions: Option<usize>,
 }
 
 impl Scan for StoredScan {
@@ -162,6 +164,8 @@ impl StoredScan {
     fn read_plan(&self) -> ReadPlan {
         ReadPlan {
             columns: self.read_columns(),
+            stored: Vec::new(),
+            lenient: self.captions.into_iter().collect(),
             row_numbers: true,
             predicates: self.shard_conditions.clone(),
             batch_rows: self.batch.rows,

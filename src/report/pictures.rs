@@ -98,8 +98,10 @@ fn plan(case: &Case<'_>, wants: Wants) -> ReadPlan {
         .collect();
     columns.sort_unstable();
     columns.dedup();
+    let captions = shards.set.schema.index_of(&binding.text).ok();
     ReadPlan {
         columns,
+        lenient: captions.into_iter().collect(),
         batch_rows: BATCH_ROWS,
         batch_bytes: BATCH_BYTES,
         ..ReadPlan::default()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use parquet::{
     arrow::{
-        ArrowWriter,
+        ArrowSchemaConverter, ArrowWriter,
         arrow_writer::{
             ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, ArrowWriterOptions,
             compute_leaves,
@@ -17,10 +17,11 @@ use parquet::{
         metadata::ParquetMetaData, properties::WriterProperties, reader::ChunkReader,
         writer::SerializedFileWriter,
     },
-    schema::types::SchemaDescriptor,
+    schema::types::{SchemaDescriptor, TypePtr},
 };
 
 use super::Part;
+use crate::source::stored_schema;
 
 /// Most rows of a row group, however small they are.
 const ROW_GROUP_ROWS: usize = 1 << 20;
@@ -79,7 +80,9 @@ impl ColumnLayout {
 }
 
 /// How a file is laid out.
-pub(super) struct PartLayout {
+pub(super) struct PartLayout<'a> {
+    /// What Parquet is to have the first columns as; by their Arrow types where that is `None` or there is nothing.
+    pub(super) stored: &'a [Option<TypePtr>],
     pub(super) properties: WriterProperties,
     /// A row group is closed at this size.
     pub(super) row_group_bytes: usize,
@@ -102,10 +105,16 @@ impl PartWriter {
     pub(super) fn create(
         part: Box<dyn Part>,
         schema: &SchemaRef,
-        layout: PartLayout,
+        layout: PartLayout<'_>,
     ) -> Result<Self> {
+        let derived = ArrowSchemaConverter::new().convert(schema)?;
+        let derived = derived.root_schema().get_fields().iter();
+        let stored = layout.stored.iter().map(Option::as_ref);
+        let columns = derived.zip(stored.chain(std::iter::repeat(None)));
+        let columns = columns.map(|(derived, stored)| Arc::clone(stored.unwrap_or(derived)));
         let options = ArrowWriterOptions::new()
             .with_properties(layout.properties)
+            .with_parquet_schema(stored_schema(&columns.collect::<Vec<_>>())?)
             .with_skip_arrow_metadata(true);
         let writer = ArrowWriter::try_new_with_options(part, Arc::clone(schema), options)?;
         let (file, factory) = writer.into_serialized_writer()?;

@@ -13,7 +13,7 @@ use arrow::{
 use super::{ColumnLayout, EncodedGroup};
 use crate::{
     error::{Error, Result},
-    schema::{IMAGE_EMBEDDING, ROW, TEXT_EMBEDDING},
+    schema::{IMAGE_EMBEDDING, TEXT_EMBEDDING},
     selection::Selection,
     source::{EncodedRows, ReadPlan, ShardBytes, ShardIdentity, ShardReader, ShardSet, conform},
     store::{ScoreCursor, ScoreStore},
@@ -149,6 +149,7 @@ impl ShardUnit<'_> {
         let shard = &source.set.shards[self.shard];
         let plan = ReadPlan {
             columns: (0..source.set.schema.fields().len()).collect(),
+            stored: source.set.carried(),
             row_numbers: true,
             batch_rows: BATCH_ROWS,
             batch_bytes: source.batch_bytes,
@@ -217,9 +218,8 @@ struct GroupRows {
 /// The rows of `batch`, whose last column is their number, with their scores.
 fn join(batch: &RecordBatch, cursor: &mut ScoreCursor, schema: &SchemaRef) -> Result<RecordBatch> {
     let failed = |error| Error::internal("join scores to the selected rows").source(error);
-    let numbers = batch
-        .column_by_name(ROW)
-        .ok_or_else(|| Error::internal("find the row numbers"))?;
+    let numbers = batch.columns().last();
+    let numbers = numbers.ok_or_else(|| Error::internal("find the row numbers"))?;
     let stored = cursor.take(numbers.as_primitive::<Int64Type>().values())?;
     let read = &batch.columns()[..batch.num_columns() - 1];
     let mut columns: Vec<ArrayRef> = Vec::with_capacity(schema.fields().len());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::{
     array::RecordBatch,
-    datatypes::{DataType, Field, Schema, SchemaRef},
+    datatypes::{DataType, Field, FieldRef, Schema, SchemaRef},
 };
 use parquet::{
     arrow::{ARROW_SCHEMA_META_KEY, encode_arrow_schema},
@@ -14,7 +14,7 @@ use parquet::{
         properties::{EnabledStatistics, WriterProperties},
         reader::ChunkReader,
     },
-    schema::types::ColumnPath,
+    schema::types::{ColumnPath, TypePtr},
 };
 
 use super::{
@@ -32,6 +32,9 @@ const PART_BYTES: usize = 1 << 30;
 /// A row group of a query's result is closed at this size: it is held in memory until then.
 const RESULT_ROW_GROUP_BYTES: u64 = 64 << 20;
 
+/// What polars writes of the values of a type that has no others.
+const POLARS_ENUM: &str = "_PL_ENUM_VALUES";
+
 /// A column that is written after the input's own.
 pub type AddedField = Field;
 
@@ -40,6 +43,8 @@ pub type AddedField = Field;
 pub struct WriterPolicy {
     /// The input's schema, with the types its writer declared.
     pub input: SchemaRef,
+    /// What Parquet is to have the input's columns as; by their Arrow types where that is `None` or there is nothing.
+    pub stored: Vec<Option<TypePtr>>,
     /// The columns added.
     pub added: Vec<AddedField>,
     /// Name of the image column, whose bytes are stored as they are: they are compressed already.
@@ -65,6 +70,7 @@ impl WriterPolicy {
         metadata.sort();
         Self {
             image: image.map_or_else(String::new, |field| field.name().clone()),
+            stored: Vec::new(),
             added: Vec::new(),
             compression: Compression::ZSTD(ZstdLevel::default()),
             row_group_bytes: RESULT_ROW_GROUP_BYTES,
@@ -74,14 +80,10 @@ impl WriterPolicy {
     }
 
     /// What readers are told the columns are: the input's declared types, then the added ones.
-    fn declared_schema(&self) -> Schema {
-        let fields: Vec<_> = self
-            .input
-            .fields()
-            .iter()
-            .cloned()
-            .chain(self.added.iter().cloned().map(Arc::new))
-            .collect();
+    pub fn declared_schema(&self) -> Schema {
+        let input = self.input.fields().iter().map(readable_field);
+        let added = self.added.iter().cloned().map(Arc::new);
+        let fields: Vec<_> = input.chain(added).collect();
         // Readers that know Arrow take the metadata from here, the others from the file's own pairs.
         Schema::new_with_metadata(fields, self.metadata.iter().cloned().collect())
     }
@@ -141,6 +143,42 @@ impl WriterPolicy {
             .chain(embeddings)
             .map(ColumnPath::new)
             .collect()
+    }
+}
+
+/// `field` as a type that every reader of the output can make of it: a dictionary of one shard may count its values in
+/// eight bits, that of all shards may have more; and of an interval no reader but ours makes days and milliseconds alone.
+fn readable_field(field: &FieldRef) -> FieldRef {
+    let data_type = readable_type(field);
+    match data_type == *field.data_type() {
+        true => Arc::clone(field),
+        false => Arc::new(Field::clone(field).with_data_type(data_type)),
+    }
+}
+
+fn readable_type(field: &Field) -> DataType {
+    let is_enum = field
+        .metadata()
+        .keys()
+        .any(|key| key.starts_with(POLARS_ENUM));
+    match field.data_type() {
+        DataType::Dictionary(key, value) => {
+            use DataType::{Int8, Int16, Int32, UInt8, UInt16};
+            let key = match **key {
+                Int8 | Int16 | UInt8 | UInt16 if !is_enum => Box::new(Int32),
+                _ => key.clone(),
+            };
+            DataType::Dictionary(key, value.clone())
+        }
+        DataType::Interval(_) => DataType::FixedSizeBinary(12),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(readable_field).collect()),
+        DataType::List(item) => DataType::List(readable_field(item)),
+        DataType::LargeList(item) => DataType::LargeList(readable_field(item)),
+        DataType::FixedSizeList(item, length) => {
+            DataType::FixedSizeList(readable_field(item), *length)
+        }
+        DataType::Map(entries, sorted) => DataType::Map(readable_field(entries), *sorted),
+        other => other.clone(),
     }
 }
 
@@ -246,6 +284,7 @@ impl DatasetWriter {
         let part = self.staged.part(self.parts)?;
         self.parts += 1;
         let layout = PartLayout {
+            stored: &self.policy.stored,
             properties: self.policy.properties(),
             row_group_bytes: usize::try_from(self.policy.row_group_bytes).unwrap_or(usize::MAX),
         };

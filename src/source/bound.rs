@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ColumnBinding, ColumnChoice, Location, Shard, ShardSet};
 use crate::{
-    error::Result,
+    error::{Error, Result},
     selection::{Selection, SelectionBuilder},
 };
 
@@ -57,6 +57,15 @@ impl BoundShards {
     pub fn open(files: &[Location], columns: &ColumnChoice) -> Result<Self> {
         let set = ShardSet::open(files)?;
         let binding = ColumnBinding::detect(&set.schema, &set.metadata, columns)?;
+        for column in [&binding.image, &binding.text] {
+            if let Some(shard) = set.lacking(column) {
+                return Err(Error::input(format!(
+                    "find the column '{column}': other shards have it, this one does not"
+                ))
+                .with("shard", &shard.location)
+                .hint("leave the shard out, or name a column that all have with --image-column and --text-column"));
+            }
+        }
         Ok(Self::new(set, binding))
     }
 

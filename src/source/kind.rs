@@ -7,7 +7,7 @@
 use std::{collections::HashMap, fmt, ops::Range, sync::Arc};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
-use parquet::{basic::Compression, file::metadata::ParquetMetaData};
+use parquet::{basic::Compression, file::metadata::ParquetMetaData, schema::types::TypePtr};
 
 use super::{Location, ReadPlan, ShardBytes, parquet_rows};
 use crate::error::Result;
@@ -39,6 +39,8 @@ impl Kind {
 pub(super) struct Outline {
     /// Its columns, with the Arrow types its writer declared.
     pub(super) schema: SchemaRef,
+    /// What Parquet has them as, where they can be carried as they lie.
+    pub(super) stored: Vec<Option<TypePtr>>,
     /// Key-value metadata, without the Arrow schema.
     pub(super) metadata: HashMap<String, String>,
     /// The codec that suits an output of such shards.

@@ -1,57 +1,35 @@
-//! Parquet shards: the footer, and pages of row groups.
+//! Parquet shards: what the footer says.
 
-use std::{collections::HashMap, ops::Range, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
-use arrow::{
-    array::{Array, Int64Array, RecordBatch},
-    compute::prep_null_mask_filter,
-    datatypes::{DataType, Field, Schema},
-    error::ArrowError,
-};
+use arrow::datatypes::Schema;
 use parquet::{
     arrow::{
-        ProjectionMask,
-        arrow_reader::{
-            ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, RowSelection,
-            RowSelector,
-        },
-        parquet_to_arrow_field_levels,
+        ARROW_SCHEMA_META_KEY,
+        arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions},
+        parquet_to_arrow_schema,
     },
     basic::Compression,
     errors::ParquetError,
-    file::{
-        metadata::{ColumnChunkMetaData, PageIndexPolicy, RowGroupMetaData},
-        reader::FileReader,
-    },
+    file::metadata::{ColumnChunkMetaData, PageIndexPolicy, RowGroupMetaData},
 };
 
 use super::{
-    ContainedBatches, Location, ReadPlan, ShardBytes,
-    kind::{
-        Batches, ChunkLayout, EncodedRows, GroupLayout, Kind, Layout, OpenRows, Outline, ShardRows,
-    },
-    pages::{GroupPages, PageSizes, whole_chunk_bytes, whole_page_bytes},
-    read_footer, view_schema,
+    Location, ReadPlan, ShardBytes,
+    kind::{ChunkLayout, GroupLayout, Kind, Layout, OpenRows, Outline, ShardRows},
+    open_parquet::{ColumnTypes, OpenParquet},
+    pages::{whole_chunk_bytes, whole_page_bytes},
+    read_footer,
+    stored::{is_carried, stored_schema, with_micros},
+    views::with_millis,
 };
-use crate::{
-    error::{Error, Result},
-    schema::ROW,
-};
+use crate::error::{Error, Result};
 
 pub(super) const KIND: Kind = Kind {
     ending: ".parquet",
     outline,
     layout,
 };
-
-/// Rows below this size are small: a page of the usual 1 MiB holds hundreds.
-const SMALL_ROW_BYTES: u64 = 4096;
-/// Pages up to this size are read as a whole in any case; the usual one has 1 MiB.
-const LEAST_PART_BYTES: u64 = 1 << 20;
-/// Pages up to the target of a batch are quicker to read as a whole, if it is no larger than this.
-const MOST_WHOLE_BYTES: u64 = 64 << 20;
-/// Larger parts save nothing.
-const MOST_PART_BYTES: u64 = 4 << 20;
 
 fn footer_of(location: &Location, file: &ShardBytes) -> Result<ArrowReaderMetadata> {
     read_footer(file, ArrowReaderOptions::new()).map_err(|error| {
@@ -74,14 +52,52 @@ fn outline(location: &Location, file: &ShardBytes) -> Result<Outline> {
         })
     });
     let first = groups.first().and_then(|group| group.columns().first());
+    let declared = declared_schema(&footer).map_err(|error| {
+        Error::input("read the columns of the shard")
+            .with("shard", location)
+            .source(error)
+    })?;
+    let stored = footer.parquet_schema().root_schema().get_fields().iter();
     Ok(Outline {
-        schema: Arc::clone(footer.schema()),
+        schema: Arc::new(declared),
+        stored: stored
+            .map(|column| is_carried(column).then(|| Arc::clone(column)))
+            .collect(),
         metadata: key_values(&footer),
         compression: first.map_or(Compression::UNCOMPRESSED, ColumnChunkMetaData::compression),
         row_groups: rows.collect::<Result<_>>()?,
         whole_bytes: whole_chunk_bytes(footer.metadata()),
         rows: Arc::new(ParquetRows),
     })
+}
+
+/// The Arrow types that the writer declared. Where it declared none, what the file has as 96 bits is in microseconds, as
+/// those who write so have it.
+fn declared_schema(footer: &ArrowReaderMetadata) -> Result<Schema, ParquetError> {
+    let columns = footer.parquet_schema().root_schema().get_fields();
+    let pairs = footer.metadata().file_metadata().key_value_metadata();
+    let declares = pairs
+        .into_iter()
+        .flatten()
+        .any(|pair| pair.key == ARROW_SCHEMA_META_KEY);
+    if columns.iter().all(|column| is_carried(column)) {
+        return Ok(Schema::clone(footer.schema()));
+    }
+    if declares {
+        // Parquet has no times in whole seconds but those in 96 bits, which are not written again.
+        let fields = footer.schema().fields().iter().zip(columns);
+        let fields = fields.map(|(field, column)| match is_carried(column) {
+            true => Arc::clone(field),
+            false => with_millis(field),
+        });
+        let metadata = footer.schema().metadata().clone();
+        return Ok(Schema::new_with_metadata(
+            fields.collect::<Vec<_>>(),
+            metadata,
+        ));
+    }
+    let columns: Result<Vec<_>, _> = columns.iter().map(|column| with_micros(column)).collect();
+    parquet_to_arrow_schema(&stored_schema(&columns?)?, pairs)
 }
 
 /// Key-value pairs of a file, without the Arrow schema.
@@ -95,7 +111,7 @@ fn key_values(footer: &ArrowReaderMetadata) -> HashMap<String, String> {
             .flatten()
             .filter_map(|pair| Some((pair.key.clone(), pair.value.clone()?))),
     );
-    pairs.remove(parquet::arrow::ARROW_SCHEMA_META_KEY);
+    pairs.remove(ARROW_SCHEMA_META_KEY);
     pairs
 }
 
@@ -127,7 +143,7 @@ fn group_layout(group: &RowGroupMetaData, footer: &ArrowReaderMetadata) -> Group
 }
 
 /// What a damaged footer may say to be negative is none.
-fn natural(number: i64) -> u64 {
+pub(super) fn natural(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
 
@@ -151,14 +167,14 @@ impl ShardRows for ParquetRows {
         };
         let indexed = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
         let plain = read_footer(&file, indexed).map_err(failed)?;
-        let options = ArrowReaderOptions::new().with_schema(Arc::new(view_schema(plain.schema())));
-        // The same footer, with other types: it is not read again.
-        let footer =
-            ArrowReaderMetadata::try_new(Arc::clone(plain.metadata()), options).map_err(failed)?;
+        let columns = plain.parquet_schema().root_schema().get_fields();
+        let declared = declared_schema(&plain).map_err(failed)?;
+        let types = ColumnTypes::of(columns, &declared, &plan).map_err(failed)?;
         Ok(Box::new(OpenParquet {
             shard: location.name().to_owned(),
             file,
-            footer,
+            footer: Arc::clone(plain.metadata()),
+            types,
             plan,
         }))
     }
@@ -173,208 +189,4 @@ impl ShardRows for ParquetRows {
                 .source(error)
         })
     }
-}
-
-/// Reads row group by row group, of each column a page at a time, or a part of it where it is large.
-///
-/// Image bytes are not copied out of what was read. Neither a column chunk nor a page of it is ever in memory as a
-/// whole: a row group that is one page of a gigabyte costs what a part does.
-struct OpenParquet {
-    shard: String,
-    file: ShardBytes,
-    footer: ArrowReaderMetadata,
-    plan: ReadPlan,
-}
-
-impl OpenRows for OpenParquet {
-    fn row_group(&self, group: usize, wanted: Option<Vec<Range<usize>>>) -> Result<Batches> {
-        let batches = self.batches(group, wanted);
-        let batches = batches.map_err(|error| read_error(&self.shard, group, error))?;
-        let shard = self.shard.clone();
-        Ok(Box::new(batches.map(move |batch| {
-            batch.map_err(|error| read_error(&shard, group, error))
-        })))
-    }
-
-    fn encoded(&self) -> Option<EncodedRows> {
-        Some(EncodedRows {
-            bytes: self.file.clone(),
-            footer: Arc::clone(self.footer.metadata()),
-        })
-    }
-}
-
-type ArrowBatches = Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send>;
-
-impl OpenParquet {
-    fn batches(
-        &self,
-        group: usize,
-        wanted: Option<Vec<Range<usize>>>,
-    ) -> Result<ArrowBatches, ArrowError> {
-        let sizes = PageSizes {
-            whole_bytes: self
-                .plan
-                .batch_bytes
-                .clamp(LEAST_PART_BYTES, MOST_WHOLE_BYTES),
-            part_bytes: (self.plan.batch_bytes / 4).clamp(LEAST_PART_BYTES, MOST_PART_BYTES),
-        };
-        let footer = Arc::clone(self.footer.metadata());
-        let pages = GroupPages::new(self.file.clone(), footer, group, sizes);
-        let pages: Arc<dyn FileReader> = Arc::new(pages);
-        let rows = self.rows_of(group);
-        let mut selection =
-            wanted.map(|wanted| RowSelection::from_consecutive_ranges(wanted.into_iter(), rows));
-        for predicate in &self.plan.predicates {
-            if selection.as_ref().is_some_and(|rows| !rows.selects_any()) {
-                break;
-            }
-            let batches = self.read(&pages, group, &predicate.columns, selection.clone())?;
-            let verdicts = batches.map(|batch| {
-                let passes = (predicate.evaluate)(&batch?)?;
-                Ok(match passes.null_count() {
-                    0 => passes,
-                    _ => prep_null_mask_filter(&passes),
-                })
-            });
-            let passes =
-                RowSelection::from_filters(&verdicts.collect::<Result<Vec<_>, ArrowError>>()?);
-            selection = Some(match selection {
-                Some(before) => before.and_then(&passes),
-                None => passes,
-            });
-        }
-        if selection.as_ref().is_some_and(|rows| !rows.selects_any()) {
-            return Ok(Box::new(std::iter::empty()));
-        }
-        let mut numbers = RowNumbers::new(self.first_row(group), rows, selection.as_ref());
-        let batches = self.read(&pages, group, &self.plan.columns, selection)?;
-        match self.plan.row_numbers {
-            true => Ok(Box::new(batches.map(move |batch| numbers.add_to(&batch?)))),
-            false => Ok(Box::new(batches)),
-        }
-    }
-
-    fn read(
-        &self,
-        pages: &Arc<dyn FileReader>,
-        group: usize,
-        columns: &[usize],
-        selection: Option<RowSelection>,
-    ) -> Result<ContainedBatches, ArrowError> {
-        let schema = self.footer.parquet_schema();
-        let mask = ProjectionMask::roots(schema, columns.iter().copied());
-        let fields = self.footer.schema().fields();
-        let levels = parquet_to_arrow_field_levels(schema, mask, Some(fields))?;
-        let row_bytes = self.row_bytes(group, columns);
-        let fitting = usize::try_from(self.plan.batch_bytes / row_bytes).unwrap_or(usize::MAX);
-        let most = self.plan.batch_rows.min(self.rows_of(group));
-        let batch_rows = fitting.min(most).max(1);
-        let selection = match row_bytes < SMALL_ROW_BYTES {
-            true => selection,
-            false => selection.map(skipping_runs),
-        };
-        let reader = ParquetRecordBatchReader::try_new_with_row_groups(
-            &levels, pages, batch_rows, selection,
-        )?;
-        Ok(ContainedBatches::new(reader))
-    }
-
-    fn rows_of(&self, group: usize) -> usize {
-        let rows = self.footer.metadata().row_group(group).num_rows();
-        usize::try_from(rows).unwrap_or(0)
-    }
-
-    fn first_row(&self, group: usize) -> i64 {
-        let before = self.footer.metadata().row_groups().iter().take(group);
-        before.map(|group| group.num_rows()).sum()
-    }
-
-    /// Bytes of an average row, of `columns`; at least 1.
-    fn row_bytes(&self, group: usize, columns: &[usize]) -> u64 {
-        let facts = self.footer.metadata().row_group(group);
-        let rows = natural(facts.num_rows()).max(1);
-        let schema = self.footer.parquet_schema();
-        let leaves = facts.columns().iter().enumerate();
-        let read = leaves.filter(|(leaf, _)| columns.contains(&schema.get_column_root_idx(*leaf)));
-        let bytes: i64 = read.map(|(_, column)| column.uncompressed_size()).sum();
-        (natural(bytes) / rows).max(1)
-    }
-}
-
-/// `selection`, so that the reader passes over runs of rows that are not wanted.
-///
-/// By itself it reads all rows between short runs and drops them with a mask: of small rows that costs less, of
-/// pictures it would hold them all. It goes by the average run, and one of rows that do not exist makes that a long one.
-fn skipping_runs(selection: RowSelection) -> RowSelection {
-    let mut runs: Vec<RowSelector> = selection.into();
-    runs.push(RowSelector::skip(usize::MAX / 4));
-    runs.into()
-}
-
-/// Positions of the rows that are read.
-struct RowNumbers {
-    runs: std::vec::IntoIter<Range<i64>>,
-    run: Range<i64>,
-}
-
-impl RowNumbers {
-    fn new(first: i64, rows: usize, selection: Option<&RowSelection>) -> Self {
-        let all = || vec![RowSelector::select(rows)];
-        let selectors = selection.cloned().map_or_else(all, Vec::from);
-        let (mut at, mut runs) = (first, Vec::new());
-        for selector in selectors {
-            let end = at.saturating_add(i64::try_from(selector.row_count).unwrap_or(i64::MAX));
-            if !selector.skip {
-                runs.push(at..end);
-            }
-            at = end;
-        }
-        Self {
-            runs: runs.into_iter(),
-            run: 0..0,
-        }
-    }
-
-    fn next(&mut self) -> Option<i64> {
-        loop {
-            if let Some(row) = self.run.next() {
-                return Some(row);
-            }
-            self.run = self.runs.next()?;
-        }
-    }
-
-    fn add_to(&mut self, batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-        let numbers = std::iter::from_fn(|| self.next()).take(batch.num_rows());
-        let numbers = Int64Array::from_iter_values(numbers);
-        let mut fields = batch.schema_ref().fields().to_vec();
-        fields.push(Arc::new(Field::new(ROW, DataType::Int64, false)));
-        let mut columns = batch.columns().to_vec();
-        columns.push(Arc::new(numbers));
-        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
-    }
-}
-
-fn read_error(
-    shard: &str,
-    group: usize,
-    cause: impl std::error::Error + Send + Sync + 'static,
-) -> Error {
-    // An error of our own comes from a predicate: the file is sound.
-    let mut inner: Option<&(dyn std::error::Error + 'static)> = Some(&cause);
-    let mut predicate = None;
-    while let (Some(error), None) = (inner, &predicate) {
-        predicate = error.downcast_ref::<Error>().map(ToString::to_string);
-        inner = error.source();
-    }
-    let error = match predicate {
-        Some(message) => Error::input(message),
-        None => Error::input("read a row group")
-            .hint("the file is damaged there; fetch it again or leave it out"),
-    };
-    error
-        .with("shard", shard)
-        .with("row_group", group)
-        .source(cause)
 }

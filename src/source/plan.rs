@@ -24,6 +24,11 @@ pub struct RowPredicate {
 pub struct ReadPlan {
     /// Positions of the wanted columns in the shard's schema, ascending.
     pub columns: Vec<usize>,
+    /// Those of them that come as they are stored, for whoever writes them again; a kind without such columns gives
+    /// them as any other.
+    pub stored: Vec<usize>,
+    /// Text columns in which what is not UTF-8 is null; elsewhere it is an error.
+    pub lenient: Vec<usize>,
     /// Adds the row's position in the shard as a last column named [`crate::schema::ROW`], `i64`.
     pub row_numbers: bool,
     /// Rows are dropped before the wanted columns are read.

@@ -1,5 +1,4 @@
-//! Rows of a shard: what its kind reads of the file, with the columns of one value behind it and without the rows
-//! that are left out.
+//! Rows of a shard: what its kind reads of the file, as the columns of the set and without the rows that are left out.
 
 use std::ops::Range;
 
@@ -7,7 +6,7 @@ use arrow::array::RecordBatch;
 
 use super::{
     EncodedRows, ReadPlan, Shard,
-    constants::{ConstantColumns, Verdict},
+    fitting::{Fit, Reading},
     kind::{Batches, OpenRows},
     left_out::LeftOut,
 };
@@ -20,7 +19,10 @@ use crate::error::{Error, Result};
 pub struct ShardReader {
     /// `None` if no row can pass the conditions.
     rows: Option<Box<dyn OpenRows>>,
-    constants: ConstantColumns,
+    shard: String,
+    /// Its columns are those of the set.
+    is_plain: bool,
+    fit: Option<Fit>,
     left_out: LeftOut,
     /// First row of each row group and the end of the last; empty where no row is left out.
     bounds: Vec<u64>,
@@ -32,15 +34,14 @@ impl ShardReader {
     /// # Errors
     /// When the file cannot be opened or its footer has changed its mind since [`super::ShardSet::open`].
     pub fn open(shard: &Shard, plan: ReadPlan) -> Result<Self> {
-        let (constants, plan) = ConstantColumns::split(&shard.constants, shard.own_columns, plan);
-        let rows = match constants.decide(plan) {
-            Ok(Verdict::Read(plan)) => Some(shard.content.open(&shard.location, plan)?),
-            Ok(Verdict::Nothing) => None,
-            Err(error) => {
-                return Err(Error::input("decide a condition on the columns of a table")
-                    .with("shard", &shard.location)
-                    .source(error));
-            }
+        let reading = shard.columns.read(plan).map_err(|error| {
+            Error::input("decide a condition on columns of one value")
+                .with("shard", &shard.location)
+                .source(error)
+        })?;
+        let (rows, fit) = match reading {
+            Reading::Rows { plan, fit } => (Some(shard.content.open(&shard.location, plan)?), fit),
+            Reading::Nothing => (None, None),
         };
         let mut bounds = Vec::new();
         if !shard.left_out.is_empty() {
@@ -52,7 +53,9 @@ impl ShardReader {
         }
         Ok(Self {
             rows,
-            constants,
+            shard: shard.location.name().to_owned(),
+            is_plain: shard.columns.is_plain(),
+            fit,
             left_out: shard.left_out.clone(),
             bounds,
         })
@@ -61,10 +64,7 @@ impl ShardReader {
     /// How its row groups lie in the file, where they can be copied as they are: of Parquet, if its columns are all
     /// that the shard has.
     pub fn encoded(&self) -> Option<EncodedRows> {
-        match self.constants.is_empty() {
-            true => self.rows.as_ref()?.encoded(),
-            false => None,
-        }
+        self.rows.as_ref()?.encoded().filter(|_| self.is_plain)
     }
 
     /// Batches of one row group; only the rows of `wanted`, ascending from its start, if that is given.
@@ -85,7 +85,7 @@ impl ShardReader {
         };
         Ok(RowGroupReader {
             batches,
-            constants: self.constants.clone(),
+            fit: self.fit.clone().map(|fit| (fit, self.shard.clone())),
         })
     }
 
@@ -107,7 +107,8 @@ impl ShardReader {
 /// Iterates over the batches of one row group.
 pub struct RowGroupReader {
     batches: Batches,
-    constants: ConstantColumns,
+    /// What makes them those of the set, and the name of the shard.
+    fit: Option<(Fit, String)>,
 }
 
 impl Iterator for RowGroupReader {
@@ -115,12 +116,15 @@ impl Iterator for RowGroupReader {
 
     fn next(&mut self) -> Option<Self::Item> {
         let batch = self.batches.next()?;
-        if self.constants.is_empty() {
+        let Some((fit, shard)) = &self.fit else {
             return Some(batch);
-        }
+        };
         Some(batch.and_then(|batch| {
-            let added = self.constants.add_to(&batch);
-            added.map_err(|error| Error::internal("add the columns of a table").source(error))
+            fit.batch(&batch).map_err(|error| {
+                Error::input("bring a shard to the columns of all")
+                    .with("shard", shard)
+                    .source(error)
+            })
         }))
     }
 }

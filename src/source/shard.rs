@@ -7,15 +7,21 @@ use std::{
 };
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use parquet::basic::Compression;
+use parquet::{basic::Compression, schema::types::TypePtr};
 
 use super::{
     Constant, LeftOut, Location, ReadPlan,
     fingerprint::fingerprint,
+    fitting::ShardColumns,
     kind::{Kind, OpenRows, Outline, ShardRows},
-    schema::{describe, first_difference, relax},
+    stored::carried_fields,
+    union::{FileColumns, Union},
+    view_schema,
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    schema::{ROW, SHARD},
+};
 
 /// A file of a table, with what the table says of it.
 #[derive(Debug, Clone)]
@@ -54,12 +60,10 @@ pub struct Shard {
     pub fingerprint: String,
     /// Rows that are never read.
     pub left_out: LeftOut,
-    /// Columns behind its own.
-    pub(super) constants: Arc<[Constant]>,
+    /// Where it has the columns of the set.
+    pub(super) columns: ShardColumns,
     /// A bound on what cannot be read in parts.
     pub(super) whole_bytes: u64,
-    /// How many columns the file has.
-    pub(super) own_columns: usize,
     pub(super) content: Arc<dyn ShardRows>,
 }
 
@@ -73,9 +77,8 @@ impl Shard {
             size_bytes: 0,
             fingerprint: String::new(),
             left_out: LeftOut::default(),
-            constants: Arc::new([]),
+            columns: ShardColumns::none(),
             whole_bytes: 0,
-            own_columns: 0,
             content: Arc::new(Gone),
         }
     }
@@ -117,32 +120,11 @@ impl Shard {
             size_bytes: file.size_bytes(),
             fingerprint: fingerprint(location, &file).map_err(read_error)?,
             left_out: entry.left_out.clone(),
-            constants: entry.constants.clone().into(),
+            columns: ShardColumns::none(),
             whole_bytes: outline.whole_bytes,
-            own_columns: outline.schema.fields().len(),
             content: Arc::clone(&outline.rows),
         };
         Ok((shard, outline))
-    }
-
-    /// The columns of the file, `own`, and those of one value behind them.
-    fn schema(&self, own: &SchemaRef) -> Result<SchemaRef> {
-        if self.constants.is_empty() {
-            return Ok(Arc::clone(own));
-        }
-        let mut fields: Vec<_> = own.fields().iter().cloned().collect();
-        for constant in self.constants.iter() {
-            let name = constant.field().name();
-            if own.index_of(name).is_ok() {
-                return Err(Error::input(format!(
-                    "add the column '{name}' of the table: the shard has one"
-                ))
-                .with("shard", &self.location));
-            }
-            fields.push(Arc::clone(constant.field()));
-        }
-        let metadata = own.metadata().clone();
-        Ok(Arc::new(Schema::new_with_metadata(fields, metadata)))
     }
 }
 
@@ -156,14 +138,17 @@ impl ShardRows for Gone {
     }
 }
 
-/// The shards of a run, all of one schema.
+/// The shards of a run and the columns of all.
 #[derive(Debug, Clone)]
 pub struct ShardSet {
     /// In the order in which rows are numbered and written.
     pub shards: Vec<Shard>,
-    /// Columns of the first shard, with the Arrow types its writer declared, then those of one value in a shard;
-    /// null is allowed where any shard allows it.
+    /// All columns by name: those of the first shard, with the Arrow types its writer declared or, where another has
+    /// more values, wider ones; what other shards have besides; those of one value in a shard. Null is allowed where any
+    /// shard allows it or lacks the column.
     pub schema: SchemaRef,
+    /// What Parquet has each as, where all shards store it alike: as such it is carried.
+    pub(super) stored: Vec<Option<TypePtr>>,
     /// Key-value metadata of the first shard, without the Arrow schema.
     pub metadata: HashMap<String, String>,
     /// Codec of the first shard's first column.
@@ -174,7 +159,7 @@ impl ShardSet {
     /// Reads the footer of every file.
     ///
     /// # Errors
-    /// When a file is missing, is no shard, or has other columns than the first.
+    /// When a file is missing, is no shard, or has a column that cannot be brought to one type with that of another.
     pub fn open(locations: &[Location]) -> Result<Self> {
         Self::of_table(locations.iter().cloned().map(TableShard::from))
     }
@@ -184,27 +169,45 @@ impl ShardSet {
     /// # Errors
     /// As [`ShardSet::open`], and when what the table says does not fit a file.
     pub fn of_table(shards: impl IntoIterator<Item = TableShard>) -> Result<Self> {
-        let mut set: Option<Self> = None;
+        let (mut union, mut first) = (Union::default(), None);
+        let mut opened = Vec::new();
         for entry in shards {
             let (shard, outline) = Shard::open(&entry)?;
-            let schema = shard.schema(&outline.schema)?;
-            match &mut set {
-                None => {
-                    set = Some(Self {
-                        shards: vec![shard],
-                        schema,
-                        metadata: outline.metadata,
-                        compression: outline.compression,
-                    });
-                }
-                Some(set) => {
-                    set.check_schema(&shard, &schema)?;
-                    set.schema = Arc::new(relax(&set.schema, &schema));
-                    set.shards.push(shard);
-                }
+            let columns = FileColumns {
+                schema: Arc::new(Schema::new(outline.schema.fields().clone())),
+                stored: outline.stored,
+            };
+            refuse_references(&shard.location, &columns.schema)?;
+            let columns = union.add(&shard.location, columns)?;
+            first.get_or_insert((outline.metadata, outline.compression));
+            opened.push((shard, columns, entry.constants));
+        }
+        let Some((metadata, compression)) = first else {
+            return Err(Error::usage("find an input: no path was given"));
+        };
+        for (shard, columns, constants) in &opened {
+            if let Some(fields) = constant_fields(&shard.location, columns, constants)? {
+                union.add(&shard.location, fields)?;
             }
         }
-        set.ok_or_else(|| Error::usage("find an input: no path was given"))
+        let all = union.columns(opened.len());
+        let mut known: Option<(Arc<FileColumns>, ShardColumns)> = None;
+        let shards = opened.into_iter().map(|(shard, own, constants)| {
+            let same = known.as_ref().filter(|(known, _)| Arc::ptr_eq(known, &own));
+            let columns = match same {
+                Some((_, columns)) if constants.is_empty() => columns.clone(),
+                _ => ShardColumns::of(&all.schema, &own, &constants)?,
+            };
+            known = constants.is_empty().then(|| (own, columns.clone()));
+            Ok(Shard { columns, ..shard })
+        });
+        Ok(Self {
+            shards: shards.collect::<Result<_>>()?,
+            schema: all.schema,
+            stored: all.stored,
+            metadata,
+            compression,
+        })
     }
 
     /// Shards that are not there any more: nothing can be read of them but what somebody has kept.
@@ -214,6 +217,7 @@ impl ShardSet {
         Self {
             shards,
             schema: Arc::new(Schema::new(fields.to_vec())),
+            stored: vec![None; 2],
             metadata: HashMap::new(),
             compression: Compression::UNCOMPRESSED,
         }
@@ -227,11 +231,7 @@ impl ShardSet {
     pub fn whole_pages_over(&self, share: u64, columns: &[usize]) -> Result<Option<(&Shard, u64)>> {
         let mut most = None;
         for shard in self.shards.iter().filter(|shard| shard.whole_bytes > share) {
-            let own: Vec<usize> = columns
-                .iter()
-                .copied()
-                .filter(|&c| c < shard.own_columns)
-                .collect();
+            let own = shard.columns.own(columns);
             let bytes = shard
                 .content
                 .whole_bytes(&shard.location, &own, share / 4)?;
@@ -240,6 +240,43 @@ impl ShardSet {
             }
         }
         Ok(most)
+    }
+
+    /// A shard in which the column `name` is missing.
+    pub fn lacking(&self, name: &str) -> Option<&Shard> {
+        let column = self.schema.index_of(name).ok()?;
+        self.shards.iter().find(|shard| shard.columns.lacks(column))
+    }
+
+    /// What Parquet has each column as, where all shards store it alike; as such it can be carried.
+    pub fn stored(&self) -> &[Option<TypePtr>] {
+        &self.stored
+    }
+
+    /// Positions of the columns that all shards store alike.
+    pub fn carried(&self) -> Vec<usize> {
+        let columns = self.stored.iter().enumerate();
+        columns
+            .filter_map(|(at, stored)| stored.as_ref().map(|_| at))
+            .collect()
+    }
+
+    /// All columns as they are read for whoever writes them again: [carried](Self::carried) ones as they are stored, the
+    /// others as [`view_schema`] has them.
+    ///
+    /// # Errors
+    /// When a type is none that Parquet has.
+    pub fn carried_schema(&self) -> Result<Schema> {
+        let mut fields = view_schema(&self.schema).fields().to_vec();
+        for (field, stored) in fields.iter_mut().zip(&self.stored) {
+            if let Some(stored) = stored {
+                let carried = carried_fields(std::slice::from_ref(stored)).map_err(|error| {
+                    Error::input(format!("carry the column '{}'", field.name())).source(error)
+                })?;
+                *field = Arc::clone(&carried[0]);
+            }
+        }
+        Ok(Schema::new(fields))
     }
 
     /// Rows in all shards, without those that are left out.
@@ -263,18 +300,45 @@ impl ShardSet {
         let shards = self.shards.iter();
         shards.filter_map(|shard| shard.location.path()).collect()
     }
+}
 
-    fn check_schema(&self, shard: &Shard, other: &Schema) -> Result<()> {
-        let Some(position) = first_difference(&self.schema, other) else {
-            return Ok(());
-        };
-        Err(Error::input("read shards of different columns in one run")
-            .with("shard", &shard.location)
-            .with("column", position + 1)
-            .with("it has", describe(other, position))
-            .with("the first shard has", describe(&self.schema, position))
-            .hint("filter them in separate runs, or bring them to one schema first"))
+/// A file that a query has written with the rows' places in it: those would stand for its own rows' places.
+fn refuse_references(shard: &Location, schema: &Schema) -> Result<()> {
+    let taken = [SHARD, ROW]
+        .into_iter()
+        .find(|name| schema.index_of(name).is_ok());
+    match taken {
+        None => Ok(()),
+        Some(name) => Err(Error::input(format!(
+            "use the column '{name}': queries have the place of a row under that name"
+        ))
+        .with("shard", shard)
+        .hint("write the shard without it: DuckDB does, COPY (SELECT * EXCLUDE (__shard, __row) FROM 'IN') TO 'OUT'")),
     }
+}
+
+/// The columns that a table adds to a file; `None` if it adds none.
+fn constant_fields(
+    shard: &Location,
+    own: &FileColumns,
+    constants: &[Constant],
+) -> Result<Option<FileColumns>> {
+    for constant in constants {
+        let name = constant.field().name();
+        if own.schema.index_of(name).is_ok() {
+            return Err(Error::input(format!(
+                "add the column '{name}' of the table: the shard has one"
+            ))
+            .with("shard", shard));
+        }
+    }
+    let fields: Vec<_> = constants
+        .iter()
+        .map(|constant| Arc::clone(constant.field()))
+        .collect();
+    let stored = vec![None; fields.len()];
+    let schema = Arc::new(Schema::new(fields));
+    Ok((!constants.is_empty()).then_some(FileColumns { schema, stored }))
 }
 
 #[cfg(test)]
@@ -339,6 +403,8 @@ mod tests {
     fn plan(columns: &[usize], predicates: Vec<RowPredicate>) -> ReadPlan {
         ReadPlan {
             columns: columns.to_vec(),
+            stored: Vec::new(),
+            lenient: Vec::new(),
             row_numbers: true,
             predicates,
             batch_rows: 3,

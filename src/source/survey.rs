@@ -1,20 +1,23 @@
 //! What shards are made of: sizes, codecs and columns, from their footers alone.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use serde::Serialize;
 
 use super::{
     Location,
     kind::{GroupLayout, Kind, Layout},
-    schema::{describe, first_difference},
+    union::{FileColumns, Union},
 };
 use crate::error::{Error, Result};
 
 /// What the footers of shards say, read without any of their rows.
 ///
-/// A shard that cannot be read, or has other columns than the first, is named and not counted.
+/// A shard that cannot be read, or has a column that cannot be one with that of those before, is named and not counted.
 #[derive(Debug)]
 pub struct Survey {
     /// Shards that are counted.
@@ -29,9 +32,9 @@ pub struct Survey {
     pub codecs: BTreeMap<String, u64>,
     /// How many of their row groups have a page index.
     pub indexed_row_groups: u64,
-    /// Their columns, as the first of them declares them.
+    /// Their columns: those of the first and what others have besides.
     pub columns: Vec<ColumnFacts>,
-    /// Schema of the first.
+    /// The columns of all.
     pub schema: SchemaRef,
     /// Key-value metadata of the first, without the Arrow schema.
     pub metadata: HashMap<String, String>,
@@ -137,18 +140,15 @@ fn reason(error: &Error) -> String {
 /// A survey under way.
 struct Open {
     survey: Survey,
+    union: Union,
+    /// Compressed and other bytes of each column.
+    chunks: Vec<(u64, u64)>,
     group_rows: Vec<u64>,
     group_bytes: Vec<u64>,
 }
 
 impl Open {
     fn start(first: &Layout) -> Self {
-        let columns = first.schema.fields().iter().map(|field| ColumnFacts {
-            name: field.name().clone(),
-            data_type: type_name(field.data_type()),
-            compressed_bytes: 0,
-            uncompressed_bytes: 0,
-        });
         Self {
             survey: Survey {
                 files: 0,
@@ -161,36 +161,40 @@ impl Open {
                 },
                 codecs: BTreeMap::new(),
                 indexed_row_groups: 0,
-                columns: columns.collect(),
+                columns: Vec::new(),
                 schema: SchemaRef::clone(&first.schema),
                 metadata: first.metadata.clone(),
                 odd: Vec::new(),
             },
+            union: Union::default(),
+            chunks: Vec::new(),
             group_rows: Vec::new(),
             group_bytes: Vec::new(),
         }
     }
 
     fn add(&mut self, location: &Location, size_bytes: u64, shard: &Layout) {
-        let ours = &self.survey.schema;
-        if let Some(position) = first_difference(ours, &shard.schema) {
-            let reason = format!(
-                "column {} is {}, in the first shard {}",
-                position + 1,
-                describe(&shard.schema, position),
-                describe(ours, position)
-            );
-            self.survey.odd.push(OddShard::new(location, reason));
+        let fields = shard.schema.fields();
+        let columns = FileColumns {
+            stored: vec![None; fields.len()],
+            schema: Arc::new(Schema::new(fields.clone())),
+        };
+        if let Err(error) = self.union.add(location, columns) {
+            self.survey
+                .odd
+                .push(OddShard::new(location, reason(&error)));
             return;
         }
         self.survey.files += 1;
         self.survey.size_bytes += size_bytes;
+        let places = fields.iter().map(|field| self.union.place(field.name()));
+        let places: Vec<Option<usize>> = places.collect();
         for group in &shard.row_groups {
-            self.add_group(group);
+            self.add_group(group, &places);
         }
     }
 
-    fn add_group(&mut self, group: &GroupLayout) {
+    fn add_group(&mut self, group: &GroupLayout, places: &[Option<usize>]) {
         let survey = &mut self.survey;
         survey.rows += group.rows;
         self.group_rows.push(group.rows);
@@ -199,15 +203,37 @@ impl Open {
         for chunk in &group.chunks {
             let of_codec = survey.codecs.entry(chunk.codec.clone()).or_default();
             *of_codec += chunk.compressed_bytes;
-            if let Some(column) = survey.columns.get_mut(chunk.column) {
-                column.compressed_bytes += chunk.compressed_bytes;
-                column.uncompressed_bytes += chunk.uncompressed_bytes;
+            if let Some(place) = places.get(chunk.column).copied().flatten() {
+                if self.chunks.len() <= place {
+                    self.chunks.resize(place + 1, (0, 0));
+                }
+                let (compressed, uncompressed) = &mut self.chunks[place];
+                *compressed += chunk.compressed_bytes;
+                *uncompressed += chunk.uncompressed_bytes;
             }
         }
     }
 
     fn finish(self, unreadable: Vec<OddShard>) -> Survey {
         let mut survey = self.survey;
+        let all = self
+            .union
+            .columns(usize::try_from(survey.files).unwrap_or(usize::MAX));
+        let bytes = self.chunks.into_iter().chain(std::iter::repeat((0, 0)));
+        let columns = all.schema.fields().iter().zip(bytes);
+        survey.columns = columns
+            .map(
+                |(field, (compressed_bytes, uncompressed_bytes))| ColumnFacts {
+                    name: field.name().clone(),
+                    data_type: type_name(field.data_type()),
+                    compressed_bytes,
+                    uncompressed_bytes,
+                },
+            )
+            .collect();
+        let metadata = survey.schema.metadata().clone();
+        let fields = all.schema.fields().clone();
+        survey.schema = Arc::new(Schema::new_with_metadata(fields, metadata));
         survey.row_groups = RowGroups {
             count: self.group_rows.len() as u64,
             rows: Spread::of(self.group_rows),
@@ -259,7 +285,7 @@ fn type_name(data_type: &DataType) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs::File, path::Path, sync::Arc};
+    use std::{fs::File, path::Path};
 
     use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
     use parquet::{arrow::ArrowWriter, file::properties::WriterProperties};
@@ -301,7 +327,7 @@ mod tests {
         assert_eq!(survey.row_groups.rows, Some(rows));
         assert_eq!(survey.row_groups.count, 4);
         let odd: Vec<&str> = survey.odd.iter().map(|odd| odd.reason.as_str()).collect();
-        assert_eq!(odd[0], "column 1 is n Utf8, in the first shard n Int64");
+        assert!(odd[0].contains("the column 'n' of two shards"), "{odd:?}");
         assert!(
             odd[1].starts_with("failed to read the Parquet footer: "),
             "{odd:?}"

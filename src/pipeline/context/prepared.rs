@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{Field, Schema};
 
 use super::{
     RunOptions,
@@ -17,7 +17,7 @@ use crate::{
     schema::ScoreColumn,
     score, select,
     sink::{Ledger, Provenance, WriterPolicy, output_metadata},
-    source::{BoundShards, ShardSet, view_schema},
+    source::{BoundShards, ShardSet},
     store::ScoreStore,
 };
 
@@ -151,6 +151,7 @@ impl Prepared {
         let added_schema = Schema::new(added.clone());
         WriterPolicy {
             input: Arc::clone(&set.schema),
+            stored: set.stored().to_vec(),
             added,
             image: self.shards.binding.image.clone(),
             compression: set.compression,
@@ -173,20 +174,6 @@ impl Prepared {
             .iter()
             .filter(|column| is_written(options, column.added))
     }
-}
-
-/// Input columns as they are read, then the added ones.
-pub(in crate::pipeline) fn written_schema(policy: &WriterPolicy) -> SchemaRef {
-    let viewed = view_schema(&policy.input);
-    let added = policy.added.iter().cloned().map(Arc::new);
-    Arc::new(Schema::new(
-        viewed
-            .fields()
-            .iter()
-            .cloned()
-            .chain(added)
-            .collect::<Vec<_>>(),
-    ))
 }
 
 fn is_written(options: &RunOptions, added: ScoreColumn) -> bool {

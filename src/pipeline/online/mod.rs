@@ -13,10 +13,10 @@ mod stream;
 
 use std::sync::{Arc, atomic::Ordering};
 
-use arrow::datatypes::{Field, Schema};
+use arrow::datatypes::{Schema, SchemaRef};
 use futures::StreamExt;
 
-use super::context::{Prepared, RunContext, RunOptions, load, loaded, written_schema};
+use super::context::{Prepared, RunContext, RunOptions, load, loaded};
 use crate::{
     engine::{
         EncodeRuntime, MemoryPlan, RunningQuery, ShardTable, WidePlan, from_datafusion, one_pass,
@@ -24,6 +24,7 @@ use crate::{
     error::Result,
     select::{Keep, OnlineSelector},
     sink::{Provenance, WriterPolicy, plain_schema},
+    source::view_schema,
     summary::Counters,
 };
 
@@ -104,7 +105,7 @@ pub async fn online(options: &OnlineOptions, context: RunContext) -> Result<Onli
     let RunningQuery { batches, plan } = one_pass(plan).await?;
     (context.explain)(&plan);
     let policy = prepared.writer_policy(&run, &provenance, &memory);
-    let columns = written_schema(&policy);
+    let columns = given_schema(&policy);
     let metadata = policy.metadata.iter().cloned().collect();
     let schema = Arc::new(Schema::clone(&columns).with_metadata(metadata));
     let pass = OnlineRun {
@@ -137,6 +138,7 @@ fn wide_plan(
         memory.batch(),
         Arc::clone(counters),
     );
+    let table = table.with_captions(&prepared.shards.binding.text);
     let names = set.schema.fields().iter().map(|field| field.name().clone());
     WidePlan {
         table,
@@ -149,11 +151,17 @@ fn wide_plan(
     }
 }
 
+/// Input columns as they are read, then the added ones.
+fn given_schema(policy: &WriterPolicy) -> SchemaRef {
+    let viewed = view_schema(&policy.input);
+    let added = policy.added.iter().cloned().map(Arc::new);
+    let fields = viewed.fields().iter().cloned().chain(added);
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
 /// The types that the shards declare, but for views.
 fn declared_schema(policy: &WriterPolicy, schema: &Schema) -> Schema {
-    let declared = policy.input.fields().iter().cloned();
-    let added = policy.added.iter().cloned().map(Field::into);
-    let fields: Vec<_> = declared.chain(added).collect();
+    let fields = policy.declared_schema().fields().clone();
     plain_schema(&Schema::new_with_metadata(
         fields,
         schema.metadata().clone(),

@@ -172,6 +172,7 @@ fn wide_plan(
         fill.memory.batch(),
         Arc::clone(&context.counters),
     );
+    let table = table.with_captions(&fill.shards.binding.text);
     WidePlan {
         table: table.starting_at(Arc::clone(open) as Arc<dyn ShardStarts>),
         binding: fill.shards.binding.clone(),

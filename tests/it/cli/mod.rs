@@ -3,6 +3,7 @@
 mod added;
 mod bad_rows;
 mod broken;
+mod columns;
 mod config;
 mod explain;
 mod inputs;

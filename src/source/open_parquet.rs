@@ -1,0 +1,319 @@
+//! Parquet shards under way: pages of row groups.
+
+use std::{ops::Range, sync::Arc};
+
+use arrow::{
+    array::{Array, Int64Array, RecordBatch},
+    compute::prep_null_mask_filter,
+    datatypes::{DataType, Field, Fields, Schema},
+    error::ArrowError,
+};
+use parquet::{
+    arrow::{
+        ProjectionMask,
+        arrow_reader::{ParquetRecordBatchReader, RowSelection, RowSelector},
+        parquet_to_arrow_field_levels,
+    },
+    errors::ParquetError,
+    file::{metadata::ParquetMetaData, reader::FileReader},
+    schema::types::{SchemaDescriptor, TypePtr},
+};
+
+use super::{
+    ContainedBatches, ReadPlan, ShardBytes,
+    kind::{Batches, EncodedRows, OpenRows},
+    pages::{GroupPages, PageSizes},
+    parquet_rows::natural,
+    stored::{bare, carried_fields, stored_schema},
+    texts::{TextColumn, as_text},
+    view_schema,
+};
+use crate::{
+    error::{Error, Result},
+    schema::ROW,
+};
+
+/// Rows below this size are small: a page of the usual 1 MiB holds hundreds.
+const SMALL_ROW_BYTES: u64 = 4096;
+/// Pages up to this size are read as a whole in any case; the usual one has 1 MiB.
+const LEAST_PART_BYTES: u64 = 1 << 20;
+/// Pages up to the target of a batch are quicker to read as a whole, if it is no larger than this.
+const MOST_WHOLE_BYTES: u64 = 64 << 20;
+/// Larger parts save nothing.
+const MOST_PART_BYTES: u64 = 4 << 20;
+
+/// Reads row group by row group, of each column a page at a time, or a part of it where it is large.
+///
+/// Image bytes are not copied out of what was read. Neither a column chunk nor a page of it is ever in memory as a
+/// whole: a row group that is one page of a gigabyte costs what a part does.
+pub(super) struct OpenParquet {
+    pub(super) shard: String,
+    pub(super) file: ShardBytes,
+    pub(super) footer: Arc<ParquetMetaData>,
+    pub(super) types: ColumnTypes,
+    pub(super) plan: ReadPlan,
+}
+
+/// As what the columns of a file are read.
+pub(super) struct ColumnTypes {
+    /// Without what leaves mean, of columns that come as they are stored and of text.
+    parquet: SchemaDescriptor,
+    /// Text as bytes.
+    arrow: Fields,
+    texts: Vec<TextColumn>,
+}
+
+impl ColumnTypes {
+    /// Of a file of `columns` whose writer declared them as `declared`.
+    pub(super) fn of(
+        columns: &[TypePtr],
+        declared: &Schema,
+        plan: &ReadPlan,
+    ) -> Result<Self, ParquetError> {
+        let mut arrow = view_schema(declared).fields().to_vec();
+        let mut parquet = columns.to_vec();
+        let mut texts = vec![TextColumn::None; columns.len()];
+        for (at, column) in columns.iter().enumerate() {
+            let is_text = *arrow[at].data_type() == DataType::Utf8View;
+            if !(is_text || plan.stored.contains(&at)) {
+                continue;
+            }
+            parquet[at] = bare(column)?;
+            let carried = carried_fields(std::slice::from_ref(column))?;
+            arrow[at] = Arc::clone(&carried[0]);
+            if !plan.stored.contains(&at) {
+                texts[at] = match plan.lenient.contains(&at) {
+                    true => TextColumn::Lenient,
+                    false => TextColumn::Strict,
+                };
+            }
+        }
+        Ok(Self {
+            parquet: stored_schema(&parquet)?,
+            arrow: arrow.into(),
+            texts,
+        })
+    }
+}
+
+impl OpenRows for OpenParquet {
+    fn row_group(&self, group: usize, wanted: Option<Vec<Range<usize>>>) -> Result<Batches> {
+        let batches = self.batches(group, wanted);
+        let batches = batches.map_err(|error| read_error(&self.shard, group, error))?;
+        let shard = self.shard.clone();
+        Ok(Box::new(batches.map(move |batch| {
+            batch.map_err(|error| read_error(&shard, group, error))
+        })))
+    }
+
+    fn encoded(&self) -> Option<EncodedRows> {
+        Some(EncodedRows {
+            bytes: self.file.clone(),
+            footer: Arc::clone(&self.footer),
+        })
+    }
+}
+
+type ArrowBatches = Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send>;
+
+impl OpenParquet {
+    fn batches(
+        &self,
+        group: usize,
+        wanted: Option<Vec<Range<usize>>>,
+    ) -> Result<ArrowBatches, ArrowError> {
+        let sizes = PageSizes {
+            whole_bytes: self
+                .plan
+                .batch_bytes
+                .clamp(LEAST_PART_BYTES, MOST_WHOLE_BYTES),
+            part_bytes: (self.plan.batch_bytes / 4).clamp(LEAST_PART_BYTES, MOST_PART_BYTES),
+        };
+        let footer = Arc::clone(&self.footer);
+        let pages = GroupPages::new(self.file.clone(), footer, group, sizes);
+        let pages: Arc<dyn FileReader> = Arc::new(pages);
+        let rows = self.rows_of(group);
+        let mut selection =
+            wanted.map(|wanted| RowSelection::from_consecutive_ranges(wanted.into_iter(), rows));
+        for predicate in &self.plan.predicates {
+            if selection.as_ref().is_some_and(|rows| !rows.selects_any()) {
+                break;
+            }
+            let numbers = RowNumbers::new(self.first_row(group), rows, selection.as_ref());
+            let batches = self.read(&pages, group, &predicate.columns, selection.clone())?;
+            let batches = self.texts(batches, &predicate.columns, numbers, false);
+            let verdicts = batches.map(|batch| {
+                let passes = (predicate.evaluate)(&batch?)?;
+                Ok(match passes.null_count() {
+                    0 => passes,
+                    _ => prep_null_mask_filter(&passes),
+                })
+            });
+            let passes =
+                RowSelection::from_filters(&verdicts.collect::<Result<Vec<_>, ArrowError>>()?);
+            selection = Some(match selection {
+                Some(before) => before.and_then(&passes),
+                None => passes,
+            });
+        }
+        if selection.as_ref().is_some_and(|rows| !rows.selects_any()) {
+            return Ok(Box::new(std::iter::empty()));
+        }
+        let numbers = RowNumbers::new(self.first_row(group), rows, selection.as_ref());
+        let batches = self.read(&pages, group, &self.plan.columns, selection)?;
+        let numbered = self.plan.row_numbers;
+        Ok(self.texts(batches, &self.plan.columns, numbers, numbered))
+    }
+
+    /// `batches` of `columns` with text as text and, if `numbered`, the row numbers behind them.
+    fn texts(
+        &self,
+        batches: ContainedBatches,
+        columns: &[usize],
+        mut numbers: RowNumbers,
+        numbered: bool,
+    ) -> ArrowBatches {
+        let kinds = columns
+            .iter()
+            .filter_map(|&column| self.types.texts.get(column));
+        let kinds: Vec<TextColumn> = kinds.copied().collect();
+        Box::new(batches.map(move |batch| {
+            let batch = batch?;
+            let numbers = numbers.of(batch.num_rows());
+            let batch = as_text(&batch, &kinds, &numbers)?;
+            match numbered {
+                true => with_numbers(&batch, numbers),
+                false => Ok(batch),
+            }
+        }))
+    }
+
+    fn read(
+        &self,
+        pages: &Arc<dyn FileReader>,
+        group: usize,
+        columns: &[usize],
+        selection: Option<RowSelection>,
+    ) -> Result<ContainedBatches, ArrowError> {
+        let schema = &self.types.parquet;
+        let mask = ProjectionMask::roots(schema, columns.iter().copied());
+        let levels = parquet_to_arrow_field_levels(schema, mask, Some(&self.types.arrow))?;
+        let row_bytes = self.row_bytes(group, columns);
+        let fitting = usize::try_from(self.plan.batch_bytes / row_bytes).unwrap_or(usize::MAX);
+        let most = self.plan.batch_rows.min(self.rows_of(group));
+        let batch_rows = fitting.min(most).max(1);
+        let selection = match row_bytes < SMALL_ROW_BYTES {
+            true => selection,
+            false => selection.map(skipping_runs),
+        };
+        let reader = ParquetRecordBatchReader::try_new_with_row_groups(
+            &levels, pages, batch_rows, selection,
+        )?;
+        Ok(ContainedBatches::new(reader))
+    }
+
+    fn rows_of(&self, group: usize) -> usize {
+        let rows = self.footer.row_group(group).num_rows();
+        usize::try_from(rows).unwrap_or(0)
+    }
+
+    fn first_row(&self, group: usize) -> i64 {
+        let before = self.footer.row_groups().iter().take(group);
+        before.map(|group| group.num_rows()).sum()
+    }
+
+    /// Bytes of an average row, of `columns`; at least 1.
+    fn row_bytes(&self, group: usize, columns: &[usize]) -> u64 {
+        let facts = self.footer.row_group(group);
+        let rows = natural(facts.num_rows()).max(1);
+        let schema = &self.types.parquet;
+        let leaves = facts.columns().iter().enumerate();
+        let read = leaves.filter(|(leaf, _)| columns.contains(&schema.get_column_root_idx(*leaf)));
+        let bytes: i64 = read.map(|(_, column)| column.uncompressed_size()).sum();
+        (natural(bytes) / rows).max(1)
+    }
+}
+
+/// `selection`, so that the reader passes over runs of rows that are not wanted.
+///
+/// By itself it reads all rows between short runs and drops them with a mask: of small rows that costs less, of
+/// pictures it would hold them all. It goes by the average run, and one of rows that do not exist makes that a long one.
+fn skipping_runs(selection: RowSelection) -> RowSelection {
+    let mut runs: Vec<RowSelector> = selection.into();
+    runs.push(RowSelector::skip(usize::MAX / 4));
+    runs.into()
+}
+
+/// Positions of the rows that are read.
+struct RowNumbers {
+    runs: std::vec::IntoIter<Range<i64>>,
+    run: Range<i64>,
+}
+
+impl RowNumbers {
+    fn new(first: i64, rows: usize, selection: Option<&RowSelection>) -> Self {
+        let all = || vec![RowSelector::select(rows)];
+        let selectors = selection.cloned().map_or_else(all, Vec::from);
+        let (mut at, mut runs) = (first, Vec::new());
+        for selector in selectors {
+            let end = at.saturating_add(i64::try_from(selector.row_count).unwrap_or(i64::MAX));
+            if !selector.skip {
+                runs.push(at..end);
+            }
+            at = end;
+        }
+        Self {
+            runs: runs.into_iter(),
+            run: 0..0,
+        }
+    }
+
+    fn next(&mut self) -> Option<i64> {
+        loop {
+            if let Some(row) = self.run.next() {
+                return Some(row);
+            }
+            self.run = self.runs.next()?;
+        }
+    }
+
+    /// Those of the next `rows`.
+    fn of(&mut self, rows: usize) -> Int64Array {
+        Int64Array::from_iter_values(std::iter::from_fn(|| self.next()).take(rows))
+    }
+}
+
+fn with_numbers(batch: &RecordBatch, numbers: Int64Array) -> Result<RecordBatch, ArrowError> {
+    let mut fields = batch.schema_ref().fields().to_vec();
+    fields.push(Arc::new(Field::new(ROW, DataType::Int64, false)));
+    let mut columns = batch.columns().to_vec();
+    columns.push(Arc::new(numbers));
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+}
+
+fn read_error(
+    shard: &str,
+    group: usize,
+    cause: impl std::error::Error + Send + Sync + 'static,
+) -> Error {
+    // An error of our own comes from a predicate or from a value: the file is sound.
+    let mut inner: Option<&(dyn std::error::Error + 'static)> = Some(&cause);
+    let mut ours = None;
+    while let (Some(error), None) = (inner, &ours) {
+        ours = error.downcast_ref::<Error>().map(Error::copied);
+        inner = error.source();
+    }
+    let placed = |error: Error| error.with("shard", shard).with("row_group", group);
+    if let Some(error) = ours {
+        return placed(error);
+    }
+    let hint = match cause.to_string().contains("'min_delta' too large") {
+        true => {
+            "DuckDB writes so with PARQUET_VERSION v2, and many cannot read it: write the shard again with v1"
+        }
+        false => "the file is damaged there; fetch it again or leave it out",
+    };
+    placed(Error::input("read a row group"))
+        .source(cause)
+        .hint(hint)
+}
