@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, BinaryViewArray, Int64Array, RecordBatch, StringViewArray},
+    array::{
+        Array, ArrayRef, AsArray, BinaryViewArray, Int64Array, RecordBatch, RecordBatchOptions,
+        StringViewArray,
+    },
     datatypes::{DataType, Schema},
     error::ArrowError,
 };
@@ -50,7 +53,8 @@ pub(super) fn as_text(
         fields.push(Arc::new(field.with_nullable(nullable)));
         columns.push(text);
     }
-    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+    let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &rows)
 }
 
 fn text_of(bytes: &BinaryViewArray, row: usize) -> Option<&str> {

@@ -182,7 +182,7 @@ fn columns_that_no_type_fits_are_refused_by_name_and_their_order_is_free() {
     shards::write(&place.path("data/part-09.parquet"), &shards::batch(columns));
     place.mock("data out.parquet").exits(1).says(&[
         "data/part-09.parquet",
-        "data/part-00.parquet",
+        "data/nested/part-03.parquet",
         "'uid'",
         "Int64",
         "Utf8",
