@@ -95,7 +95,7 @@ impl WriterPolicy {
             .map(|(key, value)| KeyValue::new(key.clone(), value.clone()))
             .collect();
         // Batches hold views, which share the Parquet type of the plain columns they came from.
-        let declared = encode_arrow_schema(&self.declared_schema());
+        let declared = encode_arrow_schema(&without_intervals(&self.declared_schema()));
         metadata.push(KeyValue::new(ARROW_SCHEMA_META_KEY.to_owned(), declared));
         let codec = match self.compression {
             Compression::UNCOMPRESSED => Compression::UNCOMPRESSED,
@@ -146,8 +146,19 @@ impl WriterPolicy {
     }
 }
 
+/// `schema` with intervals as the bytes they are in Parquet: no reader makes Arrow's own of them.
+fn without_intervals(schema: &Schema) -> Schema {
+    let fields = schema.fields().iter().map(|field| match field.data_type() {
+        DataType::Interval(_) => {
+            Arc::new(Field::clone(field).with_data_type(DataType::FixedSizeBinary(12)))
+        }
+        _ => Arc::clone(field),
+    });
+    Schema::new_with_metadata(fields.collect::<Vec<_>>(), schema.metadata().clone())
+}
+
 /// `field` as a type that every reader of the output can make of it: a dictionary of one shard may count its values in
-/// eight bits, that of all shards may have more; and of an interval no reader but ours makes days and milliseconds alone.
+/// eight bits, that of all shards may have more.
 fn readable_field(field: &FieldRef) -> FieldRef {
     let data_type = readable_type(field);
     match data_type == *field.data_type() {
@@ -170,7 +181,6 @@ fn readable_type(field: &Field) -> DataType {
             };
             DataType::Dictionary(key, value.clone())
         }
-        DataType::Interval(_) => DataType::FixedSizeBinary(12),
         DataType::Struct(fields) => DataType::Struct(fields.iter().map(readable_field).collect()),
         DataType::List(item) => DataType::List(readable_field(item)),
         DataType::LargeList(item) => DataType::LargeList(readable_field(item)),

@@ -39,6 +39,7 @@ mod labels;
 mod left_out;
 mod local;
 mod location;
+mod made;
 #[cfg(test)]
 pub(crate) mod memory;
 mod open_parquet;
@@ -51,7 +52,6 @@ mod shard;
 mod shard_file;
 mod stored;
 mod survey;
-mod texts;
 mod union;
 mod views;
 mod widen;

@@ -5,7 +5,7 @@ use std::{ops::Range, sync::Arc};
 use arrow::{
     array::{Array, Int64Array, RecordBatch},
     compute::prep_null_mask_filter,
-    datatypes::{DataType, Field, Fields, Schema},
+    datatypes::{DataType, Field, Fields, IntervalUnit, Schema},
     error::ArrowError,
 };
 use parquet::{
@@ -22,10 +22,10 @@ use parquet::{
 use super::{
     ContainedBatches, ReadPlan, ShardBytes,
     kind::{Batches, EncodedRows, OpenRows},
+    made::{Made, made},
     pages::{GroupPages, PageSizes},
     parquet_rows::natural,
-    stored::{bare, carried_fields, stored_schema},
-    texts::{TextColumn, as_text},
+    stored::{bare, carried_fields, stored_schema, without_intervals},
     view_schema,
 };
 use crate::{
@@ -56,11 +56,10 @@ pub(super) struct OpenParquet {
 
 /// As what the columns of a file are read.
 pub(super) struct ColumnTypes {
-    /// Without what leaves mean, of columns that come as they are stored and of text.
+    /// Without what leaves mean, of columns that come as they are stored or are made of bytes.
     parquet: SchemaDescriptor,
-    /// Text as bytes.
     arrow: Fields,
-    texts: Vec<TextColumn>,
+    made: Vec<Made>,
 }
 
 impl ColumnTypes {
@@ -72,26 +71,26 @@ impl ColumnTypes {
     ) -> Result<Self, ParquetError> {
         let mut arrow = view_schema(declared).fields().to_vec();
         let mut parquet = columns.to_vec();
-        let mut texts = vec![TextColumn::None; columns.len()];
+        let mut made = vec![Made::AsRead; columns.len()];
         for (at, column) in columns.iter().enumerate() {
-            let is_text = *arrow[at].data_type() == DataType::Utf8View;
-            if !(is_text || plan.stored.contains(&at)) {
-                continue;
-            }
+            made[at] = match arrow[at].data_type() {
+                _ if plan.stored.contains(&at) => Made::AsRead,
+                DataType::Utf8View if plan.lenient.contains(&at) => Made::TextOrNull,
+                DataType::Utf8View => Made::Text,
+                DataType::Interval(IntervalUnit::MonthDayNano) => Made::Interval,
+                _ => {
+                    parquet[at] = without_intervals(column)?;
+                    continue;
+                }
+            };
             parquet[at] = bare(column)?;
             let carried = carried_fields(std::slice::from_ref(column))?;
             arrow[at] = Arc::clone(&carried[0]);
-            if !plan.stored.contains(&at) {
-                texts[at] = match plan.lenient.contains(&at) {
-                    true => TextColumn::Lenient,
-                    false => TextColumn::Strict,
-                };
-            }
         }
         Ok(Self {
             parquet: stored_schema(&parquet)?,
             arrow: arrow.into(),
-            texts,
+            made,
         })
     }
 }
@@ -141,7 +140,7 @@ impl OpenParquet {
             }
             let numbers = RowNumbers::new(self.first_row(group), rows, selection.as_ref());
             let batches = self.read(&pages, group, &predicate.columns, selection.clone())?;
-            let batches = self.texts(batches, &predicate.columns, numbers, false);
+            let batches = self.made(batches, &predicate.columns, numbers, false);
             let verdicts = batches.map(|batch| {
                 let passes = (predicate.evaluate)(&batch?)?;
                 Ok(match passes.null_count() {
@@ -162,11 +161,11 @@ impl OpenParquet {
         let numbers = RowNumbers::new(self.first_row(group), rows, selection.as_ref());
         let batches = self.read(&pages, group, &self.plan.columns, selection)?;
         let numbered = self.plan.row_numbers;
-        Ok(self.texts(batches, &self.plan.columns, numbers, numbered))
+        Ok(self.made(batches, &self.plan.columns, numbers, numbered))
     }
 
-    /// `batches` of `columns` with text as text and, if `numbered`, the row numbers behind them.
-    fn texts(
+    /// `batches` of `columns` as they are made and, if `numbered`, the row numbers behind them.
+    fn made(
         &self,
         batches: ContainedBatches,
         columns: &[usize],
@@ -175,12 +174,12 @@ impl OpenParquet {
     ) -> ArrowBatches {
         let kinds = columns
             .iter()
-            .filter_map(|&column| self.types.texts.get(column));
-        let kinds: Vec<TextColumn> = kinds.copied().collect();
+            .filter_map(|&column| self.types.made.get(column));
+        let kinds: Vec<Made> = kinds.copied().collect();
         Box::new(batches.map(move |batch| {
             let batch = batch?;
             let numbers = numbers.of(batch.num_rows());
-            let batch = as_text(&batch, &kinds, &numbers)?;
+            let batch = made(&batch, &kinds, &numbers)?;
             match numbered {
                 true => with_numbers(&batch, numbers),
                 false => Ok(batch),

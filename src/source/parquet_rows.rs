@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use arrow::datatypes::Schema;
+use arrow::datatypes::{DataType, Field, IntervalUnit, Schema};
 use parquet::{
     arrow::{
         ARROW_SCHEMA_META_KEY,
@@ -20,10 +20,10 @@ use super::{
     open_parquet::{ColumnTypes, OpenParquet},
     pages::{whole_chunk_bytes, whole_page_bytes},
     read_footer,
-    stored::{is_carried, stored_schema, with_micros},
+    stored::{is_carried, is_interval, stored_schema, with_micros, without_intervals},
     views::with_millis,
 };
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, contained};
 
 pub(super) const KIND: Kind = Kind {
     ending: ".parquet",
@@ -72,32 +72,34 @@ fn outline(location: &Location, file: &ShardBytes) -> Result<Outline> {
 }
 
 /// The Arrow types that the writer declared. Where it declared none, what the file has as 96 bits is in microseconds, as
-/// those who write so have it.
-fn declared_schema(footer: &ArrowReaderMetadata) -> Result<Schema, ParquetError> {
+/// those who write so have it. An interval is of months, days and nanoseconds; within other columns it is bytes.
+pub(super) fn declared_schema(footer: &ArrowReaderMetadata) -> Result<Schema, ParquetError> {
     let columns = footer.parquet_schema().root_schema().get_fields();
     let pairs = footer.metadata().file_metadata().key_value_metadata();
-    let declares = pairs
-        .into_iter()
-        .flatten()
-        .any(|pair| pair.key == ARROW_SCHEMA_META_KEY);
-    if columns.iter().all(|column| is_carried(column)) {
-        return Ok(Schema::clone(footer.schema()));
-    }
-    if declares {
+    let mut pairs_in_file = pairs.into_iter().flatten();
+    let declares = pairs_in_file.any(|pair| pair.key == ARROW_SCHEMA_META_KEY);
+    let shown = columns.iter().map(|column| match declares {
+        true => without_intervals(column),
+        false => with_micros(&*without_intervals(column)?),
+    });
+    let shown = stored_schema(&shown.collect::<Result<Vec<_>, _>>()?)?;
+    let schema = contained("parquet", || parquet_to_arrow_schema(&shown, pairs));
+    let schema = schema.map_err(|error| ParquetError::External(Box::new(error)))??;
+    let fields = schema.fields().iter().zip(columns);
+    let fields = fields.map(|(field, column)| match field.data_type() {
+        DataType::FixedSizeBinary(_) if is_interval(column) => {
+            let interval = DataType::Interval(IntervalUnit::MonthDayNano);
+            Arc::new(Field::clone(field).with_data_type(interval))
+        }
         // Parquet has no times in whole seconds but those in 96 bits, which are not written again.
-        let fields = footer.schema().fields().iter().zip(columns);
-        let fields = fields.map(|(field, column)| match is_carried(column) {
-            true => Arc::clone(field),
-            false => with_millis(field),
-        });
-        let metadata = footer.schema().metadata().clone();
-        return Ok(Schema::new_with_metadata(
-            fields.collect::<Vec<_>>(),
-            metadata,
-        ));
-    }
-    let columns: Result<Vec<_>, _> = columns.iter().map(|column| with_micros(column)).collect();
-    parquet_to_arrow_schema(&stored_schema(&columns?)?, pairs)
+        _ if !is_carried(column) => with_millis(field),
+        _ => Arc::clone(field),
+    });
+    let metadata = schema.metadata().clone();
+    Ok(Schema::new_with_metadata(
+        fields.collect::<Vec<_>>(),
+        metadata,
+    ))
 }
 
 /// Key-value pairs of a file, without the Arrow schema.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arrow::datatypes::Fields;
 use parquet::{
     arrow::parquet_to_arrow_schema,
-    basic::{LogicalType, Repetition, TimeUnit, Type as PhysicalType},
+    basic::{ConvertedType, LogicalType, Repetition, TimeUnit, Type as PhysicalType},
     errors::ParquetError,
     schema::types::{SchemaDescriptor, Type, TypePtr},
 };
@@ -162,6 +162,19 @@ fn rebuilt(
     };
     let fields: Result<Vec<TypePtr>, _> = fields.iter().map(|field| rebuilt(field, leaf)).collect();
     group_of(column, column.get_basic_info().repetition(), fields?)
+}
+
+/// `column` with intervals as bare bytes, whose months the parquet crate does not read.
+pub(super) fn without_intervals(column: &Type) -> Result<TypePtr, ParquetError> {
+    rebuilt(column, &|leaf| match is_interval(leaf) {
+        true => bare(leaf),
+        false => leaf_of(leaf, leaf.get_basic_info().repetition(), true),
+    })
+}
+
+/// Whether a column is an interval.
+pub(super) fn is_interval(column: &Type) -> bool {
+    column.get_basic_info().converted_type() == ConvertedType::INTERVAL
 }
 
 /// `column` with times of 96 bits as if they were microseconds: nanoseconds, which 96 bits have too, would reach from 1677

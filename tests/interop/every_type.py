@@ -183,8 +183,10 @@ def write_duckdb(duckdb, folder):
     (folder / "probe").unlink()
     picture = "unhex('" + PICTURE.hex() + "')"
     for version in ("v1", "v2"):
+        # Of dates that are far apart v2 writes differences that pyarrow cannot read either.
+        columns = [name for name in kept if version == "v1" or name != '"date_array"']
         db.execute(
-            f"COPY (SELECT n, {picture} AS image, 'picture ' || n AS text, {', '.join(kept)} FROM range({ROWS}) t(n) JOIN three ON place = n % 3 ORDER BY n) "
+            f"COPY (SELECT n, {picture} AS image, 'picture ' || n AS text, {', '.join(columns)} FROM range({ROWS}) t(n) JOIN three ON place = n % 3 ORDER BY n) "
             f"TO '{folder / f'duckdb-{version}.parquet'}' (FORMAT parquet, PARQUET_VERSION {version})"
         )
 
