@@ -27,15 +27,13 @@ pub(super) fn decode(text: &str) -> String {
     }
     let (found, strays) = candidates(text);
     let certain = found.iter().any(|found| found.certain);
+    // A text that is mojibake from end to end is one, whatever its letters.
     let whole = strays == 0 && found.len() > 1;
+    let whole = whole && (certain || found.iter().any(|found| spelled(text, found)));
     let mut out = String::with_capacity(text.len());
     let mut last = 0;
     for found in &found {
-        // A text that is mojibake from end to end is one, whatever its letters.
-        if found.certain
-            || whole && (certain || spelled(text, found))
-            || certain && pair(text, found)
-        {
+        if found.certain || whole || certain && pair(text, found, last) {
             out.push_str(&text[last..found.start]);
             out.push(found.meant);
             last = found.end;
@@ -90,7 +88,10 @@ fn candidate(text: &str, start: usize) -> Option<Found> {
     let certain = match length {
         2 => match lead {
             'Â' | 'Ã' => !tail.iter().all(|sign| ['…', '’', '‘'].contains(sign)),
-            _ => tail.iter().any(|sign| ('\u{80}'..='\u{9f}').contains(sign)),
+            _ => {
+                tail.iter().any(|sign| ('\u{80}'..='\u{9f}').contains(sign))
+                    || quotes(&tail, &text[end..])
+            }
         },
         3 => tail.iter().any(|sign| !COMMON.contains(sign)),
         _ => true,
@@ -103,15 +104,24 @@ fn candidate(text: &str, start: usize) -> Option<Found> {
     })
 }
 
+/// A quotation mark within a word.
+fn quotes(tail: &[char], behind: &str) -> bool {
+    let marks = ['‘', '“', '”', '«', '»'];
+    tail.iter().all(|sign| marks.contains(sign)) && behind.starts_with(char::is_alphanumeric)
+}
+
 /// A letter with an accent and then a sign that no word has in it, within a word.
 fn spelled(text: &str, found: &Found) -> bool {
     let tail = text[found.start..found.end].chars().nth(1);
     tail.is_some_and(|sign| !COMMON.contains(&sign))
 }
 
-/// The two characters that most European letters become.
-fn pair(text: &str, found: &Found) -> bool {
-    text[found.start..found.end].starts_with(['Â', 'Ã'])
+/// Two characters that are one letter, as in most of Europe, and not within what continues something before them;
+/// `last` is where the letter before ended.
+fn pair(text: &str, found: &Found, last: usize) -> bool {
+    let before = text[last..found.start].chars().next_back().and_then(byte);
+    let apart = before.is_none_or(|byte| !(0x80..=0xbf).contains(&byte));
+    apart && text[found.start..found.end].chars().count() == 2
 }
 
 /// The byte of Windows-1252 that is `sign`, that of Latin-1 where it has none.
@@ -136,6 +146,7 @@ mod tests {
             ("ðŸ˜€", "😀"),
             ("Â£9 Â©", "£9 ©"),
             ("cafÃ\u{a9}", "café"),
+            ("Î“Î¬Ï„Î±", "Γάτα"),
         ] {
             assert_eq!(decode(text), expected, "{text}");
         }

@@ -43,7 +43,14 @@ fn repair_line(line: &str, undo_references: bool) -> String {
         if undo_references {
             text = references(&text);
         }
-        text = mojibake::decode(&text);
+        // Before quotation marks become straight: they are bytes of what was read wrongly.
+        for _ in 0..MOST_ROUNDS {
+            let again = mojibake::decode(&text);
+            if again == text {
+                break;
+            }
+            text = again;
+        }
         text = characters(&text);
         if !text.is_ascii() {
             let mut composed = NormalizedString::from(text.as_str());
