@@ -20,7 +20,8 @@
 //! | new | place |
 //! |---|---|
 //! | a score | an entry in [`schema::ScoreColumn`]'s registry, which says where its values are made |
-//! | a layout of model files | `encode/model/layout`; for `hf:` models also `provision/hub/choice`, and `inspect/subject` tells a file of one from others |
+//! | a layout of model files | a line in [`config::model_files`] |
+//! | how a family of models prepares captions or pictures | `encode/model/texts`, `encode/model/images` |
 //! | a kind of input, or a place where inputs lie | [`source`] |
 //! | a place where outputs go | [`sink`] |
 //! | a rule that selects | [`select`] |

@@ -133,7 +133,7 @@ pub struct ModelCard {
     pub precision: String,
     /// Length of an embedding.
     pub dim: usize,
-    /// How pixels are made, in one line.
+    /// How pixels are made, in one line, and what is done to captions beyond `tokenizer.json`.
     pub preprocessing: String,
     /// True when the graph quantises activations per batch, so that vectors depend on the batch.
     pub batch_dependent: bool,
@@ -141,6 +141,12 @@ pub struct ModelCard {
     pub device: String,
     /// Version of ONNX Runtime, empty for the mock.
     pub runtime: String,
+    /// Whose preprocessing is followed, and what resizes there; empty for the mock.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reference: String,
+    /// What is not known of the model and may move its scores, one line each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// Bad rows by status name.

@@ -250,6 +250,14 @@ pub(super) struct ModelArgs {
     /// made with, or bundled
     #[arg(long, env = "CLIP_FILTER_MODEL")]
     pub(super) model: Option<String>,
+    /// Where the text tower is, if --model has the image tower alone: a directory or hf:org/name[@revision]
+    #[arg(
+        long,
+        value_name = "MODEL",
+        env = "CLIP_FILTER_TEXT_MODEL",
+        requires = "model"
+    )]
+    pub(super) text_model: Option<String>,
     /// Variant of the weights: fp32, fp16, quantized, ...; auto takes fp32 if it is there, on a GPU that --device names
     /// fp16, and int8 variants only where there is no other
     #[arg(long, env = "CLIP_FILTER_PRECISION", default_value = "auto")]

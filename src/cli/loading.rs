@@ -30,6 +30,7 @@ pub(super) fn model(args: &ModelArgs, verbosity: &VerbosityArgs) -> Model {
     if args.fast_decode {
         options = options.with_scaling(Scaling::Dct);
     }
+    options.text_model.clone_from(&args.text_model);
     options.reproducible = args.reproducible;
     options.surroundings.offline = args.offline;
     if let Some(path) = &args.onnxruntime {

@@ -123,6 +123,7 @@ pub(super) fn model_warnings(report: &RunSummary, args: &ModelArgs) -> Vec<Strin
                 .to_owned(),
         );
     }
+    warnings.extend(report.model.notes.iter().cloned());
     warnings
 }
 

@@ -74,6 +74,15 @@ impl Port {
     }
 }
 
+/// What a file was written for: an older runtime refuses it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Versions {
+    /// Version of the format, `ir_version`.
+    pub(crate) ir: u64,
+    /// Version of the standard operators.
+    pub(crate) opset: u64,
+}
+
 /// What was read of an ONNX file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Graph {
@@ -85,6 +94,8 @@ pub(crate) struct Graph {
     pub(crate) operators: BTreeSet<String>,
     /// Files beside the ONNX file that hold weights, relative to it.
     pub(crate) external: BTreeSet<String>,
+    /// What it was written for.
+    pub(crate) versions: Versions,
     /// Bytes of the ONNX file itself.
     pub(crate) file_bytes: u64,
 }
@@ -110,6 +121,8 @@ impl Graph {
                     found = true;
                 }
                 (25, Value::Length(length)) => reader.function(length)?,
+                (1, Value::Varint(version)) => reader.graph.versions.ir = version,
+                (8, Value::Length(length)) => reader.opset(length)?,
                 (_, value) => reader.wire.skip_value(value)?,
             }
         }
@@ -172,6 +185,26 @@ impl<R: BufRead + Seek> Reader<R> {
                 }
                 _ => self.wire.skip(length)?,
             }
+        }
+        Ok(())
+    }
+
+    /// A set of operators by its domain, empty for the standard ones, and its version.
+    fn opset(&mut self, length: u64) -> Result<()> {
+        let (mut domain, mut version) = (String::new(), 0);
+        self.within(length, |reader, field| match (field.number, field.value) {
+            (1, Value::Length(length)) => {
+                domain = reader.wire.string(length)?;
+                Ok(())
+            }
+            (2, Value::Varint(found)) => {
+                version = found;
+                Ok(())
+            }
+            (_, value) => reader.wire.skip_value(value),
+        })?;
+        if domain.is_empty() || domain == "ai.onnx" {
+            self.graph.versions.opset = version;
         }
         Ok(())
     }

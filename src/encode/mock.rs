@@ -63,6 +63,7 @@ impl MockFactory {
                 pad_token: None,
                 pad_id: 0,
                 padding: Padding::Longest,
+                ..TokenizeOptions::default()
             },
         )?;
         let card = ModelCard {
@@ -74,6 +75,7 @@ impl MockFactory {
             batch_dependent: false,
             device: "mock".to_owned(),
             runtime: String::new(),
+            ..ModelCard::default()
         };
         Ok(Self {
             card,

@@ -36,7 +36,7 @@ pub use effort::Effort;
 #[cfg(feature = "fuzzing")]
 pub(crate) use graph::Graph;
 pub use mock::MockFactory;
-pub use model::{ModelLayout, ModelSource, ModelSpec, Precision};
+pub use model::{APART, ModelLayout, ModelSource, ModelSpec, Precision};
 #[cfg(feature = "onnx")]
 pub use onnx::{Normalise, OnnxFactory, OnnxOptions, load_runtime};
 pub use pool::{Bond, EncodePool, PairBatch, PoolOptions};

@@ -1,29 +1,35 @@
 //! A model as its files describe it, before any runtime loads it.
 //!
-//! Two towers are looked for, in this order: `onnx/vision_model*.onnx` with `onnx/text_model*.onnx`,
-//! `onnx/visual*.onnx` with `onnx/textual*.onnx`, and one graph for both, `onnx/model*.onnx`; each also beside
-//! the configuration instead of within `onnx/`. Pixels follow `preprocessor_config.json`, else
-//! `open_clip_config.json`; tokens follow `tokenizer.json`.
+//! The table of layouts is [`crate::config::model_files`]; a file that describes a tower lies beside its graph or in a
+//! folder above. Pixels follow `preprocessor_config.json`, `processor_config.json`, `preprocess_cfg.json` or
+//! `open_clip_config.json`, whichever comes first; tokens follow `tokenizer.json`, else `vocab.json` with `merges.txt`.
 
 mod files;
 mod images;
 mod layout;
 mod texts;
+mod towers;
+mod vocabulary;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
 use clip_filter_pixels::{PixelSpec, Scaling};
 
 pub(crate) use self::files::Files;
-use self::layout::Layout;
-use self::texts::{TextFiles, TextSide};
+use self::images::{ImageFiles, ImageSide};
+use self::layout::Where;
+use self::texts::{TextFiles, TextSide, is_open_clip};
+pub(crate) use self::towers::{Tower, different};
+use self::towers::{Towers, check_size};
 use super::describe_pixels;
-use super::ports::{ImagePorts, TextPorts, image_ports, text_ports};
+use super::ports::{ImagePorts, TextPorts};
+use crate::config::Part;
+use crate::config::model_files::{self, DESCRIPTIONS, TowerFiles};
 use crate::error::{Error, Result};
 use crate::preprocess::{Preprocessing, Tokenize, TokenizeOptions};
 use crate::secrets;
@@ -31,22 +37,36 @@ use crate::summary::ModelCard;
 
 /// The file without which no caption becomes tokens.
 const TOKENIZER: &str = "tokenizer.json";
-/// Files beside graphs and tokenizer that can change a score.
-const CONFIGS: [&str; 5] = [
-    "config.json",
-    "open_clip_config.json",
-    "preprocessor_config.json",
-    "special_tokens_map.json",
-    "tokenizer_config.json",
-];
+/// What it can be made of.
+const VOCABULARY: &str = "vocab.json";
+/// See [`VOCABULARY`].
+const MERGES: &str = "merges.txt";
+/// Between the names of the image tower's directory and the text tower's in the name of a model.
+pub const APART: &str = " + ";
 
 /// Where a model comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModelSource {
     /// The small model that is part of the program.
     Bundled,
-    /// A directory in the layout of the hub.
+    /// A directory in one of the layouts that are downloaded.
     Directory(PathBuf),
+    /// Two directories, with a tower in each.
+    Directories {
+        /// The directory with the image tower.
+        image: PathBuf,
+        /// The directory with the text tower.
+        text: PathBuf,
+    },
+}
+
+impl ModelSource {
+    /// Whether there are graphs of a model in `directory`, or in one of its folders.
+    pub fn is_at(directory: &Path) -> bool {
+        let files = Files::Directory(directory.to_owned());
+        let names = files.names().unwrap_or_default();
+        names.iter().any(|name| name.ends_with(".onnx"))
+    }
 }
 
 impl fmt::Display for ModelSource {
@@ -54,6 +74,9 @@ impl fmt::Display for ModelSource {
         match self {
             ModelSource::Bundled => f.write_str("bundled"),
             ModelSource::Directory(path) => path.display().fmt(f),
+            ModelSource::Directories { image, text } => {
+                write!(f, "{}{APART}{}", image.display(), text.display())
+            }
         }
     }
 }
@@ -129,6 +152,12 @@ pub struct ModelSpec {
     pub logit_scale: Option<f64>,
     /// Bias of a sigmoid loss that the configuration states; recorded, a score is a plain cosine.
     pub logit_bias: Option<f64>,
+    /// Whose preprocessing is followed, and what resizes there.
+    pub reference: &'static str,
+    /// What is not known of the model and may move its scores, one line each.
+    pub notes: Vec<String>,
+    /// What is done to captions beyond `tokenizer.json`, if anything is.
+    captions: Option<String>,
     /// Where the files are.
     pub(crate) files: Files,
     /// The image tower.
@@ -140,17 +169,6 @@ pub struct ModelSpec {
     decisive: BTreeSet<String>,
 }
 
-/// A tower: the file it is in and the ports it has.
-#[derive(Debug, Clone)]
-pub(crate) struct Tower<P> {
-    /// The ONNX file, relative to the model directory.
-    pub(crate) file: String,
-    /// Its inputs and its output.
-    pub(crate) ports: P,
-    /// Files beside it in which some of its weights lie, relative to the model directory.
-    pub(crate) external: BTreeSet<String>,
-}
-
 impl ModelSpec {
     /// Reads what the model at `source` says of itself; weights are hashed but not loaded.
     ///
@@ -158,57 +176,45 @@ impl ModelSpec {
     /// When files are missing or damaged, the precision is not there, the towers do not fit each other or the
     /// preprocessing, or the preprocessing leaves the size of its images open.
     pub fn open(source: &ModelSource, precision: &Precision) -> Result<Self> {
-        let files = match source {
-            ModelSource::Bundled => super::bundled::files()?,
-            ModelSource::Directory(path) => Files::Directory(path.clone()),
+        let (files, folder) = match source {
+            ModelSource::Bundled => (super::bundled::files()?, String::new()),
+            ModelSource::Directory(path) => Files::of_directory(path),
+            ModelSource::Directories { image, text } => {
+                let (image, text) = (image.clone(), text.clone());
+                (Files::Apart { image, text }, String::new())
+            }
         };
-        Self::read(files, source.to_string(), precision)
+        let place = match source {
+            ModelSource::Directories { .. } => Where::Apart,
+            _ => Where::Folder(&folder),
+        };
+        Self::read(files, source.to_string(), place, precision)
             .map_err(|error| error.with("model", source))
     }
 
-    fn read(files: Files, name: String, precision: &Precision) -> Result<Self> {
+    fn read(files: Files, name: String, place: Where<'_>, precision: &Precision) -> Result<Self> {
         let names = files.names()?;
-        let found = layout::find(&names, precision)?;
-        let config = |name: &str| files.read(name);
-        let tokenizer_json = config(TOKENIZER)?.ok_or_else(|| missing(TOKENIZER))?;
-        let (model_config, open_clip) = (config("config.json")?, config("open_clip_config.json")?);
-        let (tokenizer_config, special) = (
-            config("tokenizer_config.json")?,
-            config("special_tokens_map.json")?,
-        );
-        let texts = TextSide::read(&TextFiles {
-            config: model_config.as_deref(),
-            open_clip: open_clip.as_deref(),
-            tokenizer_config: tokenizer_config.as_deref(),
-            special_tokens: special.as_deref(),
-        })?;
-        let pixels = match (config("preprocessor_config.json")?, open_clip) {
-            (Some(json), _) => images::from_processor(&json, &texts.model_type)?,
-            (None, Some(json)) => images::from_open_clip(&json)?,
-            (None, None) => return Err(missing("preprocessor_config.json")),
-        };
-        let towers = Towers::read(&files, &found, &texts.model_type)?;
-        check_size(&towers.image.ports, &pixels)?;
-        let configs = CONFIGS
-            .into_iter()
-            .filter(|name| names.contains(*name))
-            .map(str::to_owned);
-        let decisive: BTreeSet<String> = towers
-            .weights
-            .iter()
-            .cloned()
-            .chain([TOKENIZER.to_owned()])
-            .chain(configs)
-            .collect();
+        let found = layout::find(&names, place, precision)?;
+        let graphs = Towers::read(&files, &found)?;
+        let described = Described::read(&files, &names, &found)?;
+        let texts = described.texts(&name)?;
+        let image = described.images(&texts.model_type)?;
+        let towers = graphs.checked(&texts.model_type)?;
+        check_size(&towers.image.ports, &image.pixels)?;
+        let decisive: BTreeSet<String> = towers.weights.union(&described.names).cloned().collect();
+        let tokens = texts.options(&towers.text.ports, &described.tokenizer_json);
         Ok(Self {
             name,
             fingerprint: files.fingerprint(&decisive)?,
-            layout: found.kind(),
+            layout: layout::kind(&found),
             precision: found.precision,
             precisions: found.precisions,
             dim: towers.dim,
-            tokens: texts.options(&towers.text.ports, &tokenizer_json),
-            pixels,
+            captions: texts.described(&tokens),
+            tokens,
+            pixels: image.pixels,
+            reference: image.reference,
+            notes: texts.notes,
             scaling: Scaling::Exact,
             batch_dependent: towers.batch_dependent,
             weights_bytes: files.total_size(&towers.weights)?,
@@ -216,7 +222,7 @@ impl ModelSpec {
             logit_bias: texts.logit_bias,
             image: towers.image,
             text: towers.text,
-            tokenizer_json: tokenizer_json.into(),
+            tokenizer_json: described.tokenizer_json.into(),
             decisive,
             files,
         })
@@ -229,13 +235,21 @@ impl ModelSpec {
             fingerprint: self.fingerprint.clone(),
             precision: self.precision.clone(),
             dim: self.dim.unwrap_or_default(),
-            preprocessing: match self.scaling {
-                Scaling::Exact => describe_pixels(&self.pixels),
-                Scaling::Dct => format!("{}, large JPEGs reduced", describe_pixels(&self.pixels)),
-            },
+            preprocessing: self.described(),
             batch_dependent: self.batch_dependent,
+            reference: self.reference.to_owned(),
+            notes: self.notes.clone(),
             ..ModelCard::default()
         }
+    }
+
+    fn described(&self) -> String {
+        let mut steps = vec![describe_pixels(&self.pixels)];
+        if self.scaling == Scaling::Dct {
+            steps.push("large JPEGs reduced".to_owned());
+        }
+        steps.extend(self.captions.clone());
+        steps.join(", ")
     }
 
     /// The same model under the name that people know it by, such as `hf:org/name@revision`.
@@ -261,6 +275,24 @@ impl ModelSpec {
         self.decisive.iter().map(size).collect()
     }
 
+    /// The files that describe a tower, by their names without folders.
+    ///
+    /// # Errors
+    /// When one has gone meanwhile.
+    pub fn descriptions(&self, part: Part) -> Result<Vec<(&'static str, Vec<u8>)>> {
+        let graph = match part {
+            Part::Image => &self.image.file,
+            Part::Text => &self.text.file,
+        };
+        let names = self.files.names()?;
+        let read = DESCRIPTIONS.into_iter().filter_map(|file| {
+            let name = model_files::beside(&names, graph, file)?;
+            let bytes = self.files.read(&name).transpose()?;
+            Some(bytes.map(|bytes| (file, bytes)))
+        });
+        read.collect()
+    }
+
     /// Height and width of the pixels.
     pub fn image_size(&self) -> (u32, u32) {
         // A spec without a fixed size is refused when it is read.
@@ -282,92 +314,83 @@ impl ModelSpec {
     }
 }
 
-/// Both towers and what they have in common.
-struct Towers {
-    image: Tower<ImagePorts>,
-    text: Tower<TextPorts>,
-    weights: BTreeSet<String>,
-    dim: Option<usize>,
-    batch_dependent: bool,
+/// The files that describe a model, each from the place nearest to its tower.
+struct Described {
+    image: BTreeMap<&'static str, Vec<u8>>,
+    text: BTreeMap<&'static str, Vec<u8>>,
+    tokenizer_json: Vec<u8>,
+    /// Names of those that decide a score.
+    names: BTreeSet<String>,
 }
 
-impl Towers {
-    fn read(files: &Files, found: &Layout, model_type: &str) -> Result<Self> {
-        let image_graph = files.graph(&found.image)?;
-        let other = if found.combined() {
-            None
-        } else {
-            Some(files.graph(&found.text)?)
+impl Described {
+    fn read(files: &Files, names: &BTreeSet<String>, found: &TowerFiles) -> Result<Self> {
+        let mut decisive = BTreeSet::new();
+        let mut all = |graph: &str| -> Result<BTreeMap<&'static str, Vec<u8>>> {
+            let mut read = BTreeMap::new();
+            for file in DESCRIPTIONS {
+                let Some(name) = model_files::beside(names, graph, file) else {
+                    continue;
+                };
+                if let Some(bytes) = files.read(&name)? {
+                    read.insert(file, bytes);
+                    decisive.insert(name);
+                }
+            }
+            Ok(read)
         };
-        let text_graph = other.as_ref().unwrap_or(&image_graph);
-        let image = image_ports(&image_graph).map_err(|error| error.with("file", &found.image))?;
-        let text = text_ports(text_graph, found.combined())
-            .map_err(|error| error.with("file", &found.text))?;
-        check_projected(model_type, &[&image.output, &text.output])?;
-        if let (Some(image), Some(text)) = (image.dim, text.dim)
-            && image != text
-        {
-            return Err(different(image, text));
-        }
-        let image_external = Files::external(&found.image, &image_graph)?;
-        let text_external = Files::external(&found.text, text_graph)?;
-        let mut weights = BTreeSet::from([found.image.clone(), found.text.clone()]);
-        weights.extend(image_external.iter().chain(&text_external).cloned());
+        let (image, text) = (all(&found.image)?, all(&found.text)?);
+        let tokenizer_json = match (text.get(TOKENIZER), text.get(VOCABULARY), text.get(MERGES)) {
+            (Some(json), _, _) => {
+                // What it was made of.
+                let made_of = |name: &String| name.ends_with(VOCABULARY) || name.ends_with(MERGES);
+                decisive.retain(|name| !made_of(name));
+                json.clone()
+            }
+            (None, Some(vocabulary), Some(merges)) => {
+                vocabulary::tokenizer_json(vocabulary, merges)?
+            }
+            _ => {
+                return Err(Error::model("find a file of the model")
+                    .with("file", TOKENIZER)
+                    .hint("it lies beside the text tower or in a folder above; vocab.json with merges.txt does as well"));
+            }
+        };
         Ok(Self {
-            dim: image.dim.or(text.dim),
-            image: Tower {
-                file: found.image.clone(),
-                ports: image,
-                external: image_external,
-            },
-            text: Tower {
-                file: found.text.clone(),
-                ports: text,
-                external: text_external,
-            },
-            weights,
-            batch_dependent: image_graph.batch_dependent() || text_graph.batch_dependent(),
+            image,
+            text,
+            tokenizer_json,
+            names: decisive,
         })
     }
-}
 
-/// The towers of CLIP have a pooler output too, but it comes before the projection into the shared space.
-fn check_projected(model_type: &str, outputs: &[&str]) -> Result<()> {
-    if (model_type == "clip" || model_type.starts_with("clip_"))
-        && outputs.contains(&"pooler_output")
-    {
-        return Err(Error::model("use a CLIP export without its projections")
-            .with("outputs", outputs.join(", "))
-            .hint("export CLIPVisionModelWithProjection and CLIPTextModelWithProjection"));
+    /// open_clip's configuration, also where it is `config.json`.
+    fn open_clip<'a>(files: &'a BTreeMap<&'static str, Vec<u8>>) -> Option<&'a [u8]> {
+        let own = files.get("open_clip_config.json");
+        own.or_else(|| files.get("config.json").filter(|json| is_open_clip(json)))
+            .map(Vec::as_slice)
     }
-    Ok(())
-}
 
-/// An error for towers whose embeddings cannot be compared.
-pub(crate) fn different(image: usize, text: usize) -> Error {
-    Error::model("compare embeddings of different lengths")
-        .with("image", image)
-        .with("text", text)
-        .hint("both towers must be exported with their projection into the shared space")
-}
-
-fn check_size(ports: &ImagePorts, pixels: &PixelSpec) -> Result<()> {
-    let Some((height, width)) = images::output_size(pixels) else {
-        return Err(Error::internal("check images without a size"));
-    };
-    let fits = |fixed: Option<u64>, side: u32| fixed.is_none_or(|fixed| fixed == u64::from(side));
-    if fits(ports.size.0, height) && fits(ports.size.1, width) {
-        return Ok(());
+    fn texts(&self, name: &str) -> Result<TextSide> {
+        let get = |file: &str| self.text.get(file).map(Vec::as_slice);
+        let config = get("config.json").filter(|json| !is_open_clip(json));
+        TextSide::read(&TextFiles {
+            config,
+            open_clip: Self::open_clip(&self.text),
+            tokenizer_config: get("tokenizer_config.json"),
+            special_tokens: get("special_tokens_map.json"),
+            name,
+        })
     }
-    let side = |fixed: Option<u64>| fixed.map_or("?".to_owned(), |fixed| fixed.to_string());
-    Err(Error::model("match the preprocessing with the image tower")
-        .with("preprocessing makes", format!("{height}x{width}"))
-        .with(
-            "the graph takes",
-            format!("{}x{}", side(ports.size.0), side(ports.size.1)),
-        ))
-}
 
-fn missing(file: &str) -> Error {
-    Error::model("find a file of the model").with("file", file)
+    fn images(&self, model_type: &str) -> Result<ImageSide> {
+        let get = |file: &str| self.image.get(file).map(Vec::as_slice);
+        ImageSide::read(&ImageFiles {
+            preprocessor: get("preprocessor_config.json"),
+            processor: get("processor_config.json"),
+            preprocess: get("preprocess_cfg.json"),
+            open_clip: Self::open_clip(&self.image),
+            model_type,
+        })
+    }
 }

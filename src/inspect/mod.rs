@@ -14,13 +14,13 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::{encode::ModelSpec, error::Result, source::Location};
+use crate::{encode::ModelSpec, error::Result, model::ModelCheck, source::Location};
 
 pub use cells::CellFacts;
 pub use derived::{DerivedColumn, DerivedFacts};
 pub(super) use distribution::Distribution;
 pub use distribution::{QUANTILES, Quantile, Scores};
-pub use model::{FileSize, ModelFacts, TokenizerFacts};
+pub use model::{ExampleCaption, FileSize, ModelFacts, TokenizerFacts};
 pub use shards::{ColumnFinding, EarlierRun, Pairs, ShardFacts};
 pub use store::{FileState, Progress, StoreFacts, StoredModel, StoredShard};
 pub use subject::{Subject, subject};
@@ -30,11 +30,11 @@ pub use subject::{Subject, subject};
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Inspection {
     /// Parquet files.
-    Shards(ShardFacts),
+    Shards(Box<ShardFacts>),
     /// A score store.
     Store(Box<StoreFacts>),
     /// A model.
-    Model(ModelFacts),
+    Model(Box<ModelFacts>),
 }
 
 impl Inspection {
@@ -43,7 +43,7 @@ impl Inspection {
     /// # Errors
     /// When none of them can be read.
     pub fn of_shards(files: &[Location]) -> Result<Self> {
-        Ok(Self::Shards(ShardFacts::read(files)?))
+        Ok(Self::Shards(Box::new(ShardFacts::read(files)?)))
     }
 
     /// Reads the score store in `directory`, also while another process writes to it. Its scores are read twice,
@@ -60,6 +60,15 @@ impl Inspection {
     /// # Errors
     /// When its tokenizer is damaged.
     pub fn of_model(spec: &ModelSpec) -> Result<Self> {
-        Ok(Self::Model(ModelFacts::of(spec)?))
+        Ok(Self::Model(Box::new(ModelFacts::of(spec)?)))
+    }
+
+    /// The same with what a check of the model found.
+    #[must_use]
+    pub fn with_check(mut self, check: ModelCheck) -> Self {
+        if let Self::Model(facts) = &mut self {
+            facts.check = Some(check);
+        }
+        self
     }
 }

@@ -5,7 +5,8 @@ use serde::Serialize;
 use crate::{
     encode::{ModelLayout, ModelSpec},
     error::Result,
-    preprocess::Padding,
+    model::ModelCheck,
+    preprocess::{Padding, Tokenize},
     summary::ModelCard,
 };
 
@@ -20,6 +21,8 @@ pub struct ModelFacts {
     pub image_size: (u32, u32),
     /// What splits captions.
     pub tokenizer: TokenizerFacts,
+    /// What becomes of a caption, shown on one.
+    pub example: ExampleCaption,
     /// Every file that decides a score.
     pub files: Vec<FileSize>,
     /// Bytes of all of them.
@@ -30,6 +33,9 @@ pub struct ModelFacts {
     pub logit_scale: Option<f64>,
     /// Bias that the configuration states; no score depends on it.
     pub logit_bias: Option<f64>,
+    /// What the model's own Python stack makes of a few pairs, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub check: Option<ModelCheck>,
 }
 
 /// What splits captions into tokens.
@@ -43,6 +49,39 @@ pub struct TokenizerFacts {
     pub max_length: usize,
     /// Every caption is padded to this length; to its neighbours' if `None`.
     pub padded_to: Option<usize>,
+}
+
+/// A caption with capitals, HTML, punctuation and `_`, on its way to the text tower.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ExampleCaption {
+    /// As it might stand in a shard.
+    pub caption: String,
+    /// What is done to it before the tokenizer sees it.
+    pub cleaning: String,
+    /// What the tokenizer sees.
+    pub cleaned: String,
+    /// The tokens, as the vocabulary writes them, before padding.
+    pub tokens: Vec<String>,
+    /// Their ids.
+    pub ids: Vec<i64>,
+    /// The id that is put behind them where captions are padded.
+    pub pad_id: i64,
+}
+
+const EXAMPLE: &str = "A Red Fox &amp; 2 dogs, snow_day!";
+
+impl ExampleCaption {
+    fn of(tokens: &Tokenize) -> Result<Self> {
+        let ids = tokens.encode(&[EXAMPLE])?.swap_remove(0);
+        Ok(Self {
+            caption: EXAMPLE.to_owned(),
+            cleaning: tokens.cleaning().to_string(),
+            cleaned: tokens.cleaned(EXAMPLE),
+            tokens: tokens.pieces(&ids),
+            ids,
+            pad_id: tokens.pad_id(),
+        })
+    }
 }
 
 /// A file and its size.
@@ -82,11 +121,13 @@ impl ModelFacts {
                     Padding::Fixed(length) => Some(length),
                 },
             },
+            example: ExampleCaption::of(&tokens)?,
             size_bytes: files.iter().map(|file| file.bytes).sum(),
             files,
             other_precisions: others.cloned().collect(),
             logit_scale: spec.logit_scale,
             logit_bias: spec.logit_bias,
+            check: None,
         })
     }
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::{
+    encode::{APART, ModelSource},
     error::{Error, ErrorKind, Result},
     source::{Location, Places},
     store::ScoreStore,
@@ -66,13 +67,16 @@ fn alone(path: &str) -> Option<Subject> {
     if ScoreStore::is_at(place) {
         return Some(Subject::Store(place.to_path_buf()));
     }
-    let folders = [place.to_path_buf(), place.join("onnx")];
-    let is_model = folders.iter().any(|folder| {
-        entries(folder)
-            .iter()
-            .any(|name| Path::new(name).extension().is_some_and(|end| end == "onnx"))
-    });
+    let named_apart = path.contains(APART) && !place.exists();
+    let is_model = named_apart || ModelSource::is_at(place) && !has_shards(place);
     is_model.then(|| Subject::Model(path.to_owned()))
+}
+
+/// True for a directory with Parquet files and no graph beside them or in `onnx/`: models below it are not meant.
+fn has_shards(directory: &Path) -> bool {
+    let has = |folder: &Path, end: &str| entries(folder).iter().any(|name| name.ends_with(end));
+    let graphs = has(directory, ".onnx") || has(&directory.join("onnx"), ".onnx");
+    !graphs && has(directory, ".parquet")
 }
 
 /// Sorted names, none of what is no directory.

@@ -3,21 +3,28 @@
 //! `provision` finds and fetches, `encode` loads; here one follows the other. `options` is what a host may say,
 //! `environment` what the command line takes from its surroundings, `runtime` which ONNX Runtime suits the device.
 
+mod check;
 mod environment;
 mod options;
 mod runtime;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use crate::{
-    config::Device,
-    encode::{EncoderFactory, EncoderSource, MockFactory, ModelSource, ModelSpec, Precision},
+    config::{Device, Part},
+    encode::{
+        APART, EncoderFactory, EncoderSource, MockFactory, ModelSource, ModelSpec, Precision,
+    },
     error::{Error, Result},
     provision::{HubSpec, Surroundings, fetch_model},
     secrets::HIDDEN,
     summary::ModelCard,
 };
 
+pub use check::{CheckedPair, ModelCheck, tokens};
 pub use environment::surroundings;
 pub use options::ModelOptions;
 
@@ -37,6 +44,8 @@ const HALF: &str = "fp16";
 /// | `bundled` | the small one that is part of the program (feature `bundled-model`) |
 /// | `hf:org/name`, `hf:org/name@revision` | one of the hub, fetched the first time (feature `hub`) |
 /// | `mock`, `mock:FILE` | none: vectors are made of bytes, for tests; FILE gets a byte for every image |
+/// | `hf:org/name/folder` | one of several in a repository |
+/// | `A + B` | the image tower of A and the text tower of B, each a directory or `hf:org/name` ([`ModelOptions::with_text_model`]) |
 /// | anything else | the directory of that path, in one of the layouts that are downloaded |
 ///
 /// All but the mock are run by ONNX Runtime (feature `onnx`).
@@ -83,8 +92,12 @@ impl Model {
 
     /// The model called `name`, not looked for before a run needs it.
     pub fn named(name: impl Into<String>, options: ModelOptions) -> Self {
+        let name = match &options.text_model {
+            Some(text) => format!("{}{APART}{text}", name.into()),
+            None => name.into(),
+        };
         Self {
-            name: Some(name.into()),
+            name: Some(name),
             ..Self::of_store(options)
         }
     }
@@ -145,8 +158,18 @@ impl Model {
     }
 
     fn read_variant(&self, name: &str, precision: &Precision) -> Result<ModelSpec> {
+        if let Some((image, text)) = name.split_once(APART)
+            && !Path::new(name).exists()
+        {
+            let (image, image_name) = self.part(image, Part::Image, precision)?;
+            let (text, text_name) = self.part(text, Part::Text, precision)?;
+            let spec = ModelSpec::open(&ModelSource::Directories { image, text }, precision)?;
+            return Ok(spec.with_name(format!("{image_name}{APART}{text_name}")));
+        }
         if name.starts_with(HUB) {
-            return self.read_from_hub(name, precision);
+            let (directory, name) = self.fetched(name, None, precision)?;
+            let spec = ModelSpec::open(&ModelSource::Directory(directory), precision)?;
+            return Ok(spec.with_name(name));
         }
         let source = match name {
             BUNDLED => ModelSource::Bundled,
@@ -155,7 +178,24 @@ impl Model {
         ModelSpec::open(&source, precision)
     }
 
-    fn read_from_hub(&self, name: &str, precision: &Precision) -> Result<ModelSpec> {
+    /// The directory of a tower that is named alone, and the name to know it by.
+    fn part(&self, name: &str, part: Part, precision: &Precision) -> Result<(PathBuf, String)> {
+        if name == BUNDLED {
+            return Err(Error::usage("take one tower of the bundled model"));
+        }
+        if name.starts_with(HUB) {
+            return self.fetched(name, Some(part), precision);
+        }
+        Ok((name.into(), name.to_owned()))
+    }
+
+    /// The directory of a model of the hub, and its name with the commit.
+    fn fetched(
+        &self,
+        name: &str,
+        part: Option<Part>,
+        precision: &Precision,
+    ) -> Result<(PathBuf, String)> {
         let options = &self.options;
         let hub: HubSpec = name
             .parse()
@@ -164,6 +204,7 @@ impl Model {
             endpoint: options.hub_endpoint.clone(),
             token: options.hub_token.clone(),
             precision: Some(precision.to_string()),
+            part,
             ..hub
         };
         let surroundings = Surroundings {
@@ -171,8 +212,15 @@ impl Model {
             ..options.surroundings.clone()
         };
         let fetched = fetch_model(&surroundings, &hub, &mut |line| (options.say)(line))?;
-        let spec = ModelSpec::open(&ModelSource::Directory(fetched.directory), precision)?;
-        Ok(spec.with_name(format!("{HUB}{}@{}", hub.repo, fetched.revision)))
+        let directory = match &hub.folder {
+            Some(folder) => fetched.directory.join(folder),
+            None => fetched.directory,
+        };
+        let pinned = HubSpec {
+            revision: Some(fetched.revision),
+            ..hub
+        };
+        Ok((directory, pinned.to_string()))
     }
 }
 

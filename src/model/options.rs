@@ -15,6 +15,8 @@ use crate::{
 pub struct ModelOptions {
     /// Variant of the weights; of 16-bit floats if there are any for a GPU that [`Self::devices`] names.
     pub precision: Precision,
+    /// Where the text tower is, if it is not with the image tower: a directory or `hf:org/name`.
+    pub text_model: Option<String>,
     /// Where encoders run.
     pub devices: Devices,
     /// How large JPEGs are decoded.
@@ -39,6 +41,7 @@ impl Default for ModelOptions {
     fn default() -> Self {
         Self {
             precision: Precision::Auto,
+            text_model: None,
             devices: Device::Auto.into(),
             scaling: Scaling::Exact,
             reproducible: false,
@@ -59,6 +62,7 @@ impl fmt::Debug for ModelOptions {
         // Without the token.
         f.debug_struct("ModelOptions")
             .field("precision", &self.precision)
+            .field("text_model", &self.text_model)
             .field("devices", &self.devices)
             .field("scaling", &self.scaling)
             .field("reproducible", &self.reproducible)
@@ -77,6 +81,13 @@ impl ModelOptions {
     #[must_use]
     pub fn with_precision(mut self, precision: Precision) -> Self {
         self.precision = precision;
+        self
+    }
+
+    /// Takes the text tower from this directory or `hf:org/name`, and only the image tower from the model that is named.
+    #[must_use]
+    pub fn with_text_model(mut self, name: impl Into<String>) -> Self {
+        self.text_model = Some(name.into());
         self
     }
 

@@ -1,10 +1,12 @@
 //! Image bytes to pixels, captions to tokens.
 
+mod clean;
 mod image;
 mod load;
 mod thumbnail;
 mod tokenize;
 
+pub use clean::{Cleaning, OpenClipCleaning};
 pub use clip_filter_pixels::{ImageFacts, PixelSpec, Scaling};
 pub use image::{ImageKernel, probe};
 pub use load::{ImageFile, PathPolicy, RowFault, largest_file};

@@ -5,10 +5,12 @@
 use std::{fmt, sync::Arc};
 
 use tokenizers::{
-    ModelWrapper, PostProcessor, Tokenizer, TruncationDirection, TruncationParams,
-    TruncationStrategy,
+    ModelWrapper, NormalizerWrapper, PostProcessor, Tokenizer, TruncationDirection,
+    TruncationParams, TruncationStrategy,
+    normalizers::{Lowercase, Sequence},
 };
 
+use super::Cleaning;
 use crate::error::{Error, Result, contained};
 
 /// Longer captions are cut here before they are split into tokens, so that one hostile row cannot hold a
@@ -57,6 +59,10 @@ pub struct TokenizeOptions {
     pub pad_id: i64,
     /// To what length captions are padded.
     pub padding: Padding,
+    /// What is done to a caption first.
+    pub cleaning: Cleaning,
+    /// A token whose id becomes 0, as CLIPA was trained without its separator.
+    pub zeroed_token: Option<String>,
 }
 
 impl Default for TokenizeOptions {
@@ -66,6 +72,8 @@ impl Default for TokenizeOptions {
             pad_token: None,
             pad_id: 0,
             padding: Padding::Longest,
+            cleaning: Cleaning::None,
+            zeroed_token: None,
         }
     }
 }
@@ -77,6 +85,8 @@ pub struct Tokenize {
     max_length: usize,
     pad_id: i64,
     padding: Padding,
+    cleaning: Cleaning,
+    zeroed: Option<u32>,
 }
 
 impl Tokenize {
@@ -121,6 +131,9 @@ impl Tokenize {
                 stride: 0,
             }))
             .map_err(|error| Error::model("set the context length").source(error))?;
+        if options.cleaning == Cleaning::Lowercase {
+            lower_case_first(&mut tokenizer)?;
+        }
         let pad = options
             .pad_token
             .as_ref()
@@ -129,6 +142,11 @@ impl Tokenize {
             max_length: options.max_length,
             pad_id: pad.map_or(options.pad_id, i64::from),
             padding: Padding::None,
+            cleaning: options.cleaning,
+            zeroed: options
+                .zeroed_token
+                .as_ref()
+                .and_then(|token| tokenizer.token_to_id(token)),
             tokenizer: Arc::new(tokenizer),
         };
         unpadded.padded(options.padding)
@@ -195,7 +213,8 @@ impl Tokenize {
 
     fn encode_one(&self, caption: &str) -> Result<Vec<i64>> {
         let caption = &caption[..caption.floor_char_boundary(MAX_CAPTION_BYTES)];
-        let split = contained(LIBRARY, || self.tokenizer.encode_fast(caption, true));
+        let cleaned = self.cleaning.clean(caption);
+        let split = contained(LIBRARY, || self.tokenizer.encode_fast(&*cleaned, true));
         let encoding = split.unwrap_or_else(|error| Err(error.into()));
         let encoding = encoding.map_err(|error| {
             let start = &caption[..caption.floor_char_boundary(60)];
@@ -208,8 +227,35 @@ impl Tokenize {
             .get_ids()
             .iter()
             .take(self.max_length)
-            .map(|id| i64::from(*id))
+            .map(|id| match self.zeroed {
+                Some(zeroed) if zeroed == *id => 0,
+                _ => i64::from(*id),
+            })
             .collect())
+    }
+
+    /// What is done to a caption first.
+    pub fn cleaning(&self) -> Cleaning {
+        self.cleaning
+    }
+
+    /// The caption as the tokenizer sees it, for people to read.
+    pub fn cleaned(&self, caption: &str) -> String {
+        match self.cleaning {
+            Cleaning::Lowercase => caption.to_lowercase(),
+            cleaning => cleaning.clean(caption).into_owned(),
+        }
+    }
+
+    /// The token of each id, as the vocabulary writes it.
+    pub fn pieces(&self, ids: &[i64]) -> Vec<String> {
+        let piece = |id: &i64| {
+            let id = u32::try_from(*id).ok()?;
+            self.tokenizer.id_to_token(id)
+        };
+        ids.iter()
+            .map(|id| piece(id).unwrap_or_else(|| "?".to_owned()))
+            .collect()
     }
 
     /// One model batch of captions that [`Tokenize::encode`] made, padded at the end.
@@ -237,6 +283,16 @@ impl Tokenize {
             mask,
         }
     }
+}
+
+/// Letters become lower case before anything else of the tokenizer, special tokens apart.
+fn lower_case_first(tokenizer: &mut Tokenizer) -> Result<()> {
+    let mut steps = vec![NormalizerWrapper::Lowercase(Lowercase)];
+    steps.extend(tokenizer.get_normalizer().cloned());
+    tokenizer
+        .with_normalizer(Some(Sequence::new(steps)))
+        .map_err(|error| Error::model("lower the case of captions").source(error))?;
+    Ok(())
 }
 
 impl fmt::Debug for Tokenize {

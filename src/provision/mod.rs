@@ -136,6 +136,14 @@ pub fn setup(
     fetch::fetch(surroundings, flavor, &version::Platform::current(), say)
 }
 
+/// Runs a Python script of this program with the user's interpreter.
+///
+/// # Errors
+/// There is no Python, or the script fails: the error has its last lines.
+pub fn run_python(surroundings: &Surroundings, script: &str, arguments: &[&str]) -> Result<()> {
+    python::Interpreter::find(surroundings)?.script(script, arguments)
+}
+
 fn not_found(flavor: Flavor, tried: Vec<search::Tried>) -> Error {
     let (message, hint) = match flavor {
         Flavor::Cpu => (

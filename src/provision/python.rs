@@ -100,6 +100,27 @@ impl Interpreter {
             .collect())
     }
 
+    /// Runs a script that answers by files.
+    pub(super) fn script(&self, script: &str, arguments: &[&str]) -> Result<()> {
+        let all = ["-c", script].into_iter().chain(arguments.iter().copied());
+        let arguments = all.map(OsString::from);
+        let output = self.run(arguments.collect())?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let python = self.0.to_string_lossy();
+        let error = Error::runtime("prepare pairs by the model's own Python stack")
+            .with("python", &python)
+            .with("answer", last_lines(&output));
+        let answer = String::from_utf8_lossy(&output.stderr);
+        Err(match answer.contains("No module named") || answer.contains("requires the") {
+            true => error.hint(format!(
+                "`{python} -m pip install transformers pillow numpy` (open_clip_torch for models of open_clip), or name a Python that has them: CLIP_FILTER_PYTHON"
+            )),
+            false => error,
+        })
+    }
+
     /// Downloads one wheel into `directory` with pip, which checks its hash; returns the file.
     pub(super) fn download(&self, wheel: &Wheel, directory: &Path) -> Result<PathBuf> {
         let into = directory.join("wheel");

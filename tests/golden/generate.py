@@ -1,6 +1,7 @@
 """Writes the golden models and reference outputs of this folder.
 
     pip install -r tests/golden/requirements.txt
+    pip install --no-deps open_clip_torch==3.3.0
     python tests/golden/generate.py [--shared-data DIR]
 
 Pixels come from transformers' image processors on Pillow, ids from transformers' fast tokenizers, embeddings from
@@ -27,6 +28,7 @@ from transformers import BertTokenizerFast, CLIPImageProcessor, CLIPTokenizerFas
 import towers
 import vocabulary
 from captions import CAPTIONS
+from open_clip_text import open_clip_cleaning
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -236,11 +238,14 @@ def clip_references(folder, tokenizer, processor, rows):
     written = [Reference(rows, embeds, text[:count], tokenizer).nasty(ids, text[count:]).write("clip.parquet")]
 
     pixels = np.stack([torchvision_like(row[2]) for row in rows])
+    cleaned = [open_clip_cleaning()("lower")(caption) for caption in captions]
+    full = padded(tokenizer, cleaned, ["input_ids", "attention_mask"])
+    text = run(session(folder / "text_model.onnx"), full, "text_embeds")
     zeros = {"text": np.where(full["attention_mask"] == 1, full["input_ids"], 0)}
     visual = run(session(folder / "visual.onnx"), {"image": pixels}, "image_features")
     textual = run(session(folder / "textual.onnx"), zeros, "text_features")
     assert np.abs(unit(textual) - unit(text)).max() < 1e-5, "padding must not matter"
-    written.append(Reference(rows, visual, textual[:count]).write("clip-open_clip.parquet"))
+    written.append(Reference(rows, visual, textual[:count]).nasty(ids_of(tokenizer, cleaned[count:]), textual[count:]).write("clip-open_clip.parquet"))
 
     # Row by row: a dynamically quantised graph answers a row according to the batch it is in.
     few = [row for row in rows if row[0] == "sample"]

@@ -19,6 +19,7 @@ mod hostile;
 mod interop;
 mod library;
 mod method;
+mod models;
 mod object_store;
 mod pictures;
 mod program;

@@ -9,13 +9,13 @@ use clap::Args as ClapArgs;
 
 use super::{print, running::print_json, say};
 use crate::{
-    error::Result,
+    error::{Error, Result},
     inspect::{Inspection, Subject, subject},
     model::{Model, ModelOptions},
 };
 
 const AFTER_HELP: &str = "\
-Reads footers and manifests, and of a score store its scores and the columns computed from its embeddings; no image is decoded and no model is run, so neither \
+Reads footers and manifests, and of a score store its scores and the columns computed from its embeddings; no image is decoded and, but for --check-model, no model is run, so neither \
 ONNX Runtime nor the model of a store is needed. A store can be inspected while it is written to.
 
 Examples:
@@ -23,7 +23,8 @@ Examples:
   clip-filter inspect 'shards/{00000..00127}.parquet'
   clip-filter inspect scores/ --json
   clip-filter inspect bundled
-  clip-filter inspect hf:Xenova/clip-vit-base-patch32 --offline";
+  clip-filter inspect hf:Xenova/clip-vit-base-patch32 --offline
+  clip-filter inspect model/ --check-model";
 
 #[derive(Debug, ClapArgs)]
 #[command(after_help = AFTER_HELP)]
@@ -32,9 +33,16 @@ pub(super) struct InspectArgs {
     /// directory with ONNX files, or hf:org/name[@revision]
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<String>,
+    /// Where the text tower of a model is, if PATH has its image tower alone: a directory or hf:org/name[@revision]
+    #[arg(long, value_name = "MODEL", env = "CLIP_FILTER_TEXT_MODEL")]
+    text_model: Option<String>,
     /// Variant of a model's weights: fp32, fp16, quantized, ...; auto takes fp32 if it is there
     #[arg(long, env = "CLIP_FILTER_PRECISION", default_value = "auto")]
     precision: String,
+    /// Compare a handful of pairs with the model's own Python stack (transformers or open_clip, where that is installed),
+    /// print the cosines, and fail if a picture or a caption is prepared in another way
+    #[arg(long, env = "CLIP_FILTER_CHECK_MODEL")]
+    check_model: bool,
     /// Fetch nothing: a hf: model must be in the cache
     #[arg(long, env = "CLIP_FILTER_OFFLINE")]
     offline: bool,
@@ -47,18 +55,34 @@ pub(super) struct InspectArgs {
 }
 
 pub(super) fn run(args: &InspectArgs) -> Result<ExitCode> {
-    let facts = match subject(&args.paths)? {
+    let mut verdict = Ok(());
+    let subject = subject(&args.paths)?;
+    if (args.check_model || args.text_model.is_some()) && !matches!(subject, Subject::Model(_)) {
+        return Err(
+            Error::usage("take --check-model or --text-model: PATH is no model")
+                .with("path", args.paths.join(", ")),
+        );
+    }
+    let facts = match subject {
         Subject::Shards(files) => Inspection::of_shards(&files)?,
         Subject::Store(directory) => Inspection::of_store(&directory)?,
         Subject::Model(name) => {
             let Ok(precision) = args.precision.parse();
             let mut options = ModelOptions::from_environment().with_precision(precision);
             options.surroundings.offline = args.offline;
+            options.text_model.clone_from(&args.text_model);
             if !args.quiet {
                 options = options.with_say(say);
             }
-            let spec = Model::named(name, options).spec()?;
-            Inspection::of_model(&spec)?
+            let model = Model::named(name, options);
+            let facts = Inspection::of_model(&model.spec()?)?;
+            if args.check_model {
+                let check = model.check()?;
+                verdict = check.verdict();
+                facts.with_check(check)
+            } else {
+                facts
+            }
         }
     };
     if args.json {
@@ -66,5 +90,5 @@ pub(super) fn run(args: &InspectArgs) -> Result<ExitCode> {
     } else {
         print(&text::text(&facts));
     }
-    Ok(ExitCode::SUCCESS)
+    verdict.map(|()| ExitCode::SUCCESS)
 }

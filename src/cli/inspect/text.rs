@@ -5,6 +5,7 @@ use crate::{
     cli::{lines::Lines, summary::count},
     config::ByteSize,
     inspect::{ColumnFinding, Inspection, ModelFacts, ShardFacts},
+    model::{ModelCheck, tokens},
     source::{ColumnFacts, Spread},
     summary::ModelCard,
 };
@@ -142,6 +143,7 @@ fn model(facts: &ModelFacts, lines: &mut Lines) {
             tokens.max_length
         ),
     );
+    example(facts, lines);
     let others = match facts.other_precisions.is_empty() {
         true => "no other is here".to_owned(),
         false => format!(
@@ -157,6 +159,52 @@ fn model(facts: &ModelFacts, lines: &mut Lines) {
         .map(|file| [file.name.clone(), ByteSize(file.bytes).to_string()])
         .collect();
     lines.table(&rows, 1);
+    if let Some(found) = &facts.check {
+        check(found, lines);
+    }
+}
+
+/// What the model's own Python stack makes of a few pairs.
+fn check(found: &ModelCheck, lines: &mut Lines) {
+    lines.add("check", format!("beside {}", found.stack));
+    for pair in &found.pairs {
+        let (width, height) = pair.picture;
+        lines.add(
+            "",
+            format!(
+                "{width} x {height}: cosine {:.4}, {:.2} grey levels apart; {:?}: cosine {:.4}, {}",
+                pair.image_cosine,
+                pair.levels,
+                pair.caption,
+                pair.text_cosine,
+                tokens(pair.same_tokens)
+            ),
+        );
+    }
+}
+
+/// What becomes of a caption.
+fn example(facts: &ModelFacts, lines: &mut Lines) {
+    let example = &facts.example;
+    let cleaned = match example.cleaning.as_str() {
+        "as they are" => "by the tokenizer's own rules alone".to_owned(),
+        cleaning => format!("{cleaning}; then by the tokenizer's own rules"),
+    };
+    lines.add("cleaned", cleaned);
+    lines.add("example", &example.caption);
+    if example.cleaned != example.caption {
+        lines.add("", &example.cleaned);
+    }
+    lines.add("", example.tokens.join(" "));
+    let ids: Vec<String> = example.ids.iter().map(i64::to_string).collect();
+    let padding = facts
+        .tokenizer
+        .padded_to
+        .and_then(|length| length.checked_sub(ids.len()))
+        .map_or(String::new(), |rest| {
+            format!(", and {rest} of {}", example.pad_id)
+        });
+    lines.add("", format!("{}{padding}", ids.join(" ")));
 }
 
 pub(super) fn card(card: &ModelCard, lines: &mut Lines) {
@@ -174,6 +222,12 @@ pub(super) fn card(card: &ModelCard, lines: &mut Lines) {
     };
     lines.add("embeddings", format!("{dim}{batch}"));
     lines.add("pixels", &card.preprocessing);
+    if !card.reference.is_empty() {
+        lines.add("as", &card.reference);
+    }
+    for note in &card.notes {
+        lines.add("note", note);
+    }
 }
 
 fn identity(name: &str, precision: &str, fingerprint: &str) -> String {

@@ -8,12 +8,16 @@ use std::path::{Component, Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::layout::FOLDERS;
+use crate::config::model_files::{self, IMAGE_ROOT, TEXT_ROOT};
 use crate::encode::{bundled, graph::Graph};
 use crate::error::{Error, Result};
 
 /// Largest configuration or tokenizer file that is read whole; the largest known has 35 MB.
 const MAX_CONFIG_BYTES: u64 = 256 << 20;
+/// Folders within folders that are looked into, as in `onnx/s2/`.
+const MAX_DEPTH: usize = 2;
+/// Folders that are looked into.
+const MAX_FOLDERS: usize = 256;
 /// Bytes hashed at a time.
 const HASH_BUFFER_BYTES: usize = 1 << 18;
 
@@ -22,6 +26,13 @@ const HASH_BUFFER_BYTES: usize = 1 << 18;
 pub(crate) enum Files {
     /// Files of a directory.
     Directory(PathBuf),
+    /// Files of two directories, one for each tower, under [`IMAGE_ROOT`] and [`TEXT_ROOT`].
+    Apart {
+        /// The directory with the image tower.
+        image: PathBuf,
+        /// The directory with the text tower.
+        text: PathBuf,
+    },
     /// Files that are part of the program: names and contents.
     #[cfg_attr(
         not(feature = "bundled-model"),
@@ -31,41 +42,80 @@ pub(crate) enum Files {
 }
 
 impl Files {
-    /// Names of the files in the model's folders.
+    /// The files of the model in `directory`, and the folder in which its graphs are looked for, empty or with a
+    /// trailing `/`.
+    ///
+    /// One of several models in a repository may lie in a folder of its own, and share what describes it with others:
+    /// then the files are those of the repository.
+    pub(super) fn of_directory(directory: &Path) -> (Self, String) {
+        let own = || (Self::Directory(directory.to_owned()), String::new());
+        let described = |root: &Path| {
+            let has = |names: &[&str]| names.iter().any(|name| root.join(name).is_file());
+            has(&["tokenizer.json", "vocab.json"]) && has(&["config.json", "open_clip_config.json"])
+        };
+        let Ok(path) = std::path::absolute(directory) else {
+            return own();
+        };
+        let mut names = BTreeSet::new();
+        walk(&path, "", &mut names);
+        let tokenizer =
+            |name: &String| name.ends_with("tokenizer.json") || name.ends_with("vocab.json");
+        if names.iter().any(tokenizer) || !names.iter().any(|name| name.ends_with(".onnx")) {
+            return own();
+        }
+        let roots = path.ancestors().skip(1).take(MAX_DEPTH);
+        let root = roots.into_iter().find(|root| described(root));
+        let folder = root.and_then(|root| path.strip_prefix(root).ok()?.to_str());
+        match (root, folder) {
+            (Some(root), Some(folder)) => {
+                let folder = folder.replace(std::path::MAIN_SEPARATOR, "/");
+                (Self::Directory(root.to_owned()), folder + "/")
+            }
+            _ => own(),
+        }
+    }
+
+    /// Names of the graphs of the model and of what describes them.
     pub(super) fn names(&self) -> Result<BTreeSet<String>> {
-        let directory = match self {
+        let roots = match self {
             Files::Embedded(files) => {
                 return Ok(files.iter().map(|(name, _)| (*name).to_owned()).collect());
             }
-            Files::Directory(directory) => directory,
+            Files::Directory(directory) => vec![(directory, "")],
+            Files::Apart { image, text } => vec![(image, IMAGE_ROOT), (text, TEXT_ROOT)],
         };
-        if !directory.is_dir() {
-            return Err(Error::model("find the model directory")
-                .with("path", directory.display())
-                .hint("--model takes 'bundled', a directory or hf:org/name"));
-        }
         let mut names = BTreeSet::new();
-        for folder in FOLDERS {
-            let Ok(entries) = fs::read_dir(directory.join(folder)) else {
-                continue;
-            };
-            let files = entries.flatten().filter(|entry| entry.path().is_file());
-            names.extend(
-                files.filter_map(|entry| Some(format!("{folder}{}", entry.file_name().to_str()?))),
-            );
+        for (directory, prefix) in roots {
+            if !directory.is_dir() {
+                return Err(Error::model("find the model directory")
+                    .with("path", directory.display())
+                    .hint("--model takes 'bundled', a directory or hf:org/name"));
+            }
+            walk(directory, prefix, &mut names);
         }
         Ok(names)
     }
 
+    /// Where the file `name` is on disk; none if it is part of the program.
+    pub(crate) fn path(&self, name: &str) -> Option<PathBuf> {
+        match self {
+            Files::Embedded(_) => None,
+            Files::Directory(directory) => Some(directory.join(name)),
+            Files::Apart { image, text } => Some(match name.strip_prefix(IMAGE_ROOT) {
+                Some(rest) => image.join(rest),
+                None => text.join(name.strip_prefix(TEXT_ROOT).unwrap_or(name)),
+            }),
+        }
+    }
+
     /// The content of a small file, none if it is not there.
     pub(super) fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
-        let directory = match self {
-            Files::Embedded(_) => return Ok(self.embedded(name).map(<[u8]>::to_vec)),
-            Files::Directory(directory) => directory,
+        let Some(path) = self.path(name) else {
+            return Ok(self.embedded(name).map(<[u8]>::to_vec));
         };
         let mut bytes = Vec::new();
-        let read = File::open(directory.join(name))
-            .and_then(|file| file.take(MAX_CONFIG_BYTES).read_to_end(&mut bytes));
+        let read =
+            File::open(path).and_then(|file| file.take(MAX_CONFIG_BYTES).read_to_end(&mut bytes));
         match read {
             Ok(_) if bytes.len() as u64 == MAX_CONFIG_BYTES => {
                 Err(self.failed(name, io::Error::from(io::ErrorKind::FileTooLarge)))
@@ -79,7 +129,9 @@ impl Files {
     /// What the ONNX file `name` holds.
     pub(super) fn graph(&self, name: &str) -> Result<Graph> {
         match self {
-            Files::Directory(_) => Graph::read(BufReader::new(self.open(name)?)),
+            Files::Directory(_) | Files::Apart { .. } => {
+                Graph::read(BufReader::new(self.open(name)?))
+            }
             Files::Embedded(_) => Graph::read(Cursor::new(self.embedded(name).unwrap_or_default())),
         }
         .map_err(|error| error.with("file", name))
@@ -92,7 +144,9 @@ impl Files {
     )]
     pub(crate) fn pruned(&self, name: &str, output: &str) -> Result<Vec<u8>> {
         match self {
-            Files::Directory(_) => Graph::prune(BufReader::new(self.open(name)?), &[output]),
+            Files::Directory(_) | Files::Apart { .. } => {
+                Graph::prune(BufReader::new(self.open(name)?), &[output])
+            }
             Files::Embedded(_) => Graph::prune(
                 Cursor::new(self.embedded(name).unwrap_or_default()),
                 &[output],
@@ -108,7 +162,7 @@ impl Files {
                 .iter()
                 .find(|(found, _)| *found == name)
                 .map(|(_, bytes)| *bytes),
-            Files::Directory(_) => None,
+            Files::Directory(_) | Files::Apart { .. } => None,
         }
     }
 
@@ -137,11 +191,11 @@ impl Files {
 
     /// Bytes of the file `name`.
     pub(crate) fn size(&self, name: &str) -> Result<u64> {
-        match self {
-            Files::Directory(directory) => fs::metadata(directory.join(name))
+        match self.path(name) {
+            Some(path) => fs::metadata(path)
                 .map(|data| data.len())
                 .map_err(|error| self.failed(name, error)),
-            Files::Embedded(_) => Ok(self.embedded(name).map_or(0, |bytes| bytes.len() as u64)),
+            None => Ok(self.embedded(name).map_or(0, |bytes| bytes.len() as u64)),
         }
     }
 
@@ -155,7 +209,7 @@ impl Files {
     pub(super) fn fingerprint(&self, names: &BTreeSet<String>) -> Result<String> {
         match self {
             Files::Embedded(_) => Ok(bundled::FINGERPRINT.to_owned()),
-            Files::Directory(_) => self.hashed(names),
+            Files::Directory(_) | Files::Apart { .. } => self.hashed(names),
         }
     }
 
@@ -192,14 +246,9 @@ impl Files {
     }
 
     fn open(&self, name: &str) -> Result<File> {
-        let path = match self {
-            Files::Directory(directory) => directory.join(name),
-            Files::Embedded(_) => {
-                return Err(
-                    Error::internal("open a file that is part of the program").with("file", name)
-                );
-            }
-        };
+        let path = self.path(name).ok_or_else(|| {
+            Error::internal("open a file that is part of the program").with("file", name)
+        })?;
         File::open(path).map_err(|error| self.failed(name, error))
     }
 
@@ -207,9 +256,31 @@ impl Files {
         let error = Error::model("read a file of the model")
             .with("file", name)
             .source(error);
-        match self {
-            Files::Directory(directory) => error.with("directory", directory.display()),
-            Files::Embedded(_) => error,
+        match self.path(name) {
+            Some(path) => error.with("path", path.display()),
+            None => error,
+        }
+    }
+}
+
+/// Adds the names of a model's files below `directory`, hidden folders left out.
+fn walk(directory: &Path, prefix: &str, names: &mut BTreeSet<String>) {
+    let mut folders = vec![(directory.to_owned(), prefix.to_owned(), 0)];
+    let mut seen = 0;
+    while let Some((folder, prefix, depth)) = folders.pop() {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        for entry in entries {
+            let (path, name) = (entry.path(), entry.file_name());
+            let Some(name) = name.to_str().filter(|name| !name.starts_with('.')) else {
+                continue;
+            };
+            let name = format!("{prefix}{name}");
+            if path.is_file() {
+                names.extend(model_files::is_of_a_model(&name).then_some(name));
+            } else if depth < MAX_DEPTH && seen < MAX_FOLDERS && path.is_dir() {
+                seen += 1;
+                folders.push((path, name + "/", depth + 1));
+            }
         }
     }
 }

@@ -12,6 +12,7 @@ use super::graph_cache::{CachedGraph, MOST_BYTES};
 use super::{Setup, TENSORRT_BATCH, failed};
 use crate::config::Device;
 use crate::encode::ModelLayout;
+use crate::encode::graph::Versions;
 use crate::encode::graph::prelude::prelude;
 use crate::encode::model::{Files, Tower};
 use crate::error::{Error, Result};
@@ -35,19 +36,21 @@ impl Setup {
         builder = self.on_device(builder, device).map_err(about)?;
         let commit = |result: ort::Result<Session>| match result {
             Ok(session) => Ok(session),
+            Err(error) if refuses_version(&error.to_string()) => {
+                Err(about(self.too_new(&tower.versions, &error.to_string())))
+            }
             Err(error) if device == Device::Cpu => Err(about(
                 Error::model("load the model").source(error.to_string()),
             )),
             Err(error) => Err(about(no_device(device, &error.to_string()))),
         };
         if spec.layout == ModelLayout::Pair {
-            let make = |mut builder: SessionBuilder| match &spec.files {
-                Files::Directory(directory) => {
-                    commit(builder.commit_from_file(directory.join(&tower.file)))
+            let make = |mut builder: SessionBuilder| match spec.files.path(&tower.file) {
+                Some(path) => commit(builder.commit_from_file(path)),
+                None => {
+                    let bytes = spec.files.embedded(&tower.file).unwrap_or_default();
+                    commit(builder.commit_from_memory(bytes))
                 }
-                files => commit(
-                    builder.commit_from_memory(files.embedded(&tower.file).unwrap_or_default()),
-                ),
             };
             let Some(cached) = self.cached(tower, output, device) else {
                 return make(builder);
@@ -58,10 +61,17 @@ impl Setup {
             };
         }
         let graph = spec.files.pruned(&tower.file, output)?;
-        if let Files::Directory(directory) = &spec.files {
-            builder = with_external(builder, directory, tower).map_err(about)?;
-        }
+        builder = with_external(builder, &spec.files, tower).map_err(about)?;
         commit(builder.commit_from_memory(&graph))
+    }
+
+    /// The error of a file that this ONNX Runtime is too old for.
+    fn too_new(&self, versions: &Versions, cause: &str) -> Error {
+        Error::model("load a model that is newer than this ONNX Runtime")
+            .with("the file", format!("IR version {}, opset {}", versions.ir, versions.opset))
+            .with("ONNX Runtime", &self.version)
+            .source(cause.to_owned())
+            .hint("a newer ONNX Runtime: `clip-filter setup` fetches one, --onnxruntime names one; or export the model anew for an older version")
     }
 
     /// A session of the graph that normalises images on `device`.
@@ -189,17 +199,15 @@ fn builder(environment: &Environment, intra_threads: usize) -> ort::Result<Sessi
 /// over as bytes, which are dropped when the session is made.
 fn with_external<P>(
     mut builder: SessionBuilder,
-    directory: &Path,
+    files: &Files,
     tower: &Tower<P>,
 ) -> Result<SessionBuilder> {
     let set_up = |error: ort::Error<SessionBuilder>| failed("set up a session")(error.into());
-    let folder = directory
-        .join(&tower.file)
-        .parent()
-        .unwrap_or(directory)
-        .to_owned();
-    for name in &tower.external {
-        let path = directory.join(name);
+    let graph = files.path(&tower.file);
+    let Some(folder) = graph.as_deref().and_then(Path::parent) else {
+        return Ok(builder);
+    };
+    for path in tower.external.iter().filter_map(|name| files.path(name)) {
         let outside = path
             .canonicalize()
             .ok()
@@ -211,7 +219,7 @@ fn with_external<P>(
                     .with("path", path.display())
                     .source(error)
             })?;
-            let location = path.strip_prefix(&folder).unwrap_or(&path);
+            let location = path.strip_prefix(folder).unwrap_or(&path);
             builder = builder
                 .with_external_initializer_file_in_memory(location, bytes.into())
                 .map_err(set_up)?;
@@ -224,6 +232,11 @@ fn with_external<P>(
     builder
         .with_config_entry(key, folder.to_string_lossy())
         .map_err(set_up)
+}
+
+/// Whether a session was refused because the file is of a version that the runtime does not know.
+fn refuses_version(cause: &str) -> bool {
+    cause.contains("Unsupported model IR version") || cause.contains("only *guarantees* support for models stamped with official released onnx opset versions") || cause.contains("is under development and support for this is limited")
 }
 
 fn no_device(device: Device, cause: &str) -> Error {

@@ -17,10 +17,13 @@ use serde::{Deserialize, Serialize};
 use super::{
     super::{Surroundings, fetch::sha256},
     HubFile, HubModel, HubSpec,
-    choice::{Choice, NoChoice, choose},
+    choice::{Choice, choose},
     hub_error,
 };
-use crate::error::Result;
+use crate::{
+    config::{Part, model_files::NoTowers},
+    error::Result,
+};
 
 /// One model's part of the cache.
 pub(super) struct ModelCache<'a> {
@@ -56,9 +59,16 @@ impl<'a> ModelCache<'a> {
         })?;
         let revision = spec.revision_name().replace('/', "--");
         let precision = spec.wanted_precision().unwrap_or("auto");
+        let chosen = spec.folder.as_ref().map(|folder| folder.replace('/', "--"));
+        let chosen = chosen.map_or(String::new(), |folder| format!(".{folder}"));
+        let part = match spec.part {
+            None => "",
+            Some(Part::Image) => ".image",
+            Some(Part::Text) => ".text",
+        };
         let record = own
             .join(&folder)
-            .join(format!("{revision}.{precision}.json"));
+            .join(format!("{revision}.{precision}{chosen}{part}.json"));
         Ok(Self {
             spec,
             repo: root.join(folder),
@@ -126,10 +136,12 @@ impl<'a> ModelCache<'a> {
         let mut paths = Vec::new();
         list(&directory, "", &mut paths)
             .map_err(|error| missing(format!("the snapshot of commit {commit} ({error})")))?;
-        let choice = choose(&paths, self.spec.wanted_precision())
-            .map_err(|none| missing(describe(&none)))?;
-        let has = |name: &str| paths.iter().any(|path| path == name);
-        if !has("tokenizer.json") {
+        let choice = choose(&paths, self.spec).map_err(|none| missing(describe(&none)))?;
+        let has = |name: &str| {
+            let mut files = choice.files.iter();
+            files.any(|path| path.rsplit('/').next() == Some(name))
+        };
+        if self.spec.part != Some(Part::Image) && !has("tokenizer.json") && !has("vocab.json") {
             return Err(missing("tokenizer.json".to_owned()));
         }
         if !has("config.json") && !has("open_clip_config.json") {
@@ -225,13 +237,19 @@ pub(super) fn is_commit(text: &str) -> bool {
 }
 
 /// In words, for an error.
-pub(super) fn describe(none: &NoChoice) -> String {
+pub(super) fn describe(none: &NoTowers) -> String {
     match none {
-        NoChoice::NoGraphs => {
+        NoTowers::NoGraphs => {
             "ONNX graphs (onnx/vision_model.onnx and onnx/text_model.onnx)".to_owned()
         }
-        NoChoice::OtherPrecisions(there) => {
+        NoTowers::Only(Part::Image) => "the text tower: it has the image tower alone".to_owned(),
+        NoTowers::Only(Part::Text) => "the image tower: it has the text tower alone".to_owned(),
+        NoTowers::OtherPrecisions(there) => {
             format!("this precision; there is {}", there.join(", "))
+        }
+        NoTowers::Several(folders) => {
+            let folders: Vec<&str> = folders.iter().map(|f| f.trim_end_matches('/')).collect();
+            format!("which of its models is meant: {}", folders.join(", "))
         }
     }
 }

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use super::HubSpec;
+use crate::config::model_files::{self, NoTowers, TowerFiles};
+
 /// The files to fetch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Choice {
@@ -11,118 +14,55 @@ pub(super) struct Choice {
     pub(super) precision: String,
 }
 
-/// Why no files were chosen.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum NoChoice {
-    /// The repository has no graphs at all.
-    NoGraphs,
-    /// It has graphs, of these precisions.
-    OtherPrecisions(Vec<String>),
+/// Chooses among the paths of a repository what `spec` asks for.
+pub(super) fn choose(paths: &[String], spec: &HubSpec) -> Result<Choice, NoTowers> {
+    let names: BTreeSet<String> = paths.iter().cloned().collect();
+    let folder = match &spec.folder {
+        Some(folder) => format!("{folder}/"),
+        None => String::new(),
+    };
+    let precision = spec.wanted_precision();
+    let towers = match spec.part {
+        None => model_files::find(&names, &folder, precision)?,
+        Some(part) => model_files::find_part(&names, &folder, part, precision)?,
+    };
+    Ok(Choice {
+        files: files(&names, &towers),
+        precision: towers.precision,
+    })
 }
 
-/// Taken where they are there.
-const DESCRIPTIONS: &[&str] = &[
-    "config.json",
-    "preprocessor_config.json",
-    "processor_config.json",
-    "open_clip_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-];
-
-/// Graph names without precision, the preferred layout first: a pair of towers runs each on its own batch.
-const LAYOUTS: &[&[&str]] = &[
-    &["onnx/vision_model", "onnx/text_model"],
-    &["vision_model", "text_model"],
-    &["onnx/visual", "onnx/textual"],
-    &["visual", "textual"],
-    &["onnx/model"],
-    &["model"],
-];
-
-const FP32: &str = "fp32";
-
-/// Chooses among the paths of a repository; `precision` of `None` takes fp32, else the first there is.
-pub(super) fn choose(paths: &[String], precision: Option<&str>) -> Result<Choice, NoChoice> {
-    let mut others = BTreeSet::new();
-    for layout in LAYOUTS {
-        let there = precisions(paths, layout);
-        let chosen = match precision {
-            Some(wanted) => there.iter().find(|name| *name == wanted),
-            None => there
-                .iter()
-                .find(|name| *name == FP32)
-                .or_else(|| there.first()),
-        };
-        if let Some(chosen) = chosen {
-            return Ok(Choice {
-                files: files(paths, layout, chosen),
-                precision: chosen.clone(),
-            });
-        }
-        others.extend(there);
-    }
-    if others.is_empty() {
-        return Err(NoChoice::NoGraphs);
-    }
-    Err(NoChoice::OtherPrecisions(others.into_iter().collect()))
-}
-
-/// The precisions in which every graph of a layout exists.
-fn precisions(paths: &[String], layout: &[&str]) -> BTreeSet<String> {
-    let of = |stem: &&str| -> BTreeSet<String> {
-        let suffixes = paths
+/// The graphs, their weights, and what describes them.
+fn files(names: &BTreeSet<String>, towers: &TowerFiles) -> Vec<String> {
+    let graphs = [&towers.image, &towers.text];
+    let described = model_files::DESCRIPTIONS.iter().flat_map(|file| {
+        graphs
             .iter()
-            .filter_map(|path| path.strip_prefix(stem)?.strip_suffix(".onnx"));
-        suffixes
-            .filter_map(|suffix| match suffix {
-                "" => Some(FP32.to_owned()),
-                suffix => suffix.strip_prefix('_').map(str::to_owned),
-            })
-            .collect()
-    };
-    layout
-        .iter()
-        .map(of)
-        .reduce(|a, b| &a & &b)
-        .unwrap_or_default()
-}
-
-fn files(paths: &[String], layout: &[&str], precision: &str) -> Vec<String> {
-    let suffix = if precision == FP32 {
-        String::new()
-    } else {
-        format!("_{precision}")
-    };
-    let graphs: Vec<String> = layout
-        .iter()
-        .map(|stem| format!("{stem}{suffix}.onnx"))
-        .collect();
-    let mut chosen: Vec<String> = paths
-        .iter()
-        .filter(|path| {
-            DESCRIPTIONS.contains(&path.as_str()) || graphs.iter().any(|graph| belongs(path, graph))
-        })
-        .cloned()
-        .collect();
-    chosen.sort();
-    chosen
-}
-
-/// Whether a path is a graph or holds its weights: `x.onnx_data`, `x.onnx_data_1`, `x.onnx.data`, `x.data`.
-fn belongs(path: &str, graph: &str) -> bool {
-    let stem = graph.strip_suffix(".onnx").unwrap_or(graph);
-    if path.strip_prefix(stem) == Some(".data") {
-        return true;
+            .filter_map(|graph| model_files::beside(names, graph, file))
+    });
+    let mut files: BTreeSet<String> = described.collect();
+    if files.iter().any(|name| name.ends_with("tokenizer.json")) {
+        // What `tokenizer.json` was made of.
+        files.retain(|name| !name.ends_with("vocab.json") && !name.ends_with("merges.txt"));
     }
-    path.strip_prefix(graph)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with("_data") || rest == ".data")
+    let weights = names
+        .iter()
+        .filter(|name| graphs.iter().any(|graph| model_files::belongs(name, graph)));
+    files.extend(weights.cloned());
+    files.into_iter().collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn choose(paths: &[String], precision: Option<&str>) -> Result<Choice, NoTowers> {
+        let spec = HubSpec {
+            precision: precision.map(str::to_owned),
+            ..HubSpec::default()
+        };
+        super::choose(paths, &spec)
+    }
 
     fn paths(names: &[&str]) -> Vec<String> {
         names.iter().map(|name| (*name).to_owned()).collect()
@@ -176,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_precision_of_one_tower_only_is_none() {
-        let other = NoChoice::OtherPrecisions(paths(&["fp32", "quantized"]));
+        let other = NoTowers::OtherPrecisions(paths(&["fp32", "quantized"]));
         assert_eq!(choose(&paths(XENOVA), Some("fp16")), Err(other));
     }
 
@@ -204,7 +144,7 @@ mod tests {
         );
         assert_eq!(
             choose(&paths(&["model.safetensors", "config.json"]), None),
-            Err(NoChoice::NoGraphs)
+            Err(NoTowers::NoGraphs)
         );
     }
 
@@ -215,5 +155,53 @@ mod tests {
             "visual.data",
             "visual.onnx",
         ])
+    }
+
+    #[test]
+    fn what_describes_a_tower_is_taken_from_its_folder_or_above() {
+        let immich = paths(&[
+            "README.md",
+            "config.json",
+            "textual/model.onnx",
+            "textual/tokenizer.json",
+            "textual/tokenizer_config.json",
+            "textual/vocab.json",
+            "visual/model.armnn",
+            "visual/model.onnx",
+            "visual/onnx__MatMul_12",
+            "visual/preprocess_cfg.json",
+        ]);
+        let mut expected = immich.clone();
+        expected.retain(|name| {
+            !["README.md", "textual/vocab.json", "visual/model.armnn"].contains(&name.as_str())
+        });
+        assert_eq!(choose(&immich, None).unwrap().files, expected);
+    }
+
+    #[test]
+    fn a_folder_or_one_tower_is_taken_alone() {
+        let sizes = paths(&[
+            "config.json",
+            "onnx/s0/text_model.onnx",
+            "onnx/s0/vision_model.onnx",
+            "onnx/s2/preprocessor_config.json",
+            "onnx/s2/text_model.onnx",
+            "onnx/s2/vision_model.onnx",
+            "preprocessor_config.json",
+            "vocab.json",
+        ]);
+        assert!(matches!(choose(&sizes, None), Err(NoTowers::Several(_))));
+        let spec: HubSpec = "hf:org/name/onnx/s2".parse().unwrap();
+        let mut expected = sizes[..1].to_vec();
+        expected.extend_from_slice(&sizes[3..6]);
+        expected.push("vocab.json".to_owned());
+        let files = |spec: &HubSpec, paths: &[String]| super::choose(paths, spec).unwrap().files;
+        assert_eq!(files(&spec, &sizes), expected);
+        let image = HubSpec {
+            part: Some(crate::config::Part::Image),
+            ..HubSpec::default()
+        };
+        let half = paths(&["config.json", "model.onnx", "preprocessor_config.json"]);
+        assert_eq!(files(&image, &half), half);
     }
 }

@@ -9,12 +9,12 @@ use serde::Deserialize;
 use super::{
     HubModel, HubSpec,
     cache::{ModelCache, describe, is_commit},
-    choice::{Choice, NoChoice, choose},
+    choice::{Choice, choose},
     download::Patience,
     hub_error,
 };
 use crate::{
-    config::ByteSize,
+    config::{ByteSize, Part, model_files::NoTowers},
     error::{Error, Result},
 };
 
@@ -172,17 +172,25 @@ impl Hub<'_> {
                     && !path.split('/').any(|part| part.is_empty() || part == "..")
             })
             .collect();
-        choose(&paths, self.spec.wanted_precision()).map_err(|none| {
+        choose(&paths, self.spec).map_err(|none| {
             let error = self.error("find the files of the model").with("missing", describe(&none));
             match none {
-                NoChoice::NoGraphs => {
+                NoTowers::NoGraphs => {
                     let repo = &self.spec.repo;
                     error.with("files", first_of(&paths)).hint(format!(
                         "`optimum-cli export onnx --model {repo} DIR`, then `--model DIR`; or name a repository \
                          that holds an export"
                     ))
                 }
-                NoChoice::OtherPrecisions(_) => error.hint("name one of them with --precision, or leave it out"),
+                NoTowers::OtherPrecisions(_) => error.hint("name one of them with --precision, or leave it out"),
+                NoTowers::Only(Part::Image) => error.hint("name the repository of the other with --text-model hf:org/name"),
+                NoTowers::Only(Part::Text) => error.hint(format!(
+                    "--model hf:org/name of the image tower, and --text-model hf:{} for this one", self.spec.repo
+                )),
+                NoTowers::Several(folders) => {
+                    let one = HubSpec { folder: folders.first().map(|folder| folder.trim_end_matches('/').to_owned()), ..self.spec.clone() };
+                    error.hint(format!("name one: --model {one}"))
+                }
             }
         })
     }

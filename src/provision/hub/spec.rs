@@ -2,20 +2,27 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::error::{Error, Result};
+use crate::{
+    config::Part,
+    error::{Error, Result},
+};
 
 /// A repository of the hub and which of its files are wanted.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct HubSpec {
     /// `org/name`.
     pub repo: String,
+    /// The folder of the model in the repository, where there are several: `onnx/s2`.
+    pub folder: Option<String>,
+    /// The one tower that is wanted; both if `None`.
+    pub part: Option<Part>,
     /// A branch, a tag or a full commit; `None` is `main`.
     pub revision: Option<String>,
     /// `HF_ENDPOINT`; `None` is the public hub.
     pub endpoint: Option<String>,
     /// `HF_TOKEN`; without it the token file beside the hub's cache is read.
     pub token: Option<String>,
-    /// `--precision`; `None` or `auto` is fp32 where it exists, else the first there is.
+    /// `--precision`; `None` or `auto` is fp32 where it exists, else the best there is.
     pub precision: Option<String>,
 }
 
@@ -37,6 +44,9 @@ impl HubSpec {
     pub(super) fn check(&self) -> Result<()> {
         check_repo(&self.repo).map_err(Error::usage)?;
         check_revision(self.revision_name()).map_err(Error::usage)?;
+        if let Some(folder) = &self.folder {
+            check_folder(folder).map_err(Error::usage)?;
+        }
         match self.precision.as_deref() {
             Some(name)
                 if !name
@@ -55,21 +65,29 @@ impl HubSpec {
 impl FromStr for HubSpec {
     type Err = String;
 
-    /// Reads `hf:org/name` or `hf:org/name@revision`.
+    /// Reads `hf:org/name`, `hf:org/name@revision` or `hf:org/name/folder@revision`.
     fn from_str(text: &str) -> Result<Self, String> {
         let name = text.strip_prefix(PREFIX).ok_or_else(|| {
             format!("'{text}' does not start with {PREFIX} (as in hf:org/name@revision)")
         })?;
-        let (repo, revision) = match name.split_once('@') {
-            Some((repo, revision)) => (repo, Some(revision)),
+        let (path, revision) = match name.split_once('@') {
+            Some((path, revision)) => (path, Some(revision)),
             None => (name, None),
         };
+        let (repo, folder) = match path.match_indices('/').nth(1) {
+            Some((end, _)) => (&path[..end], Some(&path[end + 1..])),
+            None => (path, None),
+        };
         check_repo(repo)?;
+        if let Some(folder) = folder {
+            check_folder(folder)?;
+        }
         if let Some(revision) = revision {
             check_revision(revision)?;
         }
         Ok(HubSpec {
             repo: repo.to_owned(),
+            folder: folder.map(str::to_owned),
             revision: revision.map(str::to_owned),
             ..HubSpec::default()
         })
@@ -104,6 +122,17 @@ fn check_repo(repo: &str) -> Result<(), String> {
     Ok(())
 }
 
+fn check_folder(folder: &str) -> Result<(), String> {
+    let known = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    let plain = |part: &str| !part.is_empty() && !part.starts_with('.') && part.bytes().all(known);
+    if folder.len() <= 200 && folder.split('/').all(plain) {
+        return Ok(());
+    }
+    Err(format!(
+        "'{folder}' is not a folder of a repository (as in hf:org/name/onnx/s2)"
+    ))
+}
+
 fn check_revision(revision: &str) -> Result<(), String> {
     let known = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte);
     let plain = !revision.is_empty() && revision.len() <= 200 && revision.bytes().all(known);
@@ -120,6 +149,9 @@ fn check_revision(revision: &str) -> Result<(), String> {
 impl fmt::Display for HubSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{PREFIX}{}", self.repo)?;
+        if let Some(folder) = &self.folder {
+            write!(f, "/{folder}")?;
+        }
         match &self.revision {
             Some(revision) => write!(f, "@{revision}"),
             None => Ok(()),
@@ -132,6 +164,8 @@ impl fmt::Debug for HubSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HubSpec")
             .field("repo", &self.repo)
+            .field("folder", &self.folder)
+            .field("part", &self.part)
             .field("revision", &self.revision)
             .field("endpoint", &self.endpoint)
             .field("token", &self.token.as_ref().map(|_| "set"))
@@ -150,6 +184,8 @@ mod tests {
             "hf:Xenova/clip-vit-base-patch32",
             "hf:org/name@main",
             "hf:org/name@refs/pr/1",
+            "hf:org/name/onnx/s2",
+            "hf:org/name/s2@refs/pr/1",
         ] {
             assert_eq!(
                 text.parse::<HubSpec>().map(|spec| spec.to_string()),
@@ -164,7 +200,9 @@ mod tests {
             ("org/name", "does not start with hf:"),
             ("hf:name", "has no '/'"),
             ("hf:/name", "empty"),
-            ("hf:a/b/c", "holds '/'"),
+            ("hf:a/b/../c", "not a folder"),
+            ("hf:a/b//c", "not a folder"),
+            ("hf:a/b/", "not a folder"),
             ("hf:../name", "leading '.'"),
             ("hf:org/na me", "holds ' '"),
             ("hf:org/name@", "not a branch"),

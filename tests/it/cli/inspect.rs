@@ -516,9 +516,14 @@ fn a_model_is_described_without_a_runtime() {
     model       bundled (quantized, sha256 5eda9f1864d7)
     embeddings  384 numbers
     pixels      over white, shortest edge 260 bicubic, centre crop 260x260, scale 0.003921569 mean [0.49803922, 0.49803922, 0.49803922] std [0.5019608, 0.5019608, 0.5019608]
+    as          transformers (Pillow resizes)
     layout      one graph per tower
     images      260 x 260 pixels
     captions    WordPiece with 30,522 tokens; at most 77 per caption, padded to the longest of a batch
+    cleaned     by the tokenizer's own rules alone
+    example     A Red Fox &amp; 2 dogs, snow_day!
+                [CLS] a red fox & amp ; 2 dogs , snow _ day ! [SEP]
+                101 1037 2417 4419 1004 23713 1025 1016 6077 1010 4586 1035 2154 999 102
     precision   quantized; no other is here
     files       30.2 MiB
       config.json                           968 B
@@ -619,8 +624,15 @@ fn the_help_has_examples() {
                  model: bundled, a directory with ONNX files, or hf:org/name[@revision]
 
     Options:
+          --text-model <MODEL>     Where the text tower of a model is, if PATH has its image tower
+                                   alone: a directory or hf:org/name[@revision] [env:
+                                   CLIP_FILTER_TEXT_MODEL=]
           --precision <PRECISION>  Variant of a model's weights: fp32, fp16, quantized, ...; auto takes
                                    fp32 if it is there [env: CLIP_FILTER_PRECISION=] [default: auto]
+          --check-model            Compare a handful of pairs with the model's own Python stack
+                                   (transformers or open_clip, where that is installed), print the
+                                   cosines, and fail if a picture or a caption is prepared in another
+                                   way [env: CLIP_FILTER_CHECK_MODEL=]
           --offline                Fetch nothing: a hf: model must be in the cache [env:
                                    CLIP_FILTER_OFFLINE=]
           --json                   Print the facts as one JSON object [env: CLIP_FILTER_JSON=]
@@ -633,8 +645,8 @@ fn the_help_has_examples() {
                            environment over the file [env: CLIP_FILTER_CONFIG=]
 
     Reads footers and manifests, and of a score store its scores and the columns computed from its
-    embeddings; no image is decoded and no model is run, so neither ONNX Runtime nor the model of a
-    store is needed. A store can be inspected while it is written to.
+    embeddings; no image is decoded and, but for --check-model, no model is run, so neither ONNX Runtime
+    nor the model of a store is needed. A store can be inspected while it is written to.
 
     Examples:
       clip-filter inspect in.parquet
@@ -642,5 +654,6 @@ fn the_help_has_examples() {
       clip-filter inspect scores/ --json
       clip-filter inspect bundled
       clip-filter inspect hf:Xenova/clip-vit-base-patch32 --offline
+      clip-filter inspect model/ --check-model
     ");
 }
