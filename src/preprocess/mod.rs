@@ -1,12 +1,14 @@
 //! Image bytes to pixels, captions to tokens.
 
 mod image;
+mod legible;
 mod load;
 mod thumbnail;
 mod tokenize;
 
 pub use clip_filter_pixels::{ImageFacts, PixelSpec, Scaling};
 pub use image::{ImageKernel, probe};
+pub use legible::is_legible;
 pub use load::{ImageFile, PathPolicy, RowFault, largest_file};
 pub use thumbnail::{Thumbnail, ThumbnailLimits};
 pub use tokenize::{Padding, TokenBatch, Tokenize, TokenizeOptions};
