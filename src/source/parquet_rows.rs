@@ -27,6 +27,7 @@ use parquet::{
 
 use super::{
     ContainedBatches, Location, ReadPlan, ShardBytes,
+    footer::footer_of,
     kind::{
         Batches, ChunkLayout, EncodedRows, GroupLayout, Kind, Layout, OpenRows, Outline, ShardRows,
     },
@@ -39,7 +40,7 @@ use crate::{
 };
 
 pub(super) const KIND: Kind = Kind {
-    ending: ".parquet",
+    endings: &["parquet", "pq", "parq"],
     outline,
     layout,
 };
@@ -52,16 +53,6 @@ const LEAST_PART_BYTES: u64 = 1 << 20;
 const MOST_WHOLE_BYTES: u64 = 64 << 20;
 /// Larger parts save nothing.
 const MOST_PART_BYTES: u64 = 4 << 20;
-
-fn footer_of(location: &Location, file: &ShardBytes) -> Result<ArrowReaderMetadata> {
-    read_footer(file, ArrowReaderOptions::new()).map_err(|error| {
-        Error::input("read the Parquet footer")
-            .with("shard", location)
-            .with("size", format!("{} bytes", file.size_bytes()))
-            .source(error)
-            .hint("the file is not Parquet, is damaged, or was not written to its end; fetch it again or leave it out")
-    })
-}
 
 fn outline(location: &Location, file: &ShardBytes) -> Result<Outline> {
     let footer = footer_of(location, file)?;
@@ -148,6 +139,7 @@ impl ShardRows for ParquetRows {
             Error::input("read the Parquet footer")
                 .with("shard", location)
                 .source(error)
+                .of_bad_shard(location.name())
         };
         let indexed = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
         let plain = read_footer(&file, indexed).map_err(failed)?;
@@ -171,6 +163,7 @@ impl ShardRows for ParquetRows {
             Error::input("read the headers of pages")
                 .with("shard", location)
                 .source(error)
+                .of_bad_shard(location.name())
         })
     }
 }
@@ -371,7 +364,8 @@ fn read_error(
     let error = match predicate {
         Some(message) => Error::input(message),
         None => Error::input("read a row group")
-            .hint("the file is damaged there; fetch it again or leave it out"),
+            .hint("the file is damaged there; fetch it again or leave it out (--on-bad-shard skip)")
+            .of_bad_shard(shard),
     };
     error
         .with("shard", shard)

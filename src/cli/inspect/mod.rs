@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::Args as ClapArgs;
 
-use super::{print, running::print_json, say};
+use super::{input_args::LooseTableArgs, print, running::print_json, say};
 use crate::{
     error::Result,
     inspect::{Inspection, Subject, subject},
@@ -44,11 +44,13 @@ pub(super) struct InspectArgs {
     /// Say nothing but errors on stderr
     #[arg(short, long, env = "CLIP_FILTER_QUIET")]
     pub(super) quiet: bool,
+    #[command(flatten)]
+    tables: LooseTableArgs,
 }
 
 pub(super) fn run(args: &InspectArgs) -> Result<ExitCode> {
-    let facts = match subject(&args.paths)? {
-        Subject::Shards(files) => Inspection::of_shards(&files)?,
+    let facts = match subject(&args.paths, &args.tables.places())? {
+        Subject::Shards(found) => Inspection::of_shards(&found)?,
         Subject::Store(directory) => Inspection::of_store(&directory)?,
         Subject::Model(name) => {
             let Ok(precision) = args.precision.parse();

@@ -5,6 +5,7 @@ mod bad_rows;
 mod broken;
 mod config;
 mod explain;
+mod folders;
 mod inputs;
 mod inspect;
 mod layouts;
