@@ -131,6 +131,16 @@ impl fmt::Display for Devices {
     }
 }
 
+/// What becomes of a shard that cannot be read: cut off, of no bytes, or damaged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnBadShard {
+    /// It is an error that names it.
+    #[default]
+    Fail,
+    /// It is left out with all its rows, and told.
+    Skip,
+}
+
 /// What becomes of a bad row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnError {

@@ -7,7 +7,7 @@
 use std::{
     any::Any,
     cell::Cell,
-    fmt,
+    fmt, io,
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
@@ -44,6 +44,8 @@ struct Inner {
     message: String,
     context: Vec<(&'static str, String)>,
     hint: Option<String>,
+    /// The shard that is damaged, where the error says so.
+    bad_shard: Option<String>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -58,6 +60,7 @@ impl Error {
             message: secrets::in_message(&message.into()),
             context: Vec::new(),
             hint: None,
+            bad_shard: None,
             source: None,
         }))
     }
@@ -119,6 +122,29 @@ impl Error {
         self
     }
 
+    /// Says that the content of this shard is at fault: a run without the shard would get further.
+    #[must_use]
+    pub(crate) fn of_bad_shard(mut self, shard: &str) -> Self {
+        self.0.bad_shard = Some(shard.to_owned());
+        self
+    }
+
+    /// The name of the shard whose content is at fault, where that is known; not of one that cannot be reached.
+    pub fn bad_shard(&self) -> Option<&str> {
+        let shard = self.0.bad_shard.as_deref()?;
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            let wrapped = error
+                .downcast_ref::<io::Error>()
+                .and_then(io::Error::get_ref);
+            if wrapped.is_some_and(|inner| inner.is::<Unreached>()) {
+                return None;
+            }
+            cause = error.source();
+        }
+        Some(shard)
+    }
+
     /// The same error, for one of several who are told; the cause is text alone.
     #[must_use]
     pub(crate) fn copied(&self) -> Self {
@@ -127,6 +153,7 @@ impl Error {
             message,
             context,
             hint,
+            bad_shard: _,
             source,
         } = &*self.0;
         Self(Box::new(Inner {
@@ -134,6 +161,7 @@ impl Error {
             message: message.clone(),
             context: context.clone(),
             hint: hint.clone(),
+            bad_shard: self.bad_shard().map(str::to_owned),
             source: source.as_ref().map(|source| source.to_string().into()),
         }))
     }
@@ -141,6 +169,13 @@ impl Error {
     /// Who has to act.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
+    }
+
+    /// What failed and its first cause, in one line.
+    pub fn in_one_line(&self) -> String {
+        let cause = std::error::Error::source(self).map(|cause| format!(": {cause}"));
+        let text = format!("failed to {}{}", self.0.message, cause.unwrap_or_default());
+        secrets::in_message(&text.replace('\n', " "))
     }
 
     /// The whole report, several lines: what failed, the facts, the causes, the remedy.
@@ -186,6 +221,27 @@ impl std::error::Error for Error {
         self.0.source.as_deref().map(|source| source as _)
     }
 }
+
+/// Marks an error of reading: what it kept from being read may be sound.
+pub(crate) fn unreached(error: io::Error) -> io::Error {
+    match error.kind() {
+        // The file is shorter than it says.
+        io::ErrorKind::UnexpectedEof => error,
+        kind => io::Error::new(kind, Unreached(error)),
+    }
+}
+
+/// See [`unreached`].
+#[derive(Debug)]
+struct Unreached(io::Error);
+
+impl fmt::Display for Unreached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Unreached {}
 
 /// What `work` gives, which calls a library with data of strangers; an error where the library panics at it.
 ///
@@ -270,5 +326,21 @@ mod tests {
         let told = format!("{}{error}", error.report());
         assert!(!told.contains("p-"), "{told}");
         assert!(told.contains("option: account_key=***"), "{told}");
+    }
+
+    #[test]
+    fn a_shard_that_cannot_be_reached_is_no_bad_one() {
+        let bad = |cause: io::Error| {
+            let error = Error::input("read a row group").of_bad_shard("a.parquet");
+            let error = error.source(cause);
+            let copied = error.copied().bad_shard().map(str::to_owned);
+            assert_eq!(copied.as_deref(), error.bad_shard());
+            copied
+        };
+        let damaged = Some("a.parquet".to_owned());
+        assert_eq!(bad(io::Error::other("corrupt block")), damaged);
+        assert_eq!(bad(unreached(io::ErrorKind::UnexpectedEof.into())), damaged);
+        assert_eq!(bad(unreached(io::Error::other("connection reset"))), None);
+        assert_eq!(Error::input("read a row group").bad_shard(), None);
     }
 }

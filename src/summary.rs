@@ -14,7 +14,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::trace::Trace;
+use crate::{error::Error, trace::Trace};
 
 use span::nanos;
 pub use span::{PassSpan, Span};
@@ -152,11 +152,36 @@ pub struct ModelCard {
 /// Bad rows by status name.
 pub type BadRows = BTreeMap<String, u64>;
 
+/// A shard that was left out because it cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BadShard {
+    /// Its name.
+    pub shard: String,
+    /// What is wrong with it, in one line.
+    pub reason: String,
+    /// Its rows, where its footer could be read; they count nowhere.
+    pub rows: Option<u64>,
+}
+
+impl BadShard {
+    /// The shard that `error` says is damaged.
+    pub fn of(shard: &str, error: &Error, rows: Option<u64>) -> Self {
+        Self {
+            shard: shard.to_owned(),
+            reason: error.in_one_line(),
+            rows,
+        }
+    }
+}
+
 /// The result of a run. `rows_kept + rows_cut + rows_bad == rows_in`, always.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct RunSummary {
-    /// Rows of all shards.
+    /// Rows of all shards that could be read.
     pub rows_in: u64,
+    /// Shards that were left out because they cannot be read.
+    #[serde(default)]
+    pub bad_shards: Vec<BadShard>,
     /// Good rows that were selected.
     pub rows_kept: u64,
     /// Rows that a condition, a threshold or the budget left out.

@@ -40,7 +40,10 @@ fuzz_target!(init: tolerate_others(), |bytes: &[u8]| {
             let output = folder
                 .with(&[("output.parquet", bytes)])
                 .join("output.parquet");
-            let _ = Inspection::of_shards(&[Location::local(&output)]);
+            let _ = Inspection::of_shards(&Found {
+                files: vec![Location::local(&output)],
+                notes: Vec::new(),
+            });
             reported(&output);
         } else {
             reported(folder.with(&store(bytes)));

@@ -6,6 +6,7 @@ use clap::Args as ClapArgs;
 
 use super::{
     args::{ModelArgs, ResourceArgs, VerbosityArgs},
+    input_args::InputArgs,
     label_args::LabelArgs,
     loading,
     running::{Running, print_json},
@@ -43,6 +44,8 @@ pub(super) struct AdaptArgs {
     #[arg(long, value_name = "N", env = "CLIP_FILTER_SEED", default_value_t = 0)]
     seed: u64,
     #[command(flatten)]
+    reads: InputArgs,
+    #[command(flatten)]
     labels: LabelArgs,
     #[command(flatten)]
     model: ModelArgs,
@@ -61,6 +64,8 @@ pub(super) fn run(args: &AdaptArgs) -> Result<ExitCode> {
         ..ColumnChoice::default()
     };
     let mut scoring = ScoreOptions::new(args.inputs.iter().map(String::as_str))
+        .with_places(args.reads.places())
+        .with_on_bad_shard(args.reads.on_bad_shard())
         .with_columns(columns)
         .with_threads(args.resources.threads())
         .with_memory_limit(args.resources.memory_limit())

@@ -7,6 +7,7 @@ use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use super::{
     adapt::AdaptArgs,
     completions::CompletionsArgs,
+    input_args::InputArgs,
     inspect::InspectArgs,
     label_args::LabelArgs,
     method_args::{ChangesArgs, ChooseArgs, MethodArgs},
@@ -109,6 +110,8 @@ pub(super) struct FilterArgs {
     #[arg(required = true, value_name = "IN... OUT")]
     pub(super) paths: Vec<String>,
     #[command(flatten)]
+    pub(super) reads: InputArgs,
+    #[command(flatten)]
     pub(super) selects: SelectArgs,
     #[command(flatten)]
     pub(super) condition: ConditionArgs,
@@ -189,7 +192,7 @@ pub(super) struct ConditionArgs {
 #[command(next_help_heading = "Selection")]
 pub(super) struct OnlineArgs {
     /// Filter in one pass, while a data loader reads: OUT is - and standard output gets the rows kept, in row
-    /// order, as an Arrow IPC stream. --keep then holds within 0.02 over any 10,000 rows, by a threshold that is
+    /// order, as an Arrow IPC stream whose last batch has no rows: one that breaks off lacks it. --keep then holds within 0.02 over any 10,000 rows, by a threshold that is
     /// learned on the way. Nothing is stored; the summary, with --json too, goes to standard error
     #[arg(long, env = "CLIP_FILTER_ONLINE")]
     pub(super) online: bool,

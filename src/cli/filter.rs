@@ -89,6 +89,7 @@ fn options(args: &FilterArgs) -> Result<RunOptions> {
     let adapted = args.labels.choice()?.is_given() || args.method.adapts();
     let scoring = score_options(Scoring {
         inputs,
+        reads: &args.reads,
         scores: args.scores.clone(),
         store: &args.store,
         columns: &args.columns.names,

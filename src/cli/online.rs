@@ -57,7 +57,7 @@ pub(super) fn run(args: &FilterArgs) -> Result<ExitCode> {
     let run = &mut report.run;
     run.peak_rss_bytes = machine::peak_rss_bytes();
     run.seconds = start.elapsed().as_secs_f64();
-    run.warnings = model_warnings(run, &args.model);
+    run.warnings.extend(model_warnings(run, &args.model));
     if !report.complete {
         let warning =
             "standard output was closed before the end: rows in are those decided by then";
@@ -97,6 +97,7 @@ fn options(args: &FilterArgs) -> Result<OnlineOptions> {
     };
     let scoring = score_options(Scoring {
         inputs,
+        reads: &args.reads,
         scores: None,
         store: &args.store,
         columns: &args.columns.names,

@@ -5,6 +5,7 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc};
 use super::{
     TOO_MANY_BAD_ROWS,
     args::{ColumnNameArgs, ImageArgs, ModelArgs, ResourceArgs, StoreArgs, VerbosityArgs},
+    input_args::InputArgs,
     label_args::LabelArgs,
     method_args::MethodArgs,
     print,
@@ -24,6 +25,7 @@ use crate::{
 /// Arguments that say what is scored.
 pub(super) struct Scoring<'a> {
     pub(super) inputs: Vec<String>,
+    pub(super) reads: &'a InputArgs,
     pub(super) scores: Option<PathBuf>,
     pub(super) store: &'a StoreArgs,
     pub(super) columns: &'a ColumnNameArgs,
@@ -42,6 +44,8 @@ pub(super) fn score_options(args: Scoring<'_>) -> Result<ScoreOptions> {
         labels: args.labels.choice()?,
     };
     let mut options = ScoreOptions::new(args.inputs)
+        .with_places(args.reads.places())
+        .with_on_bad_shard(args.reads.on_bad_shard())
         .with_columns(columns)
         .with_threads(args.resources.threads())
         .with_memory_limit(args.resources.memory_limit())

@@ -16,6 +16,7 @@ pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
     let start = Instant::now();
     let options = score_options(Scoring {
         inputs: args.inputs.clone(),
+        reads: &args.reads,
         scores: args.scores.clone(),
         store: &args.store,
         columns: &args.columns,
@@ -39,7 +40,7 @@ pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
     let mut report = running.run(|context| pipeline::score(&options, context))?;
     report.peak_rss_bytes = machine::peak_rss_bytes();
     report.seconds = start.elapsed().as_secs_f64();
-    report.warnings = model_warnings(&report, &args.model);
+    report.warnings.extend(model_warnings(&report, &args.model));
     if args.json {
         print_json(&report)?;
     }

@@ -6,6 +6,7 @@ use clap::Args as ClapArgs;
 
 use super::{
     args::{ColumnNameArgs, ImageArgs, ModelArgs, ResourceArgs, StoreArgs, VerbosityArgs},
+    input_args::InputArgs,
     label_args::LabelArgs,
     method_args::MethodArgs,
     score_names::score_names,
@@ -20,6 +21,8 @@ pub(super) struct ScoreArgs {
     /// Parquet files, directories, globs or brace ranges
     #[arg(required = true, value_name = "IN")]
     pub(super) inputs: Vec<String>,
+    #[command(flatten)]
+    pub(super) reads: InputArgs,
     /// Where the scores are kept: a directory, made if it is not there
     #[arg(
         long,

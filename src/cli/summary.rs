@@ -18,6 +18,7 @@ pub(super) enum Detail {
 pub(super) fn text(report: &RunSummary, options: &RunOptions, detail: Detail) -> String {
     let mut lines = Lines::default();
     lines.add("rows in", count(report.rows_in));
+    lines.add_bad_shards(report);
     lines.add(
         "kept",
         format!("{}{}", count(report.rows_kept), lowest(report)),
@@ -36,6 +37,7 @@ pub(super) fn scores(report: &RunSummary, options: &ScoreOptions, detail: Detail
     let mut lines = Lines::default();
     let rows_stored = report.rows_in - report.rows_scored.min(report.rows_in);
     lines.add("rows in", count(report.rows_in));
+    lines.add_bad_shards(report);
     lines.add("scored", count(report.rows_scored));
     lines.add(
         "had",
@@ -53,6 +55,7 @@ pub(super) fn online(report: &OnlineSummary, memory_limit: ByteSize, detail: Det
     let run = &report.run;
     let mut lines = Lines::default();
     lines.add("rows in", count(run.rows_in));
+    lines.add_bad_shards(run);
     let part = report.kept_fraction.map_or(String::new(), |part| {
         format!("   ({part:.4} of {} candidates)", count(report.candidates))
     });
@@ -82,6 +85,21 @@ impl Lines {
     fn add_bad(&mut self, report: &RunSummary) {
         let rows = count(report.rows_bad);
         self.add("bad", format!("{rows}{}", reasons(report)));
+    }
+
+    /// Shards that were left out, each with its rows where they are known.
+    fn add_bad_shards(&mut self, report: &RunSummary) {
+        for bad in &report.bad_shards {
+            let rows = match bad.rows {
+                Some(1) => "1 row".to_owned(),
+                Some(rows) => format!("{} rows", count(rows)),
+                None => "rows unknown".to_owned(),
+            };
+            self.add(
+                "left out",
+                format!("{} ({rows}): {}", bad.shard, bad.reason),
+            );
+        }
     }
 
     fn add_effort(&mut self, report: &RunSummary, limit: ByteSize, detail: Detail) {

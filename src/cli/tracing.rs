@@ -78,7 +78,10 @@ fn check(path: &Path, others: Others<'_>) -> Result<()> {
         );
     }
     // What cannot be expanded is refused when the run looks for its shards.
-    let inputs = Places::default().expand(others.inputs).unwrap_or_default();
+    let inputs = Places::default()
+        .with_loose_tables()
+        .expand(others.inputs)
+        .unwrap_or_default();
     let inputs = inputs.iter().filter_map(Location::path);
     let inputs: Vec<OutputPath> = inputs.map(|path| path.to_path_buf().into()).collect();
     OutputPlaces::default().check(&placement(&Destination::file(path)), &inputs)

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    preprocess::{ImageFacts, ImageFile, ImageKernel, Padding, RowFault},
+    preprocess::{ImageFacts, ImageFile, ImageKernel, Padding, RowFault, is_legible},
     schema::{Side, Status},
     summary::Stage,
 };
@@ -260,10 +260,14 @@ fn caption_fault(captions: &StringViewArray, row: usize) -> Option<RowFault> {
     if captions.is_null(row) {
         let reason = "the caption is null, or no UTF-8";
         Some(RowFault::new(Status::NullCaption, reason))
-    } else if captions.value(row).trim().is_empty() {
-        Some(RowFault::new(Status::EmptyCaption, "the caption is empty"))
-    } else {
+    } else if is_legible(captions.value(row)) {
         None
+    } else {
+        let why = match captions.value(row).trim() {
+            "" => "the caption is empty",
+            _ => "the caption holds only control and invisible characters",
+        };
+        Some(RowFault::new(Status::EmptyCaption, why))
     }
 }
 

@@ -14,7 +14,7 @@ use datafusion::{
     },
 };
 
-use super::{AddedColumn, from_datafusion, session::session};
+use super::{AddedColumn, from_datafusion, missing_column::quotes_hint, session::session};
 use crate::{
     config::ByteSize,
     error::{Error, Result},
@@ -65,7 +65,13 @@ impl RowCondition {
     pub(super) fn split(&self, context: &SessionContext, shards: &Schema) -> Result<Parts> {
         let shards = view_schema(shards);
         let failed = |error| {
-            from_datafusion(error, "read the --where condition").with("condition", &self.text)
+            let hint = quotes_hint(&error, &self.text);
+            let error = from_datafusion(error, "read the --where condition");
+            let error = error.with("condition", &self.text);
+            match hint {
+                Some(hint) => error.hint(hint),
+                None => error,
+            }
         };
         let scored = self
             .scored

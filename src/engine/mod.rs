@@ -19,6 +19,7 @@ mod encode_metrics;
 mod encode_node;
 mod hoist;
 mod memory_plan;
+mod missing_column;
 mod missing_table;
 mod nan;
 mod pairs_table;

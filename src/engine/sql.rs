@@ -27,8 +27,8 @@ use futures::stream::{BoxStream, StreamExt};
 
 use super::{
     AddedColumn, BatchSize, EncodeRuntime, MemoryPlan, PairNames, PairsTable, ShardTable,
-    StoredScores, from_datafusion, missing_table::no_table, planner, recipe::identifier,
-    session::session_builder, udf,
+    StoredScores, from_datafusion, missing_column::quotes_hint, missing_table::no_table, planner,
+    recipe::identifier, session::session_builder, udf,
 };
 use crate::{
     config::ByteSize,
@@ -275,7 +275,14 @@ impl SqlSession {
     /// # Errors
     /// When it cannot be planned, or writes.
     pub async fn query(&self, sql: &str) -> Result<Rows> {
-        let failed = |error| from_datafusion(error, "run the query");
+        let failed = |error| {
+            let hint = quotes_hint(&error, sql);
+            let error = from_datafusion(error, "run the query");
+            match hint {
+                Some(hint) => error.hint(hint),
+                None => error,
+            }
+        };
         let plan = self.context.state().create_logical_plan(sql).await;
         let plan = plan
             .map_err(|error| no_table(&error, &self.tables()).unwrap_or_else(|| failed(error)))?;

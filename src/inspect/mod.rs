@@ -14,7 +14,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::{encode::ModelSpec, error::Result, model::ModelCheck, source::Location};
+use crate::{encode::ModelSpec, error::Result, model::ModelCheck, source::Found};
 
 pub use cells::CellFacts;
 pub use derived::{DerivedColumn, DerivedFacts};
@@ -38,12 +38,12 @@ pub enum Inspection {
 }
 
 impl Inspection {
-    /// Reads the footers of `files`, none of their rows.
+    /// Reads the footers of the files that were found, none of their rows.
     ///
     /// # Errors
     /// When none of them can be read.
-    pub fn of_shards(files: &[Location]) -> Result<Self> {
-        Ok(Self::Shards(Box::new(ShardFacts::read(files)?)))
+    pub fn of_shards(found: &Found) -> Result<Self> {
+        Ok(Self::Shards(Box::new(ShardFacts::read(found)?)))
     }
 
     /// Reads the score store in `directory`, also while another process writes to it. Its scores are read twice,

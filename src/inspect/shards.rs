@@ -8,7 +8,7 @@ use crate::{
     error::{Error, Result},
     sink::Provenance,
     source::{
-        ColumnBinding, ColumnChoice, ColumnFacts, ImageLayout, LabelColumn, Location, OddShard,
+        ColumnBinding, ColumnChoice, ColumnFacts, Found, ImageLayout, LabelColumn, OddShard,
         RowGroups, Survey,
     },
 };
@@ -39,6 +39,8 @@ pub struct ShardFacts {
     pub earlier_run: Option<EarlierRun>,
     /// Shards that cannot be read in one run with the first; not counted.
     pub odd: Vec<OddShard>,
+    /// What there is to know of files that are no shards of a run, one line each.
+    pub notes: Vec<String>,
 }
 
 /// The columns that this program would use.
@@ -87,8 +89,8 @@ pub struct EarlierRun {
 }
 
 impl ShardFacts {
-    pub(super) fn read(files: &[Location]) -> Result<Self> {
-        let survey = Survey::open(files)?;
+    pub(super) fn read(found: &Found) -> Result<Self> {
+        let survey = Survey::open(&found.files)?;
         Ok(Self {
             pairs: Pairs::of(&survey),
             huggingface: survey.metadata.contains_key("huggingface"),
@@ -101,6 +103,7 @@ impl ShardFacts {
             codecs: survey.codecs,
             columns: survey.columns,
             odd: survey.odd,
+            notes: found.notes.clone(),
         })
     }
 }

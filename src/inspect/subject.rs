@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::{
     encode::{APART, ModelSource},
     error::{Error, ErrorKind, Result},
-    source::{Location, Places},
+    source::{Found, Location, Places},
     store::ScoreStore,
 };
 
@@ -22,7 +22,7 @@ const KNOWN: &str =
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Subject {
     /// Parquet files.
-    Shards(Vec<Location>),
+    Shards(Found),
     /// The directory of a score store.
     Store(PathBuf),
     /// A model by the name that `--model` takes: `bundled`, a directory, or `hf:org/name`.
@@ -33,7 +33,7 @@ pub enum Subject {
 ///
 /// # Errors
 /// When they are none of these: the error says what they look like and what to type.
-pub fn subject(paths: &[String]) -> Result<Subject> {
+pub fn subject(paths: &[String], places: &Places) -> Result<Subject> {
     let single = paths.iter().find_map(|path| alone(path));
     match (single, paths) {
         (Some(subject), [_]) => return Ok(subject),
@@ -46,15 +46,14 @@ pub fn subject(paths: &[String]) -> Result<Subject> {
         }
         (None, _) => {}
     }
-    let files = Places::default()
-        .expand(paths)
-        .map_err(|error| match paths {
-            [path] => unknown(path, error),
-            _ => error,
-        })?;
-    match files.as_slice() {
+    let found = places.find(paths).map_err(|error| match paths {
+        // What is refused is known.
+        [path] if error.kind() == ErrorKind::Input => unknown(path, error),
+        _ => error,
+    })?;
+    match found.files.as_slice() {
         [file] if !is_parquet(file) => Err(no_shard(file.path().unwrap_or(Path::new(file.name())))),
-        _ => Ok(Subject::Shards(files)),
+        _ => Ok(Subject::Shards(found)),
     }
 }
 
@@ -167,7 +166,7 @@ mod tests {
             .iter()
             .map(|path| path.to_str().unwrap().to_owned())
             .collect();
-        subject(&paths)
+        subject(&paths, &Places::default())
     }
 
     #[test]
@@ -186,7 +185,10 @@ mod tests {
         assert_eq!(found(&[&store]).unwrap(), Subject::Store(store.clone()));
         let named = Subject::Model(model.to_str().unwrap().to_owned());
         assert_eq!(found(&[&model]).unwrap(), named);
-        let files = Subject::Shards(vec![Location::local(path("shards/a.parquet"))]);
+        let files = Subject::Shards(Found {
+            files: vec![Location::local(path("shards/a.parquet"))],
+            notes: Vec::new(),
+        });
         assert_eq!(found(&[&shards]).unwrap(), files);
         assert_eq!(found(&[&shards, &shards]).unwrap(), files);
         for name in ["bundled", "hf:a/b"] {

@@ -79,14 +79,43 @@ async fn run_with(
         prepared.start_over(options)?;
     }
     prepared.check_condition(options)?;
-    let scored = scoring::scores_of(options, &prepared, &context).await?;
-    let scored = derive_for_run(options, &prepared, scored, &context).await?;
+    let done = loop {
+        match decide_and_write(options, &prepared, &context, reports).await {
+            Ok(done) => break done,
+            // What is scored is stored: only the damaged shard is lost.
+            Err(error) if prepared.leave_out(&options.scoring, &error) => {
+                (context.say)(&format!("left out a shard: {}", error.in_one_line()));
+            }
+            Err(error) => return Err(error),
+        }
+    };
+    let mut summary = done.summary;
+    summary.seconds = start.elapsed().as_secs_f64();
+    prepared.commit(options, &summary, done.staged)?;
+    Ok((summary, done.reported))
+}
+
+/// A run of which nothing is visible yet.
+struct Done {
+    summary: RunSummary,
+    reported: Option<Result<Report>>,
+    staged: Vec<Staged>,
+}
+
+async fn decide_and_write(
+    options: &RunOptions,
+    prepared: &Prepared,
+    context: &RunContext,
+    reports: Reports,
+) -> Result<Done> {
+    let scored = scoring::scores_of(options, prepared, context).await?;
+    let scored = derive_for_run(options, prepared, scored, context).await?;
     let counters = &context.counters;
     let narrow = Narrow {
         options,
-        prepared: &prepared,
+        prepared,
         scored: &scored,
-        context: &context,
+        context,
     };
     let selecting = counters.pass(Pass::Select);
     let chosen = selecting::select(&narrow).await?;
@@ -117,11 +146,11 @@ async fn run_with(
     drop(chosen.steps);
     let emitting = Emitting {
         options,
-        prepared: &prepared,
+        prepared,
         provenance: &provenance,
         others,
     };
-    let emitted = emitting::emit(emitting, scored, chosen.written, &context).await?;
+    let emitted = emitting::emit(emitting, scored, chosen.written, context).await?;
     drop(writing);
     summary.outputs = emitted.outputs;
     let effort = StageTimes {
@@ -129,10 +158,11 @@ async fn run_with(
         memory: &memory,
         wall: counters.passed(Pass::Score) + counters.passed(Pass::Write),
     };
-    summary = effort.added_to(summary, counters);
-    summary.seconds = start.elapsed().as_secs_f64();
-    prepared.commit(options, &summary, emitted.staged)?;
-    Ok((summary, reported))
+    Ok(Done {
+        summary: effort.added_to(summary, counters),
+        reported,
+        staged: emitted.staged,
+    })
 }
 
 /// Rejects and changes; they become visible with the output.
@@ -156,9 +186,11 @@ fn staged_beside(narrow: &Narrow<'_>, chosen: &Chosen) -> Result<Vec<Staged>> {
 
 /// What a run has decided, before anything is written.
 fn counted(narrow: &Narrow<'_>, chosen: &Chosen, provenance: &Provenance) -> RunSummary {
-    let rows_in = narrow.prepared.shards.set.rows();
+    let set = &narrow.prepared.shards.set;
+    let rows_in = set.rows();
     RunSummary {
         rows_in,
+        bad_shards: set.bad.clone(),
         rows_kept: chosen.kept,
         rows_cut: rows_in - chosen.kept - chosen.rows_bad(),
         rows_bad: chosen.rows_bad(),
@@ -168,6 +200,7 @@ fn counted(narrow: &Narrow<'_>, chosen: &Chosen, provenance: &Provenance) -> Run
         lowest_kept_score: chosen.lowest_score,
         selection: provenance.selection.clone(),
         model: provenance.model.clone(),
+        warnings: set.notes.clone(),
         ..RunSummary::default()
     }
 }

@@ -1,11 +1,11 @@
 //! Fills a score store and stops before the selection.
 
-use std::time::Instant;
+use std::{path::Path, time::Instant};
 
 use arrow::array::{Array, AsArray};
 
 use super::{
-    context::{RunContext, ScoreOptions, StageTimes},
+    context::{RunContext, ScoreOptions, Scored, StageTimes, check_store},
     deriving::DeriveFrom,
     scoring::scores_in,
 };
@@ -28,22 +28,26 @@ pub async fn score(options: &ScoreOptions, context: RunContext) -> Result<RunSum
         .scores
         .as_deref()
         .ok_or_else(|| Error::usage("find the score store: no directory was given"))?;
-    let shards = options.open_shards()?;
+    check_store(options)?;
+    let mut shards = options.open_shards()?;
     check(&options.derived, &options.method)?;
-    let scored = scores_in(directory, options, &shards, &context).await?;
-    let counters = &context.counters;
-    let deriving = counters.pass(Pass::Derive);
-    let from = DeriveFrom {
-        options,
-        shards: &shards,
-        considered: None,
-        context: &context,
+    let scored = loop {
+        match scored(directory, options, &shards, &context).await {
+            Ok(scored) => break scored,
+            Err(error) => match options.without_bad(&shards, &error) {
+                Some(left) => {
+                    (context.say)(&format!("left out a shard: {}", error.in_one_line()));
+                    shards = left;
+                }
+                None => return Err(error),
+            },
+        }
     };
-    let scored = from.derive(&options.derived, scored)?;
-    drop(deriving);
+    let counters = &context.counters;
     let bad = bad_rows(&scored.store, &shards)?;
     let summary = RunSummary {
         rows_in: shards.set.rows(),
+        bad_shards: shards.set.bad.clone(),
         rows_kept: shards.set.rows() - bad.values().sum::<u64>(),
         rows_bad: bad.values().sum(),
         bad,
@@ -53,6 +57,7 @@ pub async fn score(options: &ScoreOptions, context: RunContext) -> Result<RunSum
         model: scored.store.spec().model.clone(),
         outputs: vec![directory.display().to_string()],
         seconds: start.elapsed().as_secs_f64(),
+        warnings: shards.set.notes.clone(),
         ..RunSummary::default()
     };
     let effort = StageTimes {
@@ -61,6 +66,24 @@ pub async fn score(options: &ScoreOptions, context: RunContext) -> Result<RunSum
         wall: counters.passed(Pass::Score),
     };
     Ok(effort.added_to(summary, counters))
+}
+
+/// Rows and columns that the store lacks are made.
+async fn scored(
+    directory: &Path,
+    options: &ScoreOptions,
+    shards: &BoundShards,
+    context: &RunContext,
+) -> Result<Scored> {
+    let scored = scores_in(directory, options, shards, context).await?;
+    let _deriving = context.counters.pass(Pass::Derive);
+    let from = DeriveFrom {
+        options,
+        shards,
+        considered: None,
+        context,
+    };
+    from.derive(&options.derived, scored)
 }
 
 fn bad_rows(store: &ScoreStore, shards: &BoundShards) -> Result<BadRows> {

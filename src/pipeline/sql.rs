@@ -7,7 +7,7 @@ use std::{
 
 use super::context::{EncodeLimits, RunContext, load_of_store};
 use crate::{
-    config::{ByteSize, DEFAULT_MAX_PIXELS},
+    config::{ByteSize, DEFAULT_MAX_PIXELS, OnBadShard},
     encode::EncoderSource,
     engine::{EncodeRuntime, SqlLimits, SqlSession},
     error::Result,
@@ -43,6 +43,8 @@ pub struct SqlOptions {
     pub max_pixels: u64,
     /// Follow image paths out of the shard's directory.
     pub allow_external_paths: bool,
+    /// What becomes of a shard whose footer cannot be read.
+    pub on_bad_shard: OnBadShard,
 }
 
 impl Default for SqlOptions {
@@ -58,6 +60,7 @@ impl Default for SqlOptions {
             memory_limit: machine::default_memory_limit(),
             max_pixels: DEFAULT_MAX_PIXELS,
             allow_external_paths: false,
+            on_bad_shard: OnBadShard::Fail,
         }
     }
 }
@@ -128,6 +131,20 @@ impl SqlOptions {
         self.allow_external_paths = true;
         self
     }
+
+    /// Finds inputs in these places too.
+    #[must_use]
+    pub fn with_places(mut self, places: Places) -> Self {
+        self.places = places;
+        self
+    }
+
+    /// Treats shards whose footer cannot be read this way.
+    #[must_use]
+    pub fn with_on_bad_shard(mut self, on_bad_shard: OnBadShard) -> Self {
+        self.on_bad_shard = on_bad_shard;
+        self
+    }
 }
 
 /// Opens the tables. What the user should know of them is said to the context; a query is stopped by dropping its rows.
@@ -182,7 +199,11 @@ struct Opening<'a> {
 impl Opening<'_> {
     /// Makes a table; the directories of its shards, if images are sought there.
     fn add(&self, name: &str, inputs: &[String]) -> Result<Vec<Option<PathBuf>>> {
-        let set = Arc::new(ShardSet::open(&self.options.places.expand(inputs)?)?);
+        let found = self.options.places.find(inputs)?;
+        let set = Arc::new(ShardSet::of_found(found, self.options.on_bad_shard)?);
+        for note in set.told() {
+            (self.say)(&format!("note: {note}"));
+        }
         let named = self.options.columns.image.is_some() || self.options.columns.text.is_some();
         let binding = match self.store {
             Some(store) if !named => {

@@ -2,6 +2,7 @@
 
 mod clean;
 mod image;
+mod legible;
 mod load;
 mod thumbnail;
 mod tokenize;
@@ -9,6 +10,7 @@ mod tokenize;
 pub use clean::{Cleaning, OpenClipCleaning};
 pub use clip_filter_pixels::{ImageFacts, PixelSpec, Scaling};
 pub use image::{ImageKernel, probe};
+pub use legible::is_legible;
 pub use load::{ImageFile, PathPolicy, RowFault, largest_file};
 pub use thumbnail::{Thumbnail, ThumbnailLimits};
 pub use tokenize::{Padding, TokenBatch, Tokenize, TokenizeOptions};

@@ -74,7 +74,7 @@ pub enum Status {
     UnreadablePath,
     /// The caption is null.
     NullCaption,
-    /// The caption holds nothing but white space.
+    /// The caption holds nothing to read: white space, control and invisible characters at most.
     EmptyCaption,
     /// The model has no finite embedding for it.
     NotEncoded,

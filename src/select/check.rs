@@ -50,11 +50,66 @@ pub(crate) fn check(
             None => error,
         });
     };
-    match can_cast_types(field.data_type(), &DataType::Utf8View) {
+    match is_plain(field.data_type()) {
         true => Ok(()),
         false => Err(Error::usage(format!(
             "group rows by '{column}': it holds no plain values"
         ))
-        .with("its type", field.data_type())),
+        .with("its type", field.data_type())
+        .hint("--balance takes a column of text, numbers, dates or flags, or cell")),
+    }
+}
+
+/// Whether values can be told apart by their text: lists have none of their own, and bytes are none.
+fn is_plain(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Dictionary(_, values) => is_plain(values),
+        DataType::Binary
+        | DataType::LargeBinary
+        | DataType::BinaryView
+        | DataType::FixedSizeBinary(_) => false,
+        other => !other.is_nested() && can_cast_types(other, &DataType::Utf8View),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::datatypes::{Field, TimeUnit};
+
+    use super::*;
+
+    #[test]
+    fn only_columns_of_plain_values_make_groups() {
+        let text = DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Utf8));
+        for plain in [
+            DataType::Utf8,
+            DataType::LargeUtf8,
+            DataType::Utf8View,
+            text,
+            DataType::Int8,
+            DataType::UInt64,
+            DataType::Boolean,
+            DataType::Float32,
+            DataType::Date32,
+            DataType::Timestamp(TimeUnit::Second, None),
+            DataType::Decimal128(10, 2),
+        ] {
+            assert!(is_plain(&plain), "{plain}");
+        }
+        let item = Arc::new(Field::new("item", DataType::Utf8, true));
+        let bytes = DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Binary));
+        for other in [
+            DataType::Binary,
+            DataType::LargeBinary,
+            DataType::BinaryView,
+            DataType::FixedSizeBinary(16),
+            DataType::List(Arc::clone(&item)),
+            DataType::Struct(vec![item].into()),
+            bytes,
+        ] {
+            assert!(!is_plain(&other), "{other}");
+        }
     }
 }

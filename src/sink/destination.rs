@@ -7,7 +7,50 @@ use std::{
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::secrets;
+use super::local::part_name;
+use crate::{secrets, source::names_shard};
+
+/// Endings of files that are no Parquet: who names one does not expect a directory, or Parquet under that name.
+const OTHER_ENDINGS: [&str; 38] = [
+    "arrow",
+    "arrows",
+    "avro",
+    "bz2",
+    "csv",
+    "db",
+    "duckdb",
+    "feather",
+    "gz",
+    "h5",
+    "hdf5",
+    "html",
+    "ipc",
+    "json",
+    "jsonl",
+    "lance",
+    "md",
+    "ndjson",
+    "npy",
+    "npz",
+    "orc",
+    "pickle",
+    "pkl",
+    "pt",
+    "safetensors",
+    "sqlite",
+    "tar",
+    "tfrecord",
+    "tgz",
+    "tsv",
+    "txt",
+    "xls",
+    "xlsx",
+    "xml",
+    "yaml",
+    "zip",
+    "zst",
+    "zstd",
+];
 
 /// A path of this machine or a URL.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -51,14 +94,28 @@ impl OutputPath {
         }
     }
 
-    /// True if its name ends in `.parquet`.
+    /// True if its name ends as that of a shard does: `.parquet`, `.pq`.
     fn is_named_parquet(&self) -> bool {
-        let path = match self {
+        let name = self.as_path().file_name().unwrap_or_default();
+        names_shard(&name.to_string_lossy())
+    }
+
+    /// The ending of another kind of file, where the name has one and no directory is meant.
+    pub fn other_ending(&self) -> Option<String> {
+        let path = self.as_path();
+        let is_directory = self.local_path().is_some_and(Path::is_dir);
+        if is_directory || path.as_os_str().to_string_lossy().ends_with('/') {
+            return None;
+        }
+        let ending = path.extension()?.to_string_lossy().to_lowercase();
+        OTHER_ENDINGS.contains(&ending.as_str()).then_some(ending)
+    }
+
+    fn as_path(&self) -> &Path {
+        match self {
             OutputPath::Local(path) => path,
             OutputPath::Url(url) => Path::new(url),
-        };
-        path.extension()
-            .is_some_and(|extension| extension == "parquet")
+        }
     }
 }
 
@@ -123,7 +180,7 @@ pub enum Destination {
 }
 
 impl Destination {
-    /// A name that ends in `.parquet` is a file; anything else, and an existing directory, is a directory.
+    /// A name that ends in `.parquet` or `.pq` is a file; anything else, and an existing directory, is a directory.
     pub fn of(path: OutputPath) -> Self {
         let is_directory = path.local_path().is_some_and(Path::is_dir);
         if path.is_named_parquet() && !is_directory {
@@ -142,6 +199,14 @@ impl Destination {
     pub fn path(&self) -> &OutputPath {
         match self {
             Destination::File(path) | Destination::Directory(path) => path,
+        }
+    }
+
+    /// The file that is written first, where it lies on this machine.
+    pub fn first_file(&self) -> Option<PathBuf> {
+        match self {
+            Destination::File(path) => path.local_path().map(Path::to_path_buf),
+            Destination::Directory(path) => Some(path.local_path()?.join(part_name(0))),
         }
     }
 
@@ -192,6 +257,23 @@ mod tests {
         let named = dir.path().join("a.parquet");
         std::fs::create_dir(&named).unwrap();
         assert!(Destination::of(named.into()).takes_parts());
+    }
+
+    #[test]
+    fn endings_of_other_files_are_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let ending = |text: &str| OutputPath::from(text).other_ending();
+        assert_eq!(ending("out.csv").as_deref(), Some("csv"));
+        assert_eq!(ending("s3://b/kept.TAR").as_deref(), Some("tar"));
+        for name in ["kept", "kept.csv/", "kept-0.3", "v1.2", "a.parquet", "a.PQ"] {
+            assert_eq!(ending(name), None, "{name}");
+        }
+        let named = dir.path().join("kept.csv");
+        std::fs::create_dir(&named).unwrap();
+        assert_eq!(OutputPath::from(named).other_ending(), None);
+        let is_file = |text: &str| !Destination::of(text.into()).takes_parts();
+        assert!(is_file("a.pq") && is_file("a.PARQUET"));
+        assert!(is_file("a.zstd.parquet") && !is_file("a.parquet/b"));
     }
 
     #[test]

@@ -188,7 +188,7 @@ fn temporary(path: &Path, pending: &Pending) -> PathBuf {
     parent(path).join(&pending.token)
 }
 
-fn part_name(number: usize) -> String {
+pub(super) fn part_name(number: usize) -> String {
     format!("part-{number:05}.parquet")
 }
 

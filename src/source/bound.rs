@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ColumnBinding, ColumnChoice, Location, Shard, ShardSet};
+use super::{ColumnBinding, ColumnChoice, Found, Location, Shard, ShardSet};
 use crate::{
+    config::OnBadShard,
     error::{Error, Result},
     selection::{Selection, SelectionBuilder},
 };
@@ -67,6 +68,27 @@ impl BoundShards {
             }
         }
         Ok(Self::new(set, binding))
+    }
+
+    /// As [`BoundShards::open`], of what inputs name.
+    ///
+    /// # Errors
+    /// As [`ShardSet::of_found`], and when the columns cannot be told.
+    pub fn of_found(
+        found: Found,
+        on_bad_shard: OnBadShard,
+        columns: &ColumnChoice,
+    ) -> Result<Self> {
+        let set = ShardSet::of_found(found, on_bad_shard)?;
+        let binding = ColumnBinding::detect(&set.schema, &set.metadata, columns)?;
+        Ok(Self::new(set, binding))
+    }
+
+    /// The same without the shard that `error` says is damaged; `None` if it names none of them, or the only one.
+    #[must_use]
+    pub fn without_bad(&self, error: &Error) -> Option<Self> {
+        let set = self.set.without_bad(error)?;
+        Some(Self::new(set, self.binding.clone()))
     }
 
     /// Shards whose columns are known.

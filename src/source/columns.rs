@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use arrow::datatypes::{DataType, FieldRef, Schema};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 
 use super::{Classes, LabelChoice, LabelColumn};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// Names of image columns, most usual first: HF datasets, then img2dataset's.
 const IMAGE_NAMES: [&str; 6] = ["image", "image_bytes", "jpg", "jpeg", "png", "webp"];
@@ -180,11 +180,20 @@ fn find<'a>(
         .collect();
     match fitting.as_slice() {
         [one] => Ok(one),
-        [] => Err(Error::input(format!("find the {} column", sought.what))
-            .with("looked for", usual.join(", "))
-            .with("of type", sought.types)
-            .with("columns", columns(schema))
-            .hint(format!("name it with {} NAME", sought.flag))),
+        [] => {
+            let fields = usual
+                .iter()
+                .filter_map(|name| schema.field_with_name(name).ok());
+            let mut fields = fields.filter(|_| sought.what == IMAGE.what);
+            if let Some(text) = fields.find(|field| is_image_text(field.data_type())) {
+                return Err(image_text(ErrorKind::Input, text));
+            }
+            Err(Error::input(format!("find the {} column", sought.what))
+                .with("looked for", usual.join(", "))
+                .with("of type", sought.types)
+                .with("columns", columns(schema))
+                .hint(format!("name it with {} NAME", sought.flag)))
+        }
         several => {
             let names: Vec<&str> = several.iter().map(|field| field.name().as_str()).collect();
             Err(
@@ -206,6 +215,9 @@ fn find_named<'a>(schema: &'a Schema, name: &str, sought: &Sought) -> Result<&'a
         });
     };
     if !(sought.fits)(field.data_type()) {
+        if sought.what == IMAGE.what && is_image_text(field.data_type()) {
+            return Err(image_text(ErrorKind::Usage, field));
+        }
         return Err(
             Error::usage(format!("use '{name}' as the {} column", sought.what))
                 .with("its type", field.data_type())
@@ -271,6 +283,23 @@ fn is_image(data_type: &DataType) -> bool {
     }
 }
 
+/// Text where images should be: as ClickHouse writes its strings, whatever is in them.
+fn is_image_text(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Struct(fields) => fields
+            .find("bytes")
+            .is_some_and(|(_, field)| is_text(field.data_type())),
+        other => is_text(other),
+    }
+}
+
+fn image_text(kind: ErrorKind, field: &Field) -> Error {
+    Error::new(kind, format!("use '{}' as the image column: it is there, but is text", field.name()))
+        .with("its type", field.data_type())
+        .with("expected", IMAGE.types)
+        .hint("write it as binary: in ClickHouse SET output_format_parquet_string_as_string = 0; or name another column with --image-column")
+}
+
 pub(super) fn is_text(data_type: &DataType) -> bool {
     match data_type {
         DataType::Dictionary(_, values) => is_text(values),
@@ -283,8 +312,6 @@ pub(super) fn is_text(data_type: &DataType) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use arrow::datatypes::Field;
-
     use super::*;
 
     fn schema(columns: &[(&str, DataType)]) -> Schema {
@@ -390,10 +417,19 @@ mod tests {
         let schema = schema(&[("image", DataType::Utf8), ("text", DataType::Utf8)]);
         let error =
             ColumnBinding::detect(&schema, &HashMap::new(), &ColumnChoice::default()).unwrap_err();
-        assert!(
-            error.report().contains("columns: image Utf8, text Utf8"),
-            "{}",
-            error.report()
-        );
+        let report = error.report();
+        assert!(report.contains("'image' as the image column"), "{report}");
+        assert!(report.contains("output_format_parquet_string_as_string = 0"));
+        let fields = vec![Field::new("bytes", DataType::Utf8, true)];
+        let named = Schema::new(vec![
+            Field::new("picture", DataType::Struct(fields.into()), true),
+            Field::new("text", DataType::Utf8, true),
+        ]);
+        let choice = ColumnChoice {
+            image: Some("picture".into()),
+            ..ColumnChoice::default()
+        };
+        let error = ColumnBinding::detect(&named, &HashMap::new(), &choice).unwrap_err();
+        assert!(error.report().contains("it is there, but is text"));
     }
 }

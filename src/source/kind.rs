@@ -14,8 +14,8 @@ use crate::error::Result;
 
 /// A kind of shard.
 pub(super) struct Kind {
-    /// How the names of its files end, the dot included.
-    pub(super) ending: &'static str,
+    /// How the names of its files end, in lower case and without the dot; the usual one first.
+    pub(super) endings: &'static [&'static str],
     /// Says what rows a file has.
     pub(super) outline: fn(&Location, &ShardBytes) -> Result<Outline>,
     /// Says how a file is laid out.
@@ -28,12 +28,29 @@ pub(super) const KINDS: [Kind; 1] = [parquet_rows::KIND];
 impl Kind {
     /// The kind of a file, by its name.
     pub(super) fn of(location: &Location) -> &'static Self {
-        let named = KINDS
-            .iter()
-            .find(|kind| location.name().ends_with(kind.ending));
+        let named = KINDS.iter().find(|kind| kind.names(location.file_name()));
         named.unwrap_or(&KINDS[0])
     }
+
+    /// Whether a file of this name is of the kind: capitals are as good, and a codec may stand behind the ending.
+    pub(super) fn names(&self, name: &str) -> bool {
+        let name = name.to_ascii_lowercase();
+        let mut parts = name.rsplit('.');
+        let last = parts.next().unwrap_or_default();
+        let before = parts.next();
+        let is_ending = |part: &str| self.endings.contains(&part);
+        match before {
+            None => false,
+            Some(_) if is_ending(last) => true,
+            Some(before) => CODECS.contains(&last) && is_ending(before) && parts.next().is_some(),
+        }
+    }
 }
+
+/// What some writers put behind the ending: how the pages within are compressed.
+const CODECS: [&str; 9] = [
+    "zstd", "zst", "snappy", "gz", "gzip", "lz4", "br", "brotli", "lzo",
+];
 
 /// What a shard says of its rows, without any of them.
 pub(super) struct Outline {
@@ -113,4 +130,36 @@ pub struct EncodedRows {
     pub bytes: ShardBytes,
     /// Its footer, with page indexes where it has them.
     pub footer: Arc<ParquetMetaData>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capitals_short_endings_and_codecs_name_a_shard() {
+        for name in [
+            "a.parquet",
+            "b.pq",
+            "b.parq",
+            "c.PARQUET",
+            "c.Pq",
+            "d.parquet.zstd",
+            "d.zstd.parquet",
+            "d.PARQUET.GZ",
+        ] {
+            assert!(KINDS[0].names(name), "{name}");
+        }
+        for name in [
+            "parquet",
+            "a.parquet.bak",
+            "a.parquet.crc",
+            "a.csv",
+            "a.zstd",
+            "parquet.zstd",
+            "apq",
+        ] {
+            assert!(!KINDS[0].names(name), "{name}");
+        }
+    }
 }

@@ -11,8 +11,9 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    Listed, ShardFile,
-    places::{Place, is_set_aside, is_shard_name},
+    Listed, Listing, ShardFile,
+    places::Place,
+    walk::{Walk, is_hidden, not_a_file},
 };
 use crate::error::{Error, Result};
 
@@ -40,19 +41,25 @@ impl Place for LocalFiles {
         file.path.as_ref().is_some_and(|path| path.exists())
     }
 
-    fn below(&self, name: &str) -> Result<Vec<Listed>> {
-        let mut files = Vec::new();
-        push_path(Path::new(name), &mut files)?;
-        Ok(files)
+    fn below(&self, name: &str) -> Result<Listing> {
+        let mut walk = Walk::default();
+        walk.add(Path::new(name))?;
+        Ok(walk.finish())
     }
 
-    fn matching(&self, pattern: &str) -> Result<Vec<Listed>> {
-        let matches = glob::glob(pattern).map_err(|error| {
+    fn matching(&self, pattern: &str) -> Result<Listing> {
+        let failed = |error| {
             Error::usage("read a glob")
                 .with("input", pattern)
                 .source(error)
-        })?;
-        let mut files = Vec::new();
+        };
+        let mut walk = Walk::default();
+        if pattern.contains("**") {
+            let glob = glob::Pattern::new(pattern).map_err(failed)?;
+            walk.add_matching(&glob)?;
+            return found(walk.finish(), pattern);
+        }
+        let matches = glob::glob(pattern).map_err(failed)?;
         for path in matches {
             let path = path.map_err(|error| {
                 Error::input("list files")
@@ -60,13 +67,17 @@ impl Place for LocalFiles {
                     .source(error)
             })?;
             if !is_hidden(&path) {
-                push_path(&path, &mut files)?;
+                walk.add(&path)?;
             }
         }
-        match files.is_empty() {
-            true => Err(Error::input("find a file that matches").with("pattern", pattern)),
-            false => Ok(files),
-        }
+        found(walk.finish(), pattern)
+    }
+
+    fn one_of(&self, file: &Listed) -> Option<String> {
+        let path = file.path.as_deref()?;
+        let facts = std::fs::metadata(path).ok()?;
+        // A file of several names is known by its number; where all have one name, some file systems make numbers up.
+        hard_linked(&facts).or_else(|| Some(path.canonicalize().ok()?.display().to_string()))
     }
 
     fn open(&self, file: &Listed) -> Result<Arc<dyn ShardFile>> {
@@ -74,6 +85,10 @@ impl Place for LocalFiles {
             Error::input(doing).with("shard", &file.name).source(error)
         };
         let path = file.path.as_deref().unwrap_or(Path::new(&file.name));
+        let facts = std::fs::metadata(path);
+        if facts.is_ok_and(|facts| !facts.is_file() && !facts.is_dir()) {
+            return Err(not_a_file(path));
+        }
         let opened = File::open(path).map_err(|error| failed("open the shard", error))?;
         let facts = opened.metadata();
         let facts = facts.map_err(|error| failed("read the size of the shard", error))?;
@@ -82,6 +97,24 @@ impl Place for LocalFiles {
             file: opened,
         }))
     }
+}
+
+fn found(listing: Listing, pattern: &str) -> Result<Listing> {
+    match listing.files.is_empty() {
+        true => Err(Error::input("find a file that matches").with("pattern", pattern)),
+        false => Ok(listing),
+    }
+}
+
+#[cfg(unix)]
+fn hard_linked(facts: &std::fs::Metadata) -> Option<String> {
+    use std::os::unix::fs::MetadataExt;
+    (facts.nlink() > 1).then(|| format!("{}:{}", facts.dev(), facts.ino()))
+}
+
+#[cfg(not(unix))]
+fn hard_linked(_: &std::fs::Metadata) -> Option<String> {
+    None
 }
 
 /// An open file, read by position: several readers share one handle.
@@ -124,67 +157,10 @@ fn read_exact_at(file: &File, mut bytes: &mut [u8], mut start: u64) -> io::Resul
     Ok(())
 }
 
-fn push_path(path: &Path, files: &mut Vec<Listed>) -> Result<()> {
-    let facts = std::fs::metadata(path).map_err(|error| {
-        Error::input("open the input")
-            .with("path", path.display())
-            .source(error)
-    })?;
-    if !facts.is_dir() {
-        files.push(LocalFiles::listed(path.to_path_buf()));
-        return Ok(());
-    }
-    let before = files.len();
-    walk(path, files)?;
-    if files.len() == before {
-        return Err(Error::input("find a *.parquet file in the directory")
-            .with("path", path.display())
-            .hint("files whose names start with '.' or '_' are skipped"));
-    }
-    Ok(())
-}
-
-fn walk(directory: &Path, files: &mut Vec<Listed>) -> Result<()> {
-    let failed = |error| {
-        Error::input("list the directory")
-            .with("path", directory.display())
-            .source(error)
-    };
-    let mut entries = std::fs::read_dir(directory)
-        .map_err(failed)?
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<std::io::Result<Vec<_>>>()
-        .map_err(failed)?;
-    entries.sort();
-    for path in entries {
-        if is_hidden(&path) {
-            continue;
-        }
-        if path.is_dir() {
-            walk(&path, files)?;
-        } else if has_shard_name(&path) {
-            files.push(LocalFiles::listed(path));
-        }
-    }
-    Ok(())
-}
-
-/// By the name as it is shown: one that is no text can end as a shard's does, too.
-fn has_shard_name(path: &Path) -> bool {
-    let name = path.file_name().unwrap_or_default();
-    is_shard_name(&name.to_string_lossy())
-}
-
-fn is_hidden(path: &Path) -> bool {
-    path.file_name()
-        .and_then(|name| name.to_str())
-        .is_some_and(is_set_aside)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::Places;
+    use crate::source::{Found, Places};
 
     fn expand(inputs: &[String]) -> Result<Vec<PathBuf>> {
         let found = Places::default().expand(inputs)?;
@@ -229,5 +205,116 @@ mod tests {
         assert!(expand(&path("*.parquet")).is_err());
         assert!(expand(&path("missing.parquet")).is_err());
         assert!(expand(&["s3://bucket/a.parquet".to_owned()]).is_err());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_of_several_names_is_read_once_and_told() {
+        use std::os::unix::fs::symlink;
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::create_dir_all(at("in/sub")).unwrap();
+        std::fs::write(at("in/a.parquet"), b"").unwrap();
+        std::fs::write(at("in/sub/b.parquet"), b"").unwrap();
+        // To the folder itself, to one above, to a folder beside, and two names of a file.
+        symlink(at("in"), at("in/again")).unwrap();
+        symlink(at(""), at("in/sub/above")).unwrap();
+        symlink(at("in/sub"), at("in/twin")).unwrap();
+        symlink(at("in/a.parquet"), at("in/c.parquet")).unwrap();
+        std::fs::hard_link(at("in/a.parquet"), at("in/d.parquet")).unwrap();
+        let found = |inputs: &[PathBuf]| -> Found {
+            let inputs: Vec<_> = inputs
+                .iter()
+                .map(|path| path.display().to_string())
+                .collect();
+            Places::default().find(&inputs).unwrap()
+        };
+        let names = |found: &Found| -> Vec<String> {
+            let named = found.files.iter().map(|file| file.file_name().to_owned());
+            named.collect()
+        };
+        for input in [at("in"), at("in/*"), at("in/**/*.parquet")] {
+            let found = found(std::slice::from_ref(&input));
+            assert_eq!(names(&found), ["a.parquet", "b.parquet"], "{input:?}");
+            assert!(found.notes[0].contains("c.parquet"), "{:?}", found.notes);
+        }
+        let twice = found(&[
+            at("in/d.parquet"),
+            at("in/a.parquet"),
+            at("in/sub/../d.parquet"),
+        ]);
+        assert_eq!(names(&twice), ["d.parquet"]);
+        let copy = at("in/e.parquet");
+        std::fs::copy(at("in/a.parquet"), copy).unwrap();
+        assert_eq!(
+            names(&found(&[at("in")])).len(),
+            3,
+            "a copy is another file"
+        );
+    }
+
+    #[test]
+    fn files_that_are_parquet_under_another_name_are_told_and_others_are_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let whole = b"PAR1........PAR1";
+        for name in ["a.parquet", "b.pq", "c.PARQUET", "d.parquet.zstd"] {
+            std::fs::write(at(name), whole).unwrap();
+        }
+        std::fs::write(at("e.bak"), whole).unwrap();
+        std::fs::write(at("f"), b"PARE........PARE").unwrap();
+        std::fs::write(at("half.tmp"), b"PAR1............").unwrap();
+        std::fs::write(at("picture.jpg"), whole).unwrap();
+        let input = [dir.path().display().to_string()];
+        let found = Places::default().find(&input).unwrap();
+        assert_eq!(found.files.len(), 4);
+        assert_eq!(found.notes.len(), 1);
+        let note = &found.notes[0];
+        assert!(note.starts_with("left out 2 files"), "{note}");
+        assert!(note.contains("e.bak") && !note.contains("half") && !note.contains("jpg"));
+        for name in ["a.parquet", "b.pq", "c.PARQUET", "d.parquet.zstd"] {
+            std::fs::remove_file(at(name)).unwrap();
+        }
+        let error = Places::default().find(&input).unwrap_err().report();
+        assert!(error.contains("Parquet under another name"), "{error}");
+    }
+
+    #[test]
+    fn files_of_a_table_are_refused_unless_the_caller_insists() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name).display().to_string();
+        std::fs::create_dir_all(at("lake/table/_delta_log")).unwrap();
+        std::fs::create_dir_all(at("lake/table/day=1")).unwrap();
+        std::fs::write(at("lake/table/day=1/a.parquet"), b"").unwrap();
+        for input in [
+            "lake",
+            "lake/table",
+            "lake/table/day=1",
+            "lake/table/day=1/*.parquet",
+            "lake/table/day={1,2}/a.parquet",
+            "lake/table/day=1/a.parquet",
+        ] {
+            let inputs = [at(input).replace("{1,2}", "{1,1}")];
+            let refused = Places::default().find(&inputs).unwrap_err().report();
+            assert!(refused.contains("a Delta table"), "{input}: {refused}");
+            assert!(refused.contains("--no-table"), "{refused}");
+            let insisted = Places::default().with_loose_tables().find(&inputs).unwrap();
+            assert_eq!(insisted.files.len(), 1, "{input}");
+            assert!(insisted.notes[0].contains("a Delta table"));
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_named_pipe_is_refused_before_it_is_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("p.parquet");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        for input in [pipe.as_path(), dir.path()] {
+            let error = expand(&[input.display().to_string()]).unwrap_err().report();
+            assert!(error.contains("read from its end"), "{error}");
+        }
+        assert!(crate::source::Location::local(&pipe).open().is_err());
     }
 }

@@ -111,6 +111,11 @@ impl Location {
         self.place.exists(&self.listed)
     }
 
+    /// What all names of the file have in common, where it may have several.
+    pub(super) fn one_of(&self) -> Option<String> {
+        self.place.one_of(&self.listed)
+    }
+
     /// Its bytes.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Listed, Place, ShardFile, is_shard_name};
+use super::{Listed, Listing, Place, ShardFile, is_shard_name};
 use crate::error::{Error, Result};
 
 /// Bytes in memory.
@@ -112,7 +112,7 @@ impl Place for MemoryPlace {
         self.below(&file.name).is_ok()
     }
 
-    fn below(&self, name: &str) -> Result<Vec<Listed>> {
+    fn below(&self, name: &str) -> Result<Listing> {
         let in_it = |known: &str| {
             let rest = known.strip_prefix(name);
             let rest = rest.and_then(|rest| rest.strip_prefix('/'));
@@ -121,11 +121,11 @@ impl Place for MemoryPlace {
         let found = self.listed(|known| known == name || in_it(known));
         match found.is_empty() {
             true => Err(Error::input("open the input").with("path", name)),
-            false => Ok(found),
+            false => Ok(found.into()),
         }
     }
 
-    fn matching(&self, pattern: &str) -> Result<Vec<Listed>> {
+    fn matching(&self, pattern: &str) -> Result<Listing> {
         let failed = |error| Error::usage("read a glob").source(error);
         let glob = glob::Pattern::new(pattern).map_err(failed)?;
         let found = self.listed(|known| {
@@ -133,7 +133,7 @@ impl Place for MemoryPlace {
         });
         match found.is_empty() {
             true => Err(Error::input("find a file that matches").with("pattern", pattern)),
-            false => Ok(found),
+            false => Ok(found.into()),
         }
     }
 

@@ -310,9 +310,9 @@ fn read_error(
         true => {
             "DuckDB writes so with PARQUET_VERSION v2, and many cannot read it: write the shard again with v1"
         }
-        false => "the file is damaged there; fetch it again or leave it out",
+        false => "the file is damaged there; fetch it again or leave it out (--on-bad-shard skip)",
     };
-    placed(Error::input("read a row group"))
+    placed(Error::input("read a row group").of_bad_shard(shard))
         .source(cause)
         .hint(hint)
 }

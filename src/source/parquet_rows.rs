@@ -16,6 +16,7 @@ use parquet::{
 
 use super::{
     Location, ReadPlan, ShardBytes,
+    footer::footer_of,
     kind::{ChunkLayout, GroupLayout, Kind, Layout, OpenRows, Outline, ShardRows},
     open_parquet::{ColumnTypes, OpenParquet},
     pages::{whole_chunk_bytes, whole_page_bytes},
@@ -26,20 +27,10 @@ use super::{
 use crate::error::{Error, Result, contained};
 
 pub(super) const KIND: Kind = Kind {
-    ending: ".parquet",
+    endings: &["parquet", "pq", "parq"],
     outline,
     layout,
 };
-
-fn footer_of(location: &Location, file: &ShardBytes) -> Result<ArrowReaderMetadata> {
-    read_footer(file, ArrowReaderOptions::new()).map_err(|error| {
-        Error::input("read the Parquet footer")
-            .with("shard", location)
-            .with("size", format!("{} bytes", file.size_bytes()))
-            .source(error)
-            .hint("the file is not Parquet, is damaged, or was not written to its end; fetch it again or leave it out")
-    })
-}
 
 fn outline(location: &Location, file: &ShardBytes) -> Result<Outline> {
     let footer = footer_of(location, file)?;
@@ -166,6 +157,7 @@ impl ShardRows for ParquetRows {
             Error::input("read the Parquet footer")
                 .with("shard", location)
                 .source(error)
+                .of_bad_shard(location.name())
         };
         let indexed = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
         let plain = read_footer(&file, indexed).map_err(failed)?;
@@ -189,6 +181,7 @@ impl ShardRows for ParquetRows {
             Error::input("read the headers of pages")
                 .with("shard", location)
                 .source(error)
+                .of_bad_shard(location.name())
         })
     }
 }

@@ -1,9 +1,19 @@
 //! From what a caller types to locations: the places that shards may lie in, by the scheme of their URLs.
 
-use std::{collections::BTreeMap, collections::HashSet, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    fmt,
+    sync::Arc,
+};
 
-use super::{Listed, Location, ShardFile, braces::expand_braces, kind::KINDS, local::LocalFiles};
+use super::{
+    Listed, Listing, Location, ShardFile, TableFolder, braces::expand_braces, kind::KINDS,
+    local::LocalFiles,
+};
 use crate::error::{Error, Result};
+
+/// Names of files that a note shows.
+const SHOWN_FILES: usize = 3;
 
 /// Somewhere shards can lie: a file system, an object store.
 ///
@@ -21,13 +31,18 @@ pub trait Place: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// When nothing of the name is there, no shard is in it, or it cannot be listed.
-    fn below(&self, name: &str) -> Result<Vec<Listed>>;
+    fn below(&self, name: &str) -> Result<Listing>;
 
     /// As [`Place::below`] for every name that matches a pattern with `*`, `?` or `[..]`.
     ///
     /// # Errors
     /// When nothing matches, or it cannot be listed.
-    fn matching(&self, pattern: &str) -> Result<Vec<Listed>>;
+    fn matching(&self, pattern: &str) -> Result<Listing>;
+
+    /// What all names of one file have in common; `None` where a file has one name.
+    fn one_of(&self, _: &Listed) -> Option<String> {
+        None
+    }
 
     /// Opens a file that is to be read in ranges.
     ///
@@ -41,6 +56,16 @@ pub trait Place: fmt::Debug + Send + Sync {
 pub struct Places {
     local: Arc<dyn Place>,
     by_scheme: BTreeMap<String, Arc<dyn Place>>,
+    loose_tables: bool,
+}
+
+/// What inputs name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The shards.
+    pub files: Vec<Location>,
+    /// What the caller should know of files that are not among them, one line each.
+    pub notes: Vec<String>,
 }
 
 impl Default for Places {
@@ -49,6 +74,7 @@ impl Default for Places {
         Self {
             local: Arc::new(LocalFiles),
             by_scheme: BTreeMap::new(),
+            loose_tables: false,
         }
     }
 }
@@ -67,38 +93,50 @@ impl Places {
         self
     }
 
-    /// The shards that `inputs` name, in a stable order: arguments as given, files sorted within each.
+    /// Reads the files of a table's folder as they lie, with rows that the table has deleted.
+    #[must_use]
+    pub fn with_loose_tables(mut self) -> Self {
+        self.loose_tables = true;
+        self
+    }
+
+    /// The shards that `inputs` name, as [`Places::find`] finds them.
+    ///
+    /// # Errors
+    /// As [`Places::find`].
+    pub fn expand(&self, inputs: &[String]) -> Result<Vec<Location>> {
+        Ok(self.find(inputs)?.files)
+    }
+
+    /// The shards that `inputs` name, in a stable order: arguments as given, files sorted within each. A file that has
+    /// several names is read once.
     ///
     /// An argument is a file, a directory (read to any depth, names that start with `.` or `_` skipped), a
     /// glob (`*`, `?`, `[..]`) or holds brace ranges and lists (`part-{00000..00127}.parquet`, `{a,b}.parquet`).
     ///
     /// # Errors
-    /// When an argument names nothing, or is a URL of a scheme that has no place.
-    pub fn expand(&self, inputs: &[String]) -> Result<Vec<Location>> {
-        let mut found = Vec::new();
+    /// When an argument names nothing, is a URL of a scheme that has no place, or names files of a table.
+    pub fn find(&self, inputs: &[String]) -> Result<Found> {
+        let mut all = Gathered::default();
         for input in inputs {
             let place = self.place_of(input)?;
-            let mut add = |files: Vec<Listed>| {
-                let located = files
-                    .into_iter()
-                    .map(|file| Location::new(file, Arc::clone(place)));
-                found.extend(located);
-            };
             // A file whose own name holds a brace or a star is taken literally.
             if place.exists(&place.at(input)) {
-                add(place.below(input)?);
+                all.add(place.below(input)?, place);
                 continue;
             }
             for pattern in expand_braces(input)? {
-                add(match pattern.contains(['*', '?', '[']) {
+                let listing = match pattern.contains(['*', '?', '[']) {
                     true => place.matching(&pattern)?,
                     false => place.below(&pattern)?,
-                });
+                };
+                all.add(listing, place);
             }
         }
-        let mut seen = HashSet::new();
-        found.retain(|file: &Location| seen.insert(file.clone()));
-        Ok(found)
+        match all.tables.first() {
+            Some(table) if !self.loose_tables => Err(table.refused()),
+            _ => Ok(all.finish()),
+        }
     }
 
     /// The file of this name or [`Location::address`], whether or not it is there.
@@ -122,9 +160,87 @@ impl Places {
     }
 }
 
-/// Whether a file in a directory is a shard by its name: `*.parquet`, and not set aside.
+/// What places have listed.
+#[derive(Default)]
+struct Gathered {
+    files: Vec<Location>,
+    unnamed: Vec<String>,
+    tables: Vec<TableFolder>,
+}
+
+impl Gathered {
+    fn add(&mut self, listing: Listing, place: &Arc<dyn Place>) {
+        let Listing {
+            files,
+            unnamed,
+            tables,
+        } = listing;
+        for file in files {
+            self.files.push(Location::new(file, Arc::clone(place)));
+        }
+        self.unnamed.extend(unnamed);
+        self.tables.extend(tables);
+    }
+
+    /// Every file once, and what is to be told.
+    fn finish(mut self) -> Found {
+        let mut seen = HashSet::new();
+        self.files.retain(|file| seen.insert(file.clone()));
+        let (mut first, mut again) = (HashMap::new(), Vec::new());
+        self.files.retain(|file| match file.one_of() {
+            None => true,
+            Some(key) => {
+                let known = first.entry(key).or_insert_with(|| file.to_string());
+                let is_first = *known == file.name();
+                if !is_first {
+                    again.push(format!("{file} is {known}"));
+                }
+                is_first
+            }
+        });
+        self.unnamed.sort();
+        self.unnamed.dedup();
+        // One that is named itself is read.
+        let is_read = |name: &String| self.files.iter().any(|file| file.name() == name);
+        self.unnamed.retain(|name| !is_read(name));
+        let mut notes: Vec<String> = self.tables.iter().map(TableFolder::insisted).collect();
+        notes.dedup();
+        notes.extend(told("have another name here", &again));
+        notes.extend(told(
+            "are Parquet by content and not by name (name them themselves, or end their names in .parquet)",
+            &self.unnamed,
+        ));
+        Found {
+            files: self.files,
+            notes,
+        }
+    }
+}
+
+/// A line on files that are left out, none if there are none.
+fn told(why: &str, files: &[String]) -> Option<String> {
+    let shown = files[..files.len().min(SHOWN_FILES)].join(", ");
+    let more = match files.len() {
+        0 => return None,
+        all if all > SHOWN_FILES => format!(" and {} more", all - SHOWN_FILES),
+        _ => String::new(),
+    };
+    let count = match files.len() {
+        1 => "1 file".to_owned(),
+        all => format!("{all} files"),
+    };
+    Some(format!("left out {count} that {why}: {shown}{more}"))
+}
+
+/// Whether a file in a directory is a shard by its name: `*.parquet` or `*.pq`, in any case and with a codec behind it,
+/// and not set aside.
 pub fn is_shard_name(name: &str) -> bool {
-    KINDS.iter().any(|kind| name.ends_with(kind.ending)) && !is_set_aside(name)
+    names_shard(name) && !is_set_aside(name)
+}
+
+/// Whether a name ends as that of a shard does.
+pub fn names_shard(name: &str) -> bool {
+    KINDS.iter().any(|kind| kind.names(name))
 }
 
 /// Whether a file or directory is left out where it is not named itself: `.` or `_` comes first.

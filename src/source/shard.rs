@@ -10,7 +10,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use parquet::{basic::Compression, schema::types::TypePtr};
 
 use super::{
-    Constant, LeftOut, Location, ReadPlan,
+    Constant, Found, LeftOut, Location, ReadPlan,
     fingerprint::fingerprint,
     fitting::ShardColumns,
     kind::{Kind, OpenRows, Outline, ShardRows},
@@ -19,8 +19,10 @@ use super::{
     view_schema,
 };
 use crate::{
+    config::OnBadShard,
     error::{Error, Result},
     schema::{ROW, SHARD},
+    summary::BadShard,
 };
 
 /// A file of a table, with what the table says of it.
@@ -153,6 +155,10 @@ pub struct ShardSet {
     pub metadata: HashMap<String, String>,
     /// Codec of the first shard's first column.
     pub compression: Compression,
+    /// Shards that are not among them because they cannot be read.
+    pub bad: Vec<BadShard>,
+    /// What the caller should know of files that are not among them, one line each.
+    pub notes: Vec<String>,
 }
 
 impl ShardSet {
@@ -169,10 +175,37 @@ impl ShardSet {
     /// # Errors
     /// As [`ShardSet::open`], and when what the table says does not fit a file.
     pub fn of_table(shards: impl IntoIterator<Item = TableShard>) -> Result<Self> {
+        Self::opened(shards, OnBadShard::Fail)
+    }
+
+    /// Reads the footer of every file that inputs name; what is to be told of others is in the notes.
+    ///
+    /// # Errors
+    /// As [`ShardSet::open`]; of shards that may be left out only when none can be read.
+    pub fn of_found(found: Found, on_bad_shard: OnBadShard) -> Result<Self> {
+        let shards = found.files.into_iter().map(TableShard::from);
+        let mut set = Self::opened(shards, on_bad_shard)?;
+        set.notes = found.notes;
+        Ok(set)
+    }
+
+    fn opened(
+        shards: impl IntoIterator<Item = TableShard>,
+        on_bad_shard: OnBadShard,
+    ) -> Result<Self> {
         let (mut union, mut first) = (Union::default(), None);
+        let (mut bad, mut first_error) = (Vec::new(), None);
         let mut opened = Vec::new();
         for entry in shards {
-            let (shard, outline) = Shard::open(&entry)?;
+            let (shard, outline) = match Shard::open(&entry) {
+                Ok(opened) => opened,
+                Err(error) if on_bad_shard == OnBadShard::Skip && error.bad_shard().is_some() => {
+                    bad.push(BadShard::of(entry.location.name(), &error, None));
+                    first_error.get_or_insert(error);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             let columns = FileColumns {
                 schema: Arc::new(Schema::new(outline.schema.fields().clone())),
                 stored: outline.stored,
@@ -183,7 +216,8 @@ impl ShardSet {
             opened.push((shard, columns, entry.constants));
         }
         let Some((metadata, compression)) = first else {
-            return Err(Error::usage("find an input: no path was given"));
+            let none = || Error::usage("find an input: no path was given");
+            return Err(first_error.unwrap_or_else(none));
         };
         for (shard, columns, constants) in &opened {
             if let Some(fields) = constant_fields(&shard.location, columns, constants)? {
@@ -207,7 +241,33 @@ impl ShardSet {
             stored: all.stored,
             metadata,
             compression,
+            bad,
+            notes: Vec::new(),
         })
+    }
+
+    /// The same without the shard that `error` says is damaged; `None` if it names none of them, or the only one.
+    #[must_use]
+    pub fn without_bad(&self, error: &Error) -> Option<Self> {
+        let name = error.bad_shard()?;
+        let mut set = self.clone();
+        let position = set
+            .shards
+            .iter()
+            .position(|shard| shard.location.name() == name)?;
+        let shard = set.shards.remove(position);
+        set.bad
+            .push(BadShard::of(name, error, Some(shard.rows_in())));
+        (!set.shards.is_empty()).then_some(set)
+    }
+
+    /// What the caller should know of files that are not among them, bad ones too, one line each.
+    pub fn told(&self) -> Vec<String> {
+        let bad = self.bad.iter().map(|bad| {
+            let BadShard { shard, reason, .. } = bad;
+            format!("left out the shard {shard}, which cannot be read: {reason}")
+        });
+        self.notes.iter().cloned().chain(bad).collect()
     }
 
     /// Shards that are not there any more: nothing can be read of them but what somebody has kept.
@@ -220,6 +280,8 @@ impl ShardSet {
             stored: vec![None; 2],
             metadata: HashMap::new(),
             compression: Compression::UNCOMPRESSED,
+            bad: Vec::new(),
+            notes: Vec::new(),
         }
     }
 

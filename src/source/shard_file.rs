@@ -13,6 +13,8 @@ use parquet::{
     file::reader::{ChunkReader, Length},
 };
 
+use crate::error::unreached;
+
 /// Read first where it is not known how much follows: the header of a page.
 const FIRST_BYTES: u64 = 8 << 10;
 /// Read at a time after that: a column chunk that is copied as it lies.
@@ -54,7 +56,7 @@ impl ShardBytes {
     pub fn read_at(&self, range: Range<u64>) -> io::Result<Bytes> {
         let end = range.end.min(self.size_bytes());
         match range.start < end {
-            true => self.0.read_at(range.start..end),
+            true => self.0.read_at(range.start..end).map_err(unreached),
             false => Ok(Bytes::new()),
         }
     }

@@ -98,7 +98,7 @@ impl Survey {
         for location in locations {
             match layout_of(location) {
                 Err(error) => {
-                    unreadable.push(OddShard::new(location, reason(&error)));
+                    unreadable.push(OddShard::new(location, error.in_one_line()));
                     first_error.get_or_insert(error);
                 }
                 Ok((size_bytes, layout)) => open
@@ -127,14 +127,6 @@ impl OddShard {
             reason,
         }
     }
-}
-
-/// What failed and its first cause, in one line.
-fn reason(error: &Error) -> String {
-    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
-    let report = error.report();
-    let what = report.lines().next().unwrap_or_default();
-    format!("{what}{}", cause.unwrap_or_default())
 }
 
 /// A survey under way.
@@ -182,7 +174,7 @@ impl Open {
         if let Err(error) = self.union.add(location, columns) {
             self.survey
                 .odd
-                .push(OddShard::new(location, reason(&error)));
+                .push(OddShard::new(location, error.in_one_line()));
             return;
         }
         self.survey.files += 1;

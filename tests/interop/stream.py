@@ -1,4 +1,4 @@
-"""Reads an Arrow IPC stream of clip-filter from standard input with pyarrow, and a copy of it with Polars if that is installed.
+"""Reads an Arrow IPC stream of clip-filter from standard input with pyarrow, and copies of it with DuckDB and Polars if they are installed.
 
 `python stream.py ROWS` checks the number of rows and the columns; exit code 1 when anything differs.
 """
@@ -28,6 +28,11 @@ def main():
         check("pyarrow", table.column_names, table.num_rows, table["clip_score"].to_pylist())
         if not all(image["bytes"] for image in table["image"].to_pylist()):
             sys.exit("pyarrow: images are missing")
+    duckdb = installed("duckdb")
+    if pyarrow and duckdb:
+        reader = pyarrow.ipc.open_stream(io.BytesIO(stream))
+        rows = duckdb.from_arrow(reader).fetchall()
+        check("duckdb", COLUMNS, len(rows), [row[4] for row in rows])
     polars = installed("polars")
     if polars:
         frame = polars.read_ipc_stream(io.BytesIO(stream))

@@ -108,3 +108,103 @@ fn other_tools_read_the_stream_of_a_run_in_one_pass() {
         Err(error) => eprintln!("skipped: no Python: {error}"),
     }
 }
+
+#[test]
+fn an_encrypted_column_or_footer_is_told_from_damage() {
+    let place = Place::new();
+    match python("encrypt.py").arg(place.dir()).output() {
+        Ok(wrote) if place.path("footer.parquet").exists() => {
+            assert!(wrote.status.success(), "{}", text(&wrote));
+        }
+        _ => {
+            eprintln!("skipped: no Python with pyarrow (set CLIP_FILTER_TEST_PYTHON to one)");
+            return;
+        }
+    }
+    for (name, what) in [
+        ("column.parquet", "its column 'text' is encrypted"),
+        ("footer.parquet", "it is encrypted"),
+    ] {
+        let ran = place.mock(&format!("{name} out.parquet")).exits(1);
+        let ran = ran.says(&[what, name, "without encryption"]);
+        assert!(!ran.stderr.contains("damaged"), "{}", ran.stderr);
+    }
+}
+
+/// The Python of the README that reads a stream; `train` is the user's.
+fn readme_consumer() -> String {
+    let readme = std::fs::read_to_string(Path::new(ROOT).join("README.md")).unwrap();
+    let (_, section) = readme.split_once("## Filter while training reads").unwrap();
+    let (_, code) = section.split_once("```python\n").unwrap();
+    let (code, _) = code.split_once("```").unwrap();
+    format!("def train(batch):\n    pass\n\n{code}")
+}
+
+/// Where messages of a stream begin: the schema first, the mark of the end last.
+fn messages(stream: &[u8]) -> Vec<usize> {
+    let number = |at: usize| i32::from_le_bytes(stream[at..at + 4].try_into().unwrap());
+    let (mut starts, mut at) = (Vec::new(), 0);
+    loop {
+        starts.push(at);
+        let head = usize::try_from(number(at + 4)).unwrap();
+        if head == 0 {
+            return starts;
+        }
+        let message = arrow_ipc::root_as_message(&stream[at + 8..at + 8 + head]).unwrap();
+        at += 8 + head + usize::try_from(message.bodyLength()).unwrap();
+    }
+}
+
+#[test]
+fn the_python_of_the_readme_tells_a_whole_stream_from_one_that_breaks_off() {
+    let place = Place::new();
+    let pairs = crate::shards::good_pairs(700);
+    crate::shards::write_pairs(&place.path("in.parquet"), &pairs, 200);
+    let ran = program()
+        .current_dir(place.dir())
+        .args([
+            "in.parquet",
+            "-",
+            "--online",
+            "--keep",
+            "0.5",
+            "--model",
+            "mock",
+        ])
+        .output()
+        .unwrap();
+    assert!(ran.status.success());
+    let stream = ran.stdout;
+    std::fs::write(place.path("consumer.py"), readme_consumer()).unwrap();
+    let interpreter =
+        std::env::var("CLIP_FILTER_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let read = |end: usize| {
+        std::fs::write(place.path("stream.arrows"), &stream[..end]).unwrap();
+        let input = File::open(place.path("stream.arrows")).unwrap();
+        let mut consumer = Command::new(&interpreter);
+        consumer
+            .arg(place.path("consumer.py"))
+            .stdin(input)
+            .output()
+    };
+    let whole = match read(stream.len()) {
+        Ok(whole) if !text(&whole).contains("No module named 'pyarrow'") => whole,
+        _ => {
+            eprintln!("skipped: no Python with pyarrow (set CLIP_FILTER_TEST_PYTHON to one)");
+            return;
+        }
+    };
+    assert!(whole.status.success(), "{}", text(&whole));
+    let starts = messages(&stream);
+    let (end, batches) = (starts[starts.len() - 1], &starts[1..starts.len() - 1]);
+    assert!(batches.len() > 2, "{starts:?}");
+    // Between two batches, as a producer that is killed leaves it, and within one.
+    for &cut in batches.iter().chain([&(batches[1] + 100), &0]) {
+        let broken = read(cut).unwrap();
+        assert!(!broken.status.success(), "cut at {cut} of {}", stream.len());
+    }
+    assert!(
+        read(end).unwrap().status.success(),
+        "only the mark of the end is missing"
+    );
+}

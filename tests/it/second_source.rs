@@ -18,7 +18,7 @@ use clip_filter::{
     error::{Error, Result},
     pipeline::{self, RunContext, RunOptions, ScoreOptions},
     select::{Keep, SelectOptions},
-    source::{BoundShards, Listed, Place, Places, ShardFile},
+    source::{BoundShards, Listed, Listing, Place, Places, ShardFile},
     summary::RunSummary,
 };
 use parquet::file::properties::WriterProperties;
@@ -64,7 +64,7 @@ impl ShardFile for Slow {
 struct Memory(BTreeMap<String, Arc<Slow>>);
 
 impl Memory {
-    fn found(&self, wanted: impl Fn(&str) -> bool, name: &str) -> Result<Vec<Listed>> {
+    fn found(&self, wanted: impl Fn(&str) -> bool, name: &str) -> Result<Listing> {
         let found: Vec<Listed> = self
             .0
             .iter()
@@ -76,7 +76,7 @@ impl Memory {
             .collect();
         match found.is_empty() {
             true => Err(Error::input("find an object").with("name", name)),
-            false => Ok(found),
+            false => Ok(found.into()),
         }
     }
 }
@@ -86,11 +86,11 @@ impl Place for Memory {
         self.0.contains_key(&file.name)
     }
 
-    fn below(&self, name: &str) -> Result<Vec<Listed>> {
+    fn below(&self, name: &str) -> Result<Listing> {
         self.found(|known| Path::new(known).starts_with(name), name)
     }
 
-    fn matching(&self, pattern: &str) -> Result<Vec<Listed>> {
+    fn matching(&self, pattern: &str) -> Result<Listing> {
         let (start, end) = pattern.split_once('*').unwrap();
         self.found(
             |known| known.starts_with(start) && known.ends_with(end),

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::Args as ClapArgs;
 
-use super::{print, running::print_json, say};
+use super::{input_args::LooseTableArgs, print, running::print_json, say};
 use crate::{
     error::{Error, Result},
     inspect::{Inspection, Subject, subject},
@@ -52,11 +52,13 @@ pub(super) struct InspectArgs {
     /// Say nothing but errors on stderr
     #[arg(short, long, env = "CLIP_FILTER_QUIET")]
     pub(super) quiet: bool,
+    #[command(flatten)]
+    tables: LooseTableArgs,
 }
 
 pub(super) fn run(args: &InspectArgs) -> Result<ExitCode> {
     let mut verdict = Ok(());
-    let subject = subject(&args.paths)?;
+    let subject = subject(&args.paths, &args.tables.places())?;
     if (args.check_model || args.text_model.is_some()) && !matches!(subject, Subject::Model(_)) {
         return Err(
             Error::usage("take --check-model or --text-model: PATH is no model")
@@ -64,7 +66,7 @@ pub(super) fn run(args: &InspectArgs) -> Result<ExitCode> {
         );
     }
     let facts = match subject {
-        Subject::Shards(files) => Inspection::of_shards(&files)?,
+        Subject::Shards(found) => Inspection::of_shards(&found)?,
         Subject::Store(directory) => Inspection::of_store(&directory)?,
         Subject::Model(name) => {
             let Ok(precision) = args.precision.parse();

@@ -70,6 +70,9 @@ fn shards(facts: &ShardFacts, lines: &mut Lines) {
             .collect();
         lines.table(&rows, 0);
     }
+    for note in &facts.notes {
+        lines.add("note", note);
+    }
 }
 
 fn page_index(facts: &ShardFacts) -> String {

@@ -9,6 +9,7 @@ use crate::cli::{
         ColumnNameArgs, ConditionArgs, ImageArgs, ModelArgs, ResourceArgs, SelectArgs, StoreArgs,
         VerbosityArgs,
     },
+    input_args::InputArgs,
     label_args::LabelArgs,
     method_args::{ChooseArgs, MethodArgs},
 };
@@ -35,6 +36,8 @@ Examples:
 /// What is looked at, and the selection that is made over it.
 #[derive(Debug, ClapArgs)]
 pub(in crate::cli) struct CaseArgs {
+    #[command(flatten)]
+    pub(super) reads: InputArgs,
     #[command(flatten)]
     pub(super) selects: SelectArgs,
     #[command(flatten)]

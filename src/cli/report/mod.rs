@@ -184,6 +184,7 @@ fn options(
     let selection_given = args.selects.is_given() || args.chooses.is_given() || condition.is_some();
     let scoring = score_options(Scoring {
         inputs,
+        reads: &args.reads,
         scores: args.scores.clone(),
         store: &args.store,
         columns: &args.columns,

@@ -8,6 +8,7 @@ use super::format::Format;
 use crate::{
     cli::{
         args::{ColumnNameArgs, ImageArgs, ModelArgs, ResourceArgs, VerbosityArgs},
+        input_args::InputArgs,
         tracing::TraceArgs,
     },
     pipeline::DEFAULT_TABLE,
@@ -35,6 +36,8 @@ pub(in crate::cli) struct SqlArgs {
     pub(in crate::cli) query: Option<String>,
     #[command(flatten)]
     pub(in crate::cli) tables: TableArgs,
+    #[command(flatten)]
+    pub(in crate::cli) reads: InputArgs,
     #[command(flatten)]
     pub(in crate::cli) result: ResultArgs,
     #[command(flatten)]

@@ -41,8 +41,8 @@ use crate::{
     error::{Error, ErrorKind, Result},
     model,
     pipeline::{DEFAULT_TABLE, RunContext, SqlOptions, open_sql},
-    sink::OutputPath,
-    source::{ColumnChoice, Places},
+    sink::{Destination, OutputPath},
+    source::{ColumnChoice, input_that_reads},
 };
 
 /// Lists recipes rather than naming one.
@@ -143,11 +143,12 @@ pub(super) fn run(args: &SqlArgs) -> Result<ExitCode> {
     if matches!(work, Work::Shell) {
         check_shell(&args.result)?;
     }
+    let paths: Vec<String> = args.tables.inputs.iter().map(|i| i.path.clone()).collect();
+    check_unread(&args.result, &paths)?;
     let inputs = protected(args);
     let inputs: Vec<OutputPath> = inputs.into_iter().map(OutputPath::from).collect();
     let is_terminal = std::io::stdout().is_terminal();
     let results = Results::try_new(&args.result, stdout(), is_terminal, &inputs)?;
-    let paths: Vec<String> = args.tables.inputs.iter().map(|i| i.path.clone()).collect();
     let trace = args.trace.start(Others {
         overwrite: args.result.overwrite,
         inputs: &paths,
@@ -214,6 +215,8 @@ fn open(args: &SqlArgs, trace: Option<&TraceFile>) -> Result<Box<dyn Queries>> {
         ..ColumnChoice::default()
     };
     let mut options = SqlOptions::new()
+        .with_places(args.reads.places())
+        .with_on_bad_shard(args.reads.on_bad_shard())
         .with_columns(columns)
         .with_threads(args.resources.threads())
         .with_memory_limit(args.resources.memory_limit())
@@ -278,11 +281,31 @@ fn check_shell(result: &ResultArgs) -> Result<()> {
     Ok(())
 }
 
+/// Refuses Parquet that the next query over `inputs` would read as a shard.
+fn check_unread(result: &ResultArgs, inputs: &[String]) -> Result<()> {
+    let output = result.output.as_deref().map(OutputPath::from);
+    let output = output.filter(|_| result.format() == format::Format::Parquet);
+    let destination = output.map(Destination::of);
+    let file = destination.as_ref().and_then(Destination::first_file);
+    match file
+        .and_then(|file| input_that_reads(inputs, &file))
+        .zip(destination)
+    {
+        Some((input, output)) => Err(Error::usage(
+            "write the output within an input: the next query would read it as a shard",
+        )
+        .with("input", input)
+        .with("output", output)
+        .hint("name a place outside, or one within that begins with _, which is not read")),
+        None => Ok(()),
+    }
+}
+
 /// Files that an output must not replace.
 fn protected(args: &SqlArgs) -> Vec<PathBuf> {
     let inputs = args.tables.inputs.iter().map(|input| input.path.clone());
     // What cannot be expanded is refused when the table is made.
-    let expanded = |path| Places::default().expand(&[path]).unwrap_or_default();
+    let expanded = |path| args.reads.places().expand(&[path]).unwrap_or_default();
     let files = inputs.flat_map(expanded);
     let files = files.filter_map(|file| file.path().map(std::path::Path::to_path_buf));
     files.chain(args.tables.scores.clone()).collect()

@@ -14,7 +14,7 @@ use crate::{
     error::{Error, Result},
     sink::{
         DatasetWriter, Destination, Existing, OutputPath, OutputPlaces, Owner, Placement,
-        StagedFile, WriterPolicy,
+        StagedFile, WriterPolicy, as_parquet_result, parquet_result,
     },
 };
 
@@ -148,6 +148,10 @@ impl Results {
     /// # Errors
     /// When they cannot be computed or written, or an output has taken a result already.
     pub(super) async fn take(&mut self, rows: Rows) -> Result<Delivered> {
+        let rows = match self.format {
+            Format::Parquet => held_by_parquet(rows)?,
+            _ => rows,
+        };
         if rows.schema.fields().is_empty() {
             drain(rows).await?;
             return Ok(Delivered::Nothing);
@@ -187,6 +191,19 @@ async fn write_all(rows: Rows, format: Format, pipe: &mut Pipe) -> Result<u64> {
     drop(writer);
     pipe.flush().map_err(failed)?;
     Ok(count)
+}
+
+/// The rows with types that Parquet has.
+fn held_by_parquet(rows: Rows) -> Result<Rows> {
+    let schema = parquet_result(&rows.schema)?;
+    let held = std::sync::Arc::clone(&schema);
+    let batches = rows
+        .batches
+        .map(move |batch| as_parquet_result(&batch?, &held));
+    Ok(Rows {
+        schema,
+        batches: batches.boxed(),
+    })
 }
 
 /// Writes one batch after the other; no more than one is held.

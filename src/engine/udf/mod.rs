@@ -21,6 +21,7 @@ mod image_status;
 mod image_width;
 mod kth_best;
 mod l2_normalize;
+mod octet_length;
 mod takes;
 mod text_counts;
 mod text_length;
@@ -49,6 +50,7 @@ pub(super) fn cheap_functions() -> Vec<ScalarUDF> {
         image_status::image_status(),
         word_count::word_count(),
         text_length::text_length(),
+        octet_length::octet_length(),
     ]
 }
 

@@ -196,6 +196,8 @@ impl<'a> ScoringFacts<'a> {
             memory_limit: _,
             max_pixels,
             allow_external_paths,
+            // The shards that are left count.
+            on_bad_shard: _,
             method,
             derived,
         } = options;

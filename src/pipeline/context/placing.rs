@@ -1,21 +1,35 @@
 //! Where the outputs of a run go: whether they may, the lock on them, what a killed run has left, and the commit.
 
 use super::{
-    Prepared, RunOptions,
+    Prepared, RunOptions, ScoreOptions,
     identity::identity,
     work::{LastStep, WorkDir},
 };
 use crate::{
     error::{Error, Result},
     sink::{Destination, Existing, Fate, Ledger, OutputPath, Owner, Placement, Staged},
+    source::input_that_reads,
     summary::RunSummary,
 };
 
 impl Prepared {
-    /// Refuses places that nobody knows.
+    /// Refuses places that nobody knows, names of other kinds of files, and what the next run would read as a shard.
     pub(super) fn check_places(options: &RunOptions) -> Result<()> {
-        for (_, path) in outputs(options) {
+        for (what, path) in outputs(options) {
             options.places.of(path)?;
+            if let Some(ending) = path.other_ending() {
+                return Err(Error::usage(format!(
+                    "write Parquet to a name that ends in .{ending}"
+                ))
+                .with(what.as_str(), path)
+                .hint(match what {
+                    What::Output => {
+                        "name a file that ends in .parquet, or a directory (end its name in /)"
+                    }
+                    What::Rejects | What::Changes => "name a file that ends in .parquet",
+                }));
+            }
+            check_unread(what, path, &options.scoring.inputs)?;
         }
         Ok(())
     }
@@ -173,6 +187,16 @@ enum What {
     Changes,
 }
 
+impl What {
+    fn as_str(self) -> &'static str {
+        match self {
+            What::Output => "output",
+            What::Rejects => "rejects",
+            What::Changes => "changes",
+        }
+    }
+}
+
 /// The outputs that the options name.
 fn outputs(options: &RunOptions) -> impl Iterator<Item = (What, &OutputPath)> {
     let named = [
@@ -184,6 +208,41 @@ fn outputs(options: &RunOptions) -> impl Iterator<Item = (What, &OutputPath)> {
     given.filter_map(|(what, path)| Some((what, path.as_ref()?)))
 }
 
+/// Refuses a score store of which the next run would read the files as shards.
+pub(in crate::pipeline) fn check_store(options: &ScoreOptions) -> Result<()> {
+    let Some(scores) = &options.scores else {
+        return Ok(());
+    };
+    match input_that_reads(&options.inputs, &scores.join("shards/scores.parquet")) {
+        Some(input) => Err(unread("scores", scores.display(), input)),
+        None => Ok(()),
+    }
+}
+
+/// Refuses an output that the next run would read as a shard; one that holds an input is refused where it is placed.
+fn check_unread(what: What, path: &OutputPath, inputs: &[String]) -> Result<()> {
+    let destination = match what {
+        What::Output => Destination::of(path.clone()),
+        What::Rejects | What::Changes => Destination::File(path.clone()),
+    };
+    let file = destination.first_file();
+    match file.and_then(|file| input_that_reads(inputs, &file)) {
+        Some(input) if !OutputPath::from(input).is_within(path) => {
+            Err(unread(what.as_str(), path, input))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn unread(what: &'static str, path: impl std::fmt::Display, input: &str) -> Error {
+    Error::usage(format!(
+        "write the {what} within an input: the next run would read it as a shard"
+    ))
+    .with("input", input)
+    .with(what, path)
+    .hint("name a place outside, or one within that begins with _, which is not read")
+}
+
 /// Refuses a list of rows that is the output, lies within it, or is a directory.
 fn check_apart(what: What, path: &OutputPath, options: &RunOptions) -> Result<()> {
     let within = |output: &OutputPath| path.is_within(output);
@@ -191,10 +250,7 @@ fn check_apart(what: What, path: &OutputPath, options: &RunOptions) -> Result<()
     if !is_directory && !options.output.as_ref().is_some_and(within) {
         return Ok(());
     }
-    let what = match what {
-        What::Changes => "changes",
-        _ => "rejects",
-    };
+    let what = what.as_str();
     Err(Error::usage(format!(
         "write the {what} file: it is the output, within it, or a directory"
     ))

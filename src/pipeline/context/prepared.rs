@@ -5,7 +5,8 @@ use std::sync::Arc;
 use arrow::datatypes::{Field, Schema};
 
 use super::{
-    RunOptions,
+    RunOptions, ScoreOptions,
+    placing::check_store,
     work::{LastStep, WorkDir},
 };
 use crate::{
@@ -49,6 +50,7 @@ impl Prepared {
         if options.writes() {
             Self::check_places(options)?;
         }
+        check_store(&options.scoring)?;
         let mut prepared = Self::over(options, options.scoring.open_shards()?, Clash::Refused)?;
         if options.writes() {
             prepared.take_place(options)?;
@@ -86,6 +88,15 @@ impl Prepared {
             unfinished: None,
             needs_scores: false,
         })
+    }
+
+    /// Goes on without the shard that `error` says is damaged; false if that was not asked for, or nothing is left.
+    pub(in crate::pipeline) fn leave_out(&mut self, options: &ScoreOptions, error: &Error) -> bool {
+        let Some(shards) = options.without_bad(&self.shards, error) else {
+            return false;
+        };
+        self.shards = shards;
+        true
     }
 
     /// Refuses a condition that cannot be read before anything is scored.

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use crate::{
-    config::{ByteSize, DEFAULT_MAX_PIXELS},
-    error::Result,
+    config::{ByteSize, DEFAULT_MAX_PIXELS, OnBadShard},
+    error::{Error, Result},
     machine,
     schema::ScoreColumn,
     score::MethodOptions,
@@ -38,6 +38,8 @@ pub struct ScoreOptions {
     pub max_pixels: u64,
     /// Follow image paths out of the shard's directory.
     pub allow_external_paths: bool,
+    /// What becomes of a shard that cannot be read.
+    pub on_bad_shard: OnBadShard,
     /// What derived columns are made with.
     pub method: MethodOptions,
     /// Derived columns to compute, besides those that a selection needs.
@@ -60,6 +62,7 @@ impl ScoreOptions {
             memory_limit: machine::default_memory_limit(),
             max_pixels: DEFAULT_MAX_PIXELS,
             allow_external_paths: false,
+            on_bad_shard: OnBadShard::Fail,
             method: MethodOptions::default(),
             derived: Vec::new(),
         }
@@ -135,6 +138,14 @@ impl ScoreOptions {
         self
     }
 
+    /// Treats shards that cannot be read this way. One that turns out to be damaged while its rows are read is left out
+    /// too, and the others are decided without it; in one pass it is an error even so.
+    #[must_use]
+    pub fn with_on_bad_shard(mut self, on_bad_shard: OnBadShard) -> Self {
+        self.on_bad_shard = on_bad_shard;
+        self
+    }
+
     /// Makes derived columns with this.
     #[must_use]
     pub fn with_method(mut self, method: MethodOptions) -> Self {
@@ -152,8 +163,15 @@ impl ScoreOptions {
     /// Opens every shard that is named.
     ///
     /// # Errors
-    /// When one cannot be read, or its columns cannot be told.
+    /// When one cannot be read and is not left out for that, or its columns cannot be told.
     pub(crate) fn open_shards(&self) -> Result<BoundShards> {
-        BoundShards::open(&self.places.expand(&self.inputs)?, &self.columns)
+        let found = self.places.find(&self.inputs)?;
+        BoundShards::of_found(found, self.on_bad_shard, &self.columns)
+    }
+
+    /// The shards that are left when the one that `error` says is damaged may go; `None` if it may not, or was all.
+    pub(crate) fn without_bad(&self, shards: &BoundShards, error: &Error) -> Option<BoundShards> {
+        let skips = self.on_bad_shard == OnBadShard::Skip;
+        skips.then(|| shards.without_bad(error)).flatten()
     }
 }

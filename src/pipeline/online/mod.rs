@@ -30,7 +30,7 @@ use crate::{
 
 pub use options::OnlineOptions;
 use sieve::Sieve;
-use stream::OnlineRun;
+use stream::{LeftOutFiles, OnlineRun};
 pub use stream::{OnlineStream, OnlineSummary};
 
 /// Starts to score and filter: a stream of the rows that are kept, in row order, for a data loader to read.
@@ -113,6 +113,10 @@ pub async fn online(options: &OnlineOptions, context: RunContext) -> Result<Onli
         plain: Arc::new(declared_schema(&policy, &schema)),
         schema,
         rows_in: rows,
+        left_out: LeftOutFiles {
+            bad_shards: prepared.shards.set.bad.clone(),
+            notes: prepared.shards.set.notes.clone(),
+        },
         provenance,
         memory,
         threads: run.scoring.threads,

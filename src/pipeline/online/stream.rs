@@ -17,7 +17,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     pipeline::context::{Cancel, StageTimes},
     sink::Provenance,
-    summary::{Counters, RunSummary},
+    summary::{BadShard, Counters, RunSummary},
 };
 
 /// The rows that are kept, in row order; see [`super::online`].
@@ -45,10 +45,17 @@ pub(super) struct OnlineRun {
     pub(super) plain: SchemaRef,
     /// Rows of all shards.
     pub(super) rows_in: u64,
+    pub(super) left_out: LeftOutFiles,
     pub(super) provenance: Provenance,
     pub(super) memory: MemoryPlan,
     pub(super) threads: usize,
     pub(super) counters: Arc<Counters>,
+}
+
+/// What is told of files that are not read.
+pub(super) struct LeftOutFiles {
+    pub(super) bad_shards: Vec<BadShard>,
+    pub(super) notes: Vec<String>,
 }
 
 /// What an [`OnlineStream`] has done.
@@ -104,6 +111,8 @@ impl OnlineStream {
         };
         let run = RunSummary {
             rows_in,
+            bad_shards: self.pass.left_out.bad_shards.clone(),
+            warnings: self.pass.left_out.notes.clone(),
             rows_kept: tally.kept,
             rows_cut: rows_in - tally.kept - rows_bad,
             rows_bad,

@@ -150,13 +150,13 @@ async fn find(options: &ReportOptions, context: &RunContext) -> Result<FoundCase
             let prepared = Prepared::check(&options.run)?;
             let scored = scoring::scores_of(&options.run, &prepared, context).await?;
             Ok(FoundCase {
+                notes: prepared.shards.set.told(),
                 prepared,
                 scored,
                 subject: subject(SubjectKind::Shards, inputs),
                 options: options.run.clone(),
                 shards_gone: None,
                 provenance: None,
-                notes: Vec::new(),
             })
         }
     }
@@ -293,7 +293,8 @@ fn remembered(places: &Places, known: Vec<ShardIdentity>, spec: &StoreSpec) -> R
 /// A file that a run wrote: its score columns become a store of its rows.
 fn in_output(options: &ReportOptions) -> Result<FoundCase> {
     let mut run = options.run.clone();
-    let set = ShardSet::open(&run.scoring.places.expand(&run.scoring.inputs)?)?;
+    let found = run.scoring.places.find(&run.scoring.inputs)?;
+    let set = ShardSet::of_found(found, run.scoring.on_bad_shard)?;
     let Some((_, provenance)) = Provenance::of_file(&set.metadata) else {
         let inputs = run.scoring.inputs.join(" ");
         return Err(Error::usage("report on shards without their scores")
@@ -309,6 +310,7 @@ fn in_output(options: &ReportOptions) -> Result<FoundCase> {
         run.select.keep = Keep::All;
     }
     let shards = BoundShards::new(set, binding);
+    let told = shards.set.told();
     let (store, temporary) = output_store::of(&shards, &provenance, &run.scoring)?;
     let scored = Scored::stored(store, run.scoring.memory_limit).holding(temporary);
     Ok(FoundCase {
@@ -318,9 +320,9 @@ fn in_output(options: &ReportOptions) -> Result<FoundCase> {
         options: run,
         shards_gone: None,
         provenance: Some(provenance).filter(|_| !options.selection_given),
-        notes: vec![
+        notes: told.into_iter().chain([
             "this is an output: the rows that were cut are not in it; a report on its shards and their score store shows them".to_owned(),
-        ],
+        ]).collect(),
     })
 }
 

@@ -220,7 +220,7 @@ fn rejects_without_a_bad_row_are_an_empty_file() {
 fn rejects_never_replace_an_input_the_output_or_a_file_that_exists() {
     let place = place();
     let before = std::fs::read(place.path("in.parquet")).unwrap();
-    std::fs::write(place.path("notes.txt"), b"mine").unwrap();
+    std::fs::write(place.path("notes.parquet"), b"mine").unwrap();
     std::fs::create_dir(place.path("folder")).unwrap();
     for flags in ["", "--overwrite"] {
         place
@@ -246,11 +246,11 @@ fn rejects_never_replace_an_input_the_output_or_a_file_that_exists() {
             .exits(2);
     }
     place
-        .mock("in.parquet out.parquet --rejects notes.txt")
+        .mock("in.parquet out.parquet --rejects notes.parquet")
         .exits(1)
         .says(&["exists", "--overwrite"]);
     assert_eq!(std::fs::read(place.path("in.parquet")).unwrap(), before);
-    assert_eq!(place.names(), ["folder", "in.parquet", "notes.txt"]);
+    assert_eq!(place.names(), ["folder", "in.parquet", "notes.parquet"]);
 }
 
 #[test]
@@ -299,4 +299,27 @@ fn a_shard_of_bad_rows_only_succeeds() {
         (&300.into(), &0.into(), &0.into())
     );
     assert_eq!(shards::read(&place.path("out.parquet")).num_rows(), 0);
+}
+
+#[test]
+fn captions_with_nothing_to_read_are_empty() {
+    let place = Place::new();
+    let mut pairs = shards::good_pairs(6);
+    for (pair, text) in
+        pairs
+            .iter_mut()
+            .zip(["\0\0", "\u{200b}\u{feff}", "\u{7}\u{1b} ", "\u{ad}", "\0a"])
+    {
+        pair.text = Some(text.to_owned());
+    }
+    shards::write_pairs(&place.path("in.parquet"), &pairs, 10);
+    let report = place
+        .mock("in.parquet out.parquet --keep 1 --rejects bad.parquet --json")
+        .exits(0)
+        .json();
+    assert_eq!(report["bad"], serde_json::json!({"empty_caption": 4}));
+    assert_eq!(shards::read(&place.path("out.parquet")).num_rows(), 2);
+    let reasons = shards::strings(&shards::read(&place.path("bad.parquet")), "reason");
+    let told = |reason: &Option<String>| reason.as_deref().unwrap().contains("invisible");
+    assert!(reasons.iter().all(told), "{reasons:?}");
 }

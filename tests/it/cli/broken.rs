@@ -243,7 +243,7 @@ fn a_file_that_vanishes_or_is_a_directory_is_named() {
         .says(&["dangling.parquet"]);
     place
         .mock("/dev/null out.parquet")
-        .exits(1)
+        .exits(2)
         .says(&["/dev/null"]);
 }
 

@@ -149,6 +149,7 @@ fn shards_as_json() {
       "huggingface": true,
       "indexed_row_groups": 4,
       "kind": "shards",
+      "notes": [],
       "odd": [],
       "pairs": {
         "caption": {
@@ -638,6 +639,10 @@ fn the_help_has_examples() {
           --json                   Print the facts as one JSON object [env: CLIP_FILTER_JSON=]
       -q, --quiet                  Say nothing but errors on stderr [env: CLIP_FILTER_QUIET=]
       -h, --help                   Print help
+
+    Inputs:
+          --no-table  Read the files of a Delta, Iceberg or Hudi table as they lie, with rows that it
+                      has deleted; if not given, such a folder is refused [env: CLIP_FILTER_NO_TABLE=]
 
     Output:
           --config <FILE>  Take options from this TOML file too: keep = 0.2 at the top for the main job,

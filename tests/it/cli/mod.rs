@@ -6,6 +6,7 @@ mod broken;
 mod columns;
 mod config;
 mod explain;
+mod folders;
 mod inputs;
 mod inspect;
 mod layouts;

@@ -367,3 +367,58 @@ fn a_consumer_that_waits_stops_the_reading_and_one_that_leaves_ends_it() {
     }
     assert!(counters.rows_done.load(Ordering::Relaxed) < u64::from(ROWS));
 }
+
+/// Rows of each batch of what is there of a stream, until it ends or breaks off.
+fn batches(stream: &[u8]) -> Vec<usize> {
+    let reader = StreamReader::try_new(stream, None).unwrap();
+    reader
+        .map_while(Result::ok)
+        .map(|batch| batch.num_rows())
+        .collect()
+}
+
+#[test]
+fn a_stream_ends_with_a_batch_without_rows_only_if_the_run_has_succeeded() {
+    const END: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
+    let place = Place::new();
+    for name in ["a.parquet", "b.parquet"] {
+        shards::write_pairs(&place.path(name), &shards::good_pairs(600), 200);
+    }
+    let run = |args: &str| {
+        command(&place, &format!("{args} - --online --keep 0.5"), &[])
+            .output()
+            .unwrap()
+    };
+    let whole = run("a.parquet b.parquet");
+    assert_eq!(whole.status.code(), Some(0));
+    let rows = batches(&whole.stdout);
+    let (last, before) = rows.split_last().unwrap();
+    assert!(
+        *last == 0 && before.iter().all(|&rows| rows > 0),
+        "{rows:?}"
+    );
+    assert!(whole.stdout.ends_with(&END));
+    let none = run("a.parquet --min-score 2");
+    assert_eq!(
+        (none.status.code(), batches(&none.stdout)),
+        (Some(0), vec![0])
+    );
+
+    let mut bytes = std::fs::read(place.path("b.parquet")).unwrap();
+    let footer = shards::footer(&place.path("b.parquet"));
+    let (start, length) = footer.row_group(2).column(1).byte_range();
+    let (start, length) = (
+        usize::try_from(start).unwrap(),
+        usize::try_from(length).unwrap(),
+    );
+    bytes[start..start + length].fill(0xff);
+    std::fs::write(place.path("b.parquet"), bytes).unwrap();
+    let failed = run("a.parquet b.parquet");
+    assert_eq!(failed.status.code(), Some(1));
+    let rows = batches(&failed.stdout);
+    assert!(
+        !rows.is_empty() && rows.iter().all(|&rows| rows > 0),
+        "{rows:?}"
+    );
+    assert!(!failed.stdout.ends_with(&END));
+}

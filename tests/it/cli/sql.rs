@@ -459,3 +459,79 @@ fn a_table_without_pairs_has_no_recipe() {
         "{told}"
     );
 }
+
+#[test]
+fn parquet_gets_milliseconds_for_seconds_and_no_interval() {
+    let place = place();
+    let times = "SELECT arrow_cast('2020-01-02T03:04:05', 'Timestamp(Second, None)') AS at, arrow_cast('10:00:00', 'Time32(Second)') AS clock FROM pairs LIMIT 2";
+    std::fs::write(place.path("piped.parquet"), bytes(&place, times, "parquet")).unwrap();
+    sql(&place, times, "--output named.parquet").exits(0);
+    for name in ["piped.parquet", "named.parquet"] {
+        let footer = shards::footer(&place.path(name));
+        let columns = footer.file_metadata().schema_descr().columns().iter();
+        let kinds: Vec<bool> = columns
+            .map(|column| column.logical_type_ref().is_some())
+            .collect();
+        assert_eq!(kinds, [true, true], "other readers see times: {name}");
+        let rows = shards::read(&place.path(name));
+        assert_eq!(
+            shards::strings(&rows, "at")[0].as_deref(),
+            Some("2020-01-02T03:04:05")
+        );
+        assert_eq!(
+            shards::strings(&rows, "clock")[1].as_deref(),
+            Some("10:00:00")
+        );
+    }
+    let interval = "SELECT INTERVAL '1 day' AS since";
+    for args in ["--format parquet", "--output since.parquet"] {
+        let ran = sql(&place, interval, args).exits(2);
+        assert_eq!(ran.stdout, "");
+        ran.says(&["column: since", "CAST(... AS VARCHAR)"]);
+    }
+    assert!(!place.path("since.parquet").exists());
+    sql(&place, interval, "--format csv").exits(0);
+}
+
+#[test]
+fn text_in_double_quotes_is_told_apart_from_a_column() {
+    let place = place();
+    let hint = "single quotes, 'a cat'";
+    sql(
+        &place,
+        "SELECT count(*) FROM pairs WHERE text = \"a cat\"",
+        "",
+    )
+    .exits(2)
+    .says(&[hint]);
+    place
+        .mock_with("in.parquet --dry-run --where", &["text = \"a cat\""])
+        .exits(2)
+        .says(&[hint, "condition: text = \"a cat\""]);
+    let other = sql(&place, "SELECT rnk FROM pairs", "").exits(2);
+    assert!(!other.stderr.contains("single quotes"), "{}", other.stderr);
+}
+
+#[test]
+fn the_bytes_of_an_image_are_counted() {
+    let place = place();
+    let counted = sql(
+        &place,
+        "SELECT octet_length(image) AS image, octet_length(text) AS text FROM pairs WHERE rank = 0",
+        "--format csv",
+    );
+    let size = crate::pictures::bmp(0).len();
+    let text = "a picture of thing 0".len();
+    assert_eq!(
+        counted.exits(0).stdout,
+        format!("image,text\n{size},{text}\n")
+    );
+    let summary = place
+        .mock_with(
+            "in.parquet --dry-run --json --where",
+            &["octet_length(image) > 100000"],
+        )
+        .exits(0)
+        .json();
+    assert_eq!(summary["rows_kept"], 0);
+}

@@ -1,0 +1,60 @@
+//! Which of the files that inputs name are read.
+
+use clap::{Args as ClapArgs, ValueEnum};
+
+use crate::{config::OnBadShard, source::Places};
+
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Inputs")]
+pub(super) struct InputArgs {
+    /// What becomes of a shard that cannot be read: cut off, of no bytes, or damaged
+    #[arg(
+        long,
+        value_enum,
+        env = "CLIP_FILTER_ON_BAD_SHARD",
+        default_value = "fail"
+    )]
+    on_bad_shard: OnBadShardArg,
+    #[command(flatten)]
+    tables: LooseTableArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Inputs")]
+pub(super) struct LooseTableArgs {
+    /// Read the files of a Delta, Iceberg or Hudi table as they lie, with rows that it has deleted; if not given, such a
+    /// folder is refused
+    #[arg(long, env = "CLIP_FILTER_NO_TABLE")]
+    no_table: bool,
+}
+
+/// `--on-bad-shard`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum OnBadShardArg {
+    /// Stop with an error that names it
+    Fail,
+    /// Leave it out with all its rows, and tell which
+    Skip,
+}
+
+impl InputArgs {
+    pub(super) fn on_bad_shard(&self) -> OnBadShard {
+        match self.on_bad_shard {
+            OnBadShardArg::Fail => OnBadShard::Fail,
+            OnBadShardArg::Skip => OnBadShard::Skip,
+        }
+    }
+
+    pub(super) fn places(&self) -> Places {
+        self.tables.places()
+    }
+}
+
+impl LooseTableArgs {
+    pub(super) fn places(&self) -> Places {
+        match self.no_table {
+            true => Places::default().with_loose_tables(),
+            false => Places::default(),
+        }
+    }
+}
