@@ -3,19 +3,22 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, StructArray},
+    array::{Array, ArrayRef, AsArray, StructArray, new_null_array},
     compute::cast,
     datatypes::{DataType, Field, FieldRef, Fields, Schema, TimeUnit},
     error::ArrowError,
 };
 
-/// `column` as `data_type`, from which it differs at most in which of its parts may be null.
+/// `column` as `data_type`, from which it differs at most in which of its parts may be null, or all of it is null.
 ///
 /// # Errors
 /// When it differs in more.
 pub fn conform(column: &ArrayRef, data_type: &DataType) -> Result<ArrayRef, ArrowError> {
     if column.data_type() == data_type {
         Ok(Arc::clone(column))
+    } else if column.null_count() == column.len() {
+        // A shard that lacks a column has nulls of a type that may not be the one it is carried as.
+        Ok(new_null_array(data_type, column.len()))
     } else {
         cast(column, data_type)
     }

@@ -129,20 +129,44 @@ def unwidened(pa, kind):
     return kind
 
 
+def plain_type(pa, kind):
+    """`kind` as queries and streams have it: dictionaries as their values, one kind of text, bytes, lists and dates, and no extensions."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return plain_type(pa, kind.storage_type)
+    if pa.types.is_dictionary(kind):
+        return plain_type(pa, kind.value_type)
+    if pa.types.is_struct(kind):
+        return pa.struct([(kind.field(at).name, plain_type(pa, kind.field(at).type)) for at in range(kind.num_fields)])
+    if pa.types.is_map(kind):
+        return pa.map_(plain_type(pa, kind.key_type), plain_type(pa, kind.item_type))
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return pa.list_(plain_type(pa, kind.value_type))
+    same = {pa.large_string(): pa.string(), pa.string_view(): pa.string(), pa.large_binary(): pa.binary(), pa.binary_view(): pa.binary(), pa.date64(): pa.date32()}
+    return same.get(kind, kind)
+
+
 def check_pyarrow(pa, source, path, rows):
     import pyarrow.ipc as ipc
     import pyarrow.parquet as pq
 
     before = pq.read_table(source).slice(0, rows)
+    shown = plain_type if path.parent.name in ("sql", "online") else unwidened
     after = ipc.open_stream(path.read_bytes()).read_all() if path.suffix == ".arrows" else pq.read_table(path)
     for name in before.column_names:
         if name not in after.column_names:
             yield f"{name} is missing"
             continue
         (ours, theirs) = (after[name], before[name])
-        if unwidened(pa, ours.type) != unwidened(pa, theirs.type):
+        if "96_bits" in source.name:
+            if ours.type == theirs.type or pa.types.is_timestamp(ours.type):
+                ours, theirs = (column.cast(pa.timestamp("us")) if pa.types.is_timestamp(column.type) else column for column in (ours, theirs))
+        elif name.endswith("timestamp_s_zone"):
+            # Arrow's Rust reader forgets the name of a zone where the file has another unit than was declared; the instants are the same.
+            pass
+        elif shown(pa, ours.type) != shown(pa, theirs.type):
             yield f"{name}: {theirs.type} became {ours.type}"
-        elif plain(pa, ours) != plain(pa, theirs):
+            continue
+        if plain(pa, ours) != plain(pa, theirs):
             yield f"{name}: {plain(pa, theirs)} became {plain(pa, ours)}".replace("\n", "")
     if path.suffix == ".parquet" and path.parent.name != "sql":
         stored = [leaves(pq.ParquetFile(file).schema, before.column_names) for file in (source, path)]
@@ -152,7 +176,9 @@ def check_pyarrow(pa, source, path, rows):
 
 def plain(pa, column):
     """As text that is the same where the values are."""
-    return str(column.to_pylist() if "dictionary" in str(column.type) else column.combine_chunks())
+    if any(word in str(column.type) for word in ("dictionary", "date64", "view", "extension")):
+        return str([str(value.as_py()) for value in column])
+    return str([value for piece in column.chunks for value in piece])
 
 
 def leaves(schema, names):
@@ -197,6 +223,9 @@ def check_duckdb(duckdb, source, path, rows):
     db = duckdb.connect()
     types = [dict(db.execute(f"SELECT column_name, column_type FROM (DESCRIBE SELECT * FROM '{file}')").fetchall()) for file in (source, path)]
     for name, kind in types[0].items():
+        if path.parent.name == "sql" and types[1].get(name) != kind:
+            # A query has UUID as bytes, JSON as text and so on, and no intervals.
+            continue
         if types[1].get(name) != kind:
             yield f"{name}: {kind} became {types[1].get(name)}"
             continue
@@ -252,7 +281,7 @@ def check_polars(pl, source, path, rows):
     for name in before.columns:
         if name not in after.columns:
             yield f"{name} is missing"
-        elif after[name].dtype != before[name].dtype:
+        elif path.parent.name != "sql" and after[name].dtype != before[name].dtype:
             yield f"{name}: {before[name].dtype} became {after[name].dtype}"
         elif after[name].to_list() != before[name].to_list():
             yield f"{name}: {before[name].to_list()[:4]} became {after[name].to_list()[:4]}"

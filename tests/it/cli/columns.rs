@@ -4,8 +4,8 @@ use std::{fs::File, path::Path, sync::Arc};
 
 use arrow::{
     array::{
-        Array, ArrayRef, AsArray, BinaryArray, DictionaryArray, FixedSizeBinaryArray, Float64Array,
-        Int32Array, Int64Array, StringArray,
+        Array, ArrayRef, AsArray, BinaryArray, Decimal128Array, DictionaryArray,
+        FixedSizeBinaryArray, Float64Array, Int32Array, Int64Array, StringArray,
     },
     datatypes::{DataType, Field, Int8Type, Int64Type, Schema},
 };
@@ -315,6 +315,8 @@ fn shards_that_differ_are_read_by_name() {
         (0..ROWS).map(|row| format!("s{row}")),
     ));
     let large: ArrayRef = Arc::new(Int64Array::from(vec![1 << 40; usize::from(ROWS)]));
+    let prices = Decimal128Array::from(vec![1250; usize::from(ROWS)]);
+    let price: ArrayRef = Arc::new(prices.with_precision_and_scale(38, 2).unwrap());
     write(
         &place.path("in/a.parquet"),
         0,
@@ -323,7 +325,7 @@ fn shards_that_differ_are_read_by_name() {
     write(
         &place.path("in/b.parquet"),
         10,
-        vec![("late", texts), ("size", large)],
+        vec![("late", texts), ("size", large), ("price", price)],
     );
     place.mock("in out.parquet --keep 1").exits(0);
     let rows = shards::read(&place.path("out.parquet"));
@@ -337,7 +339,9 @@ fn shards_that_differ_are_read_by_name() {
         .as_primitive::<Int64Type>();
     assert_eq!((sizes.value(9), sizes.value(10)), (9, 1 << 40));
     let nulls = |name: &str| rows.column_by_name(name).unwrap().null_count();
-    assert_eq!((nulls("source"), nulls("late")), (10, 10));
+    for name in ["source", "late", "price"] {
+        assert_eq!(nulls(name), 10, "{name}");
+    }
     let kept = place
         .mock_with(
             "in --dry-run --json --keep 1 --where",
