@@ -9,7 +9,7 @@ use clip_filter::inspect::Inspection;
 use clip_filter::model::{Model, ModelOptions};
 use clip_filter::pipeline::{ReportOptions, RunContext, ScoreOptions, report};
 use clip_filter::select::{SavedSelection, SelectOptions};
-use clip_filter::source::Location;
+use clip_filter::source::{Found, Location};
 use clip_filter_fuzz::{Folder, store, tolerate_others};
 use libfuzzer_sys::fuzz_target;
 use tokio::runtime::{Builder, Runtime};
