@@ -54,6 +54,7 @@ mod reach;
 mod read;
 mod shard;
 mod shard_file;
+mod shard_set;
 mod stored;
 mod survey;
 mod table_folder;
@@ -77,8 +78,9 @@ pub use places::{Found, Place, Places, is_set_aside, is_shard_name, names_shard}
 pub use plan::{Evaluate, ReadPlan, RowPredicate};
 pub use reach::input_that_reads;
 pub use read::{RowGroupReader, ShardReader};
-pub use shard::{Shard, ShardSet, TableShard};
+pub use shard::{Shard, TableShard};
 pub use shard_file::{FrontToBack, ShardBytes, ShardFile};
+pub use shard_set::ShardSet;
 pub use stored::stored_schema;
 pub use survey::{ColumnFacts, OddShard, RowGroups, Spread, Survey};
 pub use table_folder::{TableFolder, TableFormat};

@@ -1,0 +1,290 @@
+//! The shards of a run, and the columns of all.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use parquet::{basic::Compression, schema::types::TypePtr};
+
+use super::{
+    Constant, Found, Location, Shard, TableShard,
+    fitting::ShardColumns,
+    stored::carried_fields,
+    union::{FileColumns, Union},
+    view_schema,
+};
+use crate::{
+    config::OnBadShard,
+    error::{Error, Result},
+    schema::{ROW, SHARD},
+    summary::BadShard,
+};
+
+/// The shards of a run and the columns of all.
+#[derive(Debug, Clone)]
+pub struct ShardSet {
+    /// In the order in which rows are numbered and written.
+    pub shards: Vec<Shard>,
+    /// All columns by name: those of the first shard, with the Arrow types its writer declared or, where another has
+    /// more values, wider ones; what other shards have besides; those of one value in a shard. Null is allowed where any
+    /// shard allows it or lacks the column.
+    pub schema: SchemaRef,
+    /// What Parquet has each as, where all shards store it alike: as such it is carried.
+    pub(super) stored: Vec<Option<TypePtr>>,
+    /// Key-value metadata of the first shard, without the Arrow schema.
+    pub metadata: HashMap<String, String>,
+    /// Codec of the first shard's first column.
+    pub compression: Compression,
+    /// Shards that are not among them because they cannot be read.
+    pub bad: Vec<BadShard>,
+    /// What the caller should know of files that are not among them, one line each.
+    pub notes: Vec<String>,
+}
+
+impl ShardSet {
+    /// Reads the footer of every file.
+    ///
+    /// # Errors
+    /// When a file is missing, is no shard, or has a column that cannot be brought to one type with that of another.
+    pub fn open(locations: &[Location]) -> Result<Self> {
+        Self::of_table(locations.iter().cloned().map(TableShard::from))
+    }
+
+    /// As [`ShardSet::open`], of a table that says something of its files.
+    ///
+    /// # Errors
+    /// As [`ShardSet::open`], and when what the table says does not fit a file.
+    pub fn of_table(shards: impl IntoIterator<Item = TableShard>) -> Result<Self> {
+        Self::opened(shards, OnBadShard::Fail)
+    }
+
+    /// Reads the footer of every file that inputs name; what is to be told of others is in the notes.
+    ///
+    /// # Errors
+    /// As [`ShardSet::open`]; of shards that may be left out only when none can be read.
+    pub fn of_found(found: Found, on_bad_shard: OnBadShard) -> Result<Self> {
+        let shards = found.files.into_iter().map(TableShard::from);
+        let mut set = Self::opened(shards, on_bad_shard)?;
+        set.notes = found.notes;
+        Ok(set)
+    }
+
+    fn opened(
+        shards: impl IntoIterator<Item = TableShard>,
+        on_bad_shard: OnBadShard,
+    ) -> Result<Self> {
+        let (mut union, mut first) = (Union::default(), None);
+        let (mut bad, mut first_error) = (Vec::new(), None);
+        let mut opened = Vec::new();
+        for entry in shards {
+            let (shard, outline) = match Shard::open(&entry) {
+                Ok(opened) => opened,
+                Err(error) if on_bad_shard == OnBadShard::Skip && error.bad_shard().is_some() => {
+                    bad.push(BadShard::of(entry.location.name(), &error, None));
+                    first_error.get_or_insert(error);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let columns = FileColumns {
+                schema: Arc::new(Schema::new(outline.schema.fields().clone())),
+                stored: outline.stored,
+            };
+            refuse_references(&shard.location, &columns.schema)?;
+            let columns = union.add(&shard.location, columns)?;
+            first.get_or_insert((outline.metadata, outline.compression));
+            opened.push((shard, columns, entry.constants));
+        }
+        let Some((metadata, compression)) = first else {
+            let none = || Error::usage("find an input: no path was given");
+            return Err(first_error.unwrap_or_else(none));
+        };
+        for (shard, columns, constants) in &opened {
+            if let Some(fields) = constant_fields(&shard.location, columns, constants)? {
+                union.add(&shard.location, fields)?;
+            }
+        }
+        let all = union.columns(opened.len());
+        let mut known: Option<(Arc<FileColumns>, ShardColumns)> = None;
+        let shards = opened.into_iter().map(|(shard, own, constants)| {
+            let same = known.as_ref().filter(|(known, _)| Arc::ptr_eq(known, &own));
+            let columns = match same {
+                Some((_, columns)) if constants.is_empty() => columns.clone(),
+                _ => ShardColumns::of(&all.schema, &own, &constants)?,
+            };
+            known = constants.is_empty().then(|| (own, columns.clone()));
+            Ok(Shard { columns, ..shard })
+        });
+        Ok(Self {
+            shards: shards.collect::<Result<_>>()?,
+            schema: all.schema,
+            stored: all.stored,
+            metadata,
+            compression,
+            bad,
+            notes: Vec::new(),
+        })
+    }
+
+    /// The same without the shard that `error` says is damaged; `None` if it names none of them, or the only one.
+    #[must_use]
+    pub fn without_bad(&self, error: &Error) -> Option<Self> {
+        let name = error.bad_shard()?;
+        let mut set = self.clone();
+        let position = set
+            .shards
+            .iter()
+            .position(|shard| shard.location.name() == name)?;
+        let shard = set.shards.remove(position);
+        set.bad
+            .push(BadShard::of(name, error, Some(shard.rows_in())));
+        (!set.shards.is_empty()).then_some(set)
+    }
+
+    /// What the caller should know of files that are not among them, bad ones too, one line each.
+    pub fn told(&self) -> Vec<String> {
+        let bad = self.bad.iter().map(|bad| {
+            let BadShard { shard, reason, .. } = bad;
+            format!("left out the shard {shard}, which cannot be read: {reason}")
+        });
+        self.notes.iter().cloned().chain(bad).collect()
+    }
+
+    /// Shards that are not there any more: nothing can be read of them but what somebody has kept.
+    pub fn remembered(shards: Vec<Shard>, image: &str, text: &str) -> Self {
+        let fields = [(image, DataType::Binary), (text, DataType::Utf8)];
+        let fields = fields.map(|(name, data_type)| Field::new(name, data_type, true));
+        Self {
+            shards,
+            schema: Arc::new(Schema::new(fields.to_vec())),
+            stored: vec![None; 2],
+            metadata: HashMap::new(),
+            compression: Compression::UNCOMPRESSED,
+            bad: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// The shard of which most is in memory at one time because it cannot be read in parts when `columns` are read,
+    /// and how many bytes that is; `None` where it is at most `share` in every shard.
+    ///
+    /// # Errors
+    /// When a shard cannot be read any more.
+    pub fn whole_pages_over(&self, share: u64, columns: &[usize]) -> Result<Option<(&Shard, u64)>> {
+        let mut most = None;
+        for shard in self.shards.iter().filter(|shard| shard.whole_bytes > share) {
+            let own = shard.columns.own(columns);
+            let bytes = shard
+                .content
+                .whole_bytes(&shard.location, &own, share / 4)?;
+            if bytes > share && most.is_none_or(|(_, known)| bytes > known) {
+                most = Some((shard, bytes));
+            }
+        }
+        Ok(most)
+    }
+
+    /// A shard in which the column `name` is missing.
+    pub fn lacking(&self, name: &str) -> Option<&Shard> {
+        let column = self.schema.index_of(name).ok()?;
+        self.shards.iter().find(|shard| shard.columns.lacks(column))
+    }
+
+    /// What Parquet has each column as, where all shards store it alike; as such it can be carried.
+    pub fn stored(&self) -> &[Option<TypePtr>] {
+        &self.stored
+    }
+
+    /// Positions of the columns that all shards store alike.
+    pub fn carried(&self) -> Vec<usize> {
+        let columns = self.stored.iter().enumerate();
+        columns
+            .filter_map(|(at, stored)| stored.as_ref().map(|_| at))
+            .collect()
+    }
+
+    /// All columns as they are read for whoever writes them again: [carried](Self::carried) ones as they are stored, the
+    /// others as [`view_schema`] has them.
+    ///
+    /// # Errors
+    /// When a type is none that Parquet has.
+    pub fn carried_schema(&self) -> Result<Schema> {
+        let mut fields = view_schema(&self.schema).fields().to_vec();
+        for (field, stored) in fields.iter_mut().zip(&self.stored) {
+            if let Some(stored) = stored {
+                let carried = carried_fields(std::slice::from_ref(stored)).map_err(|error| {
+                    Error::input(format!("carry the column '{}'", field.name())).source(error)
+                })?;
+                *field = Arc::clone(&carried[0]);
+            }
+        }
+        Ok(Schema::new(fields))
+    }
+
+    /// Rows in all shards, without those that are left out.
+    pub fn rows(&self) -> u64 {
+        self.shards.iter().map(Shard::rows_in).sum()
+    }
+
+    /// Whether any row of a shard is left out.
+    pub fn leaves_out_rows(&self) -> bool {
+        self.shards.iter().any(|shard| !shard.left_out.is_empty())
+    }
+
+    /// The directory that relative image paths in each shard start from; `None` where it has none.
+    pub fn directories(&self) -> Vec<Option<PathBuf>> {
+        let of = |shard: &Shard| shard.location.directory().map(Path::to_path_buf);
+        self.shards.iter().map(of).collect()
+    }
+
+    /// Paths of the shards that lie on this machine's file system.
+    pub fn paths(&self) -> Vec<&Path> {
+        let shards = self.shards.iter();
+        shards.filter_map(|shard| shard.location.path()).collect()
+    }
+}
+
+/// A file that a query has written with the rows' places in it: those would stand for its own rows' places.
+fn refuse_references(shard: &Location, schema: &Schema) -> Result<()> {
+    let taken = [SHARD, ROW]
+        .into_iter()
+        .find(|name| schema.index_of(name).is_ok());
+    match taken {
+        None => Ok(()),
+        Some(name) => Err(Error::input(format!(
+            "use the column '{name}': queries have the place of a row under that name"
+        ))
+        .with("shard", shard)
+        .hint("write the shard without it: DuckDB does, COPY (SELECT * EXCLUDE (__shard, __row) FROM 'IN') TO 'OUT'")),
+    }
+}
+
+/// The columns that a table adds to a file; `None` if it adds none.
+fn constant_fields(
+    shard: &Location,
+    own: &FileColumns,
+    constants: &[Constant],
+) -> Result<Option<FileColumns>> {
+    for constant in constants {
+        let name = constant.field().name();
+        if own.schema.index_of(name).is_ok() {
+            return Err(Error::input(format!(
+                "add the column '{name}' of the table: the shard has one"
+            ))
+            .with("shard", shard));
+        }
+    }
+    let fields: Vec<_> = constants
+        .iter()
+        .map(|constant| Arc::clone(constant.field()))
+        .collect();
+    let stored = vec![None; fields.len()];
+    let schema = Arc::new(Schema::new(fields));
+    Ok((!constants.is_empty()).then_some(FileColumns { schema, stored }))
+}
+
+#[cfg(test)]
+mod tests;
