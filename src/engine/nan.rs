@@ -21,7 +21,7 @@ use datafusion::{
         BinaryExpr, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator, ScalarFunctionArgs,
         ScalarUDF, ScalarUDFImpl, Signature, SortExpr, Volatility, WindowFrame, WindowFrameBound,
         WindowFrameUnits,
-        expr::{Between, InList, WindowFunction},
+        expr::{Between, Cast, InList, WindowFunction},
         utils::merge_schema,
     },
     optimizer::{AnalyzerRule, utils::NamePreserver},
@@ -104,9 +104,16 @@ fn is_comparison(op: Operator) -> bool {
 }
 
 fn number_or_null(expr: Expr, schema: &DFSchema) -> Result<Expr> {
-    Ok(match can_be_nan(&expr, schema)? {
-        true => ScalarUDF::new_from_impl(NumberOrNull::default()).call(vec![expr]),
-        false => expr,
+    if !can_be_nan(&expr, schema)? {
+        return Ok(expr);
+    }
+    Ok(match expr {
+        // Within a cast, so that what is compared with a number can still do without it.
+        Expr::Cast(Cast { expr, field }) if expr.get_type(schema)?.is_floating() => {
+            let expr = Box::new(number_or_null(*expr, schema)?);
+            Expr::Cast(Cast { expr, field })
+        }
+        other => ScalarUDF::new_from_impl(NumberOrNull::default()).call(vec![other]),
     })
 }
 

@@ -72,6 +72,8 @@ fn parquet_type(data_type: &DataType) -> Option<DataType> {
             DataType::Timestamp(TimeUnit::Millisecond, zone.clone())
         }
         DataType::Time32(TimeUnit::Second) => DataType::Time32(TimeUnit::Millisecond),
+        // Of a date in milliseconds Parquet would have the number alone.
+        DataType::Date64 => DataType::Date32,
         DataType::List(item) => DataType::List(parquet_field(item)?),
         DataType::LargeList(item) => DataType::LargeList(parquet_field(item)?),
         DataType::FixedSizeList(item, length) => {

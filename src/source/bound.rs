@@ -56,7 +56,10 @@ impl BoundShards {
     /// # Errors
     /// When one cannot be read, or its columns cannot be told.
     pub fn open(files: &[Location], columns: &ColumnChoice) -> Result<Self> {
-        let set = ShardSet::open(files)?;
+        Self::bound(ShardSet::open(files)?, columns)
+    }
+
+    fn bound(set: ShardSet, columns: &ColumnChoice) -> Result<Self> {
         let binding = ColumnBinding::detect(&set.schema, &set.metadata, columns)?;
         for column in [&binding.image, &binding.text] {
             if let Some(shard) = set.lacking(column) {
@@ -79,9 +82,7 @@ impl BoundShards {
         on_bad_shard: OnBadShard,
         columns: &ColumnChoice,
     ) -> Result<Self> {
-        let set = ShardSet::of_found(found, on_bad_shard)?;
-        let binding = ColumnBinding::detect(&set.schema, &set.metadata, columns)?;
-        Ok(Self::new(set, binding))
+        Self::bound(ShardSet::of_found(found, on_bad_shard)?, columns)
     }
 
     /// The same without the shard that `error` says is damaged; `None` if it names none of them, or the only one.

@@ -11,7 +11,7 @@ use arrow::{
 use super::{
     Constant, ReadPlan, RowPredicate, union::FileColumns, views::view_type, widen::fitted,
 };
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Where the values of a column of the set come from.
 #[derive(Debug, Clone)]
@@ -209,7 +209,14 @@ impl Fit {
                 FitSource::Read(at, Some(data_type)) => fitted(batch.column(*at), data_type)
                     .map_err(|error| {
                         let name = column.field.name();
-                        ArrowError::CastError(format!("column '{name}' as {data_type}: {error}"))
+                        let own = batch.column(*at).data_type();
+                        let error = Error::input(format!(
+                            "read the column '{name}' as {data_type}, which another shard has"
+                        ))
+                        .with("it is", own)
+                        .source(error)
+                        .hint("filter the shards in separate runs, or bring the column to one type first");
+                        ArrowError::ExternalError(Box::new(error))
                     })?,
                 FitSource::Constant(constant) => constant.rows(batch.num_rows())?,
             };

@@ -306,7 +306,13 @@ fn read_error(
     if let Some(error) = ours {
         return placed(error);
     }
-    let hint = match cause.to_string().contains("'min_delta' too large") {
+    let words = cause.to_string();
+    if words.contains("non UTF-8") {
+        return placed(Error::input("read a text within another column: it is not UTF-8"))
+            .source(cause)
+            .hint("mend the value, or leave the column out of conditions and queries: what is only carried may be any bytes");
+    }
+    let hint = match words.contains("'min_delta' too large") {
         true => {
             "DuckDB writes so with PARQUET_VERSION v2, and many cannot read it: write the shard again with v1"
         }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use arrow::array::RecordBatch;
+use arrow::{array::RecordBatch, error::ArrowError};
 
 use super::{
     EncodedRows, ReadPlan, Shard,
@@ -121,9 +121,15 @@ impl Iterator for RowGroupReader {
         };
         Some(batch.and_then(|batch| {
             fit.batch(&batch).map_err(|error| {
-                Error::input("bring a shard to the columns of all")
-                    .with("shard", shard)
-                    .source(error)
+                let error = match error {
+                    ArrowError::ExternalError(error) => {
+                        error.downcast::<Error>().map(|error| *error)
+                    }
+                    other => Err(other.into()),
+                };
+                let other =
+                    |error| Error::internal("bring a shard to the columns of all").source(error);
+                error.unwrap_or_else(other).with("shard", shard)
             })
         }))
     }

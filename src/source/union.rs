@@ -8,6 +8,7 @@ use parquet::schema::types::TypePtr;
 use super::{
     Location,
     stored::{common, nullable},
+    views::view_type,
     widen::widened_field,
 };
 use crate::error::{Error, Result};
@@ -129,13 +130,20 @@ impl Column {
         Ok(Self {
             field: Arc::new(wide),
             stored: match (&self.stored, stored) {
-                (Some(ours), Some(theirs)) => common(ours, theirs),
+                (Some(ours), Some(theirs)) if same_meaning(&self.field, field) => {
+                    common(ours, theirs)
+                }
                 _ => None,
             },
             files: self.files + 1,
             first: self.first.clone(),
         })
     }
+}
+
+/// Whether equal bytes are equal values: not of durations, whose unit Parquet does not have.
+fn same_meaning(ours: &Field, theirs: &Field) -> bool {
+    view_type(ours.data_type()).equals_datatype(&view_type(theirs.data_type()))
 }
 
 fn refuse_twice(shard: &Location, schema: &Schema) -> Result<()> {

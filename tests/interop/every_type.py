@@ -166,19 +166,19 @@ def check_pyarrow(pa, source, path, rows):
         elif shown(pa, ours.type) != shown(pa, theirs.type):
             yield f"{name}: {theirs.type} became {ours.type}"
             continue
-        if plain(pa, ours) != plain(pa, theirs):
-            yield f"{name}: {plain(pa, theirs)} became {plain(pa, ours)}".replace("\n", "")
+        if not same(pa, ours, theirs):
+            yield f"{name}: {theirs.slice(0, 4)} became {ours.slice(0, 4)}".replace("\n", "")
     if path.suffix == ".parquet" and path.parent.name != "sql":
         stored = [leaves(pq.ParquetFile(file).schema, before.column_names) for file in (source, path)]
         if "96_bits" not in source.name:
             yield from (f"stored as {a}, then as {b}" for a, b in zip(*stored) if a != b)
 
 
-def plain(pa, column):
-    """As text that is the same where the values are."""
-    if any(word in str(column.type) for word in ("dictionary", "date64", "view", "extension")):
-        return str([str(value.as_py()) for value in column])
-    return str([value for piece in column.chunks for value in piece])
+def same(pa, ours, theirs):
+    """Whether the values are, whatever dictionaries they stand in."""
+    stored = lambda column: column.cast(column.type.storage_type) if isinstance(column.type, pa.BaseExtensionType) else column
+    ours, theirs = stored(ours), stored(theirs)
+    return (ours.type == theirs.type and ours.equals(theirs)) or ours.to_pylist() == theirs.to_pylist()
 
 
 def leaves(schema, names):

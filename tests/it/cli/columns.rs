@@ -5,9 +5,10 @@ use std::{fs::File, path::Path, sync::Arc};
 use arrow::{
     array::{
         Array, ArrayRef, AsArray, BinaryArray, Decimal128Array, DictionaryArray,
-        FixedSizeBinaryArray, Float64Array, Int32Array, Int64Array, StringArray,
+        DurationMillisecondArray, DurationSecondArray, FixedSizeBinaryArray, Float64Array,
+        Int32Array, Int64Array, StringArray, TimestampMicrosecondArray, TimestampNanosecondArray,
     },
-    datatypes::{DataType, Field, Int8Type, Int64Type, Schema},
+    datatypes::{DataType, DurationMillisecondType, Field, Int8Type, Int64Type, Schema},
 };
 use parquet::{
     arrow::{ArrowWriter, arrow_writer::ArrowWriterOptions},
@@ -350,6 +351,45 @@ fn shards_that_differ_are_read_by_name() {
         .exits(0)
         .json();
     assert_eq!(kept["rows_kept"], 3);
+}
+
+/// Parquet has no type for them: of a second and a millisecond the bytes are the same.
+#[test]
+fn durations_of_two_units_keep_their_length() {
+    let place = Place::new();
+    std::fs::create_dir(place.path("in")).unwrap();
+    let seconds: ArrayRef = Arc::new(DurationSecondArray::from(vec![1; usize::from(ROWS)]));
+    let millis: ArrayRef = Arc::new(DurationMillisecondArray::from(vec![1; usize::from(ROWS)]));
+    write(&place.path("in/a.parquet"), 0, vec![("took", seconds)]);
+    write(&place.path("in/b.parquet"), 10, vec![("took", millis)]);
+    for (condition, last) in [("n >= 0", 19), ("n % 2 = 1", 9)] {
+        place
+            .mock_with("in out.parquet --overwrite --where", &[condition])
+            .exits(0);
+        let rows = shards::read(&place.path("out.parquet"));
+        let took = rows.column_by_name("took").unwrap();
+        let took = took.as_primitive::<DurationMillisecondType>().values();
+        assert_eq!((took[0], took[last]), (1000, 1));
+    }
+}
+
+#[test]
+fn a_value_that_the_wider_type_has_not_is_no_damage() {
+    let place = Place::new();
+    std::fs::create_dir(place.path("in")).unwrap();
+    let far = vec![253_402_257_600_000_000; usize::from(ROWS)];
+    let far: ArrayRef = Arc::new(TimestampMicrosecondArray::from(far));
+    let near: ArrayRef = Arc::new(TimestampNanosecondArray::from(vec![1; usize::from(ROWS)]));
+    write(&place.path("in/a.parquet"), 0, vec![("taken", far)]);
+    write(&place.path("in/b.parquet"), 10, vec![("taken", near)]);
+    for flags in [["--keep", "1"], ["--where", "taken is null or n < 3"]] {
+        let ran = place.mock_with("in out.parquet", &flags).exits(1).says(&[
+            "'taken'",
+            "in/a.parquet",
+            "separate runs",
+        ]);
+        assert!(!ran.stderr.contains("damaged"), "{}", ran.stderr);
+    }
 }
 
 #[test]
