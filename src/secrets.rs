@@ -28,7 +28,7 @@ const HASH_BYTES: usize = 8;
 
 /// Ends of names of secrets, without what is neither letter nor digit.
 const SECRET_ENDS: &str = "signature credential credentials token password passwd passphrase secret secretkey accesskey \
-    accesskeyid accessid accountkey apikey privatekey sharedkey authorization connectionstring";
+    accesskeyid accessid accountkey apikey subscriptionkey sessionid privatekey sharedkey authorization connectionstring";
 /// Whole names of secrets.
 const SECRET_NAMES: &str = "sig pwd pass auth jwt";
 /// Schemes in which a container stands before the `@`, and no user.

@@ -130,6 +130,8 @@ fn tokens_are_hidden_wherever_they_stand() {
         ),
         (format!("'{jwt}'"), "'eyJ***'"),
         ("Bearer 0123456789abcdef".to_owned(), "Bearer ***"),
+        ("Bearer S3CRETBEAR".to_owned(), "Bearer ***"),
+        ("a bearer of news".to_owned(), "a bearer of news"),
         (
             "authorization=Basic dXNlcjpwYXNz".to_owned(),
             "authorization=Basic ***",

@@ -46,20 +46,20 @@ fn token(text: &str) -> Option<(usize, usize)> {
 
 /// As [`token`], of a header: `Bearer` and a token, or `Basic` after the header's name.
 fn bearer(before: &str, text: &str) -> Option<(usize, usize)> {
-    let starts = |it: &&str| {
+    let starts = |it: &str| {
         text.get(..it.len())
             .is_some_and(|read| read.eq_ignore_ascii_case(it))
     };
-    let scheme = ["bearer ", "basic "]
-        .into_iter()
-        .find(|it| starts(it))?
-        .len();
+    // Words of captions follow `basic` more often than `bearer`.
+    let schemes = [("bearer ", 8), ("basic ", 16)];
+    let (scheme, least) = schemes.into_iter().find(|(it, _)| starts(it))?;
+    let scheme = scheme.len();
     let bytes = run(&text[scheme..], "-._~+/=");
     let name = before.trim_end_matches([':', '=', ' ', '"', '\'']);
     let name = name.get(name.len().saturating_sub("authorization".len())..);
     let is_header = name.is_some_and(|name| name.eq_ignore_ascii_case("authorization"));
     let has_digit = text[scheme..scheme + bytes].contains(|c: char| c.is_ascii_digit());
-    (bytes > 0 && is_header || bytes >= 16 && has_digit).then_some((scheme, scheme + bytes))
+    (bytes > 0 && is_header || bytes >= least && has_digit).then_some((scheme, scheme + bytes))
 }
 
 /// Bytes of ASCII letters, digits and `more` that `text` begins with.
