@@ -24,7 +24,9 @@ pub(crate) use self::files::Files;
 use self::images::{ImageFiles, ImageSide};
 use self::layout::Where;
 use self::texts::{TextFiles, TextSide, is_open_clip};
-pub(crate) use self::towers::{Tower, different};
+pub(crate) use self::towers::Tower;
+#[cfg(feature = "onnx")]
+pub(crate) use self::towers::different;
 use self::towers::{Towers, check_size};
 use super::describe_pixels;
 use super::ports::{ImagePorts, TextPorts};
