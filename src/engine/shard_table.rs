@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// The shards of a run as a table: their columns, then [`SHARD`] and [`ROW`].
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct ShardTable {
     set: Arc<ShardSet>,
     image: String,

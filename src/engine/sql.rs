@@ -122,7 +122,7 @@ impl SqlSession {
     /// When the name is taken.
     pub fn add_shards(&self, name: &str, set: &Arc<ShardSet>) -> Result<()> {
         let failed = |error| from_datafusion(error, "make a table").with("table", name);
-        let table = self.shard_table(set, "", BATCH_ROWS);
+        let table = Arc::new(self.shard_table(set, "", BATCH_ROWS));
         let view = self.view(name, table, |columns| columns).map_err(failed)?;
         self.register(name, view)
     }
@@ -167,7 +167,7 @@ impl SqlSession {
                 let calls: Vec<Expr> = scored.map(|added| self.call(added, binding)).collect();
                 let references = [SHARD, ROW].map(|name| Expr::Column(Column::from_name(name)));
                 let table = self.shard_table(set, &binding.image, ENCODED_BATCH_ROWS);
-                let table = Arc::new(ShardTable::clone(&table).with_captions(&binding.text));
+                let table = Arc::new(table.with_captions(&binding.text));
                 let all = |columns: Vec<Expr>| {
                     columns.into_iter().chain(calls).chain(references).collect()
                 };
@@ -186,7 +186,7 @@ impl SqlSession {
         };
         self.lock().push((name.to_owned(), names));
         let shards = self.shard_table(set, &binding.image, BATCH_ROWS);
-        let shards = Arc::new(ShardTable::clone(&shards).with_captions(&binding.text));
+        let shards = Arc::new(shards.with_captions(&binding.text));
         let name = format!("{name}_shards");
         let view = self
             .view(&name, shards, |columns| columns)
@@ -227,14 +227,14 @@ impl SqlSession {
         }
     }
 
-    fn shard_table(&self, set: &Arc<ShardSet>, image: &str, rows: usize) -> Arc<ShardTable> {
+    fn shard_table(&self, set: &Arc<ShardSet>, image: &str, rows: usize) -> ShardTable {
         let table = ShardTable::new(
             Arc::clone(set),
             image,
             self.batch(rows),
             Arc::clone(&self.counters),
         );
-        Arc::new(table.within(self.limits.memory_limit))
+        table.within(self.limits.memory_limit)
     }
 
     fn batch(&self, rows: usize) -> BatchSize {

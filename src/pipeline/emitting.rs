@@ -9,14 +9,13 @@ use std::sync::{
     mpsc::{Receiver, sync_channel},
 };
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::Schema;
 
-use super::context::{Cancel, Prepared, RunContext, RunOptions, Scored};
+use super::context::{Cancel, Prepared, RunContext, RunOptions, Scored, written_schema};
 use crate::{
     error::{Error, Result},
     selection::Selection,
     sink::{DatasetWriter, Portion, Provenance, Staged, UnitSource, WriterPolicy},
-    source::ShardSet,
     summary::Stage,
 };
 
@@ -59,7 +58,7 @@ pub(super) async fn emit(
             identities: shards.identities.clone(),
             stored: stored.map(|column| column.added.name()).collect(),
             added: Arc::new(Schema::new(policy.added.clone())),
-            schema: written_schema(&shards.set, &policy.added)?,
+            schema: written_schema(&shards.set.carried_schema()?, &policy.added),
             store: Arc::clone(&scored.store),
             batch_bytes: scored.memory.batch_bytes,
             counters: Arc::clone(&context.counters),
@@ -75,14 +74,6 @@ pub(super) async fn emit(
     let mut staged = emitting.others;
     staged.push(output);
     Ok(Emitted { outputs, staged })
-}
-
-/// The columns of `set` as they are carried, then the added ones.
-fn written_schema(set: &ShardSet, added: &[Field]) -> Result<SchemaRef> {
-    let carried = set.carried_schema()?;
-    let added = added.iter().cloned().map(Arc::new);
-    let fields = carried.fields().iter().cloned().chain(added);
-    Ok(Arc::new(Schema::new(fields.collect::<Vec<_>>())))
 }
 
 /// The writing half of the pass.

@@ -31,7 +31,6 @@ pub(super) struct ShardColumns {
     origins: Arc<[Origin]>,
     /// As the set has them.
     fields: SchemaRef,
-    is_plain: bool,
 }
 
 impl ShardColumns {
@@ -40,7 +39,6 @@ impl ShardColumns {
         Self {
             origins: Arc::new([]),
             fields: Arc::new(Schema::empty()),
-            is_plain: true,
         }
     }
 
@@ -80,13 +78,12 @@ impl ShardColumns {
         Ok(Self {
             origins: origins.into(),
             fields: Arc::clone(set),
-            is_plain,
         })
     }
 
     /// Whether the file has the columns of the set, no others, in their order and of their types.
     pub(super) fn is_plain(&self) -> bool {
-        self.is_plain
+        self.origins.is_empty()
     }
 
     /// Whether `column` is neither in the file nor of one value.
@@ -101,7 +98,7 @@ impl ShardColumns {
             .filter_map(|&column| match self.origins.get(column) {
                 Some(Origin::Own(place)) => Some(*place),
                 Some(Origin::Constant(_) | Origin::Missing(_)) => None,
-                None => self.is_plain.then_some(column),
+                None => self.is_plain().then_some(column),
             });
         let mut own: Vec<usize> = own.collect();
         own.sort_unstable();
@@ -114,7 +111,7 @@ impl ShardColumns {
     /// # Errors
     /// When a condition on columns of one value cannot be decided.
     pub(super) fn read(&self, plan: ReadPlan) -> Result<Reading, ArrowError> {
-        if self.is_plain {
+        if self.is_plain() {
             let fit = None;
             return Ok(Reading::Rows { plan, fit });
         }

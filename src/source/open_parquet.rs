@@ -25,7 +25,7 @@ use super::{
     made::{Made, made},
     pages::{GroupPages, PageSizes},
     parquet_rows::natural,
-    stored::{bare, carried_fields, stored_schema, without_intervals},
+    stored::{bare, carried_field, stored_schema, without_intervals},
     view_schema,
 };
 use crate::{
@@ -84,8 +84,7 @@ impl ColumnTypes {
                 }
             };
             parquet[at] = bare(column)?;
-            let carried = carried_fields(std::slice::from_ref(column))?;
-            arrow[at] = Arc::clone(&carried[0]);
+            arrow[at] = carried_field(column)?;
         }
         Ok(Self {
             parquet: stored_schema(&parquet)?,

@@ -21,7 +21,9 @@ use super::{
     open_parquet::{ColumnTypes, OpenParquet},
     pages::{whole_chunk_bytes, whole_page_bytes},
     read_footer,
-    stored::{is_carried, is_interval, stored_schema, with_micros, without_intervals},
+    stored::{
+        is_carried, is_interval, is_read_well, stored_schema, with_micros, without_intervals,
+    },
     views::with_millis,
 };
 use crate::error::{Error, Result, contained};
@@ -66,12 +68,15 @@ fn outline(location: &Location, file: &ShardBytes) -> Result<Outline> {
 /// those who write so have it. An interval is of months, days and nanoseconds; within other columns it is bytes.
 pub(super) fn declared_schema(footer: &ArrowReaderMetadata) -> Result<Schema, ParquetError> {
     let columns = footer.parquet_schema().root_schema().get_fields();
+    if columns.iter().all(|column| is_read_well(column)) {
+        return Ok(Schema::clone(footer.schema()));
+    }
     let pairs = footer.metadata().file_metadata().key_value_metadata();
     let mut pairs_in_file = pairs.into_iter().flatten();
     let declares = pairs_in_file.any(|pair| pair.key == ARROW_SCHEMA_META_KEY);
     let shown = columns.iter().map(|column| match declares {
         true => without_intervals(column),
-        false => with_micros(&*without_intervals(column)?),
+        false => with_micros(&without_intervals(column)?),
     });
     let shown = stored_schema(&shown.collect::<Result<Vec<_>, _>>()?)?;
     let schema = contained("parquet", || parquet_to_arrow_schema(&shown, pairs));

@@ -12,7 +12,7 @@ use parquet::{basic::Compression, schema::types::TypePtr};
 use super::{
     Constant, Found, Location, Shard, TableShard,
     fitting::ShardColumns,
-    stored::carried_fields,
+    stored::carried_field,
     union::{FileColumns, Union},
     view_schema,
 };
@@ -215,10 +215,9 @@ impl ShardSet {
         let mut fields = view_schema(&self.schema).fields().to_vec();
         for (field, stored) in fields.iter_mut().zip(&self.stored) {
             if let Some(stored) = stored {
-                let carried = carried_fields(std::slice::from_ref(stored)).map_err(|error| {
+                *field = carried_field(stored).map_err(|error| {
                     Error::input(format!("carry the column '{}'", field.name())).source(error)
                 })?;
-                *field = Arc::clone(&carried[0]);
             }
         }
         Ok(Schema::new(fields))

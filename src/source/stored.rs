@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::Fields;
+use arrow::datatypes::FieldRef;
 use parquet::{
     arrow::parquet_to_arrow_schema,
     basic::{ConvertedType, LogicalType, Repetition, TimeUnit, Type as PhysicalType},
@@ -22,43 +22,67 @@ pub fn stored_schema(columns: &[TypePtr]) -> Result<SchemaDescriptor, ParquetErr
     Ok(SchemaDescriptor::new(Arc::new(root.build()?)))
 }
 
-/// The Arrow fields that carry columns of these types from file to file; bytes are views where they can be.
+/// The Arrow field that carries a column of this type from file to file; bytes are views where they can be.
 ///
 /// # Errors
-/// When a type is none that Parquet has.
-pub(super) fn carried_fields(columns: &[TypePtr]) -> Result<Fields, ParquetError> {
-    let bare: Result<Vec<TypePtr>, _> = columns.iter().map(|column| bare(column)).collect();
-    let schema = parquet_to_arrow_schema(&stored_schema(&bare?)?, None)?;
-    Ok(view_schema(&schema).fields().clone())
+/// When the type is none that Parquet has.
+pub(super) fn carried_field(column: &TypePtr) -> Result<FieldRef, ParquetError> {
+    let schema = parquet_to_arrow_schema(&stored_schema(&[bare(column)?])?, None)?;
+    Ok(Arc::clone(&view_schema(&schema).fields()[0]))
 }
 
 /// Whether a column can be carried as it lies: not with a time in 96 bits, which nothing writes.
 pub(super) fn is_carried(column: &Type) -> bool {
+    !has_leaf(column, &is_of_96_bits)
+}
+
+/// Whether the parquet crate reads a column as what it is: neither times in 96 bits nor intervals.
+pub(super) fn is_read_well(column: &Type) -> bool {
+    !has_leaf(column, &|leaf| is_of_96_bits(leaf) || is_interval(leaf))
+}
+
+fn is_of_96_bits(leaf: &Type) -> bool {
+    leaf.get_physical_type() == PhysicalType::INT96
+}
+
+fn has_leaf(column: &Type, is_sought: &dyn Fn(&Type) -> bool) -> bool {
     match column {
-        Type::PrimitiveType { physical_type, .. } => *physical_type != PhysicalType::INT96,
-        Type::GroupType { fields, .. } => fields.iter().all(|field| is_carried(field)),
+        Type::PrimitiveType { .. } => is_sought(column),
+        Type::GroupType { fields, .. } => fields.iter().any(|field| has_leaf(field, is_sought)),
     }
 }
 
 /// `column` without what its leaves mean; lists and maps stay what they are.
-pub(super) fn bare(column: &Type) -> Result<TypePtr, ParquetError> {
+pub(super) fn bare(column: &TypePtr) -> Result<TypePtr, ParquetError> {
     rebuilt(column, &|leaf| {
-        let (length, _) = length_of(leaf);
         let plain = Type::primitive_type_builder(leaf.name(), leaf.get_physical_type())
             .with_repetition(leaf.get_basic_info().repetition())
-            .with_length(length);
+            .with_length(numbers_of(leaf).length);
         Ok(Arc::new(plain.build()?))
     })
 }
 
-fn length_of(leaf: &Type) -> (i32, PhysicalType) {
-    match leaf {
+/// What a leaf says in numbers; -1 where it does not.
+struct LeafNumbers {
+    length: i32,
+    precision: i32,
+    scale: i32,
+}
+
+fn numbers_of(leaf: &Type) -> LeafNumbers {
+    let (length, precision, scale) = match leaf {
         Type::PrimitiveType {
             type_length,
-            physical_type,
+            precision,
+            scale,
             ..
-        } => (*type_length, *physical_type),
-        Type::GroupType { .. } => (-1, PhysicalType::BYTE_ARRAY),
+        } => (*type_length, *precision, *scale),
+        Type::GroupType { .. } => (-1, -1, -1),
+    };
+    LeafNumbers {
+        length,
+        precision,
+        scale,
     }
 }
 
@@ -116,18 +140,12 @@ fn without_id(leaf: &TypePtr) -> Option<TypePtr> {
 
 fn leaf_of(leaf: &Type, repetition: Repetition, id: bool) -> Result<TypePtr, ParquetError> {
     let info = leaf.get_basic_info();
-    let (length, physical) = length_of(leaf);
-    let (precision, scale) = match leaf {
-        Type::PrimitiveType {
-            precision, scale, ..
-        } => (*precision, *scale),
-        Type::GroupType { .. } => (-1, -1),
-    };
-    let mut builder = Type::primitive_type_builder(info.name(), physical)
+    let numbers = numbers_of(leaf);
+    let mut builder = Type::primitive_type_builder(info.name(), leaf.get_physical_type())
         .with_repetition(repetition)
-        .with_length(length)
-        .with_precision(precision)
-        .with_scale(scale)
+        .with_length(numbers.length)
+        .with_precision(numbers.precision)
+        .with_scale(numbers.scale)
         .with_converted_type(info.converted_type())
         .with_logical_type(info.logical_type_ref().cloned());
     if id && info.has_id() {
@@ -154,10 +172,10 @@ fn group_of(
 
 /// `column` with other leaves.
 fn rebuilt(
-    column: &Type,
-    leaf: &dyn Fn(&Type) -> Result<TypePtr, ParquetError>,
+    column: &TypePtr,
+    leaf: &dyn Fn(&TypePtr) -> Result<TypePtr, ParquetError>,
 ) -> Result<TypePtr, ParquetError> {
-    let Type::GroupType { fields, .. } = column else {
+    let Type::GroupType { fields, .. } = &**column else {
         return leaf(column);
     };
     let fields: Result<Vec<TypePtr>, _> = fields.iter().map(|field| rebuilt(field, leaf)).collect();
@@ -165,10 +183,10 @@ fn rebuilt(
 }
 
 /// `column` with intervals as bare bytes, whose months the parquet crate does not read.
-pub(super) fn without_intervals(column: &Type) -> Result<TypePtr, ParquetError> {
+pub(super) fn without_intervals(column: &TypePtr) -> Result<TypePtr, ParquetError> {
     rebuilt(column, &|leaf| match is_interval(leaf) {
         true => bare(leaf),
-        false => leaf_of(leaf, leaf.get_basic_info().repetition(), true),
+        false => Ok(Arc::clone(leaf)),
     })
 }
 
@@ -179,15 +197,14 @@ pub(super) fn is_interval(column: &Type) -> bool {
 
 /// `column` with times of 96 bits as if they were microseconds: nanoseconds, which 96 bits have too, would reach from 1677
 /// to 2262 only.
-pub(super) fn with_micros(column: &Type) -> Result<TypePtr, ParquetError> {
+pub(super) fn with_micros(column: &TypePtr) -> Result<TypePtr, ParquetError> {
     rebuilt(column, &|leaf| {
-        let repetition = leaf.get_basic_info().repetition();
-        if is_carried(leaf) {
-            return leaf_of(leaf, repetition, true);
+        if !is_of_96_bits(leaf) {
+            return Ok(Arc::clone(leaf));
         }
         let micros = LogicalType::timestamp(false, TimeUnit::MICROS);
         let time = Type::primitive_type_builder(leaf.name(), PhysicalType::INT64)
-            .with_repetition(repetition)
+            .with_repetition(leaf.get_basic_info().repetition())
             .with_logical_type(Some(micros));
         Ok(Arc::new(time.build()?))
     })

@@ -26,20 +26,28 @@ fn text(output: &Output) -> String {
     )
 }
 
+/// Whether `script` has written `inputs`; false where there is no Python that can.
+fn written(script: &mut Command, inputs: &Path) -> bool {
+    match script.output() {
+        Ok(wrote) if inputs.exists() => {
+            assert!(wrote.status.success(), "{}", text(&wrote));
+            eprint!("{}", text(&wrote));
+            true
+        }
+        _ => {
+            eprintln!("skipped: no Python with pyarrow (set CLIP_FILTER_TEST_PYTHON to one)");
+            false
+        }
+    }
+}
+
 #[test]
 fn other_tools_write_our_inputs_and_read_our_outputs() {
     let place = Place::new();
     let inputs = place.path("inputs");
-    let wrote = python("write.py").arg(&inputs).output();
-    let wrote = match wrote {
-        Ok(wrote) if inputs.exists() => wrote,
-        _ => {
-            eprintln!("skipped: no Python with pyarrow (set CLIP_FILTER_TEST_PYTHON to one)");
-            return;
-        }
-    };
-    assert!(wrote.status.success(), "{}", text(&wrote));
-    eprint!("{}", text(&wrote));
+    if !written(python("write.py").arg(&inputs), &inputs) {
+        return;
+    }
     for folder in ["outputs", "whole", "stores"] {
         std::fs::create_dir(place.path(folder)).unwrap();
     }
@@ -81,19 +89,11 @@ fn other_tools_write_our_inputs_and_read_our_outputs() {
 #[test]
 fn columns_of_every_type_come_back() {
     let place = Place::new();
-    let wrote = python("every_type.py")
-        .arg("write")
-        .arg(place.dir())
-        .output();
     let inputs = place.path("inputs");
-    let wrote = match wrote {
-        Ok(wrote) if inputs.exists() => wrote,
-        _ => {
-            eprintln!("skipped: no Python with pyarrow (set CLIP_FILTER_TEST_PYTHON to one)");
-            return;
-        }
-    };
-    assert!(wrote.status.success(), "{}", text(&wrote));
+    let mut write = python("every_type.py");
+    if !written(write.arg("write").arg(place.dir()), &inputs) {
+        return;
+    }
     for folder in ["copied", "rewritten", "sql", "online"] {
         std::fs::create_dir(place.path(folder)).unwrap();
     }

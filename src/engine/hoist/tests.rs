@@ -30,8 +30,7 @@ use datafusion::{
 use super::CallKind;
 use crate::{
     encode::MockFactory,
-    engine::BatchSize,
-    engine::{EncodeOptions, EncodeRuntime, Loaded, MemoryPlan, ShardTable, planner},
+    engine::{BatchSize, EncodeOptions, EncodeRuntime, Loaded, MemoryPlan, ShardTable, planner},
     preprocess::PathPolicy,
     score::cosine,
     source::{Location, ShardSet},

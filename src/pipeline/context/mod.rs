@@ -46,8 +46,8 @@ pub(super) use keys::{column, key_of, keys_of};
 pub(super) use loading::{EncodeLimits, load, load_of_store, loaded};
 pub use options::{RunOptions, addable, addable_names};
 pub(super) use placing::check_store;
-pub(super) use prepared::Clash;
 pub use prepared::Prepared;
+pub(super) use prepared::{Clash, written_schema};
 pub use score_options::ScoreOptions;
 pub(super) use scored::Scored;
 

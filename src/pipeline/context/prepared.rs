@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 
 use super::{
     RunOptions, ScoreOptions,
@@ -185,6 +185,13 @@ impl Prepared {
             .iter()
             .filter(|column| is_written(options, column.added))
     }
+}
+
+/// The columns of `input`, then the added ones.
+pub(in crate::pipeline) fn written_schema(input: &Schema, added: &[Field]) -> SchemaRef {
+    let added = added.iter().cloned().map(Arc::new);
+    let fields = input.fields().iter().cloned().chain(added);
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 fn is_written(options: &RunOptions, added: ScoreColumn) -> bool {

@@ -13,10 +13,10 @@ mod stream;
 
 use std::sync::{Arc, atomic::Ordering};
 
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::Schema;
 use futures::StreamExt;
 
-use super::context::{Prepared, RunContext, RunOptions, load, loaded};
+use super::context::{Prepared, RunContext, RunOptions, load, loaded, written_schema};
 use crate::{
     engine::{
         EncodeRuntime, MemoryPlan, RunningQuery, ShardTable, WidePlan, from_datafusion, one_pass,
@@ -105,7 +105,7 @@ pub async fn online(options: &OnlineOptions, context: RunContext) -> Result<Onli
     let RunningQuery { batches, plan } = one_pass(plan).await?;
     (context.explain)(&plan);
     let policy = prepared.writer_policy(&run, &provenance, &memory);
-    let columns = given_schema(&policy);
+    let columns = written_schema(&view_schema(&policy.input), &policy.added);
     let metadata = policy.metadata.iter().cloned().collect();
     let schema = Arc::new(Schema::clone(&columns).with_metadata(metadata));
     let pass = OnlineRun {
@@ -153,14 +153,6 @@ fn wide_plan(
         runtime,
         memory_limit: options.scoring.memory_limit,
     }
-}
-
-/// Input columns as they are read, then the added ones.
-fn given_schema(policy: &WriterPolicy) -> SchemaRef {
-    let viewed = view_schema(&policy.input);
-    let added = policy.added.iter().cloned().map(Arc::new);
-    let fields = viewed.fields().iter().cloned().chain(added);
-    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 /// The types that the shards declare, but for views.
