@@ -17,6 +17,7 @@ mod encode_columns;
 mod encode_exec;
 mod encode_metrics;
 mod encode_node;
+mod gather;
 mod hoist;
 mod memory_plan;
 mod missing_column;

@@ -36,6 +36,7 @@ use futures::StreamExt;
 use tokio::sync::mpsc::Sender;
 
 use super::{
+    gather::Gather,
     scan_output::{ScanMetrics, ScanOutput},
     shard_scan::ShardScan,
     stored_scan::StoredScan,
@@ -177,7 +178,8 @@ impl<S: Scan> ExecutionPlan for ScanExec<S> {
                     None => send(),
                 }
             };
-            scan.read_all(&mut |batch| output.give(&batch, send))
+            let mut give = |batch| output.give(&batch, send);
+            Gather::new(&mut give, scan.limit()).run(|take| scan.read_all(take))
         }))
     }
 

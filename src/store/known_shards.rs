@@ -1,6 +1,6 @@
 //! The shards that a store was asked for, finished or not, and where each was found last.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::OnceLock};
 
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +20,9 @@ const FORMAT: u32 = 1;
 pub(super) struct KnownShards {
     format: u32,
     pub(super) shards: Vec<ShardIdentity>,
+    /// As shards are given, by fingerprint; made when it is asked for.
+    #[serde(skip)]
+    paths: OnceLock<HashMap<String, Vec<String>>>,
 }
 
 impl Default for KnownShards {
@@ -33,6 +36,7 @@ impl KnownShards {
         Self {
             format: FORMAT,
             shards,
+            paths: OnceLock::new(),
         }
     }
 
@@ -97,20 +101,18 @@ impl KnownShards {
             .collect()
     }
 
-    /// As the shards of this content are given, sorted.
-    pub(super) fn given(&self, fingerprint: &str) -> Vec<String> {
-        let same = self
-            .shards
-            .iter()
-            .filter(|shard| shard.fingerprint == fingerprint);
-        let mut given: Vec<String> = same.map(|shard| shard.given.clone()).collect();
-        given.sort_unstable();
-        given.dedup();
-        given
+    /// As the shards of this content are given, sorted; of one that is not known, as `shard` is.
+    pub(super) fn given_or(&self, shard: &ShardIdentity) -> Vec<String> {
+        let given = self.paths().get(&shard.fingerprint).cloned();
+        given.unwrap_or_else(|| vec![shard.given.clone()])
     }
 
-    /// As [`KnownShards::given`], of all of them.
-    pub(super) fn paths(&self) -> HashMap<String, Vec<String>> {
+    /// As the shards of each content are given, sorted, by its fingerprint.
+    pub(super) fn paths(&self) -> &HashMap<String, Vec<String>> {
+        self.paths.get_or_init(|| self.gather_paths())
+    }
+
+    fn gather_paths(&self) -> HashMap<String, Vec<String>> {
         let mut paths = HashMap::<String, Vec<String>>::new();
         for shard in &self.shards {
             let given = paths.entry(shard.fingerprint.clone()).or_default();
@@ -143,6 +145,7 @@ impl KnownShards {
             }
             changed = true;
         }
+        self.paths = OnceLock::new();
         changed
     }
 }

@@ -91,13 +91,12 @@ impl Manifest {
             }
         }
         let known: std::collections::HashSet<String> =
-            self.records.iter().map(Record::scored).collect();
+            self.records.iter().map(Record::file).collect();
         for name in blobs.list(RECORDS)? {
             let scored = name.strip_suffix(".json").unwrap_or(&name);
             if !known.contains(scored) {
                 // One that cannot be read is made again by who writes next.
-                self.records
-                    .extend(read_json(blobs, &names::record(scored)));
+                self.records.extend(Record::read(blobs, scored));
             }
         }
         self.sort();

@@ -4,7 +4,8 @@
 //! DIR/manifest.json                       what the store holds: merged from the models and the records
 //! DIR/models/<model>.json                 what the scores of a model were made with
 //! DIR/scores/<shard>-<model>.parquet      one file per finished shard
-//! DIR/records/<shard>-<model>.json        its shard, its rows by status, what it was made with
+//! DIR/bundles/<bundle>-<model>.parquet    one file for several small shards, see [`together`]
+//! DIR/records/<shard>-<model>.json        its shard, its rows by status, what it was made with; those of a bundle
 //! DIR/parts/<shard>-<model>/<from>-<to>.parquet   row ranges of a shard in work
 //! DIR/parts/<shard>-<model>/claim         locked by who scores it; dies with its owner
 //! DIR/derived/<model>/...                 columns computed from the embeddings of all rows, see `derived`
@@ -35,6 +36,8 @@
 //! at a time; readers see whole generations.
 
 mod blobs;
+mod bundles;
+mod bundling;
 mod claims;
 mod columns;
 mod derived;
@@ -59,6 +62,8 @@ mod spool;
 mod tests;
 mod writing;
 
+pub use bundles::together;
+pub use bundling::BundledShard;
 pub use claims::{Claim, Claims};
 pub use columns::stored_schema;
 pub use derived::{DerivedSpec, DerivedWriter};

@@ -13,6 +13,8 @@ pub(super) const MANIFEST: &str = "manifest.json";
 pub(super) const MODELS: &str = "models";
 pub(super) const SCORES: &str = "scores";
 pub(super) const RECORDS: &str = "records";
+/// Rows of several small shards.
+pub(super) const BUNDLES: &str = "bundles";
 pub(super) const PARTS: &str = "parts";
 /// Columns that are computed from the embeddings of all rows, a folder for each model.
 pub(super) const DERIVED: &str = "derived";
@@ -35,6 +37,10 @@ pub(super) fn scored(fingerprint: &str, model: &str) -> String {
 
 pub(super) fn scores(scored: &str) -> String {
     format!("{SCORES}/{scored}.parquet")
+}
+
+pub(super) fn bundle(name: &str) -> String {
+    format!("{BUNDLES}/{name}.parquet")
 }
 
 pub(super) fn record(scored: &str) -> String {

@@ -10,7 +10,7 @@ use super::{
     local::LocalBlobs,
     manifest::{Manifest, put_json},
     migrate,
-    names::{self, PARTS, SCORES, STATE},
+    names::{self, BUNDLES, PARTS, SCORES, STATE},
     score_store::{OneModel, Place, check},
     spec::StoreSpec,
 };
@@ -104,10 +104,14 @@ impl ScoreStore {
         Ok(store.reread())
     }
 
-    /// The same store for who has filled it and reads on: with the columns that it has by now, which stay while
-    /// nobody is computing others already.
-    #[must_use]
-    pub fn filled(&self) -> Self {
+    /// The same store for who has filled it and reads on: its manifest names every finished shard, and it has the
+    /// columns that there are by now, which stay while nobody is computing others already.
+    ///
+    /// # Errors
+    /// When the disk is full.
+    pub fn filled(&self) -> Result<Self> {
+        let nothing = &mut |_: &mut Manifest| Ok(());
+        let manifest = Manifest::update(self.blobs.as_ref(), Durability::Whole, nothing)?;
         let place = Place {
             directory: self.directory.clone(),
             blobs: Arc::clone(&self.blobs),
@@ -118,7 +122,7 @@ impl ScoreStore {
             key: self.model.clone(),
             spec: self.spec.clone(),
         };
-        Self::with(place, self.manifest.clone(), model)
+        Ok(Self::with(place, manifest, model))
     }
 
     fn read(
@@ -232,7 +236,7 @@ fn has_scores(blobs: &dyn Blobs) -> bool {
     let list = |folder: &str| blobs.list(folder).unwrap_or_default();
     let is_part = |name: &String| names::rows_of_part(name).is_some();
     let has_part = |scored: &String| list(&names::parts(scored)).iter().any(is_part);
-    !list(SCORES).is_empty() || list(PARTS).iter().any(has_part)
+    !list(SCORES).is_empty() || !list(BUNDLES).is_empty() || list(PARTS).iter().any(has_part)
 }
 
 fn file_claims(directory: &Path) -> Arc<dyn Claims> {

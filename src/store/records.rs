@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::names::scored;
+use super::{
+    blobs::Blobs,
+    names::{self, scored},
+};
 use crate::source::ShardIdentity;
 
 /// Raised when a reader of the present format could misread what is written.
@@ -31,6 +34,25 @@ pub(super) struct Record {
     pub(super) stored_rows: u64,
     /// Stored rows by status.
     pub(super) statuses: BTreeMap<String, u64>,
+    /// Where they are, if that is not a file of their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) bundle: Option<InBundle>,
+}
+
+/// Where the rows of a small shard are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct InBundle {
+    /// What the bundle is called in names.
+    pub(super) name: String,
+    pub(super) first_row: u64,
+}
+
+/// What a file of records holds: one, or those of a bundle.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(Box<Record>),
+    Many(Vec<Record>),
 }
 
 impl Record {
@@ -39,9 +61,24 @@ impl Record {
         (&self.fingerprint, &self.model)
     }
 
-    /// What its shard is called in names of its model.
-    pub(super) fn scored(&self) -> String {
-        scored(&self.fingerprint, &self.model)
+    /// What its file is called: as its shard in names of its model, or as its bundle.
+    pub(super) fn file(&self) -> String {
+        match &self.bundle {
+            Some(bundle) => bundle.name.clone(),
+            None => scored(&self.fingerprint, &self.model),
+        }
+    }
+
+    /// Those in the file of this name; none where that is not there, or half of one.
+    pub(super) fn read(blobs: &dyn Blobs, file: &str) -> Vec<Self> {
+        let Ok(Some(text)) = blobs.read(&names::record(file)) else {
+            return Vec::new();
+        };
+        match serde_json::from_slice(&text) {
+            Ok(OneOrMany::One(record)) => vec![*record],
+            Ok(OneOrMany::Many(records)) => records,
+            Err(_) => Vec::new(),
+        }
     }
 
     /// The shard, where nothing says at which place it was found last.

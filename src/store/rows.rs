@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{
     blobs::Blobs,
+    bundles::{BundledRows, Bundles},
     score_file::{Batches, ScoreFile, Stored, whole},
 };
 use crate::{
@@ -27,6 +28,15 @@ pub struct ShardScores {
     rows: Option<u64>,
     /// Derived columns of the same rows, in the same order.
     derived: Option<String>,
+    /// The rows are in a bundle, and in no file of theirs.
+    bundled: Option<InBundles>,
+}
+
+/// Rows of a bundle.
+#[derive(Debug, Clone)]
+struct InBundles {
+    bundles: Arc<Bundles>,
+    rows: BundledRows,
 }
 
 impl ShardScores {
@@ -38,8 +48,30 @@ impl ShardScores {
             rows: u64::try_from(stored).ok(),
             files: vec![ScoreFile { name, first_row: 0 }],
             derived: None,
+            bundled: None,
             blobs: Arc::clone(blobs),
         })
+    }
+
+    pub(super) fn bundled(
+        blobs: &Arc<dyn Blobs>,
+        bundles: &Arc<Bundles>,
+        rows: BundledRows,
+        shard_rows: u64,
+    ) -> Self {
+        let stored = rows.len();
+        let bundled = InBundles {
+            bundles: Arc::clone(bundles),
+            rows,
+        };
+        Self {
+            blobs: Arc::clone(blobs),
+            files: Vec::new(),
+            dense: stored == shard_rows,
+            rows: Some(stored),
+            derived: None,
+            bundled: Some(bundled),
+        }
     }
 
     pub(super) fn parts(blobs: &Arc<dyn Blobs>, files: Vec<ScoreFile>) -> Self {
@@ -49,6 +81,7 @@ impl ShardScores {
             dense: false,
             rows: None,
             derived: None,
+            bundled: None,
         }
     }
 
@@ -76,6 +109,7 @@ impl ShardScores {
         let mut cursor = ScoreCursor {
             blobs: Arc::clone(&self.blobs),
             waiting: self.files.clone(),
+            bundled: self.bundled.clone(),
             dense: self.dense,
             columns: columns.iter().map(|&name| name.to_owned()).collect(),
             derived: self.derived.clone().filter(|_| columns.iter().any(derived)),
@@ -143,6 +177,8 @@ pub struct ScoreCursor {
     blobs: Arc<dyn Blobs>,
     /// Files to read, the next one last.
     waiting: Vec<ScoreFile>,
+    /// Rows to read instead.
+    bundled: Option<InBundles>,
     dense: bool,
     columns: Vec<String>,
     derived: Option<String>,
@@ -249,9 +285,10 @@ impl ScoreCursor {
 
     fn open_next(&mut self) -> Result<()> {
         self.batches = None;
-        let Some(file) = self.waiting.pop() else {
+        let (file, bundled) = (self.waiting.pop(), self.bundled.take());
+        if file.is_none() && bundled.is_none() {
             return Ok(());
-        };
+        }
         let (derived, mut wanted): (Vec<&str>, Vec<&str>) = self
             .columns
             .iter()
@@ -262,10 +299,19 @@ impl ScoreCursor {
         }
         let skipped = if self.dense { self.next_row } else { 0 };
         let blobs = self.blobs.as_ref();
-        let stored = Stored::open(blobs, &file.name)?;
-        self.types = Some(Arc::clone(stored.footer.schema()));
-        let batches = stored.rows(Some(&wanted), skipped)?;
-        self.batches = Some(whole(batches, file.first_row));
+        if let Some(bundled) = bundled {
+            let rows = bundled.bundles.read(blobs, &bundled.rows, &wanted)?;
+            let skipped = usize::try_from(skipped).unwrap_or(usize::MAX);
+            let skipped = skipped.min(rows.num_rows());
+            self.types = Some(rows.schema());
+            let left = rows.slice(skipped, rows.num_rows() - skipped);
+            self.batches = Some(Box::new(std::iter::once(Ok(left))));
+        } else if let Some(file) = file {
+            let stored = Stored::open(blobs, &file.name)?;
+            self.types = Some(Arc::clone(stored.footer.schema()));
+            let batches = stored.rows(Some(&wanted), skipped)?;
+            self.batches = Some(whole(batches, file.first_row));
+        }
         if let Some(name) = self.derived.take() {
             let stored = Stored::open(blobs, &name)?;
             let known = |name: &&str| stored.footer.schema().index_of(name).is_ok();

@@ -143,7 +143,7 @@ fn check_types(schema: &Schema, names: Option<&[&str]>, place: &str) -> Result<(
     }
 }
 
-fn damaged(place: &str, error: impl Into<super::files::BoxedError>) -> Error {
+pub(super) fn damaged(place: &str, error: impl Into<super::files::BoxedError>) -> Error {
     Error::input("read the score store")
         .with("file", place)
         .source(error)

@@ -10,6 +10,7 @@ use arrow::datatypes::SchemaRef;
 use super::{
     DerivedSpec, DirLock, ShardScores,
     blobs::Blobs,
+    bundles::Bundles,
     claims::Claims,
     derived::DerivedColumns,
     known_shards::KnownShards,
@@ -45,6 +46,7 @@ pub struct ScoreStore {
     pub(super) spec: StoreSpec,
     pub(super) manifest: Manifest,
     pub(super) known: KnownShards,
+    pub(super) bundles: Arc<Bundles>,
     schema: SchemaRef,
     derived: Option<DerivedColumns>,
     /// Of the state and the derived columns.
@@ -69,7 +71,9 @@ pub(super) struct OneModel {
 impl ScoreStore {
     pub(super) fn with(place: Place, manifest: Manifest, model: OneModel) -> Self {
         let known = KnownShards::read(place.blobs.as_ref(), &manifest.records);
+        let bundles = Bundles::of(place.blobs.as_ref(), &manifest.records, &model.key);
         let store = Self {
+            bundles: Arc::new(bundles),
             schema: stored_schema(model.spec.embeddings, []),
             derived: None,
             directory: place.directory,
@@ -210,10 +214,15 @@ impl ScoreStore {
     /// When a file cannot be opened.
     pub fn scores(&self, shard: &ShardIdentity) -> Result<ShardScores> {
         if self.is_finished(&shard.fingerprint) {
-            let name = names::scores(&self.scored(&shard.fingerprint));
             let derived = self.derived.as_ref();
             let derived = derived.and_then(|derived| derived.file(&shard.fingerprint));
-            let scores = ShardScores::complete(&self.blobs, name, shard.rows)?;
+            let scores = match self.bundles.find(&shard.fingerprint) {
+                Some(rows) => ShardScores::bundled(&self.blobs, &self.bundles, rows, shard.rows),
+                None => {
+                    let name = names::scores(&self.scored(&shard.fingerprint));
+                    ShardScores::complete(&self.blobs, name, shard.rows)?
+                }
+            };
             return Ok(scores.with_derived(derived));
         }
         let parts = self.parts(&shard.fingerprint)?;
@@ -227,8 +236,8 @@ impl ScoreStore {
 
     /// Whether every row of a shard is in one file.
     pub fn is_finished(&self, fingerprint: &str) -> bool {
-        let name = names::scores(&self.scored(fingerprint));
-        self.blobs.size(&name).is_some()
+        let name = || names::scores(&self.scored(fingerprint));
+        self.bundles.find(fingerprint).is_some() || self.blobs.size(&name()).is_some()
     }
 
     /// What a shard is called in names of this model.

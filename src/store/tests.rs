@@ -12,6 +12,7 @@ use arrow::{
 
 use super::*;
 
+mod bundles;
 mod filling;
 mod hostile;
 mod merging;

@@ -14,7 +14,7 @@ use arrow::{
 };
 
 use super::{
-    ScoreStore,
+    ScoreStore, StoreSpec,
     blobs::Durability,
     claims::Claim,
     files::ParquetBlob,
@@ -124,15 +124,6 @@ impl ScoreStore {
         Ok(())
     }
 
-    /// Makes the manifest name every finished shard.
-    ///
-    /// # Errors
-    /// When the disk is full.
-    pub fn merge(&self) -> Result<()> {
-        let nothing = &mut |_: &mut Manifest| Ok(());
-        Manifest::update(self.blobs.as_ref(), Durability::Whole, nothing).map(drop)
-    }
-
     /// Where the rows that the last run kept are remembered.
     pub fn selection_file(&self) -> PathBuf {
         super::migrate::selection_file(self)
@@ -154,24 +145,17 @@ impl ScoreStore {
         file.put(EvenBatches::of(rows, &schema))
     }
 
-    /// Nothing of it says where, when or by whom the shard was scored.
     fn metadata(&self, shard: &ShardIdentity) -> Vec<(String, String)> {
-        let model = ModelCard {
-            device: String::new(),
-            runtime: String::new(),
-            ..self.spec.model.clone()
-        };
-        let facts = [
+        let of_shard = [
             ("shard", shard.given.clone()),
             ("fingerprint", shard.fingerprint.clone()),
             ("size_bytes", shard.size_bytes.to_string()),
             ("rows", shard.rows.to_string()),
-            ("model", serde_json::to_string(&model).unwrap_or_default()),
-            ("made_with", self.spec.made_with()),
         ];
-        let facts = facts.into_iter();
-        facts
+        let of_shard = of_shard.into_iter();
+        of_shard
             .map(|(key, value)| (format!("clip_filter.{key}"), value))
+            .chain(stored_facts(&self.spec))
             .collect()
     }
 
@@ -187,20 +171,17 @@ impl ScoreStore {
                 }
             }
         }
-        let mut paths = self.known.given(&shard.fingerprint);
-        if paths.is_empty() {
-            paths.push(shard.given.clone());
-        }
         let record = Record {
             format: FORMAT,
             fingerprint: shard.fingerprint.clone(),
             model: self.model.clone(),
             made_with: self.spec.made_with(),
-            paths,
+            paths: self.known.given_or(shard),
             size_bytes: shard.size_bytes,
             rows: shard.rows,
             stored_rows: statuses.values().sum(),
             statuses,
+            bundle: None,
         };
         let name = names::record(&scored);
         put_json(self.blobs.as_ref(), &name, Durability::Remade, &record)?;
@@ -212,6 +193,7 @@ impl ScoreStore {
         if fingerprints.is_empty() {
             return Ok(());
         }
+        let left = self.cut_bundles(fingerprints)?;
         for fingerprint in fingerprints {
             for model in self.manifest.models.keys() {
                 let scored = names::scored(fingerprint, model);
@@ -221,9 +203,22 @@ impl ScoreStore {
             }
         }
         let gone = |record: &Record| fingerprints.contains(&record.fingerprint);
+        self.replace_records(&left, &gone)
+    }
+
+    /// Puts records into the manifest, and takes those of the same shards and those that are `gone` out.
+    fn replace_records(
+        &mut self,
+        records: &[Record],
+        gone: &dyn Fn(&Record) -> bool,
+    ) -> Result<()> {
+        let keys: HashSet<(&str, &str)> = records.iter().map(Record::key).collect();
         self.manifest =
             Manifest::update(self.blobs.as_ref(), Durability::Whole, &mut |manifest| {
-                manifest.records.retain(|record| !gone(record));
+                manifest
+                    .records
+                    .retain(|record| !gone(record) && !keys.contains(&record.key()));
+                manifest.records.extend(records.iter().cloned());
                 Ok(())
             })?;
         Ok(())
@@ -235,9 +230,9 @@ impl ScoreStore {
         let is_right = |record: &&Record| paths.get(&record.fingerprint) == Some(&record.paths);
         let ours = self.manifest.records.iter();
         let ours = ours.filter(|record| record.model == self.model);
-        let right: HashSet<String> = ours.filter(is_right).map(Record::scored).collect();
+        let right: HashSet<String> = ours.filter(is_right).map(Record::file).collect();
         let ending = format!("-{}.parquet", self.model);
-        let mut written = Vec::new();
+        let mut written = self.complete_bundles(paths)?;
         for name in self.blobs.list(SCORES)? {
             let Some(short) = name.strip_suffix(&ending) else {
                 continue;
@@ -255,16 +250,7 @@ impl ScoreStore {
         if written.is_empty() {
             return Ok(());
         }
-        self.manifest =
-            Manifest::update(self.blobs.as_ref(), Durability::Whole, &mut |manifest| {
-                let keys: HashSet<(&str, &str)> = written.iter().map(Record::key).collect();
-                manifest
-                    .records
-                    .retain(|record| !keys.contains(&record.key()));
-                manifest.records.extend(written.iter().cloned());
-                Ok(())
-            })?;
-        Ok(())
+        self.replace_records(&written, &|_| false)
     }
 
     /// The shard of a file of scores; `None` if neither the file nor the list of shards says which.
@@ -307,6 +293,20 @@ impl ScoreStore {
         }
         RecordBatch::try_new(schema, columns).map_err(failed)
     }
+}
+
+/// What a file says of the model its scores are of. Nothing of it says where, when or by whom they were made.
+pub(super) fn stored_facts(spec: &StoreSpec) -> Vec<(String, String)> {
+    let model = ModelCard {
+        device: String::new(),
+        runtime: String::new(),
+        ..spec.model.clone()
+    };
+    let model = serde_json::to_string(&model).unwrap_or_default();
+    vec![
+        ("clip_filter.model".to_owned(), model),
+        ("clip_filter.made_with".to_owned(), spec.made_with()),
+    ]
 }
 
 /// The same rows in batches of one size, whatever the parts were that they came in.

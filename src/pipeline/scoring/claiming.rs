@@ -1,18 +1,21 @@
 //! Which shards of a run are left to score, and which of them are this process's.
 //!
 //! Several processes may fill one store. A shard is claimed when the scan comes to it, so that nobody keeps what he
-//! does not work on. Shards that others have are left out; who has nothing else left waits for them, without a claim of
-//! his own, and takes over what is let go unfinished.
+//! does not work on; small shards that follow each other are claimed together. Shards that others have are left out; who
+//! has nothing else left waits for them, without a claim of his own, and takes over what is let go unfinished.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
+    ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
 };
+
+use arrow::array::RecordBatch;
 
 use crate::{
     engine::ShardStarts,
     error::Result,
-    store::{Claim, ScoreStore, ShardIdentity},
+    store::{BundledShard, Claim, ScoreStore, ShardIdentity, together},
     summary::Counters,
 };
 
@@ -21,6 +24,10 @@ use crate::{
 pub(super) struct OpenShards {
     store: Arc<ScoreStore>,
     shards: Vec<ShardIdentity>,
+    /// Shards that are put together.
+    bundles: Vec<Range<usize>>,
+    /// The bundle of each shard that is in one.
+    bundle_of: HashMap<usize, usize>,
     /// For each shard the rows that progress counts as settled.
     counted: Vec<u64>,
     counters: Arc<Counters>,
@@ -32,7 +39,9 @@ struct Progress {
     /// Shards, by their place, that are not finished and not this process's.
     left: BTreeSet<usize>,
     /// Claimed before the scan has come to them.
-    ready: BTreeMap<usize, Box<dyn Claim>>,
+    ready: BTreeMap<usize, Arc<dyn Claim>>,
+    /// The bundle that is read, and the claim on it.
+    bundle: Option<(usize, Arc<dyn Claim>)>,
     /// Shards that are read, in the order in which the scan came to them.
     reading: VecDeque<ClaimedShard>,
 }
@@ -43,8 +52,10 @@ pub(super) struct ClaimedShard {
     pub(super) shard: usize,
     /// Rows that are decided.
     pub(super) decided: u64,
+    /// The bundle that it is put into, if it is.
+    pub(super) bundle: Option<usize>,
     /// Others may have it when this goes.
-    pub(super) claim: Box<dyn Claim>,
+    pub(super) claim: Arc<dyn Claim>,
 }
 
 /// What there is to do.
@@ -75,8 +86,14 @@ impl OpenShards {
                 left.insert(number);
             }
         }
+        let is_new = |shard: usize| left.contains(&shard) && counted[shard] == 0;
+        let bundles = together(shards, is_new);
+        let numbered = bundles.iter().cloned().enumerate();
+        let bundle_of = numbered.flat_map(|(bundle, shards)| shards.map(move |at| (at, bundle)));
         Ok(Self {
             store: Arc::clone(store),
+            bundle_of: bundle_of.collect(),
+            bundles,
             shards: shards.to_vec(),
             counted,
             counters: Arc::clone(counters),
@@ -110,12 +127,41 @@ impl OpenShards {
         let mut progress = self.progress();
         let unread: Vec<usize> = progress.ready.keys().copied().collect();
         for shard in unread {
-            if let Some(_claimed) = self.claim(&mut progress, shard)? {
-                self.store.complete(&self.shards[shard])?;
-                self.settled(&mut progress, shard);
+            let Some(claimed) = self.claim(&mut progress, shard)? else {
+                continue;
+            };
+            match claimed.bundle {
+                None => {
+                    self.store.complete(&self.shards[shard])?;
+                    self.settled(&mut progress, shard);
+                }
+                Some(bundle) => {
+                    self.commit_bundle(bundle, &HashMap::new())?;
+                    self.settled_all(&mut progress, bundle);
+                }
             }
         }
+        progress.bundle = None;
         Ok(())
+    }
+
+    /// Keeps the rows of a bundle; a shard that is not in `rows` has none.
+    pub(super) fn commit_bundle(
+        &self,
+        bundle: usize,
+        rows: &HashMap<usize, Vec<RecordBatch>>,
+    ) -> Result<()> {
+        let of_shard = |shard: usize| BundledShard {
+            shard: &self.shards[shard],
+            batches: rows.get(&shard).map_or(&[], Vec::as_slice),
+        };
+        let shards: Vec<BundledShard<'_>> = self.bundles[bundle].clone().map(of_shard).collect();
+        self.store.commit_bundle(&shards)
+    }
+
+    /// Whether no shard of the bundle comes after this one.
+    pub(super) fn is_last_of(&self, shard: usize, bundle: usize) -> bool {
+        self.bundles[bundle].end == shard + 1
     }
 
     /// The next shard of those that the scan has come to.
@@ -133,11 +179,14 @@ impl OpenShards {
 
     /// Claims a shard of which rows are missing. One that is finished by now is left no longer.
     fn claim(&self, progress: &mut Progress, shard: usize) -> Result<Option<ClaimedShard>> {
+        if let Some(&bundle) = self.bundle_of.get(&shard) {
+            return self.claim_in(progress, shard, bundle);
+        }
         let identity = &self.shards[shard];
         let claim = match progress.ready.remove(&shard) {
             Some(claim) => claim,
             None => match self.store.claim(identity)? {
-                Some(claim) => claim,
+                Some(claim) => Arc::from(claim),
                 // Somebody has it, or has finished it and is letting go.
                 None => {
                     if self.store.is_finished(&identity.fingerprint) {
@@ -156,8 +205,48 @@ impl OpenShards {
         Ok(Some(ClaimedShard {
             shard,
             decided: coverage.decided_rows,
+            bundle: None,
             claim,
         }))
+    }
+
+    /// Claims a shard with those that it is put together with.
+    fn claim_in(
+        &self,
+        progress: &mut Progress,
+        shard: usize,
+        bundle: usize,
+    ) -> Result<Option<ClaimedShard>> {
+        let range = self.bundles[bundle].clone();
+        let shards = &self.shards[range.clone()];
+        let held = progress.bundle.take().filter(|(held, _)| *held == bundle);
+        let claim = match (progress.ready.remove(&shard), held) {
+            (Some(claim), _) | (None, Some((_, claim))) => claim,
+            // A scan that has passed some of them by cannot score the others alone.
+            (None, None) if shard != range.start => return Ok(None),
+            (None, None) => {
+                let claim = self.store.claim_bundle(shards)?;
+                if self.store.has_bundle(shards) {
+                    self.settled_all(progress, bundle);
+                    return Ok(None);
+                }
+                let Some(claim) = claim else { return Ok(None) };
+                Arc::from(claim)
+            }
+        };
+        progress.bundle = Some((bundle, Arc::clone(&claim)));
+        Ok(Some(ClaimedShard {
+            shard,
+            decided: 0,
+            bundle: Some(bundle),
+            claim,
+        }))
+    }
+
+    fn settled_all(&self, progress: &mut Progress, bundle: usize) {
+        for shard in self.bundles[bundle].clone() {
+            self.settled(progress, shard);
+        }
     }
 
     /// A shard that others have finished.

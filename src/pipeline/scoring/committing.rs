@@ -1,6 +1,6 @@
 //! Encoded rows become parts of the score store, and parts files.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use arrow::{
     array::{AsArray, RecordBatch},
@@ -25,6 +25,8 @@ pub(super) struct Committer {
     open: Arc<OpenShards>,
     /// The shard whose rows come now.
     current: Option<ClaimedShard>,
+    /// Rows of small shards, until all of their bundle are there.
+    bundled: HashMap<usize, Vec<RecordBatch>>,
     counters: Arc<Counters>,
 }
 
@@ -33,19 +35,19 @@ impl Committer {
         Self {
             open: Arc::clone(open),
             current: None,
+            bundled: HashMap::new(),
             counters: Arc::clone(counters),
         }
     }
 
-    pub(super) fn run(mut self, mut batches: mpsc::Receiver<StoreRows>) -> Result<Self> {
+    pub(super) fn run(mut self, mut batches: mpsc::Receiver<Vec<StoreRows>>) -> Result<Self> {
         let counters = Arc::clone(&self.counters);
-        while let Some(first) = counters.starved(Stage::Write, || batches.blocking_recv()) {
+        while let Some(mut waiting) = counters.starved(Stage::Write, || batches.blocking_recv()) {
             let mut span = counters.span(Stage::Write).of("scores");
-            let mut waiting = vec![first];
-            while waiting.len() < BATCHES_TOGETHER
-                && let Ok(next) = batches.try_recv()
-            {
-                waiting.push(next);
+            for _ in 1..BATCHES_TOGETHER {
+                if let Ok(next) = batches.try_recv() {
+                    waiting.extend(next);
+                }
             }
             span.rows(waiting.iter().map(|next| next.rows.num_rows()).sum());
             let mut rest = waiting.as_slice();
@@ -68,6 +70,12 @@ impl Committer {
             .map_err(|error| Error::internal("number a scored row").source(error))?
             + 1;
         let mut claimed = self.reach(shard)?;
+        if claimed.bundle.is_some() {
+            let rows = self.bundled.entry(shard).or_default();
+            rows.extend(batches.iter().cloned());
+            self.current = Some(claimed);
+            return Ok(());
+        }
         let (store, identity) = (self.open.store(), self.open.shard(shard));
         if claimed.decided == 0 && end == identity.rows {
             return store.commit_whole(identity, batches);
@@ -103,7 +111,15 @@ impl Committer {
         self.open.finish_unread()
     }
 
-    fn complete(&self, claimed: &ClaimedShard) -> Result<()> {
-        self.open.store().complete(self.open.shard(claimed.shard))
+    /// Keeps what is known of a shard of which no more rows come; of one in a bundle, with the others of that.
+    fn complete(&mut self, claimed: &ClaimedShard) -> Result<()> {
+        match claimed.bundle {
+            None => self.open.store().complete(self.open.shard(claimed.shard)),
+            Some(bundle) if self.open.is_last_of(claimed.shard, bundle) => {
+                let rows = std::mem::take(&mut self.bundled);
+                self.open.commit_bundle(bundle, &rows)
+            }
+            Some(_) => Ok(()),
+        }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Encoding hardly waits for a disk: a thread of its own commits, several batches with one sync where they have
 //! come meanwhile. What a kill costs is the batches under way, at most nine of 256 rows: three in work, one
-//! each at the four hand-overs, and those that are being committed.
+//! each at the four hand-overs, and those that are being committed; and of small shards the rows of one bundle.
 
 use std::{
     sync::Arc,
@@ -89,9 +89,6 @@ pub(super) async fn fill(
             }
         }
     }
-    let store = Arc::clone(store);
-    let merged = tokio::task::spawn_blocking(move || store.merge()).await;
-    merged.map_err(|error| Error::internal("merge records").source(error))??;
     Ok(filled)
 }
 
@@ -137,7 +134,7 @@ async fn pass(fill: &Fill<'_>, open: &Arc<OpenShards>, context: &RunContext) -> 
 /// Gives all portions to the committer, until it takes no more; the rows that it got.
 async fn send_all(
     portions: impl Stream<Item = Result<Vec<StoreRows>>>,
-    committer: mpsc::Sender<StoreRows>,
+    committer: mpsc::Sender<Vec<StoreRows>>,
     context: &RunContext,
 ) -> Result<u64> {
     let mut portions = std::pin::pin!(portions);
@@ -151,11 +148,13 @@ async fn send_all(
         let Some(portions) = next else {
             return Ok(rows);
         };
-        for portion in portions? {
-            rows += portion.rows.num_rows() as u64;
-            if committer.send(portion).await.is_err() {
-                return Ok(rows);
-            }
+        let portions = portions?;
+        let sent = portions
+            .iter()
+            .map(|portion| portion.rows.num_rows() as u64);
+        rows += sent.sum::<u64>();
+        if committer.send(portions).await.is_err() {
+            return Ok(rows);
         }
     }
 }
@@ -225,24 +224,21 @@ impl Names {
     fn narrow(&self, batch: &RecordBatch, fill: &Fill<'_>) -> Result<Vec<StoreRows>> {
         let mut portions = Vec::new();
         let shards = column(batch, SHARD)?.as_primitive::<UInt32Type>().values();
+        let narrow = self.stored_columns(batch)?;
         let mut first = 0;
         for same in shards.chunk_by(|a, b| a == b) {
-            let rows = batch.slice(first, same.len());
+            let shard = same[0] as usize;
+            if fill.fail_on_bad {
+                self.refuse_bad(&batch.slice(first, same.len()), fill, shard)?;
+            }
+            let rows = narrow.slice(first, same.len());
+            portions.push(StoreRows { shard, rows });
             first += same.len();
-            portions.push(self.narrow_shard(&rows, fill, same[0] as usize)?);
         }
         Ok(portions)
     }
 
-    fn narrow_shard(
-        &self,
-        batch: &RecordBatch,
-        fill: &Fill<'_>,
-        shard: usize,
-    ) -> Result<StoreRows> {
-        if fill.fail_on_bad {
-            self.refuse_bad(batch, fill, shard)?;
-        }
+    fn stored_columns(&self, batch: &RecordBatch) -> Result<RecordBatch> {
         let mut columns: Vec<(&str, ArrayRef, bool)> = vec![(
             crate::schema::STORED_ROW,
             Arc::clone(column(batch, ROW)?),
@@ -252,9 +248,8 @@ impl Names {
             let values = Arc::clone(column(batch, &added.name)?);
             columns.push((added.added.name(), values, true));
         }
-        let rows = RecordBatch::try_from_iter_with_nullable(columns)
-            .map_err(|error| Error::internal("narrow a scored batch").source(error))?;
-        Ok(StoreRows { shard, rows })
+        RecordBatch::try_from_iter_with_nullable(columns)
+            .map_err(|error| Error::internal("narrow a scored batch").source(error))
     }
 
     fn refuse_bad(&self, batch: &RecordBatch, fill: &Fill<'_>, shard: usize) -> Result<()> {

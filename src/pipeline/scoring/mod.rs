@@ -168,8 +168,10 @@ impl Wanted<'_> {
         };
         let store = Arc::new(store);
         let filled = filling::fill(fill, &store, context).await?;
+        let merged = tokio::task::spawn_blocking(move || store.filled()).await;
+        let store = merged.map_err(|error| Error::internal("merge records").source(error))??;
         Ok(Scored {
-            store: Arc::new(store.filled()),
+            store: Arc::new(store),
             memory,
             rows_scored: filled.rows,
             is_private: false,

@@ -78,7 +78,7 @@ fn alone(part_rows: u64) -> BTreeMap<String, Vec<u8>> {
         let _claim = store.claim(shard).unwrap().unwrap();
         score(&store, shard, part_rows);
     }
-    store.merge().unwrap();
+    store.filled().unwrap();
     let content = content(&LocalBlobs::new(dir.path()));
     // A file and a record of each shard, a model, the manifest.
     assert_eq!(content.len(), 2 * shards().len() + 2);
@@ -114,7 +114,7 @@ fn two_that_share_a_store_without_renames_make_what_one_makes_in_a_directory() {
                     score(store, shard, 500);
                     scored.push(number);
                 }
-                store.merge().unwrap();
+                store.filled().unwrap();
                 scored
             })
         });
@@ -143,7 +143,7 @@ fn a_claim_that_expired_is_taken_over_and_its_late_owner_does_no_harm() {
         let mut store = in_memory(&alone.0, &alone.1);
         store.record(&one).unwrap();
         score(&store, shard, 700);
-        store.merge().unwrap();
+        store.filled().unwrap();
         content(alone.0.as_ref())
     };
     let mut late = first;
@@ -187,6 +187,6 @@ fn a_claim_that_expired_is_taken_over_and_its_late_owner_does_no_harm() {
     late.commit_part(shard, 1_500..shard.rows, &[part(1_500, shard.rows)])
         .unwrap();
     late.complete(shard).unwrap();
-    late.merge().unwrap();
+    late.filled().unwrap();
     assert!(content(blobs.as_ref()) == expected);
 }

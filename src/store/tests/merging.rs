@@ -34,10 +34,10 @@ fn a_shard_that_the_manifest_lacks_is_read_and_merged_by_the_next() {
     assert!(store.coverage(&shard(5)).unwrap().complete);
     drop(store);
     let store = ScoreStore::open_or_create(dir.path(), &spec()).unwrap();
-    store.merge().unwrap();
+    store.filled().unwrap();
     let merged = manifest(dir.path());
     assert!(merged.contains("fffff"), "{merged}");
-    store.merge().unwrap();
+    store.filled().unwrap();
     assert_eq!(
         manifest(dir.path()),
         merged,
@@ -109,7 +109,7 @@ fn copies_of_a_shard_stand_in_its_record() {
     store.record(&[changed]).unwrap();
     assert_eq!(paths(), serde_json::json!(["a.parquet"]));
     assert!(store.coverage(&shard(5)).unwrap().complete);
-    store.merge().unwrap();
+    store.filled().unwrap();
     assert!(!manifest(dir.path()).contains("0.parquet"));
 }
 

@@ -41,7 +41,7 @@ fn a_second_model_is_refused_unless_it_is_added() {
     let added = ScoreStore::add_model(dir.path(), &other()).unwrap();
     assert!(!added.coverage(&shard(5)).unwrap().complete);
     score(&added, 10);
-    added.merge().unwrap();
+    added.filled().unwrap();
 
     let report = ScoreStore::open(dir.path()).unwrap_err().report();
     let keys = [spec().model_key(), other().model_key()];
