@@ -186,6 +186,10 @@ pub struct RunSummary {
     pub rows_kept: u64,
     /// Rows that a condition, a threshold or the budget left out.
     pub rows_cut: u64,
+    /// Rows of which a column that the condition names is NaN: no comparison with that holds. Bad rows are among them.
+    /// Not counted in a stream.
+    #[serde(default)]
+    pub rows_nan: u64,
     /// Rows that could not be scored.
     pub rows_bad: u64,
     /// The bad rows by reason.

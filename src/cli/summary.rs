@@ -24,6 +24,13 @@ pub(super) fn text(report: &RunSummary, options: &RunOptions, detail: Detail) ->
         format!("{}{}", count(report.rows_kept), lowest(report)),
     );
     lines.add("cut", count(report.rows_cut));
+    if report.rows_nan > 0 {
+        let rows = count(report.rows_nan);
+        lines.add(
+            "NaN",
+            format!("{rows}   (in a column of --where: no comparison holds)"),
+        );
+    }
     lines.add_bad(report);
     lines.add("selection", report.selection.clone());
     lines.add("model", model(report));

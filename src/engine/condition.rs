@@ -1,6 +1,9 @@
 //! `--where`: which parts need no score, and which do.
 
-use std::{collections::HashSet, ops::ControlFlow};
+use std::{
+    collections::{BTreeSet, HashSet},
+    ops::ControlFlow,
+};
 
 use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::{
@@ -61,6 +64,18 @@ pub(super) struct Parts {
 }
 
 impl RowCondition {
+    /// The columns that it names, sorted.
+    pub(super) fn columns(
+        &self,
+        context: &SessionContext,
+        shards: &Schema,
+    ) -> Result<BTreeSet<String>> {
+        let Parts { early, late } = self.split(context, shards)?;
+        let parts = early.iter().chain(&late);
+        let names = parts.flat_map(|part| part.column_refs());
+        Ok(names.map(|column| column.name.clone()).collect())
+    }
+
     /// Reads the condition and takes it apart.
     pub(super) fn split(&self, context: &SessionContext, shards: &Schema) -> Result<Parts> {
         let shards = view_schema(shards);

@@ -47,7 +47,8 @@ pub use encode_node::{AddedColumn, ClipEncodeNode, PairColumns};
 pub use memory_plan::{MemoryNeeds, MemoryPlan, check_pages};
 pub use pairs_table::{BatchSize, PairsTable, StoredScores};
 pub use plan::{
-    NarrowPlan, PASSES, RunningQuery, WidePlan, early_pass, narrow_pass, one_pass, wide_pass,
+    NarrowPlan, PASSES, RunningQuery, WidePlan, early_pass, nan_pass, narrow_pass, one_pass,
+    wide_pass,
 };
 pub use recipe::{PairNames, Recipe, RecipeParam};
 pub use runtime::{EncodeOptions, EncodeRuntime, LoadModel, Loaded};

@@ -28,7 +28,7 @@ use datafusion::{
     datasource::provider_as_source,
     execution::SendableRecordBatchStream,
     logical_expr::{Expr, Extension, LogicalPlan, LogicalPlanBuilder, col, lit},
-    prelude::SessionContext,
+    prelude::{SessionContext, isnan},
 };
 
 use super::{
@@ -196,6 +196,39 @@ pub async fn early_pass(plan: NarrowPlan) -> Result<RunningQuery> {
     let context = session(plan.memory_limit, NARROW_BATCH_ROWS)?;
     let early = plan.condition.split(&context, &plan.shards)?.early;
     narrow(&context, plan, Parts { early, late: None }).await
+}
+
+/// Row reference of every row of which a column that the condition names is NaN; `None` if it names no column of the
+/// shards that could be.
+///
+/// # Errors
+/// As [`narrow_pass`].
+pub async fn nan_pass(
+    table: ShardTable,
+    condition: &RowCondition,
+    memory_limit: ByteSize,
+) -> Result<Option<RunningQuery>> {
+    let context = session(memory_limit, NARROW_BATCH_ROWS)?;
+    let shards = Arc::clone(table.shard_schema());
+    let floats = condition.columns(&context, &shards)?.into_iter();
+    let floats = floats.filter(|name| {
+        let field = shards.field_with_name(name);
+        field.is_ok_and(|field| field.data_type().is_floating())
+    });
+    let is_nan = floats.map(|name| isnan(Expr::Column(Column::from_name(name))));
+    let Some(any) = is_nan.reduce(Expr::or) else {
+        return Ok(None);
+    };
+    let build = || -> datafusion::common::Result<LogicalPlan> {
+        let source = provider_as_source(Arc::new(table));
+        let found = LogicalPlanBuilder::scan("pairs", source, None)?.filter(any)?;
+        found.project([col(SHARD), col(ROW)])?.build()
+    };
+    let doing = "count rows of which a number is NaN";
+    let logical = build().map_err(|error| from_datafusion(error, doing))?;
+    run(&context, &logical, doing, async { Ok(()) })
+        .await
+        .map(Some)
 }
 
 async fn narrow(context: &SessionContext, plan: NarrowPlan, parts: Parts) -> Result<RunningQuery> {

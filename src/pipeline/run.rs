@@ -119,6 +119,7 @@ async fn decide_and_write(
     };
     let selecting = counters.pass(Pass::Select);
     let chosen = selecting::select(&narrow).await?;
+    let rows_nan = narrow.rows_of_nan().await?;
     drop(selecting);
     let rejecting = Rejecting {
         shards: &prepared.shards,
@@ -136,6 +137,7 @@ async fn decide_and_write(
         derived: derived_provenance(options, &scored.store),
     };
     let mut summary = counted(&narrow, &chosen, &provenance);
+    summary.rows_nan = rows_nan;
     let memory = scored.memory.clone();
     if options.writes() {
         summary.rows_written = chosen.written.rows();

@@ -11,8 +11,8 @@ use futures::StreamExt;
 use super::{Prepared, RunContext, RunOptions, Scored, interrupted};
 use crate::{
     engine::{
-        NarrowPlan, PASSES, RowCondition, RunningQuery, early_condition, early_pass,
-        from_datafusion, narrow_pass,
+        NarrowPlan, PASSES, RowCondition, RunningQuery, ShardTable, early_condition, early_pass,
+        from_datafusion, nan_pass, narrow_pass,
     },
     error::{Error, Result},
     schema::{ROW, SHARD},
@@ -75,6 +75,35 @@ impl Narrow<'_> {
             scored: self.prepared.scored().to_vec(),
         });
         Ok(self.decide(narrow_pass(plan).await?).await?.passing)
+    }
+
+    /// How many rows have NaN in a column that the condition names.
+    pub(in crate::pipeline) async fn rows_of_nan(&self) -> Result<u64> {
+        let Some(condition) = self.prepared.condition(self.options) else {
+            return Ok(0);
+        };
+        let shards = &self.prepared.shards;
+        // Rows that are read once more are not progress.
+        let table = ShardTable::new(
+            Arc::clone(&shards.set),
+            &shards.binding.image,
+            self.scored.memory.batch(),
+            Arc::default(),
+        );
+        let limit = self.options.scoring.memory_limit;
+        let Some(mut query) = nan_pass(table, &condition, limit).await? else {
+            return Ok(0);
+        };
+        let mut rows = 0;
+        loop {
+            let next = tokio::select! {
+                next = query.batches.next() => next,
+                _ = self.context.cancel.cancelled() => return Err(interrupted()),
+            };
+            let Some(batch) = next else { return Ok(rows) };
+            let batch = batch.map_err(|error| from_datafusion(error, "count rows of NaN"))?;
+            rows += batch.num_rows() as u64;
+        }
     }
 
     fn plan(&self, condition: RowCondition) -> NarrowPlan {

@@ -419,9 +419,20 @@ fn a_comparison_with_nan_selects_nothing() {
             .exits(0)
             .json();
         assert_eq!(report["rows_kept"], expected, "{condition}");
+        assert_eq!(report["rows_nan"], 2, "{condition}");
         let counted = sql(&format!("select count(*) n from pairs where {condition}"));
         assert_eq!(counted, format!("n {expected}"), "{condition}");
     }
+    let told = place
+        .mock("in.parquet nan.parquet --keep 1 --where score>0.5")
+        .exits(0)
+        .stderr;
+    assert!(
+        told.contains("\n  NaN        2   (in a column of --where"),
+        "{told}"
+    );
+    let other = place.mock("in.parquet --dry-run --json --keep 1 --where n>2");
+    assert_eq!(other.exits(0).json()["rows_nan"], 0);
     assert_eq!(
         sql("select n from pairs order by score desc limit 2"),
         "n 9 8"

@@ -230,7 +230,12 @@ fn columns_that_cannot_be_told_are_no_error() {
 #[test]
 fn a_store_is_described_on_one_screen() {
     let place = place();
-    place.mock("score in --scores scores --quiet").exits(0);
+    // One after the other: small shards of one run share a file.
+    for shards in ["in/0.parquet", "in"] {
+        place
+            .mock(&format!("score {shards} --scores scores --quiet"))
+            .exits(0);
+    }
     insta::assert_snapshot!(shown(&place, "scores"), @r"
     score store scores, [SIZE], format 2, made by clip-filter 0.1.0
     model       mock (fp32, sha256 mock-1)

@@ -22,10 +22,12 @@ fn place() -> Place {
     place
 }
 
+/// Each shard has a file of its own: nothing stands beside a small one that is scored alone.
 fn scored() -> Place {
     let place = place();
-    let report = score(&place, "a.parquet b.parquet");
-    assert_eq!(report["rows_scored"], 2 * ROWS);
+    for shards in ["a.parquet", "a.parquet b.parquet"] {
+        assert_eq!(score(&place, shards)["rows_scored"], ROWS);
+    }
     place
 }
 
@@ -38,7 +40,9 @@ fn score(place: &Place, inputs: &str) -> Value {
 
 /// The finished files of the store.
 fn files(place: &Place) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(place.path("scores/scores")).unwrap();
+    let folders = ["scores/scores", "scores/bundles"];
+    let entries = folders.map(|folder| std::fs::read_dir(place.path(folder)));
+    let entries = entries.into_iter().flatten().flatten();
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
     files.sort();
     files
@@ -204,6 +208,32 @@ fn a_store_that_was_made_otherwise_is_refused() {
         .says(&["another embeddings"]);
     assert_eq!(files(&place).len(), 2, "nothing is lost");
     assert!(!place.path("out.parquet").exists());
+}
+
+#[test]
+fn small_shards_of_one_run_share_a_file() {
+    let (together, alone) = (place(), scored());
+    let report = score(&together, "a.parquet b.parquet");
+    assert_eq!(report["rows_scored"], 2 * ROWS);
+    let [file] = files(&together).try_into().unwrap();
+    for place in [&together, &alone] {
+        place
+            .mock("a.parquet b.parquet out.parquet --scores scores --keep 0.4")
+            .exits(0);
+    }
+    let out = |place: &Place| shards::read(&place.path("out.parquet"));
+    assert_eq!(out(&together), out(&alone));
+    let bytes = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
+    let name = file.file_name().unwrap().to_str().unwrap();
+    together
+        .mock("a.parquet b.parquet again.parquet --scores scores")
+        .exits(1)
+        .says(&["read the score store", name, "remove it and run"]);
+    std::fs::remove_file(&file).unwrap();
+    let report = score(&together, "a.parquet b.parquet");
+    assert_eq!(report["rows_scored"], 2 * ROWS);
+    assert_eq!(std::fs::read(&file).unwrap(), bytes);
 }
 
 #[test]
