@@ -46,6 +46,7 @@ mod made;
 #[cfg(test)]
 pub(crate) mod memory;
 mod open_parquet;
+mod opened_shards;
 mod pages;
 mod parquet_rows;
 mod places;

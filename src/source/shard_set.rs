@@ -12,6 +12,7 @@ use parquet::{basic::Compression, schema::types::TypePtr};
 use super::{
     Constant, Found, Location, Shard, TableShard,
     fitting::ShardColumns,
+    opened_shards::OpenedShards,
     stored::carried_field,
     union::{FileColumns, Union},
     view_schema,
@@ -79,8 +80,8 @@ impl ShardSet {
         let (mut union, mut first) = (Union::default(), None);
         let (mut bad, mut first_error) = (Vec::new(), None);
         let mut opened = Vec::new();
-        for entry in shards {
-            let (shard, outline) = match Shard::open(&entry) {
+        for (entry, outlined) in OpenedShards::of(shards) {
+            let (shard, outline) = match outlined {
                 Ok(opened) => opened,
                 Err(error) if on_bad_shard == OnBadShard::Skip && error.bad_shard().is_some() => {
                     bad.push(BadShard::of(entry.location.name(), &error, None));

@@ -1,0 +1,133 @@
+//! Shards that are opened to learn what they are, several at one time: the footers of thousands of files are many short
+//! waits.
+
+use std::{collections::VecDeque, iter::Fuse, num::NonZeroUsize, thread};
+
+use super::{
+    kind::Outline,
+    shard::{Shard, TableShard},
+};
+use crate::error::{Error, Result};
+
+/// Shards that one thread opens before their outlines are looked at; an error among the first is told without opening
+/// all others.
+const SHARDS_PER_THREAD: usize = 64;
+/// What more threads than this would win is lost in waiting for one disk.
+const MOST_THREADS: usize = 8;
+
+type Opened = (TableShard, Result<(Shard, Outline)>);
+
+/// Shards in their order, each with what it is or why it cannot be read.
+pub(super) struct OpenedShards<I: Iterator<Item = TableShard>> {
+    waiting: Fuse<I>,
+    opened: VecDeque<Opened>,
+    threads: usize,
+}
+
+impl<I: Iterator<Item = TableShard>> OpenedShards<I> {
+    pub(super) fn of(shards: impl IntoIterator<IntoIter = I>) -> Self {
+        let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        Self {
+            waiting: shards.into_iter().fuse(),
+            opened: VecDeque::new(),
+            threads: threads.min(MOST_THREADS),
+        }
+    }
+
+    fn open_more(&mut self) {
+        let most = self.threads * SHARDS_PER_THREAD;
+        let mut entries: Vec<TableShard> = self.waiting.by_ref().take(most).collect();
+        if entries.len() <= 1 || self.threads == 1 {
+            self.opened.extend(entries.into_iter().map(open));
+            return;
+        }
+        let each = entries.len().div_ceil(self.threads);
+        thread::scope(|scope| {
+            let mut running = Vec::new();
+            while !entries.is_empty() {
+                let rest = entries.split_off(each.min(entries.len()));
+                let now = std::mem::replace(&mut entries, rest);
+                let names = now.clone();
+                let thread = scope.spawn(|| now.into_iter().map(open).collect::<Vec<Opened>>());
+                running.push((names, thread));
+            }
+            for (entries, thread) in running {
+                match thread.join() {
+                    Ok(opened) => self.opened.extend(opened),
+                    Err(_) => self.opened.extend(entries.into_iter().map(|entry| {
+                        let error = Error::internal("open a shard");
+                        let error = error.with("shard", &entry.location);
+                        (entry, Err(error))
+                    })),
+                }
+            }
+        });
+    }
+}
+
+fn open(entry: TableShard) -> Opened {
+    let opened = Shard::open(&entry);
+    (entry, opened)
+}
+
+impl<I: Iterator<Item = TableShard>> Iterator for OpenedShards<I> {
+    type Item = Opened;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.opened.is_empty() {
+            self.open_more();
+        }
+        self.opened.pop_front()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int32Array, RecordBatch};
+    use parquet::arrow::ArrowWriter;
+
+    use super::*;
+    use crate::source::Location;
+
+    #[test]
+    fn shards_come_in_their_order_with_their_errors() {
+        let dir = tempfile::tempdir().unwrap();
+        let shards: Vec<TableShard> = (0..300)
+            .map(|number| {
+                let path = dir.path().join(format!("{number}.parquet"));
+                if number == 170 {
+                    std::fs::write(&path, "PAR1").unwrap();
+                } else {
+                    let rows: ArrayRef = Arc::new(Int32Array::from(vec![7; number + 1]));
+                    let batch = RecordBatch::try_from_iter([("n", rows)]).unwrap();
+                    let file = std::fs::File::create(&path).unwrap();
+                    let mut writer = ArrowWriter::try_new(file, batch.schema(), None).unwrap();
+                    writer.write(&batch).unwrap();
+                    writer.close().unwrap();
+                }
+                TableShard::from(Location::local(path))
+            })
+            .collect();
+        for threads in [1, 3, 8] {
+            let opened = OpenedShards {
+                threads,
+                ..OpenedShards::of(shards.clone())
+            };
+            let mut count = 0;
+            for (number, (entry, opened)) in opened.enumerate() {
+                assert_eq!(entry.location.name(), shards[number].location.name());
+                match opened {
+                    Ok((shard, _)) => assert_eq!(shard.rows, number as u64 + 1),
+                    Err(error) => {
+                        assert_eq!(number, 170);
+                        assert!(error.bad_shard().is_some());
+                    }
+                }
+                count += 1;
+            }
+            assert_eq!(count, shards.len());
+        }
+    }
+}
