@@ -1,13 +1,14 @@
 //! The pictures of an AVIF file: which bytes make the primary one and its alpha, as items or as tracks.
 //!
-//! Of items at most [`MAX_ITEMS`] are read, so that no table is walked for long. Orientation and clean aperture are
-//! left alone, as Pillow leaves them.
+//! Of items at most [`MAX_ITEMS`] are read, so that no table is walked for long. Clean aperture is left alone, as Pillow
+//! leaves it.
 
 use std::collections::BTreeMap;
 
 use crate::avif_boxes::{Boxes, Reader, find, truncated};
 use crate::avif_track;
 use crate::fault::Fault;
+use crate::turn::Turn;
 
 /// Items that a file may have: a grid of 4,095 tiles and their picture.
 const MAX_ITEMS: usize = 4096;
@@ -26,6 +27,8 @@ pub(crate) struct Picture<'a> {
     /// AV1 streams in pieces, row by row.
     pub(crate) tiles: Vec<Vec<&'a [u8]>>,
     pub(crate) color: Option<Color>,
+    /// How it is to be turned.
+    pub(crate) turn: Turn,
 }
 
 /// The container's word on colour, which goes before the stream's. Numbers are those of ITU-T H.273.
@@ -300,6 +303,7 @@ impl<'a> Items<'a> {
             columns: 1,
             tile: (width, height),
             color: colors.filter_map(|(_, content)| color(content)).next(),
+            turn: turn(self.properties_of(item)),
             ..Picture::default()
         };
         if item.kind == *b"grid" {
@@ -371,6 +375,29 @@ pub(crate) fn piece(source: &[u8], offset: u64, length: u64) -> Result<&[u8], Fa
         length => usize::try_from(length).map_err(|_| short())?,
     };
     rest.get(..length).ok_or_else(short)
+}
+
+/// The turn that the properties of a picture ask for: first counter-clockwise by quarters, then mirrored.
+pub(crate) fn turn<'a>(properties: impl Iterator<Item = ([u8; 4], &'a [u8])>) -> Turn {
+    let (mut quarters, mut axis) = (None, None);
+    for (kind, content) in properties {
+        let value = content.first().copied();
+        match &kind {
+            b"irot" if quarters.is_none() => quarters = value.map(|value| value & 3),
+            b"imir" if axis.is_none() => axis = value.map(|value| value & 1),
+            _ => {}
+        }
+    }
+    Turn::of(match (quarters.unwrap_or(0), axis) {
+        (0, None) => 1,
+        (1, None) => 8,
+        (2, None) => 3,
+        (_, None) => 6,
+        (0, Some(1)) | (2, Some(0)) => 2,
+        (0, Some(_)) | (2, Some(_)) => 4,
+        (1, Some(1)) | (3, Some(0)) => 7,
+        (_, Some(_)) => 5,
+    })
 }
 
 /// What a colour box says in numbers; a profile says nothing here.

@@ -1,8 +1,8 @@
 //! Huffman codes of a JPEG and the blocks of a sequential one, read without a check where the next bytes are plain data.
 //!
-//! What no table or block has room for ends with none: an unknown code, a run over the end of a block. Behind the end of
-//! a segment there are zeros: whether any were taken is known to [`Bits::is_short`] alone. Whoever reads a scan decides
-//! what follows from either.
+//! What no table or block has room for is read as libjpeg reads it, since Pillow shows such pictures: an unknown code ends
+//! its block, a run over the end of one leads to its last coefficient. Behind the end of a segment there are zeros:
+//! whether any were taken is known to [`Bits::is_short`] alone. Whoever reads a scan decides what follows from that.
 
 /// Bits that a code and its value are looked up by at once.
 const LOOK_BITS: u32 = 10;
@@ -156,28 +156,40 @@ impl Codes {
         }
     }
 
-    /// The entry of a code too long for the table.
+    /// The entry of a code too long for the table; of none, that of symbol 0 behind the bits that libjpeg drops.
     #[cold]
-    fn long(&self, bits: u64) -> Option<Entry> {
-        for length in LOOK_BITS + 1..=16 {
-            let at = length as usize;
-            let code = i32::try_from(bits >> (64 - length)).ok()?;
-            if code < self.ends[at] {
-                let index = usize::try_from(code + self.offsets[at]).ok()?;
-                return self.entry(length, *self.symbols.get(index)?);
+    fn long(&self, bits: u64) -> Entry {
+        let known = || {
+            for length in LOOK_BITS + 1..=16 {
+                let at = length as usize;
+                let code = i32::try_from(bits >> (64 - length)).ok()?;
+                if code < self.ends[at] {
+                    let index = usize::try_from(code + self.offsets[at]).ok()?;
+                    return self.entry(length, *self.symbols.get(index)?);
+                }
             }
-        }
-        None
+            None
+        };
+        let run = match self.class {
+            Class::Dc => 0,
+            Class::Ac => END,
+        };
+        known().unwrap_or(Entry::new(17, 0, run, 0))
     }
 
-    /// Coefficients to skip and the value behind them; up to 16 bits are left at hand.
     #[inline(always)]
-    pub(crate) fn next(&self, reader: &mut Bits<'_>) -> Option<(u32, i16)> {
+    fn look(&self, reader: &mut Bits<'_>) -> Entry {
         reader.refill();
-        let mut entry = self.look[(reader.bits >> (64 - LOOK_BITS)) as usize];
-        if entry == Entry::LONG {
-            entry = self.long(reader.bits)?;
+        match self.look[(reader.bits >> (64 - LOOK_BITS)) as usize] {
+            Entry::LONG => self.long(reader.bits),
+            entry => entry,
         }
+    }
+
+    /// Coefficients to skip and the value behind them; up to 15 bits are left at hand.
+    #[inline(always)]
+    pub(crate) fn next(&self, reader: &mut Bits<'_>) -> (u32, i16) {
+        let entry = self.look(reader);
         reader.drop(entry.bits());
         let size = entry.size();
         let value = if size == 0 {
@@ -185,7 +197,23 @@ impl Codes {
         } else {
             extended(reader.take(size), size)
         };
-        Some((entry.run(), value))
+        (entry.run(), value)
+    }
+
+    /// As [`Codes::next`] where a value can only be one: a larger one is damage, and has one bit all the same.
+    #[inline(always)]
+    pub(crate) fn next_one(&self, reader: &mut Bits<'_>) -> (u32, i16) {
+        let entry = self.look(reader);
+        let (bits, value) = (entry.bits(), entry.value());
+        let looked_up = i16::BITS - value.unsigned_abs().leading_zeros();
+        let value = if entry.size() > 0 || looked_up > 1 {
+            reader.drop(bits - looked_up);
+            extended(reader.take(1), 1)
+        } else {
+            reader.drop(bits);
+            value
+        };
+        (entry.run(), value)
     }
 }
 
@@ -210,6 +238,8 @@ pub(crate) struct Bits<'a> {
     count: u32,
     /// How many of them were made up behind the end of the segment.
     padded: u32,
+    /// Whether that is the end of the file, and no marker.
+    is_cut: bool,
 }
 
 impl<'a> Bits<'a> {
@@ -220,6 +250,7 @@ impl<'a> Bits<'a> {
             bits: 0,
             count: 0,
             padded: 0,
+            is_cut: false,
         }
     }
 
@@ -231,6 +262,58 @@ impl<'a> Bits<'a> {
     /// Offset behind all bytes that were looked at: no marker lies before it.
     pub(crate) fn position(&self) -> usize {
         self.at
+    }
+
+    /// Whether the file ends here, rather than the segment.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.is_cut
+    }
+
+    /// Goes on behind restart marker `number`; false where the data has another marker for libjpeg to stay at.
+    ///
+    /// # Source
+    ///
+    /// libjpeg's `jpeg_resync_to_restart`: one of the two that come next is not passed over, one of the two before is.
+    #[cold]
+    pub(crate) fn resume(&mut self, number: u8) -> bool {
+        let mut at = self.at;
+        loop {
+            let Some(found) = memchr::memchr(0xff, self.data.get(at..).unwrap_or_default()) else {
+                *self = Self {
+                    at: self.data.len(),
+                    is_cut: true,
+                    ..Self::new(self.data)
+                };
+                return false;
+            };
+            at += found;
+            let (stays, next) = match self.data[at..] {
+                [0xff, 0xff, ..] => {
+                    at += 1;
+                    continue;
+                }
+                [0xff, kind @ 0xd0..=0xd7, ..] => match (kind & 7).wrapping_sub(number) & 7 {
+                    1 | 2 => (true, at),
+                    6 | 7 => {
+                        at += 2;
+                        continue;
+                    }
+                    _ => (false, at + 2),
+                },
+                // Below the frames' kinds there are none.
+                [0xff, 0..=0xbf, ..] => {
+                    at += 2;
+                    continue;
+                }
+                _ => (true, at),
+            };
+            *self = Self {
+                at: next,
+                is_cut: self.data.len() - at < 2,
+                ..Self::new(self.data)
+            };
+            return !stays;
+        }
     }
 
     /// Goes on behind restart marker `number`, which must be next.
@@ -283,9 +366,20 @@ impl<'a> Bits<'a> {
                     self.at += 1;
                     *byte
                 }
-                _ => {
-                    self.padded += 8;
-                    0
+                rest => {
+                    // Before a zero as before a marker there may be more of them.
+                    let more = rest.iter().take_while(|&&byte| byte == 0xff).count();
+                    match rest.get(more) {
+                        Some(0) => {
+                            self.at += more + 1;
+                            0xff
+                        }
+                        found => {
+                            self.is_cut = found.is_none();
+                            self.padded += 8;
+                            0
+                        }
+                    }
                 }
             };
             self.bits |= u64::from(byte) << (56 - self.count);
@@ -326,23 +420,20 @@ pub(crate) fn read_block(
     reader: &mut Bits<'_>,
     (dc, ac): (&Codes, &Codes),
     before: &mut i16,
-) -> Option<bool> {
-    let (_, difference) = dc.next(reader)?;
+) -> bool {
+    let (_, difference) = dc.next(reader);
     *before = before.wrapping_add(difference);
     coefficients[0] = *before;
     let (mut at, mut is_flat) = (1, true);
     while at < 64 {
-        let (run, value) = ac.next(reader)?;
+        let (run, value) = ac.next(reader);
         at += run;
         if run >= END {
             break;
         }
-        if at > 63 {
-            return None;
-        }
         is_flat = false;
-        coefficients[usize::from(NATURAL[at as usize & 63]) & 63] = value;
+        coefficients[usize::from(NATURAL[at.min(63) as usize]) & 63] = value;
         at += 1;
     }
-    Some(is_flat)
+    is_flat
 }
