@@ -7,6 +7,7 @@ use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use super::{
     adapt::AdaptArgs,
     completions::CompletionsArgs,
+    image_args::ImageArgs,
     input_args::InputArgs,
     inspect::InspectArgs,
     label_args::LabelArgs,
@@ -19,7 +20,7 @@ use super::{
     tracing::TraceArgs,
 };
 use crate::{
-    config::{ByteSize, DEFAULT_MAX_PIXELS, Devices, OnError, Orientation, Reading, Truncated},
+    config::{ByteSize, Devices, OnError},
     machine, pipeline,
     schema::ScoreColumn,
     select::Keep,
@@ -300,72 +301,6 @@ pub(super) struct BadRowArgs {
     pub(super) rejects: Option<PathBuf>,
     #[command(flatten)]
     pub(super) images: ImageArgs,
-}
-
-#[derive(Debug, ClapArgs)]
-#[command(next_help_heading = "Bad rows")]
-pub(super) struct ImageArgs {
-    /// Images that declare more pixels are bad rows
-    #[arg(
-        long,
-        value_name = "N",
-        env = "CLIP_FILTER_MAX_PIXELS",
-        default_value_t = DEFAULT_MAX_PIXELS
-    )]
-    pub(super) max_pixels: u64,
-    /// What becomes of images whose metadata (Exif, XMP, an AVIF's own turns) say that they have to be turned to be
-    /// upright. TIFF is turned either way, as Pillow does. Part of what a score store was made with
-    #[arg(
-        long,
-        value_enum,
-        env = "CLIP_FILTER_ORIENTATION",
-        default_value = "ignore"
-    )]
-    orientation: OrientationArg,
-    /// What becomes of images whose file ends early. Part of what a score store was made with
-    #[arg(
-        long,
-        value_enum,
-        env = "CLIP_FILTER_TRUNCATED",
-        default_value = "drop"
-    )]
-    truncated: TruncatedArg,
-    /// Read image paths that are absolute or lead out of the shard's directory (URLs are never fetched)
-    #[arg(long, env = "CLIP_FILTER_ALLOW_EXTERNAL_PATHS")]
-    pub(super) allow_external_paths: bool,
-}
-
-impl ImageArgs {
-    pub(super) fn reading(&self) -> Reading {
-        Reading {
-            orientation: match self.orientation {
-                OrientationArg::Ignore => Orientation::Ignore,
-                OrientationArg::Apply => Orientation::Apply,
-            },
-            truncated: match self.truncated {
-                TruncatedArg::Drop => Truncated::Drop,
-                TruncatedArg::Fill => Truncated::Fill,
-            },
-        }
-    }
-}
-
-/// `--orientation`.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum OrientationArg {
-    /// Leave them as they are stored, as open_clip trains
-    Ignore,
-    /// Turn them, as Hugging Face datasets does
-    Apply,
-}
-
-/// `--truncated`.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum TruncatedArg {
-    /// Count them as bad rows
-    Drop,
-    /// Fill in what is missing, as Pillow does with LOAD_TRUNCATED_IMAGES
-    Fill,
 }
 
 #[derive(Debug, ClapArgs)]

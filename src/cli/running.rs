@@ -4,7 +4,8 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use super::{
     TOO_MANY_BAD_ROWS,
-    args::{ColumnNameArgs, ImageArgs, ModelArgs, ResourceArgs, StoreArgs, VerbosityArgs},
+    args::{ColumnNameArgs, ModelArgs, ResourceArgs, StoreArgs, VerbosityArgs},
+    image_args::ImageArgs,
     input_args::InputArgs,
     label_args::LabelArgs,
     method_args::MethodArgs,

@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 
 use crate::avif_boxes::{Boxes, Reader, find, truncated};
+use crate::avif_check;
 use crate::avif_track;
+use crate::avif_turn::turn;
 use crate::fault::Fault;
 use crate::turn::Turn;
 
@@ -55,11 +57,13 @@ pub(crate) struct Pictures<'a> {
 /// `Unsupported` for other codecs and kinds of items, `Corrupt` and `Truncated` for tables that do not fit.
 pub(crate) fn pictures(file: &[u8]) -> Result<Pictures<'_>, Fault> {
     let kind = find(file, b"ftyp").ok_or_else(truncated)?;
+    avif_check::check_brand(kind)?;
     let sequence = !kind.starts_with(b"avif") && find(file, b"moov").is_some();
     if sequence {
         return avif_track::pictures(file);
     }
     let mut meta = Reader(find(file, b"meta").ok_or_else(truncated)?);
+    avif_check::check(meta.0)?;
     meta.version()?;
     let items = Items::parse(file, meta.0)?;
     let color = items.picture(items.primary)?;
@@ -375,29 +379,6 @@ pub(crate) fn piece(source: &[u8], offset: u64, length: u64) -> Result<&[u8], Fa
         length => usize::try_from(length).map_err(|_| short())?,
     };
     rest.get(..length).ok_or_else(short)
-}
-
-/// The turn that the properties of a picture ask for: first counter-clockwise by quarters, then mirrored.
-pub(crate) fn turn<'a>(properties: impl Iterator<Item = ([u8; 4], &'a [u8])>) -> Turn {
-    let (mut quarters, mut axis) = (None, None);
-    for (kind, content) in properties {
-        let value = content.first().copied();
-        match &kind {
-            b"irot" if quarters.is_none() => quarters = value.map(|value| value & 3),
-            b"imir" if axis.is_none() => axis = value.map(|value| value & 1),
-            _ => {}
-        }
-    }
-    Turn::of(match (quarters.unwrap_or(0), axis) {
-        (0, None) => 1,
-        (1, None) => 8,
-        (2, None) => 3,
-        (_, None) => 6,
-        (0, Some(1)) | (2, Some(0)) => 2,
-        (0, Some(_)) | (2, Some(_)) => 4,
-        (1, Some(1)) | (3, Some(0)) => 7,
-        (_, Some(_)) => 5,
-    })
 }
 
 /// What a colour box says in numbers; a profile says nothing here.

@@ -1,7 +1,8 @@
 //! The first picture of an AVIF sequence, from the tables of its tracks.
 
 use crate::avif_boxes::{Boxes, Reader, find, truncated};
-use crate::avif_items::{Picture, Pictures, color, names_alpha, piece, turn};
+use crate::avif_items::{Picture, Pictures, color, names_alpha, piece};
+use crate::avif_turn::turn;
 use crate::fault::Fault;
 
 /// Fields of a sample's description before its properties.

@@ -11,8 +11,9 @@ use std::ops::Range;
 use multiversion::multiversion;
 
 use crate::fault::Fault;
+use crate::jpeg_bits::Bits;
 use crate::jpeg_blocks::{Block, Blocks};
-use crate::jpeg_entropy::{Bits, Class, Codes, read_block};
+use crate::jpeg_entropy::{Class, Codes, read_block};
 use crate::jpeg_idct::inverse_of;
 use crate::jpeg_rest::check_rest;
 use crate::jpeg_scans::{Opening, read_all};

@@ -2,8 +2,9 @@
 //!
 //! Data that contradicts itself is read as libjpeg reads it, as in [`crate::jpeg_entropy`].
 
+use crate::jpeg_bits::Bits;
 use crate::jpeg_blocks::Block;
-use crate::jpeg_entropy::{Bits, Codes, END, NATURAL};
+use crate::jpeg_entropy::{Codes, END, NATURAL};
 
 /// The coefficients of one scan, in the order in which they are coded, and the bits it leaves out.
 #[derive(Debug, Clone, Copy, Default)]

@@ -5,8 +5,9 @@
 use multiversion::multiversion;
 
 use crate::fault::Fault;
+use crate::jpeg_bits::Bits;
 use crate::jpeg_blocks::{Block, Blocks};
-use crate::jpeg_entropy::{Bits, Class, Codes, read_block};
+use crate::jpeg_entropy::{Class, Codes, read_block};
 use crate::jpeg_progressive::{Band, read_ac, read_dc, refine_ac, refine_dc};
 use crate::jpeg_smooth::Known;
 use crate::jpeg_stream::{Frame, Scan, ScanComponent, Segment, Segments, is_frame};

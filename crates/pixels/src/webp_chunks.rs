@@ -72,7 +72,7 @@ pub(crate) fn check(file: &[u8]) -> Result<&[u8], Fault> {
         .and_then(|size| size.try_into().ok())
         .ok_or_else(cut)?;
     let size = usize::try_from(u32::from_le_bytes(size)).unwrap_or(usize::MAX);
-    if size < 8 || size > MAX_CONTENT {
+    if !(8..=MAX_CONTENT).contains(&size) {
         return Err(Fault::corrupt("webp: a length that no file has"));
     }
     let file = file.get(..size + 8).ok_or_else(cut)?;
