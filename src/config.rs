@@ -1,8 +1,11 @@
 //! Options that more than one room reads, with the text form they have on the command line.
 
 pub mod model_files;
+mod reading;
 
 use std::{fmt, str::FromStr, sync::Arc};
+
+pub use reading::{Orientation, Reading, Truncated};
 
 /// Images that declare more pixels than this are bad rows, unless another limit is asked for.
 pub const DEFAULT_MAX_PIXELS: u64 = 178_956_970;

@@ -39,6 +39,10 @@ pub struct Counters {
     pub rows_written: AtomicU64,
     /// Images decoded.
     pub images_decoded: AtomicU64,
+    /// Those whose metadata say that they have to be turned, and that were not.
+    pub images_unturned: AtomicU64,
+    /// Those whose file ends early, and that were filled.
+    pub images_filled: AtomicU64,
     /// Distinct captions encoded, summed over batches.
     pub captions_encoded: AtomicU64,
     /// Calls of a tower.
@@ -198,6 +202,12 @@ pub struct RunSummary {
     pub rows_written: u64,
     /// Rows that this run encoded; the others were in the score store, or a condition left them out before.
     pub rows_scored: u64,
+    /// Images that this run decoded as they are stored, though their metadata say that they have to be turned.
+    #[serde(default)]
+    pub images_unturned: u64,
+    /// Images that this run decoded whose file ends early, and whose rest was filled.
+    #[serde(default)]
+    pub images_filled: u64,
     /// Rows encoded per second of the scoring pass.
     pub pairs_per_sec: f64,
     /// The stage that was busiest, see [`RunSummary::with_stages`].
@@ -229,12 +239,28 @@ pub struct RunSummary {
     pub warnings: Vec<String>,
 }
 
+/// Of 100 images that are decoded so many have to be stored turned for a run to say that they were not turned.
+const UNTURNED_PERCENT: u64 = 1;
+
 impl RunSummary {
-    /// What a run should say of how its encoders fared.
+    /// What a run should say of how its encoders fared, and of the pictures they got.
     pub fn encoder_warnings(counters: &Counters) -> Vec<String> {
         let lowered = counters.lowered_model_batch().map(|rows| {
             format!("memory was too small for the model batches begun with: they were halved to {rows} rows (--batch-size {rows} begins there)")
         });
-        lowered.into_iter().collect()
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let decoded = of(&counters.images_decoded);
+        let (unturned, filled) = (of(&counters.images_unturned), of(&counters.images_filled));
+        let is_much = unturned > 0 && unturned * 100 >= decoded * UNTURNED_PERCENT;
+        let unturned = is_much.then(|| {
+            format!(
+                "{unturned} of {decoded} images say that they have to be turned to be upright, and were not: open_clip trains on them \
+                 so, Hugging Face datasets turns them, as --orientation apply does"
+            )
+        });
+        let filled = (filled > 0).then(|| {
+            format!("{filled} of {decoded} images end early and were filled (--truncated fill)")
+        });
+        [lowered, unturned, filled].into_iter().flatten().collect()
     }
 }

@@ -6,7 +6,8 @@ use std::cell::RefCell;
 use allocation_counter::measure;
 use clip_filter_fuzz::tolerate_others;
 use clip_filter_pixels::{
-    Alpha, Corner, Fault, Filter, Kernel, PixelSpec, Resize, Scaling, probe, thumbnail,
+    Alpha, Corner, Fault, Filter, ImageKind, Kernel, Orientation, PixelSpec, Reading, Resize, Scaling,
+    ThumbnailSpec, Truncated, probe, thumbnail,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -57,7 +58,10 @@ thread_local! {
 
 /// The picture as it is, and whether the memory for it was what its header says.
 fn decoded(bytes: &[u8]) -> Result<Vec<u8>, Fault> {
-    let bound = probe(bytes)?.working_bytes();
+    let facts = probe(bytes)?;
+    // A picture that is turned as a whole is held twice.
+    let turned = 3 * facts.pixels().min(MAX_PIXELS);
+    let bound = facts.working_bytes() + turned * u64::from(facts.format == ImageKind::Tiff);
     let mut kernel = Kernel::new(model(), MAX_PIXELS);
     let mut whole = Ok(0);
     let memory = measure(|| whole = kernel.decode_rgb(bytes).map(|(_, rgb)| rgb.len()));
@@ -110,7 +114,19 @@ fn look(bytes: &[u8]) {
             "a crop of all is another picture"
         );
     }
-    assert_eq!(thumbnail(bytes, EDGE, MAX_PIXELS).is_ok(), is_picture);
+    let wanted = ThumbnailSpec {
+        edge: EDGE,
+        max_pixels: MAX_PIXELS,
+        reading: Reading::default(),
+    };
+    assert_eq!(thumbnail(bytes, &wanted).is_ok(), is_picture);
+    let reading = Reading {
+        orientation: Orientation::Apply,
+        truncated: Truncated::Fill,
+    };
+    let mut filling = Kernel::new(model(), MAX_PIXELS).with_reading(reading);
+    let filled = filling.run(bytes, &mut vec![0.0; VALUES]).is_ok();
+    assert!(filled || !is_picture, "what is read is not read to be filled");
 }
 
 fuzz_target!(init: tolerate_others(), |bytes: &[u8]| look(bytes));

@@ -7,6 +7,7 @@ use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use super::{
     adapt::AdaptArgs,
     completions::CompletionsArgs,
+    image_args::ImageArgs,
     input_args::InputArgs,
     inspect::InspectArgs,
     label_args::LabelArgs,
@@ -19,7 +20,7 @@ use super::{
     tracing::TraceArgs,
 };
 use crate::{
-    config::{ByteSize, DEFAULT_MAX_PIXELS, Devices, OnError},
+    config::{ByteSize, Devices, OnError},
     machine, pipeline,
     schema::ScoreColumn,
     select::Keep,
@@ -300,22 +301,6 @@ pub(super) struct BadRowArgs {
     pub(super) rejects: Option<PathBuf>,
     #[command(flatten)]
     pub(super) images: ImageArgs,
-}
-
-#[derive(Debug, ClapArgs)]
-#[command(next_help_heading = "Bad rows")]
-pub(super) struct ImageArgs {
-    /// Images that declare more pixels are bad rows
-    #[arg(
-        long,
-        value_name = "N",
-        env = "CLIP_FILTER_MAX_PIXELS",
-        default_value_t = DEFAULT_MAX_PIXELS
-    )]
-    pub(super) max_pixels: u64,
-    /// Read image paths that are absolute or lead out of the shard's directory (URLs are never fetched)
-    #[arg(long, env = "CLIP_FILTER_ALLOW_EXTERNAL_PATHS")]
-    pub(super) allow_external_paths: bool,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -4,7 +4,8 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use super::{
     TOO_MANY_BAD_ROWS,
-    args::{ColumnNameArgs, ImageArgs, ModelArgs, ResourceArgs, StoreArgs, VerbosityArgs},
+    args::{ColumnNameArgs, ModelArgs, ResourceArgs, StoreArgs, VerbosityArgs},
+    image_args::ImageArgs,
     input_args::InputArgs,
     label_args::LabelArgs,
     method_args::MethodArgs,
@@ -50,6 +51,7 @@ pub(super) fn score_options(args: Scoring<'_>) -> Result<ScoreOptions> {
         .with_threads(args.resources.threads())
         .with_memory_limit(args.resources.memory_limit())
         .with_max_pixels(args.images.max_pixels)
+        .with_reading(args.images.reading())
         .with_method(args.method.options())
         .with_derived(args.derived);
     options.scores = args.scores;

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::Args as ClapArgs;
 
 use super::{
-    args::{ColumnNameArgs, ImageArgs, ModelArgs, ResourceArgs, StoreArgs, VerbosityArgs},
+    args::{ColumnNameArgs, ModelArgs, ResourceArgs, StoreArgs, VerbosityArgs},
+    image_args::ImageArgs,
     input_args::InputArgs,
     label_args::LabelArgs,
     method_args::MethodArgs,

@@ -169,7 +169,14 @@ impl DecodeWorker {
             images.fetch_add(1, Ordering::Relaxed);
         }
         let made = self.kernel.run(bytes, slot);
-        made.map_err(|fault| Undecoded::Bad(fault, Some(size)))?;
+        let facts = made.map_err(|fault| Undecoded::Bad(fault, Some(size)))?;
+        let counters = &self.shared.counters;
+        if facts.is_left_unturned() {
+            counters.images_unturned.fetch_add(1, Ordering::Relaxed);
+        }
+        if facts.is_filled() {
+            counters.images_filled.fetch_add(1, Ordering::Relaxed);
+        }
         Ok(size)
     }
 

@@ -29,6 +29,7 @@ use super::{
     gate::{ByteGate, lock},
 };
 use crate::{
+    config::Reading,
     error::{Error, Result},
     preprocess::{ImageKernel, PathPolicy, Preprocessing},
     schema::Side,
@@ -83,6 +84,8 @@ pub struct PoolOptions {
     pub batch_rows: usize,
     /// Images of more pixels are refused by their declared size.
     pub max_pixels: u64,
+    /// How picture files are read.
+    pub reading: Reading,
     /// Memory that all decoders together may use at one time; an image that needs more is refused.
     pub decode_bytes: u64,
     /// Which files a path in the image column may name.
@@ -132,7 +135,8 @@ impl EncodePool {
         }
         for number in 0..options.decode_threads {
             let worker = DecodeWorker {
-                kernel: ImageKernel::new(&shared.preprocessing, options.max_pixels),
+                kernel: ImageKernel::new(&shared.preprocessing, options.max_pixels)
+                    .with_reading(options.reading),
                 encode_queue: encode_sender.clone(),
                 shared: Arc::clone(&shared),
             };

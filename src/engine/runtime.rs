@@ -17,6 +17,7 @@ use datafusion::{
 
 use super::{MemoryPlan, into_datafusion};
 use crate::{
+    config::Reading,
     encode::{Bond, EncodePool, EncoderFactory, PairBatch, PoolOptions},
     error::Error,
     preprocess::PathPolicy,
@@ -35,6 +36,8 @@ pub struct EncodeOptions {
     pub model_batch_rows: usize,
     /// Images of more pixels are refused.
     pub max_pixels: u64,
+    /// How picture files are read.
+    pub reading: Reading,
     /// Which files a path may name.
     pub paths: PathPolicy,
 }
@@ -224,6 +227,7 @@ impl Model {
             intra_threads: memory.intra_threads,
             batch_rows: options.model_batch_rows,
             max_pixels: options.max_pixels,
+            reading: options.reading,
             decode_bytes: memory.decode_bytes,
             paths: options.paths.clone(),
         };

@@ -91,6 +91,7 @@ mod tests {
             text_column: "text".to_owned(),
             class_captions: None,
             max_pixels: 9,
+            reading: Default::default(),
             allow_external_paths: false,
             condition: None,
             embeddings: EmbeddingType::None,

@@ -39,6 +39,7 @@ pub(super) fn case_of<'a>(
             memory_limit: options.scoring.memory_limit,
             threads: options.scoring.threads,
             max_pixels: options.scoring.max_pixels,
+            reading: options.scoring.reading,
             allow_external_paths: options.scoring.allow_external_paths,
         },
         selection: options.describe_selection(),

@@ -7,7 +7,7 @@ use std::{
 
 use super::context::{EncodeLimits, RunContext, load_of_store};
 use crate::{
-    config::{ByteSize, DEFAULT_MAX_PIXELS, OnBadShard},
+    config::{ByteSize, DEFAULT_MAX_PIXELS, OnBadShard, Reading},
     encode::EncoderSource,
     engine::{EncodeRuntime, SqlLimits, SqlSession},
     error::Result,
@@ -41,6 +41,8 @@ pub struct SqlOptions {
     pub memory_limit: ByteSize,
     /// Images of more pixels are bad rows.
     pub max_pixels: u64,
+    /// How picture files are read.
+    pub reading: Reading,
     /// Follow image paths out of the shard's directory.
     pub allow_external_paths: bool,
     /// What becomes of a shard whose footer cannot be read.
@@ -59,6 +61,7 @@ impl Default for SqlOptions {
             threads: machine::threads(),
             memory_limit: machine::default_memory_limit(),
             max_pixels: DEFAULT_MAX_PIXELS,
+            reading: Reading::default(),
             allow_external_paths: false,
             on_bad_shard: OnBadShard::Fail,
         }
@@ -122,6 +125,13 @@ impl SqlOptions {
     #[must_use]
     pub fn with_max_pixels(mut self, pixels: u64) -> Self {
         self.max_pixels = pixels;
+        self
+    }
+
+    /// Reads picture files this way.
+    #[must_use]
+    pub fn with_reading(mut self, reading: Reading) -> Self {
+        self.reading = reading;
         self
     }
 
@@ -286,6 +296,7 @@ fn lazy_runtime(
             threads: options.threads,
             model_batch_rows: options.model_batch_rows,
             max_pixels: options.max_pixels,
+            reading: options.reading,
         };
         let paths = PathPolicy {
             directories: directories.clone(),

@@ -3,6 +3,7 @@
 use clip_filter_pixels::{Fault, FaultKind, ImageFacts, Kernel};
 
 use super::{Preprocessing, RowFault};
+use crate::config::{Orientation, Reading, Truncated};
 use crate::schema::Status;
 
 /// Size and format from the header alone.
@@ -27,6 +28,7 @@ pub struct ImageKernel {
     kernel: Kernel,
     output_len: usize,
     max_pixels: u64,
+    orientation: clip_filter_pixels::Orientation,
 }
 
 impl ImageKernel {
@@ -39,7 +41,17 @@ impl ImageKernel {
             kernel: Kernel::new(spec, max_pixels).with_scaling(preprocessing.scaling),
             output_len,
             max_pixels,
+            orientation: clip_filter_pixels::Orientation::Ignore,
         }
+    }
+
+    /// The same kernel for files that are read in another way.
+    #[must_use]
+    pub fn with_reading(mut self, reading: Reading) -> Self {
+        let reading = of_pixels(reading);
+        self.orientation = reading.orientation;
+        self.kernel = self.kernel.with_reading(reading);
+        self
     }
 
     /// Bytes that one image becomes.
@@ -47,12 +59,12 @@ impl ImageKernel {
         self.output_len
     }
 
-    /// [`probe`] with this kernel's limit.
+    /// [`probe`] with this kernel's limit, of the image as it is looked at.
     ///
     /// # Errors
     /// As [`probe`].
     pub fn probe(&self, bytes: &[u8]) -> Result<ImageFacts, RowFault> {
-        probe(bytes, self.max_pixels)
+        probe(bytes, self.max_pixels).map(|facts| facts.oriented(self.orientation))
     }
 
     /// Decodes, resizes and crops; normalising is left to where the model runs.
@@ -64,6 +76,21 @@ impl ImageKernel {
     /// When the image is damaged.
     pub fn run(&mut self, bytes: &[u8], out: &mut [u8]) -> Result<ImageFacts, RowFault> {
         self.kernel.run_rgb(bytes, out).map_err(row_fault)
+    }
+}
+
+/// The same choice for the kernels.
+pub(super) fn of_pixels(reading: Reading) -> clip_filter_pixels::Reading {
+    use clip_filter_pixels as pixels;
+    pixels::Reading {
+        orientation: match reading.orientation {
+            Orientation::Ignore => pixels::Orientation::Ignore,
+            Orientation::Apply => pixels::Orientation::Apply,
+        },
+        truncated: match reading.truncated {
+            Truncated::Drop => pixels::Truncated::Drop,
+            Truncated::Fill => pixels::Truncated::Fill,
+        },
     }
 }
 

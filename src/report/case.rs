@@ -10,7 +10,7 @@ use super::{
     fate::{Fate, Fates},
 };
 use crate::{
-    config::ByteSize,
+    config::{ByteSize, Reading},
     error::Result,
     schema::{CLIP_SCORE, ScoreColumn},
     score::MethodOptions,
@@ -33,6 +33,8 @@ pub(crate) struct Limits {
     pub(crate) threads: usize,
     /// Images of more pixels are not shown.
     pub(crate) max_pixels: u64,
+    /// How picture files are read.
+    pub(crate) reading: Reading,
     /// Image paths out of the shard's directory are followed.
     pub(crate) allow_external_paths: bool,
 }

@@ -66,6 +66,7 @@ pub(super) fn read(
         limits: ThumbnailLimits {
             edge_px: EDGE_PX,
             max_pixels: case.limits.max_pixels,
+            reading: case.limits.reading,
             max_bytes: case.limits.memory_limit.0 / 2,
         },
         wants,

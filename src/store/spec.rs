@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{error::Result, summary::ModelCard};
+use crate::{config::Reading, error::Result, summary::ModelCard};
 
 /// How a store keeps embeddings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -57,6 +57,9 @@ pub struct StoreSpec {
     pub class_captions: Option<String>,
     /// Images of more pixels are bad rows.
     pub max_pixels: u64,
+    /// How picture files were read.
+    #[serde(default, skip_serializing_if = "Reading::is_default")]
+    pub reading: Reading,
     /// Image paths out of the shard's directory were followed.
     pub allow_external_paths: bool,
     /// Only rows of this condition are in it; all if `None`. Secrets in it are hidden, and a hash tells it from others.
@@ -78,16 +81,26 @@ impl StoreSpec {
             text.clone()
                 .map_or_else(String::new, |text| format!("={text}"))
         };
-        hash(&[
-            &self.model_key(),
-            &self.image_column,
-            &self.text_column,
-            &optional(&self.class_captions),
-            &self.max_pixels.to_string(),
-            &self.allow_external_paths.to_string(),
-            &optional(&self.condition),
-            &self.embeddings.to_string(),
-        ])
+        let mut facts = vec![
+            self.model_key(),
+            self.image_column.clone(),
+            self.text_column.clone(),
+            optional(&self.class_captions),
+            self.max_pixels.to_string(),
+            self.allow_external_paths.to_string(),
+            optional(&self.condition),
+            self.embeddings.to_string(),
+        ];
+        let Reading {
+            orientation,
+            truncated,
+        } = self.reading;
+        // Stores of before it could be chosen keep their name.
+        if !self.reading.is_default() {
+            facts.extend([orientation.to_string(), truncated.to_string()]);
+        }
+        let facts: Vec<&str> = facts.iter().map(String::as_str).collect();
+        hash(&facts)
     }
 
     /// The first thing in which `self`, what a store was made with, differs from `wanted`: name and both values.
@@ -119,6 +132,16 @@ impl StoreSpec {
             differs("caption column", &self.text_column, &wanted.text_column),
             differs("class captions", &captions(self), &captions(wanted)),
             differs("--max-pixels", &self.max_pixels, &wanted.max_pixels),
+            differs(
+                "--orientation",
+                &self.reading.orientation,
+                &wanted.reading.orientation,
+            ),
+            differs(
+                "--truncated",
+                &self.reading.truncated,
+                &wanted.reading.truncated,
+            ),
             differs(
                 "--allow-external-paths",
                 &self.allow_external_paths,

@@ -34,6 +34,7 @@ fn spec() -> StoreSpec {
         text_column: "text".into(),
         class_captions: None,
         max_pixels: 9,
+        reading: Default::default(),
         allow_external_paths: false,
         condition: None,
         embeddings: EmbeddingType::F16,

@@ -51,6 +51,7 @@ fn pool(factory: &dyn EncoderFactory, batch_rows: usize) -> (EncodePool, Arc<Cou
         intra_threads: 1,
         batch_rows,
         max_pixels: 1 << 20,
+        reading: Default::default(),
         decode_bytes: 64 << 20,
         paths: PathPolicy {
             directories: Vec::new(),

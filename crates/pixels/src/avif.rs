@@ -1,6 +1,6 @@
 //! AVIF: the container is read here, its AV1 stream by `re_rav1d`, a port of dav1d to Rust with a safe interface.
 //!
-//! Of a sequence the first frame is read. As in Pillow, orientation and clean aperture are not applied.
+//! Of a sequence the first frame is read. As in Pillow, clean aperture is not applied.
 
 use re_rav1d::dav1d::{
     DecodeFrameType, Decoder, Error, PixelLayout, PlanarImageComponent, Settings,
@@ -36,7 +36,9 @@ pub(crate) fn probe(bytes: &[u8]) -> Result<ImageFacts, Fault> {
     }
     // The pieces of a stream put together, twice; tables of items.
     let copy = u64::try_from(bytes.len()).unwrap_or(u64::MAX / 8);
-    ImageFacts::new(size.0, size.1, ImageKind::Avif, held + copy * 4 + (1 << 20))
+    let held = held + copy * 4 + (1 << 20);
+    let facts = ImageFacts::new(size.0, size.1, ImageKind::Avif, held)?;
+    Ok(facts.to_turn(color.turn))
 }
 
 /// Samples of two pixels, which are bytes of one where a sample has two.
@@ -188,6 +190,6 @@ fn fault(error: Error) -> Fault {
     match error {
         Error::Again => Fault::truncated("avif: no whole picture"),
         Error::UnsupportedBitstream => Fault::unsupported("avif: unknown kind of AV1"),
-        other => Fault::corrupt(format!("avif: {other}")),
+        _ => Fault::corrupt("avif: its AV1 picture is damaged"),
     }
 }

@@ -1,13 +1,16 @@
 //! The pictures of an AVIF file: which bytes make the primary one and its alpha, as items or as tracks.
 //!
-//! Of items at most [`MAX_ITEMS`] are read, so that no table is walked for long. Orientation and clean aperture are
-//! left alone, as Pillow leaves them.
+//! Of items at most [`MAX_ITEMS`] are read, so that no table is walked for long. Clean aperture is left alone, as Pillow
+//! leaves it.
 
 use std::collections::BTreeMap;
 
 use crate::avif_boxes::{Boxes, Reader, find, truncated};
+use crate::avif_check;
 use crate::avif_track;
+use crate::avif_turn::turn;
 use crate::fault::Fault;
+use crate::turn::Turn;
 
 /// Items that a file may have: a grid of 4,095 tiles and their picture.
 const MAX_ITEMS: usize = 4096;
@@ -26,6 +29,8 @@ pub(crate) struct Picture<'a> {
     /// AV1 streams in pieces, row by row.
     pub(crate) tiles: Vec<Vec<&'a [u8]>>,
     pub(crate) color: Option<Color>,
+    /// How it is to be turned.
+    pub(crate) turn: Turn,
 }
 
 /// The container's word on colour, which goes before the stream's. Numbers are those of ITU-T H.273.
@@ -52,11 +57,13 @@ pub(crate) struct Pictures<'a> {
 /// `Unsupported` for other codecs and kinds of items, `Corrupt` and `Truncated` for tables that do not fit.
 pub(crate) fn pictures(file: &[u8]) -> Result<Pictures<'_>, Fault> {
     let kind = find(file, b"ftyp").ok_or_else(truncated)?;
+    avif_check::check_brand(kind)?;
     let sequence = !kind.starts_with(b"avif") && find(file, b"moov").is_some();
     if sequence {
         return avif_track::pictures(file);
     }
     let mut meta = Reader(find(file, b"meta").ok_or_else(truncated)?);
+    avif_check::check(meta.0)?;
     meta.version()?;
     let items = Items::parse(file, meta.0)?;
     let color = items.picture(items.primary)?;
@@ -300,6 +307,7 @@ impl<'a> Items<'a> {
             columns: 1,
             tile: (width, height),
             color: colors.filter_map(|(_, content)| color(content)).next(),
+            turn: turn(self.properties_of(item)),
             ..Picture::default()
         };
         if item.kind == *b"grid" {

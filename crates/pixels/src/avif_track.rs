@@ -2,6 +2,7 @@
 
 use crate::avif_boxes::{Boxes, Reader, find, truncated};
 use crate::avif_items::{Picture, Pictures, color, names_alpha, piece};
+use crate::avif_turn::turn;
 use crate::fault::Fault;
 
 /// Fields of a sample's description before its properties.
@@ -14,6 +15,9 @@ pub(crate) fn pictures(file: &[u8]) -> Result<Pictures<'_>, Fault> {
         let boxes = Boxes(movie).filter(|(kind, _)| kind == b"trak");
         boxes.map(|(_, track)| track)
     };
+    for track in tracks() {
+        check_samples(file, track)?;
+    }
     let main = tracks().find(|track| sample_entry(track).is_some() && !is_auxiliary(track));
     let Some(main) = main else {
         return Err(Fault::unsupported("avif: a sequence without an AV1 track"));
@@ -50,6 +54,59 @@ fn sample_entry(track: &[u8]) -> Option<&[u8]> {
     find(list.get(8..)?, b"av01")
 }
 
+/// Whether all samples of a track are in the file, as libavif asks before it shows the first.
+fn check_samples(file: &[u8], track: &[u8]) -> Result<(), Fault> {
+    let Some(tables) = samples(track) else {
+        return Ok(());
+    };
+    let table = |kind: &[u8; 4]| {
+        let mut table = Reader(find(tables, kind)?);
+        table.version().ok()?;
+        Some(table)
+    };
+    let wide = table(b"co64");
+    let offset_bytes = if wide.is_some() { 8 } else { 4 };
+    let (Some(mut chunks), Some(mut sizes), Some(mut groups)) = (
+        wide.or_else(|| table(b"stco")),
+        table(b"stsz"),
+        table(b"stsc"),
+    ) else {
+        return Ok(());
+    };
+    let (all, count) = (u64::from(sizes.u32()?), sizes.u32()?);
+    let (chunk_count, group_count) = (chunks.u32()?, groups.u32()?);
+    // From which chunk on there are how many samples in each.
+    let mut rows = (0..group_count).map_while(|_| {
+        let row = (groups.u32().ok()?, groups.u32().ok()?);
+        groups.u32().ok().map(|_| row)
+    });
+    let (mut of_each, mut next) = (0, rows.next());
+    let mut left = count;
+    let whole = u64::try_from(file.len()).unwrap_or(u64::MAX);
+    for chunk in 1..=chunk_count {
+        if let Some((first, samples)) = next
+            && first <= chunk
+        {
+            (of_each, next) = (samples, rows.next());
+        }
+        let mut end = chunks.uint(offset_bytes)?;
+        let here = of_each.min(left);
+        left -= here;
+        match all {
+            0 => {
+                for _ in 0..here {
+                    end = end.saturating_add(u64::from(sizes.u32()?));
+                }
+            }
+            all => end = end.saturating_add(all.saturating_mul(u64::from(here))),
+        }
+        if end > whole {
+            return Err(Fault::truncated("avif: the file ends within its frames"));
+        }
+    }
+    Ok(())
+}
+
 fn picture<'a>(file: &'a [u8], track: &'a [u8]) -> Result<Picture<'a>, Fault> {
     let tables = samples(track).ok_or_else(truncated)?;
     let mut entry = Reader(sample_entry(track).ok_or_else(truncated)?);
@@ -82,5 +139,6 @@ fn picture<'a>(file: &'a [u8], track: &'a [u8]) -> Result<Picture<'a>, Fault> {
         tile: (width, height),
         tiles: vec![vec![piece(file, offset, u64::from(length))?]],
         color,
+        turn: turn(Boxes(entry.0)),
     })
 }

@@ -7,8 +7,8 @@
 use crate::bmp_rle;
 use crate::fault::Fault;
 use crate::probe::{Fields, ImageFacts, ImageKind};
-use crate::samples::{Buffers, Palette, Rows, cleared, flatten, low8};
-use crate::spec::Alpha;
+use crate::samples::{Buffers, Palette, Rows, Wanted, cleared, flatten, low8};
+use crate::spec::{Alpha, Truncated};
 
 /// How a pixel of 16 bits and more is read.
 #[derive(Clone, Copy)]
@@ -172,9 +172,10 @@ pub(crate) fn probe(bytes: &[u8]) -> Result<ImageFacts, Fault> {
 pub(crate) fn decode(
     bytes: &[u8],
     facts: &ImageFacts,
-    alpha: Alpha,
+    wanted: Wanted,
     buffers: &mut Buffers,
 ) -> Result<(), Fault> {
+    let alpha = wanted.alpha;
     let header = header(bytes)?;
     let too_large = |_| Fault::unsupported("bmp: larger than memory");
     let width = usize::try_from(facts.width).map_err(too_large)?;
@@ -197,7 +198,7 @@ pub(crate) fn decode(
             rgb,
         );
     } else {
-        uncompressed(data, &header, &palette, alpha, buffers)?;
+        uncompressed(data, &header, &palette, wanted, buffers)?;
     }
     if !header.top_down {
         flip(&mut buffers.rgb, width * 3);
@@ -209,7 +210,7 @@ fn uncompressed(
     data: &[u8],
     header: &Header,
     palette: &Palette,
-    alpha: Alpha,
+    wanted: Wanted,
     buffers: &mut Buffers,
 ) -> Result<(), Fault> {
     let too_large = |_| Fault::unsupported("bmp: larger than memory");
@@ -219,27 +220,39 @@ fn uncompressed(
         (width * usize::from(header.bits)).div_ceil(32) * 4,
         header.bits,
     );
-    // Pillow wants whole rows, the padding of the last one too.
-    let whole = data.get(..stride * height).ok_or_else(|| {
-        let (found, wanted) = (data.len(), stride * height);
-        Fault::truncated(format!("bmp: {found} bytes of pixels instead of {wanted}"))
-    })?;
+    // Pillow wants whole rows, but of the last one no padding.
+    let row_bytes = (width * usize::from(header.bits)).div_ceil(8);
+    let rows_found = (data.len() + stride - row_bytes.min(stride)) / stride.max(1);
+    let rows_found = rows_found.min(height);
+    if rows_found < height && wanted.truncated == Truncated::Drop {
+        let message = format!("bmp: the file ends after {rows_found} of {height} rows");
+        return Err(Fault::truncated(message));
+    }
+    buffers.is_filled = rows_found < height;
     let rgb = cleared(&mut buffers.rgb, width * height * 3);
-    let lines = rgb
-        .chunks_exact_mut(width * 3)
-        .zip(whole.chunks_exact(stride));
+    let (found, missing) = rgb.split_at_mut(rows_found * width * 3);
     match header.layout {
-        Layout::Color(color) => lines.for_each(|(out, row)| color_row(row, color, alpha, out)),
-        _ => palette.expand(
-            whole,
-            Rows {
+        Layout::Color(color) => {
+            let lines = found.chunks_exact_mut(width * 3).zip(data.chunks(stride));
+            lines.for_each(|(out, row)| color_row(row, color, wanted.alpha, out));
+            let nothing = match color {
+                Color::Bytes { alpha: Some(_), .. } => flatten([0; 4], wanted.alpha),
+                _ => [0; 3],
+            };
+            missing.as_chunks_mut::<3>().0.fill(nothing);
+        }
+        _ => {
+            let rows = Rows {
                 width,
                 stride,
                 bits,
-            },
-            alpha,
-            rgb,
-        ),
+            };
+            palette.expand(data, rows, wanted.alpha, found);
+            missing
+                .as_chunks_mut::<3>()
+                .0
+                .fill(flatten(palette.0[0], wanted.alpha));
+        }
     }
     Ok(())
 }
@@ -248,9 +261,10 @@ fn uncompressed(
 fn palette(bytes: &[u8], header: &Header) -> Result<Palette, Fault> {
     let (entries, entry_bytes) = header.palette;
     let end = header.palette_at + entries * entry_bytes;
+    // Pixels may lie before the end of a palette that is longer than the file.
     let table = bytes
-        .get(header.palette_at..end)
-        .ok_or_else(|| Fault::truncated("bmp: ends within the palette"))?;
+        .get(header.palette_at..end.min(bytes.len()))
+        .ok_or_else(|| Fault::truncated("bmp: the file ends before the palette"))?;
     let triples: Vec<u8> = table
         .chunks_exact(entry_bytes)
         .flat_map(|entry| [entry[2], entry[1], entry[0]])

@@ -64,11 +64,10 @@ impl Fault {
 
     /// `Truncated` where the reader ran out of bytes, else `Corrupt`.
     pub(crate) fn from_io(format: &str, error: &std::io::Error) -> Self {
-        let message = format!("{format}: {error}");
         if error.kind() == std::io::ErrorKind::UnexpectedEof {
-            Self::truncated(message)
+            Self::truncated(format!("{format}: the file ends within the picture"))
         } else {
-            Self::corrupt(message)
+            Self::corrupt(format!("{format}: {error}"))
         }
     }
 }

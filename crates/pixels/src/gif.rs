@@ -3,9 +3,10 @@
 use gif::{ColorOutput, DecodeOptions, DecodingError, MemoryLimit};
 
 use crate::fault::Fault;
+use crate::gif_lzw::{self, Place};
 use crate::probe::{Fields, ImageFacts, ImageKind};
-use crate::samples::{Buffers, Palette, Rows, cleared};
-use crate::spec::Alpha;
+use crate::samples::{Buffers, Palette, Rows, Wanted, cleared};
+use crate::spec::Truncated;
 
 pub(crate) fn probe(bytes: &[u8]) -> Result<ImageFacts, Fault> {
     let fields = Fields {
@@ -16,7 +17,7 @@ pub(crate) fn probe(bytes: &[u8]) -> Result<ImageFacts, Fault> {
     // A frame that reaches over the screen enlarges it, as in Pillow.
     let width = u32::from(fields.u16_le(6)?).max(u32::from(frame.left) + u32::from(frame.width));
     let height = u32::from(fields.u16_le(8)?).max(u32::from(frame.top) + u32::from(frame.height));
-    // Indices of the frame and of the screen.
+    // Indices of the screen, and a string of them.
     ImageFacts::new(
         width,
         height,
@@ -30,6 +31,9 @@ struct Descriptor {
     top: u16,
     width: u16,
     height: u16,
+    is_interlaced: bool,
+    /// Offset of what its codes begin with.
+    data_at: usize,
 }
 
 /// Walks the blocks to the first image descriptor.
@@ -54,7 +58,10 @@ fn first_frame(fields: Fields<'_>) -> Result<Descriptor, Fault> {
         }
     }
     let number = |offset| fields.u16_le(at + offset);
+    let [flags] = fields.array::<1>(at + 9)?;
     Ok(Descriptor {
+        is_interlaced: flags & 0x40 != 0,
+        data_at: at + 10 + color_table_bytes(flags),
         left: number(1)?,
         top: number(3)?,
         width: number(5)?,
@@ -73,7 +80,7 @@ fn color_table_bytes(flags: u8) -> usize {
 pub(crate) fn decode(
     bytes: &[u8],
     facts: &ImageFacts,
-    alpha: Alpha,
+    wanted: Wanted,
     buffers: &mut Buffers,
 ) -> Result<(), Fault> {
     let mut options = DecodeOptions::new();
@@ -86,19 +93,11 @@ pub(crate) fn decode(
         .next_frame_info()
         .map_err(fault)?
         .ok_or_else(|| Fault::corrupt("gif: no frame"))?;
-    let (left, top) = (usize::from(size.left), usize::from(size.top));
-    let (frame_width, frame_height) = (usize::from(size.width), usize::from(size.height));
     let transparent = size.transparent;
     let declared = (u64::from(size.width), u64::from(size.height));
     if declared.0 * declared.1 > facts.pixels() {
         return Err(Fault::corrupt("gif: first frame is not the one declared"));
     }
-
-    buffers.stream.clear();
-    buffers.stream.resize(frame_width * frame_height, 0);
-    decoder
-        .read_into_buffer(&mut buffers.stream)
-        .map_err(fault)?;
     let mut palette = match decoder.palette() {
         Ok(colors) => Palette::from_rgb(colors),
         Err(_) => Palette::ramp(),
@@ -112,26 +111,43 @@ pub(crate) fn decode(
     let width = usize::try_from(facts.width).map_err(too_large)?;
     let screen = cleared(&mut buffers.raw, pixels);
     screen.fill(transparent.unwrap_or(0));
-    if frame_width > 0 {
-        let rows = screen.chunks_exact_mut(width).skip(top);
-        for (row, line) in rows.zip(buffers.stream.chunks_exact(frame_width)) {
-            if let Some(part) = row.get_mut(left..left + frame_width) {
-                part.copy_from_slice(line);
-            }
+    let frame = first_frame(Fields {
+        format: "gif",
+        bytes,
+    })?;
+    let place = Place {
+        left: usize::from(frame.left),
+        top: usize::from(frame.top),
+        width: usize::from(frame.width),
+        height: usize::from(frame.height),
+        screen_width: width,
+        is_interlaced: frame.is_interlaced,
+    };
+    let data = bytes.get(frame.data_at..).unwrap_or_default();
+    match gif_lzw::decode(data, place, screen) {
+        Err(_) if wanted.truncated == Truncated::Fill && !data.is_empty() => {
+            buffers.is_filled = true;
         }
+        result => result?,
     }
     let rows = Rows {
         width,
         stride: width,
         bits: 8,
     };
-    palette.expand(screen, rows, alpha, cleared(&mut buffers.rgb, pixels * 3));
+    palette.expand(
+        screen,
+        rows,
+        wanted.alpha,
+        cleared(&mut buffers.rgb, pixels * 3),
+    );
     Ok(())
 }
 
 fn fault(error: DecodingError) -> Fault {
     match error {
         DecodingError::Io(error) => Fault::from_io("gif", &error),
+        DecodingError::UnexpectedEof => Fault::truncated("gif: the file ends within its header"),
         error => Fault::corrupt(format!("gif: {error}")),
     }
 }

@@ -3,20 +3,69 @@
 //! Our own in safe Rust, and not a library, because pixels must be Pillow's to the last bit, memory bounded by what the
 //! header declares, and a sequential file must never be there as a whole picture (`jpeg_plain`).
 
-use crate::fault::Fault;
+use crate::exif::{EXIF, Metadata};
+use crate::fault::{Fault, FaultKind};
 use crate::jpeg_blocks::{Block, Blocks};
+use crate::jpeg_rest::check_rest;
 use crate::jpeg_rows::Rows;
-use crate::jpeg_scans::{ScanReader, read_all};
+use crate::jpeg_scans::{Opening, ScanReader, Scans, read_all};
 use crate::jpeg_smooth::Known;
-use crate::jpeg_stream::{Frame, Scan, check_end};
+use crate::jpeg_stream::{Frame, Model, Scan};
 use crate::jpeg_tables::Tables;
 use crate::probe::{ImageFacts, ImageKind};
 use crate::samples::{Buffers, cleared};
+use crate::spec::Truncated;
+use crate::turn::Turn;
 
 pub(crate) fn probe(bytes: &[u8]) -> Result<ImageFacts, Fault> {
-    let (frame, scan) = Frame::parse(bytes, |_, _| Ok(()))?;
+    let mut found = ApplicationData::default();
+    let (frame, scan) = Frame::parse(bytes, |kind, body| {
+        if kind == APP1 {
+            found.take(body);
+        }
+        Ok(())
+    })?;
     let (width, height) = (u32::from(frame.width), u32::from(frame.height));
-    ImageFacts::new(width, height, ImageKind::Jpeg, decoder_bytes(&frame, &scan))
+    let held = decoder_bytes(&frame, &scan);
+    let facts = ImageFacts::new(width, height, ImageKind::Jpeg, held)?;
+    Ok(facts.to_turn(found.turn()))
+}
+
+const APP1: u8 = 0xe1;
+
+/// Metadata in segments of their kind.
+#[derive(Default)]
+struct ApplicationData<'a> {
+    metadata: Metadata<'a>,
+    /// All of Exif, where it takes more than one segment.
+    joined: Vec<u8>,
+}
+
+impl<'a> ApplicationData<'a> {
+    fn take(&mut self, body: &'a [u8]) {
+        if let Some(rest) = body.strip_prefix(EXIF) {
+            match self.metadata.exif {
+                None => self.metadata.exif = Some(body),
+                Some(first) => {
+                    if self.joined.is_empty() {
+                        self.joined.extend_from_slice(first);
+                    }
+                    self.joined.extend_from_slice(rest);
+                }
+            }
+        } else if let Some(packet) = body.strip_prefix(b"http://ns.adobe.com/xap/1.0/\0") {
+            self.metadata.xmp = Some(packet);
+        }
+    }
+
+    fn turn(&self) -> Turn {
+        let joined = Some(self.joined.as_slice()).filter(|joined| !joined.is_empty());
+        Metadata {
+            exif: joined.or(self.metadata.exif),
+            ..self.metadata
+        }
+        .turn()
+    }
 }
 
 /// Blocks and sample rows, three of coding units and one of the picture per component.
@@ -40,39 +89,85 @@ fn decoder_bytes(frame: &Frame, scan: &Scan) -> u64 {
     coefficients + samples + spread
 }
 
-/// Decodes to RGB at one part in `reduction` of the width and height, rounded up.
+/// What a picture is decoded to, and from what.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted {
+    /// One part in so many of the width and height, rounded up.
+    pub(crate) reduction: u32,
+    pub(crate) truncated: Truncated,
+}
+
+/// Decodes to RGB.
+///
+/// # Errors
+///
+/// Of a file that is filled only what is not read here: where Pillow's decoder gives up, Pillow shows what it has.
 pub(crate) fn decode(
     bytes: &[u8],
     facts: &ImageFacts,
-    reduction: u32,
-    (tables, buffers): (&mut Tables, &mut Buffers),
+    wanted: Wanted,
+    tables: &mut Tables,
+    buffers: &mut Buffers,
 ) -> Result<(), Fault> {
-    let (frame, scan) = tables.read(bytes)?;
-    check_end(bytes, &scan)?;
-    let edge = |length: u32| u64::from(length.div_ceil(reduction));
+    let edge = |length: u32| u64::from(length.div_ceil(wanted.reduction));
     let pixels = usize::try_from(edge(facts.width) * edge(facts.height))
         .map_err(|_| Fault::unsupported("jpeg: larger than memory"))?;
-    let reduction = usize::try_from(reduction).unwrap_or(1);
+    cleared(&mut buffers.rgb, pixels * 3);
+    match decode_whole(bytes, wanted, tables, buffers) {
+        Err(fault)
+            if wanted.truncated == Truncated::Fill && fault.kind != FaultKind::Unsupported =>
+        {
+            let (frame, _) = Frame::parse(bytes, |_, _| Ok(()))?;
+            buffers.rgb.fill(match frame.model() {
+                // No ink.
+                Model::Cmyk | Model::Ycck => 255,
+                _ => 0,
+            });
+            buffers.is_filled = true;
+            Ok(())
+        }
+        result => result,
+    }
+}
+
+fn decode_whole(
+    bytes: &[u8],
+    wanted: Wanted,
+    tables: &mut Tables,
+    buffers: &mut Buffers,
+) -> Result<(), Fault> {
+    let (frame, scan) = tables.read(bytes)?;
+    let reduction = usize::try_from(wanted.reduction).unwrap_or(1);
+    let truncated = wanted.truncated;
     let is_multi_scan = frame.is_multi_scan(&scan);
     let mut blocks = Blocks::new(&frame, is_multi_scan, &mut buffers.blocks)?;
     if is_multi_scan {
-        let known = read_all(bytes, (&frame, scan), tables, &mut blocks)?;
+        let opening = Opening {
+            frame: &frame,
+            scan,
+            truncated,
+        };
+        let Scans { known, is_cut } = read_all(bytes, opening, tables, &mut blocks)?;
         let mut rows = Rows::new(&frame, &blocks, reduction)?;
-        let rgb = cleared(&mut buffers.rgb, pixels * 3);
         for unit in 0..frame.units().1 {
-            rows.take(unit, (&known, &blocks), rgb);
+            rows.take(unit, (&known, &blocks), &mut buffers.rgb);
         }
+        buffers.is_filled = is_cut;
         return Ok(());
     }
     let mut known = Known::default();
     known.take(&frame, &scan, tables)?;
     let mut rows = Rows::new(&frame, &blocks, reduction)?;
-    let mut reader = ScanReader::new(bytes, &frame, scan, tables)?;
-    let rgb = cleared(&mut buffers.rgb, pixels * 3);
+    let reader = ScanReader::new(bytes, &frame, scan, tables)?;
+    let mut reader = reader.with_truncated(truncated);
     for unit in 0..frame.units().1 {
         blocks.clear();
         reader.read_row(unit, &mut blocks)?;
-        rows.take(unit, (&known, &blocks), rgb);
+        rows.take(unit, (&known, &blocks), &mut buffers.rgb);
     }
-    Ok(())
+    buffers.is_filled = reader.is_cut();
+    match truncated {
+        Truncated::Drop => check_rest(bytes, reader.position(), tables),
+        Truncated::Fill => Ok(()),
+    }
 }

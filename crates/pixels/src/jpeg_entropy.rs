@@ -1,8 +1,10 @@
 //! Huffman codes of a JPEG and the blocks of a sequential one, read without a check where the next bytes are plain data.
 //!
-//! What no table or block has room for ends with none: an unknown code, a run over the end of a block. Behind the end of
-//! a segment there are zeros: whether any were taken is known to [`Bits::is_short`] alone. Whoever reads a scan decides
-//! what follows from either.
+//! What no table or block has room for is read as libjpeg reads it, since Pillow shows such pictures: an unknown code ends
+//! its block, a run over the end of one leads to its last coefficient. Behind the end of a segment there are zeros:
+//! whether any were taken is known to [`Bits::is_short`] alone. Whoever reads a scan decides what follows from that.
+
+use crate::jpeg_bits::Bits;
 
 /// Bits that a code and its value are looked up by at once.
 const LOOK_BITS: u32 = 10;
@@ -156,28 +158,40 @@ impl Codes {
         }
     }
 
-    /// The entry of a code too long for the table.
+    /// The entry of a code too long for the table; of none, that of symbol 0 behind the bits that libjpeg drops.
     #[cold]
-    fn long(&self, bits: u64) -> Option<Entry> {
-        for length in LOOK_BITS + 1..=16 {
-            let at = length as usize;
-            let code = i32::try_from(bits >> (64 - length)).ok()?;
-            if code < self.ends[at] {
-                let index = usize::try_from(code + self.offsets[at]).ok()?;
-                return self.entry(length, *self.symbols.get(index)?);
+    fn long(&self, bits: u64) -> Entry {
+        let known = || {
+            for length in LOOK_BITS + 1..=16 {
+                let at = length as usize;
+                let code = i32::try_from(bits >> (64 - length)).ok()?;
+                if code < self.ends[at] {
+                    let index = usize::try_from(code + self.offsets[at]).ok()?;
+                    return self.entry(length, *self.symbols.get(index)?);
+                }
             }
-        }
-        None
+            None
+        };
+        let run = match self.class {
+            Class::Dc => 0,
+            Class::Ac => END,
+        };
+        known().unwrap_or(Entry::new(17, 0, run, 0))
     }
 
-    /// Coefficients to skip and the value behind them; up to 16 bits are left at hand.
     #[inline(always)]
-    pub(crate) fn next(&self, reader: &mut Bits<'_>) -> Option<(u32, i16)> {
+    fn look(&self, reader: &mut Bits<'_>) -> Entry {
         reader.refill();
-        let mut entry = self.look[(reader.bits >> (64 - LOOK_BITS)) as usize];
-        if entry == Entry::LONG {
-            entry = self.long(reader.bits)?;
+        match self.look[(reader.ahead() >> (64 - LOOK_BITS)) as usize] {
+            Entry::LONG => self.long(reader.ahead()),
+            entry => entry,
         }
+    }
+
+    /// Coefficients to skip and the value behind them; up to 15 bits are left at hand.
+    #[inline(always)]
+    pub(crate) fn next(&self, reader: &mut Bits<'_>) -> (u32, i16) {
+        let entry = self.look(reader);
         reader.drop(entry.bits());
         let size = entry.size();
         let value = if size == 0 {
@@ -185,7 +199,23 @@ impl Codes {
         } else {
             extended(reader.take(size), size)
         };
-        Some((entry.run(), value))
+        (entry.run(), value)
+    }
+
+    /// As [`Codes::next`] where a value can only be one: a larger one is damage, and has one bit all the same.
+    #[inline(always)]
+    pub(crate) fn next_one(&self, reader: &mut Bits<'_>) -> (u32, i16) {
+        let entry = self.look(reader);
+        let (bits, value) = (entry.bits(), entry.value());
+        let looked_up = i16::BITS - value.unsigned_abs().leading_zeros();
+        let value = if entry.size() > 0 || looked_up > 1 {
+            reader.drop(bits - looked_up);
+            extended(reader.take(1), 1)
+        } else {
+            reader.drop(bits);
+            value
+        };
+        (entry.run(), value)
     }
 }
 
@@ -201,123 +231,6 @@ fn extended(magnitude: u32, size: u32) -> i16 {
     }
 }
 
-/// The bits of an entropy-coded segment.
-pub(crate) struct Bits<'a> {
-    data: &'a [u8],
-    at: usize,
-    /// From the highest on; below the first `count` there may be some of those that follow.
-    bits: u64,
-    count: u32,
-    /// How many of them were made up behind the end of the segment.
-    padded: u32,
-}
-
-impl<'a> Bits<'a> {
-    pub(crate) fn new(data: &'a [u8]) -> Self {
-        Self {
-            data,
-            at: 0,
-            bits: 0,
-            count: 0,
-            padded: 0,
-        }
-    }
-
-    /// Whether more bits were taken than there were.
-    pub(crate) fn is_short(&self) -> bool {
-        self.padded > self.count
-    }
-
-    /// Offset behind all bytes that were looked at: no marker lies before it.
-    pub(crate) fn position(&self) -> usize {
-        self.at
-    }
-
-    /// Goes on behind restart marker `number`, which must be next.
-    pub(crate) fn restart(&mut self, number: u8) -> Option<()> {
-        while self.data.get(self.at..)?.starts_with(&[0xff, 0xff]) {
-            self.at += 1;
-        }
-        let marker = self.data.get(self.at..self.at + 2)?;
-        if self.is_short() || self.count - self.padded > 7 || marker != [0xff, 0xd0 | number] {
-            return None;
-        }
-        *self = Self {
-            at: self.at + 2,
-            ..Self::new(self.data)
-        };
-        Some(())
-    }
-
-    /// Has 32 bits at hand: those of a code and of its value.
-    #[inline(always)]
-    fn refill(&mut self) {
-        const LOW: u64 = 0x0101_0101_0101_0101;
-        if self.count >= 32 {
-            return;
-        }
-        if let Some(bytes) = self.data.get(self.at..).and_then(<[u8]>::first_chunk::<8>) {
-            let word = u64::from_be_bytes(*bytes);
-            let marked = (!word).wrapping_sub(LOW) & word & (LOW << 7);
-            if marked == 0 {
-                self.bits |= word >> self.count;
-                let taken = (64 - self.count) / 8;
-                self.at += taken as usize;
-                self.count += taken * 8;
-                return;
-            }
-        }
-        self.refill_slowly();
-    }
-
-    /// Byte by byte: a stuffed byte is passed over, and behind a marker there are zeros.
-    #[cold]
-    fn refill_slowly(&mut self) {
-        while self.count <= 56 {
-            let byte = match self.data.get(self.at..).unwrap_or_default() {
-                [0xff, 0, ..] => {
-                    self.at += 2;
-                    0xff
-                }
-                [byte, ..] if *byte != 0xff => {
-                    self.at += 1;
-                    *byte
-                }
-                _ => {
-                    self.padded += 8;
-                    0
-                }
-            };
-            self.bits |= u64::from(byte) << (56 - self.count);
-            self.count += 8;
-        }
-    }
-
-    #[inline(always)]
-    fn drop(&mut self, bits: u32) {
-        self.bits <<= bits;
-        self.count -= bits;
-    }
-
-    #[inline(always)]
-    pub(crate) fn bit(&mut self) -> bool {
-        if self.count == 0 {
-            self.refill();
-        }
-        let bit = self.bits >> 63;
-        self.drop(1);
-        bit == 1
-    }
-
-    /// Between 1 and 16 bits that are at hand.
-    #[inline(always)]
-    pub(crate) fn take(&mut self, bits: u32) -> u32 {
-        let [low, high, ..] = (self.bits >> (64 - bits)).to_le_bytes();
-        self.drop(bits);
-        u32::from(u16::from_le_bytes([low, high]))
-    }
-}
-
 /// Reads the next block into coefficients in natural order, which are zeros; `before` is the component's first one in
 /// the block before. True where no other than the first was coded.
 #[inline(always)]
@@ -326,23 +239,20 @@ pub(crate) fn read_block(
     reader: &mut Bits<'_>,
     (dc, ac): (&Codes, &Codes),
     before: &mut i16,
-) -> Option<bool> {
-    let (_, difference) = dc.next(reader)?;
+) -> bool {
+    let (_, difference) = dc.next(reader);
     *before = before.wrapping_add(difference);
     coefficients[0] = *before;
     let (mut at, mut is_flat) = (1, true);
     while at < 64 {
-        let (run, value) = ac.next(reader)?;
+        let (run, value) = ac.next(reader);
         at += run;
         if run >= END {
             break;
         }
-        if at > 63 {
-            return None;
-        }
         is_flat = false;
-        coefficients[usize::from(NATURAL[at as usize & 63]) & 63] = value;
+        coefficients[usize::from(NATURAL[at.min(63) as usize]) & 63] = value;
         at += 1;
     }
-    Some(is_flat)
+    is_flat
 }

@@ -11,14 +11,16 @@ use std::ops::Range;
 use multiversion::multiversion;
 
 use crate::fault::Fault;
+use crate::jpeg_bits::Bits;
 use crate::jpeg_blocks::{Block, Blocks};
-use crate::jpeg_entropy::{Bits, Class, Codes, read_block};
+use crate::jpeg_entropy::{Class, Codes, read_block};
 use crate::jpeg_idct::inverse_of;
-use crate::jpeg_scans::read_all;
-use crate::jpeg_stream::check_end;
+use crate::jpeg_rest::check_rest;
+use crate::jpeg_scans::{Opening, read_all};
 use crate::jpeg_tables::{Channel, Plan, Tables};
 use crate::jpeg_units::{Part, Samples, UnitRows};
 use crate::resize::Resampler;
+use crate::spec::Truncated;
 
 /// Decoder of one thread.
 #[derive(Default)]
@@ -32,10 +34,9 @@ impl PlainDecoder {
     ///
     /// # Errors
     ///
-    /// As the general decoder for its header and its end.
+    /// As the general decoder for its header.
     pub(crate) fn plan(&mut self, bytes: &[u8]) -> Result<Option<Plan>, Fault> {
         let (frame, scan) = self.tables.read(bytes)?;
-        check_end(bytes, &scan)?;
         Ok(Plan::new(&frame, &scan))
     }
 
@@ -56,7 +57,12 @@ impl PlainDecoder {
         }
         let (frame, scan) = self.tables.read(bytes)?;
         let mut blocks = Blocks::new(&frame, true, blocks)?;
-        let known = read_all(bytes, (&frame, scan), &mut self.tables, &mut blocks)?;
+        let opening = Opening {
+            frame: &frame,
+            scan,
+            truncated: Truncated::Drop,
+        };
+        let known = read_all(bytes, opening, &mut self.tables, &mut blocks)?.known;
         let part = Part::new(plan, target.source_columns(), target.source_rows());
         let mut samples = Samples::EMPTY;
         for row in part.down.clone() {
@@ -89,14 +95,15 @@ impl PlainDecoder {
             }
             let wanted = if row_is_wanted { &part.across } else { &(0..0) };
             read_row(&mut reader, units.0, (plan, wanted), rows)?;
-            if reader.bits.is_short() {
+            if reader.bits.is_short() || reader.bits.is_cut() {
                 return None;
             }
             if row_is_wanted {
                 rows.pass_on(plan, &part, row, target);
             }
         }
-        Some(())
+        let end = plan.start + reader.bits.position();
+        check_rest(bytes, end, tables).ok()
     }
 }
 
@@ -173,7 +180,7 @@ impl<'a, 't> UnitReader<'a, 't> {
                     self.block = [0; 64];
                 }
                 let before = &mut self.before[index];
-                let is_flat = read_block(&mut self.block, &mut self.bits, (dc, ac), before)?;
+                let is_flat = read_block(&mut self.block, &mut self.bits, (dc, ac), before);
                 self.is_dirty = !is_flat;
                 if let Some(samples) = &mut samples {
                     *samples.block(index, number) = inverse_of((&self.block, is_flat), steps, 8);

@@ -1,9 +1,10 @@
 //! What the scans of a progressive JPEG add to a block: its coefficients' upper bits first, then bit by bit the rest.
 //!
-//! None where the data contradicts itself, as in [`crate::jpeg_entropy`].
+//! Data that contradicts itself is read as libjpeg reads it, as in [`crate::jpeg_entropy`].
 
+use crate::jpeg_bits::Bits;
 use crate::jpeg_blocks::Block;
-use crate::jpeg_entropy::{Bits, Codes, END, NATURAL};
+use crate::jpeg_entropy::{Codes, END, NATURAL};
 
 /// The coefficients of one scan, in the order in which they are coded, and the bits it leaves out.
 #[derive(Debug, Clone, Copy, Default)]
@@ -20,11 +21,10 @@ pub(crate) fn read_dc(
     reader: &mut Bits<'_>,
     (codes, low): (&Codes, u32),
     before: &mut i16,
-) -> Option<()> {
-    let (_, difference) = codes.next(reader)?;
+) {
+    let (_, difference) = codes.next(reader);
     *before = before.wrapping_add(difference);
     block.coefficients[0] = *before << low;
-    Some(())
 }
 
 /// One more bit of the first coefficient.
@@ -40,26 +40,25 @@ pub(crate) fn read_ac(
     reader: &mut Bits<'_>,
     (codes, band): (&Codes, Band),
     ended: &mut u32,
-) -> Option<()> {
+) {
     if *ended > 0 {
         *ended -= 1;
-        return Some(());
+        return;
     }
     let mut at = band.first;
     while at <= band.last {
-        let (run, value) = codes.next(reader)?;
+        let (run, value) = codes.next(reader);
         if run >= END {
             *ended = blocks_ended(reader, run) - 1;
             break;
         }
         at += run;
-        if at > band.last {
-            return None;
+        // None follows a run of sixteen zeros.
+        if value != 0 {
+            set(block, at.min(63), value << band.low);
         }
-        set(block, at, value << band.low);
         at += 1;
     }
-    Some(())
 }
 
 /// One more bit of the coefficients that a band has, and the first bit of others.
@@ -69,24 +68,17 @@ pub(crate) fn refine_ac(
     reader: &mut Bits<'_>,
     (codes, band): (&Codes, Band),
     ended: &mut u32,
-) -> Option<()> {
+) {
     let mut at = band.first;
     while *ended == 0 && at <= band.last {
-        let (run, value) = codes.next(reader)?;
+        let (run, value) = codes.next_one(reader);
         if run >= END {
             *ended = blocks_ended(reader, run);
             break;
         }
-        // Only a one can be new in the last bit so far.
-        if value.unsigned_abs() > 1 {
-            return None;
-        }
         at = refine_and_skip(block, reader, (at, band), run);
         if value != 0 {
-            if at > band.last {
-                return None;
-            }
-            set(block, at, value << band.low);
+            set(block, at.min(63), value << band.low);
         }
         at += 1;
     }
@@ -101,7 +93,6 @@ pub(crate) fn refine_ac(
         }
         *ended -= 1;
     }
-    Some(())
 }
 
 /// Refines what is known from `at` on and skips `run` zeros, up to the next one or the end of the band.

@@ -55,6 +55,8 @@ struct Component {
     has_steps: bool,
     /// Per estimated frequency, the lower bits not yet read; none where nothing is.
     missing: [Option<u8>; ESTIMATED],
+    /// The same before its last scan.
+    missing_before: [Option<u8>; ESTIMATED],
 }
 
 /// What the scans so far have told.
@@ -62,6 +64,9 @@ pub(crate) struct Known {
     components: [Component; 4],
     /// Whether libjpeg would estimate anything.
     is_partial: bool,
+    scans: usize,
+    /// The last row of coding units of which the last scan had data; those below are as before it.
+    pub(crate) last_good: usize,
 }
 
 impl Default for Known {
@@ -70,10 +75,13 @@ impl Default for Known {
             steps: [0; 64],
             has_steps: false,
             missing: [None; ESTIMATED],
+            missing_before: [None; ESTIMATED],
         };
         Self {
             components: [nothing; 4],
             is_partial: false,
+            scans: 0,
+            last_good: 0,
         }
     }
 }
@@ -90,6 +98,7 @@ impl Known {
         scan: &Scan,
         tables: &Tables,
     ) -> Result<(), Fault> {
+        self.scans += 1;
         for named in scan.components() {
             let component = &mut self.components[named.index];
             if !component.has_steps {
@@ -97,6 +106,11 @@ impl Known {
                 component.has_steps = true;
             }
             let (first, last) = scan.band;
+            component.missing_before = match self.scans {
+                // As if all were known, says libjpeg, until there is a second scan.
+                1 => [Some(0); ESTIMATED],
+                _ => component.missing,
+            };
             for (index, missing) in (0..).zip(&mut component.missing) {
                 if (first..=last).contains(&index) {
                     *missing = Some(scan.bits.1);
@@ -108,7 +122,12 @@ impl Known {
 
     /// Decides, after the last scan, whether anything will be estimated.
     pub(crate) fn finish(&mut self, frame: &Frame) {
-        let components = &self.components[..frame.components().len()];
+        let components = &mut self.components[..frame.components().len()];
+        if self.scans < 2 {
+            for component in components.iter_mut() {
+                component.missing_before = [None; ESTIMATED];
+            }
+        }
         let estimable = |component: &Component| {
             let steps = PLACES.map(|place| component.steps[place]);
             component.missing[0].is_some() && steps.iter().all(|&step| step > 0)
@@ -146,12 +165,17 @@ impl Known {
         (row, column): (usize, usize),
     ) -> [i16; 64] {
         let known = &self.components[component];
+        let unit = row / blocks.grids[component].down;
+        let missing = match unit > self.last_good {
+            true => &known.missing_before,
+            false => &known.missing,
+        };
         let means = means(blocks, component, (row, column));
         let mut block = blocks.row(component, row)[column].coefficients;
-        let is_soft = known.missing[1..].iter().all(Option::is_none);
+        let is_soft = missing[1..].iter().all(Option::is_none);
         let windows = if is_soft { &SOFT[1..] } else { &SHARP[..] };
         for (index, window) in (1..).zip(windows) {
-            let (place, missing) = (PLACES[index], known.missing[index]);
+            let (place, missing) = (PLACES[index], missing[index]);
             if missing != Some(0) && block[place] == 0 {
                 let most = missing.map_or(i64::MAX, |bits| (1 << bits) - 1);
                 block[place] = estimate(known, &means, (window, place), most);

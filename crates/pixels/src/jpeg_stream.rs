@@ -83,6 +83,13 @@ impl<'a> Segments<'a> {
         Self { bytes, at }
     }
 
+    /// Whether nothing is left, or a marker that has only begun.
+    pub(crate) fn is_at_end(&self) -> bool {
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        let mut markers = rest.windows(2);
+        !markers.any(|pair| matches!(pair, [0xff, kind] if *kind > 1 && *kind != 0xff))
+    }
+
     /// # Errors
     ///
     /// `Truncated` where no marker comes or its segment is not whole, `Corrupt` where its length cannot be.
@@ -102,9 +109,13 @@ impl<'a> Segments<'a> {
             if kind == EOI {
                 return Ok(Segment::End);
             }
-            if (0xd0..=SOI).contains(&kind) {
+            if (0xd0..SOI).contains(&kind) {
                 self.at += 2;
                 continue;
+            }
+            if matches!(kind, 2..=0xbf | SOI | 0xde | 0xdf | 0xf0..=0xfd) {
+                let message = format!("jpeg: a marker of kind {kind:#04x} where none can be");
+                return Err(Fault::corrupt(message));
             }
             let length = usize::from(fields.u16_be(self.at + 2)?);
             if length < 2 {
@@ -153,7 +164,7 @@ impl Frame {
                     frame.progressive = kind == SOF2;
                     frame.take_frame(body)?;
                 }
-                Segment::Plain(0xc3 | 0xc5..=0xc7 | 0xc9..=0xcf, _) => {
+                Segment::Plain(kind, _) if is_frame(kind) || kind == 0xcc => {
                     return Err(Fault::unsupported(
                         "jpeg: arithmetic, lossless or hierarchical coding",
                     ));
@@ -291,31 +302,7 @@ impl Scan {
     }
 }
 
-/// Refuses a file without an end marker behind its picture, as Pillow does.
-pub(crate) fn check_end(bytes: &[u8], scan: &Scan) -> Result<(), Fault> {
-    match picture_end(bytes, scan.start) {
-        Some(_) => Ok(()),
-        None => Err(Fault::truncated(format!(
-            "jpeg: no end marker in {} bytes",
-            bytes.len()
-        ))),
-    }
-}
-
-/// Offset just before the end marker that closes the picture; none in a file that was cut short.
-fn picture_end(bytes: &[u8], mut at: usize) -> Option<usize> {
-    loop {
-        at += memchr::memchr(0xff, bytes.get(at..)?)?;
-        match *bytes.get(at + 1)? {
-            EOI => return Some(at),
-            0xff => at += 1,
-            0 | 1 | 0xd0..=SOI => at += 2,
-            _ => {
-                at += 2 + usize::from(u16::from_be_bytes([
-                    *bytes.get(at + 2)?,
-                    *bytes.get(at + 3)?,
-                ]))
-            }
-        }
-    }
+/// Whether a marker begins a frame, of this or another kind of JPEG.
+pub(crate) fn is_frame(kind: u8) -> bool {
+    matches!(kind, SOF0..=0xcf) && !matches!(kind, 0xc4 | 0xcc)
 }

@@ -8,9 +8,10 @@ use crate::jpeg_blocks::Block;
 use crate::jpeg_plain::PlainDecoder;
 use crate::normalise::Normaliser;
 use crate::probe::{ImageFacts, ImageKind, probe};
-use crate::resize::{Resampler, Window};
-use crate::samples::Buffers;
-use crate::spec::{PixelSpec, Scaling};
+use crate::resize::{Resampler, Source, Window};
+use crate::samples::{Buffers, Wanted};
+use crate::spec::{PixelSpec, Reading, Scaling, Truncated};
+use crate::turn::Turned;
 use crate::{avif, bmp, gif, jpeg, png, tiff, webp};
 
 /// Memory a buffer may keep between images; a larger one goes back after the image that needed it.
@@ -21,6 +22,7 @@ pub struct Kernel {
     spec: PixelSpec,
     max_pixels: u64,
     scaling: Scaling,
+    reading: Reading,
     normaliser: Normaliser,
     buffers: Buffers,
     plain: PlainDecoder,
@@ -33,6 +35,7 @@ impl fmt::Debug for Kernel {
             .field("spec", &self.spec)
             .field("max_pixels", &self.max_pixels)
             .field("scaling", &self.scaling)
+            .field("reading", &self.reading)
             .finish_non_exhaustive()
     }
 }
@@ -46,6 +49,7 @@ impl Kernel {
             spec,
             max_pixels,
             scaling: Scaling::Exact,
+            reading: Reading::default(),
             normaliser,
             buffers: Buffers::default(),
             plain: PlainDecoder::default(),
@@ -57,6 +61,13 @@ impl Kernel {
     #[must_use]
     pub fn with_scaling(mut self, scaling: Scaling) -> Self {
         self.scaling = scaling;
+        self
+    }
+
+    /// The same kernel with another choice for pictures that are to be turned, or whose file ends early.
+    #[must_use]
+    pub fn with_reading(mut self, reading: Reading) -> Self {
+        self.reading = reading;
         self
     }
 
@@ -88,7 +99,8 @@ impl Kernel {
         result.map(|(facts, _)| facts)
     }
 
-    /// Decodes one image into RGB bytes, rows from the top, before any resize.
+    /// Decodes one image into RGB bytes, rows from the top, before any resize. A picture that is turned is held twice,
+    /// which [`ImageFacts::working_bytes`] does not count.
     ///
     /// # Errors
     ///
@@ -96,6 +108,12 @@ impl Kernel {
     pub fn decode_rgb(&mut self, bytes: &[u8]) -> Result<(ImageFacts, &[u8]), Fault> {
         let facts = self.probe(bytes)?;
         self.decode(bytes, &facts, 1)?;
+        if !facts.turn.is_none() {
+            let Buffers { rgb, raw, .. } = &mut self.buffers;
+            Turned::new(rgb, index(facts.stored().width), facts.turn).copy(raw);
+            std::mem::swap(rgb, raw);
+        }
+        let facts = facts.filled(self.buffers.is_filled);
         Ok((facts, &self.buffers.rgb))
     }
 
@@ -140,16 +158,32 @@ impl Kernel {
                 .reduction(&self.spec, facts.width, facts.height),
             _ => 1,
         };
-        let window = Window::new(&self.spec, (facts.width, facts.height), reduction);
-        if facts.format == ImageKind::Jpeg && reduction == 1 && self.decode_plain(bytes, &window)? {
-            return Ok((facts, window));
+        let window = Window::new(
+            &self.spec,
+            Source {
+                width: facts.width,
+                height: facts.height,
+                reduction,
+                mirrored: facts.turn.mirrored(),
+            },
+        );
+        // What is turned is so before it is resized: rounding between the two passes tells rows from columns.
+        let goes_in_units =
+            facts.format == ImageKind::Jpeg && reduction == 1 && facts.turn.is_none();
+        if goes_in_units {
+            match self.decode_plain(bytes, &window) {
+                Ok(true) => return Ok((facts, window)),
+                Err(fault) if self.reading.truncated == Truncated::Drop => return Err(fault),
+                _ => {}
+            }
         }
         self.decode(bytes, &facts, reduction)?;
-        let width = index(facts.width.div_ceil(reduction));
+        let width = index(facts.stored().width.div_ceil(reduction));
         self.resampler.begin(&window, self.spec.filter, 3);
-        self.resampler.narrow_rgb(&self.buffers.rgb, width);
+        let picture = Turned::new(&self.buffers.rgb, width, facts.turn);
+        self.resampler.narrow_rgb(&picture);
         self.resampler.finish();
-        Ok((facts, window))
+        Ok((facts.filled(self.buffers.is_filled), window))
     }
 
     /// Decodes and resizes a JPEG of the plain kind; false where it is of another, or damaged.
@@ -170,7 +204,7 @@ impl Kernel {
     }
 
     fn probe(&self, bytes: &[u8]) -> Result<ImageFacts, Fault> {
-        let facts = probe(bytes)?;
+        let facts = probe(bytes)?.oriented(self.reading.orientation);
         if facts.pixels() > self.max_pixels {
             let message = format!(
                 "{} x {} pixels, more than {}",
@@ -187,17 +221,27 @@ impl Kernel {
     /// Decodes into the RGB buffer, a JPEG at one part in `reduction` of its width and height.
     fn decode(&mut self, bytes: &[u8], facts: &ImageFacts, reduction: u32) -> Result<(), Fault> {
         let (alpha, buffers) = (self.spec.alpha, &mut self.buffers);
+        let facts = &facts.stored();
+        buffers.is_filled = false;
+        let truncated = self.reading.truncated;
+        let wanted = Wanted { alpha, truncated };
         let tables = &mut self.plain.tables;
         // The decoders are other people's code fed with hostile bytes, and a panic in
         // one must not spread. One image must not take the worker thread with it. The buffers are
         // cleared before every use, so nothing half-written is ever seen.
         let decoded = catch_unwind(AssertUnwindSafe(|| match facts.format {
-            ImageKind::Jpeg => jpeg::decode(bytes, facts, reduction, (tables, buffers)),
-            ImageKind::Png => png::decode(bytes, facts, alpha, buffers),
-            ImageKind::Gif => gif::decode(bytes, facts, alpha, buffers),
+            ImageKind::Jpeg => {
+                let wanted = jpeg::Wanted {
+                    reduction,
+                    truncated,
+                };
+                jpeg::decode(bytes, facts, wanted, tables, buffers)
+            }
+            ImageKind::Png => png::decode(bytes, facts, wanted, buffers),
+            ImageKind::Gif => gif::decode(bytes, facts, wanted, buffers),
             ImageKind::WebP => webp::decode(bytes, facts, alpha, buffers),
-            ImageKind::Bmp => bmp::decode(bytes, facts, alpha, buffers),
-            ImageKind::Tiff => tiff::decode(bytes, facts, alpha, buffers),
+            ImageKind::Bmp => bmp::decode(bytes, facts, wanted, buffers),
+            ImageKind::Tiff => tiff::decode(bytes, facts, wanted, buffers),
             ImageKind::Avif => avif::decode(bytes, facts, alpha, buffers),
         }));
         decoded.unwrap_or_else(|_| {

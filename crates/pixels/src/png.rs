@@ -1,16 +1,16 @@
-//! PNG through the `png` crate, samples untransformed, then Pillow's modes.
+//! PNG through the `png` crate, samples untransformed, then Pillow's modes. What the crate does not read goes row by row.
 
 use std::io::Cursor;
 
-use png::{BitDepth, ColorType, DecodingError, Limits, Reader, Transformations};
+use png::{ColorType, Limits, Reader, Transformations};
 
-use crate::fault::{Fault, FaultKind};
+use crate::fault::Fault;
+use crate::png_chunks::Chunks;
+use crate::png_metadata;
+use crate::png_rows::{self, Ending};
 use crate::probe::{Fields, ImageFacts, ImageKind};
-use crate::samples::{Buffers, Palette, Rows, cleared, clip16, flatten, flatten_rgba};
+use crate::samples::{Buffers, Palette, Rows, Wanted, cleared, clip16, flatten, flatten_rgba};
 use crate::spec::Alpha;
-
-/// The empty last chunk.
-const END: [u8; 12] = [0, 0, 0, 0, b'I', b'E', b'N', b'D', 0xae, 0x42, 0x60, 0x82];
 
 pub(crate) fn probe(bytes: &[u8]) -> Result<ImageFacts, Fault> {
     let fields = Fields {
@@ -29,80 +29,150 @@ pub(crate) fn probe(bytes: &[u8]) -> Result<ImageFacts, Fault> {
         _ => 1,
     };
     let row = (u64::from(width) * channels * u64::from(depth)).div_ceil(8);
-    let copy = u64::try_from(bytes.len()).unwrap_or(u64::MAX / 4);
-    // The samples, a copy of an unfinished file, and the window of the inflater: four rows and a few times its 32 KiB.
+    // The samples, and the window of the inflater: four rows and a few times its 32 KiB.
     let samples = row.saturating_mul(u64::from(height));
-    ImageFacts::new(
-        width,
-        height,
-        ImageKind::Png,
-        samples.saturating_add(copy + row * 4 + (1 << 18)),
-    )
+    let held = samples.saturating_add(row * 4 + (1 << 18));
+    let facts = ImageFacts::new(width, height, ImageKind::Png, held)?;
+    Ok(facts.to_turn(png_metadata::turn(bytes)))
 }
 
 pub(crate) fn decode(
     bytes: &[u8],
     facts: &ImageFacts,
-    alpha: Alpha,
+    wanted: Wanted,
     buffers: &mut Buffers,
 ) -> Result<(), Fault> {
-    let result = decode_closed(bytes, facts, alpha, buffers);
-    match result {
-        // The decoder wants to see the chunk behind the picture. Pillow does not, so give it one and see.
-        Err(fault) if fault.kind == FaultKind::Truncated && !bytes.ends_with(&END) => {
-            let mut stream = std::mem::take(&mut buffers.stream);
-            stream.clear();
-            stream.extend_from_slice(bytes);
-            stream.extend_from_slice(&END);
-            let closed = decode_closed(&stream, facts, alpha, buffers);
-            buffers.stream = stream;
-            closed.map_err(|_| fault)
+    let length = |count: u64| {
+        usize::try_from(count).map_err(|_| Fault::unsupported("png: larger than memory"))
+    };
+    let pixels = length(facts.pixels())?;
+    cleared(&mut buffers.rgb, pixels * 3);
+    let chunks = Chunks::read(bytes, wanted.truncated)?;
+    let layout = match decode_whole(bytes, facts, wanted.alpha, buffers) {
+        Some(None) => return Ok(()),
+        Some(Some(layout)) => layout,
+        None => {
+            let bits = u64::from(chunks.bits) * u64::try_from(chunks.channels()).unwrap_or(1);
+            let stride = length((u64::from(facts.width) * bits).div_ceil(8))?;
+            let samples = cleared(&mut buffers.raw, stride * length(u64::from(facts.height))?);
+            let ending = png_rows::read(&chunks, wanted.truncated, samples)?;
+            buffers.is_filled = ending == Ending::Cut;
+            Layout::of(&chunks, stride)
         }
-        result => result,
-    }
-}
-
-fn decode_closed(
-    bytes: &[u8],
-    facts: &ImageFacts,
-    alpha: Alpha,
-    buffers: &mut Buffers,
-) -> Result<(), Fault> {
-    let mut reader = open(bytes, facts)?;
-    let too_large = || Fault::unsupported("png: larger than memory");
-    let size = reader.output_buffer_size().ok_or_else(too_large)?;
-    let pixels = usize::try_from(facts.pixels()).map_err(|_| too_large())?;
-    let rgb = cleared(&mut buffers.rgb, pixels * 3);
-    let key = transparent_color(&reader);
-    let plain = reader.output_color_type() == (ColorType::Rgb, BitDepth::Eight);
-    if plain && (key.is_none() || alpha == Alpha::Drop) {
-        reader.next_frame(rgb).map_err(fault)?;
-        return Ok(());
-    }
-    let samples = cleared(&mut buffers.raw, size);
-    let frame = reader.next_frame(samples).map_err(fault)?;
-    let width = usize::try_from(facts.width).map_err(|_| too_large())?;
-    let bits = frame.bit_depth as u8;
-    match (frame.color_type, bits) {
+    };
+    let rgb = buffers.rgb.as_mut_slice();
+    let samples = buffers.raw.as_slice();
+    match (layout.color, layout.bits) {
         (ColorType::Grayscale, 16) => {
             for (out, value) in rgb.chunks_exact_mut(3).zip(samples.chunks_exact(2)) {
                 out.fill(clip16(u16::from_be_bytes([value[0], value[1]])));
             }
         }
-        (ColorType::Grayscale | ColorType::Indexed, _) => {
+        (ColorType::Grayscale | ColorType::Indexed, bits) => {
             let rows = Rows {
-                width,
-                stride: frame.line_size,
+                width: length(u64::from(facts.width))?,
+                stride: layout.stride,
                 bits,
             };
-            palette(&reader, bits).expand(samples, rows, alpha, rgb);
+            layout.palette().expand(samples, rows, wanted.alpha, rgb);
         }
-        (color, depth) => flatten_channels(samples, (color, depth), key, alpha, rgb),
+        _ => flatten_channels(samples, &layout, wanted.alpha, rgb),
     }
     Ok(())
 }
 
-fn open<'a>(bytes: &'a [u8], facts: &ImageFacts) -> Result<Reader<Cursor<&'a [u8]>>, Fault> {
+/// Reads a picture that is whole; none where it is not. Its samples are packed in the raw buffer, those that are RGB
+/// already in the other one, and have no layout.
+fn decode_whole(
+    bytes: &[u8],
+    facts: &ImageFacts,
+    alpha: Alpha,
+    buffers: &mut Buffers,
+) -> Option<Option<Layout>> {
+    let mut reader = open(bytes, facts)?;
+    let info = reader.info();
+    let mut layout = Layout {
+        color: info.color_type,
+        bits: info.bit_depth as u8,
+        stride: 0,
+        colors: info.palette.as_deref().unwrap_or_default().to_vec(),
+        transparency: info.trns.as_deref().map(<[u8]>::to_vec),
+    };
+    let is_plain = (layout.color, layout.bits) == (ColorType::Rgb, 8);
+    if is_plain && (layout.key().is_none() || alpha == Alpha::Drop) {
+        return reader.next_frame(&mut buffers.rgb).ok().map(|_| None);
+    }
+    let samples = cleared(&mut buffers.raw, reader.output_buffer_size()?);
+    layout.stride = reader.next_frame(samples).ok()?.line_size;
+    Some(Some(layout))
+}
+
+/// What packed samples are.
+struct Layout {
+    color: ColorType,
+    bits: u8,
+    /// Bytes of a row.
+    stride: usize,
+    /// The palette as RGB.
+    colors: Vec<u8>,
+    /// As the `png` crate has it: of a number of at most eight bits the low byte.
+    transparency: Option<Vec<u8>>,
+}
+
+impl Layout {
+    fn of(chunks: &Chunks<'_>, stride: usize) -> Self {
+        let color = ColorType::from_u8(chunks.color).unwrap_or(ColorType::Grayscale);
+        let is_wide = chunks.bits == 16 || color == ColorType::Indexed;
+        let low = |number: &[u8]| number.iter().skip(1).step_by(2).copied().collect();
+        Self {
+            color,
+            bits: chunks.bits,
+            stride,
+            colors: chunks.palette.to_vec(),
+            transparency: chunks.transparency.map(|number| match is_wide {
+                true => number.to_vec(),
+                false => low(number),
+            }),
+        }
+    }
+
+    /// Colour of every sample of a palette or grey picture of at most eight bits.
+    fn palette(&self) -> Palette {
+        let transparency = self.transparency.as_deref();
+        if self.color == ColorType::Indexed {
+            let mut palette = Palette::from_rgb(&self.colors);
+            for (entry, &alpha) in palette.0.iter_mut().zip(transparency.unwrap_or_default()) {
+                entry[3] = alpha;
+            }
+            return palette;
+        }
+        let mut palette = Palette::grey(self.bits);
+        if let Some(&[number]) = transparency {
+            // Pillow compares the chunk's number with the grey it made of the sample, not with the sample.
+            let key = if self.bits == 1 && number != 0 {
+                255
+            } else {
+                number
+            };
+            palette
+                .0
+                .iter_mut()
+                .filter(|entry| entry[0] == key)
+                .for_each(|entry| entry[3] = 0);
+        }
+        palette
+    }
+
+    /// The colour of an RGB picture that is transparent: Pillow keeps the low bytes, also at 16 bits.
+    fn key(&self) -> Option<[u8; 3]> {
+        match (self.color, self.transparency.as_deref()) {
+            (ColorType::Rgb, Some(&[r, g, b] | &[_, r, _, g, _, b])) => Some([r, g, b]),
+            _ => None,
+        }
+    }
+}
+
+fn open<'a>(bytes: &'a [u8], facts: &ImageFacts) -> Option<Reader<Cursor<&'a [u8]>>> {
     /// For metadata and two rows; a picture is never allocated by the decoder.
     const OTHER_BYTES: usize = 8 << 20;
     let limits = Limits {
@@ -112,56 +182,14 @@ fn open<'a>(bytes: &'a [u8], facts: &ImageFacts) -> Result<Reader<Cursor<&'a [u8
     decoder.set_transformations(Transformations::IDENTITY);
     decoder.set_ignore_text_chunk(true);
     decoder.set_ignore_iccp_chunk(true);
-    decoder.read_info().map_err(fault)
-}
-
-/// Colour of every sample of a palette or grey picture of at most eight bits.
-fn palette(reader: &Reader<Cursor<&[u8]>>, bits: u8) -> Palette {
-    let info = reader.info();
-    let transparency = info.trns.as_deref();
-    if info.color_type == ColorType::Indexed {
-        let mut palette = Palette::from_rgb(info.palette.as_deref().unwrap_or_default());
-        for (entry, &alpha) in palette.0.iter_mut().zip(transparency.unwrap_or_default()) {
-            entry[3] = alpha;
-        }
-        return palette;
-    }
-    let mut palette = Palette::grey(bits);
-    if let Some(&[number]) = transparency {
-        // Pillow compares the chunk's number with the grey it made of the sample, not with the sample.
-        let key = if bits == 1 && number != 0 {
-            255
-        } else {
-            number
-        };
-        palette
-            .0
-            .iter_mut()
-            .filter(|entry| entry[0] == key)
-            .for_each(|entry| entry[3] = 0);
-    }
-    palette
-}
-
-/// The colour of an RGB picture that is transparent: Pillow keeps the low bytes, also at 16 bits.
-fn transparent_color(reader: &Reader<Cursor<&[u8]>>) -> Option<[u8; 3]> {
-    let info = reader.info();
-    match (info.color_type, info.trns.as_deref()) {
-        (ColorType::Rgb, Some(&[r, g, b] | &[_, r, _, g, _, b])) => Some([r, g, b]),
-        _ => None,
-    }
+    decoder.read_info().ok()
 }
 
 /// RGB, RGBA and grey with alpha; of 16 bits the high byte counts.
-fn flatten_channels(
-    samples: &[u8],
-    (color, bits): (ColorType, u8),
-    key: Option<[u8; 3]>,
-    alpha: Alpha,
-    rgb: &mut [u8],
-) {
-    let step = usize::from(bits / 8);
-    match color {
+fn flatten_channels(samples: &[u8], layout: &Layout, alpha: Alpha, rgb: &mut [u8]) {
+    let step = usize::from(layout.bits / 8);
+    let key = layout.key();
+    match layout.color {
         ColorType::Rgb => {
             for (out, pixel) in rgb.chunks_exact_mut(3).zip(samples.chunks_exact(3 * step)) {
                 let [r, g, b] = [pixel[0], pixel[step], pixel[2 * step]];
@@ -181,12 +209,5 @@ fn flatten_channels(
                 out.copy_from_slice(&flatten([grey, grey, grey, pixel[step]], alpha));
             }
         }
-    }
-}
-
-fn fault(error: DecodingError) -> Fault {
-    match error {
-        DecodingError::IoError(error) => Fault::from_io("png", &error),
-        error => Fault::corrupt(format!("png: {error}")),
     }
 }

@@ -1,6 +1,8 @@
 //! What an image says about itself, from its header alone.
 
 use crate::fault::Fault;
+use crate::spec::Orientation;
+use crate::turn::Turn;
 use crate::{avif, bmp, gif, jpeg, png, signature, tiff, webp};
 
 /// Image formats, recognised by content.
@@ -41,12 +43,18 @@ impl ImageKind {
 /// What the header declares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ImageFacts {
-    /// Columns.
+    /// Columns, of a picture that is turned after it was.
     pub width: u32,
-    /// Rows.
+    /// Rows, likewise.
     pub height: u32,
     /// Format of the content.
     pub format: ImageKind,
+    /// How what is stored is turned.
+    pub(crate) turn: Turn,
+    /// How it would have to be turned to be upright.
+    upright: Turn,
+    /// Whether the rest of a file that ends early was made up.
+    is_filled: bool,
     /// What the decoder holds besides the RGB picture.
     decoder_bytes: u64,
 }
@@ -71,8 +79,66 @@ impl ImageFacts {
             width,
             height,
             format,
+            turn: Turn::NONE,
+            upright: Turn::NONE,
+            is_filled: false,
             decoder_bytes,
         })
+    }
+
+    /// The same picture, whose metadata say that it has to be turned to be upright.
+    pub(crate) fn to_turn(self, upright: Turn) -> Self {
+        Self { upright, ..self }
+    }
+
+    /// The picture as it is looked at, which is turned where `orientation` says so, and in a TIFF always.
+    #[must_use]
+    pub fn oriented(self, orientation: Orientation) -> Self {
+        if orientation == Orientation::Ignore && self.format != ImageKind::Tiff {
+            return self;
+        }
+        let stored = self.stored();
+        let (width, height) = match self.upright.is_transposed {
+            true => (stored.height, stored.width),
+            false => (stored.width, stored.height),
+        };
+        Self {
+            width,
+            height,
+            turn: self.upright,
+            ..self
+        }
+    }
+
+    /// The picture as it is stored.
+    pub(crate) fn stored(self) -> Self {
+        let (width, height) = match self.turn.is_transposed {
+            true => (self.height, self.width),
+            false => (self.width, self.height),
+        };
+        Self {
+            width,
+            height,
+            turn: Turn::NONE,
+            ..self
+        }
+    }
+
+    /// The same picture, of which a part is made up where `is_filled`.
+    pub(crate) fn filled(self, is_filled: bool) -> Self {
+        Self { is_filled, ..self }
+    }
+
+    /// Whether its file ends early and the rest of it was made up, as far as a decoder knows.
+    #[must_use]
+    pub fn is_filled(&self) -> bool {
+        self.is_filled
+    }
+
+    /// Whether its metadata say that it has to be turned, and it is not.
+    #[must_use]
+    pub fn is_left_unturned(&self) -> bool {
+        self.turn != self.upright
     }
 
     /// Declared pixels.
@@ -94,21 +160,27 @@ impl ImageFacts {
     pub fn working_bytes(&self) -> u64 {
         let rgb = self.pixels().saturating_mul(3);
         let resize = WIDEST_INPUT_PX * 3 * (u64::from(self.height) + WIDEST_INPUT_PX);
+        // Eight rows of a turned picture; the whole of it is never made.
+        let turned = match self.turn.is_none() {
+            true => 0,
+            false => 8 * 3 * u64::from(self.width),
+        };
         // Tables, windows and small vectors of any decoder.
         let fixed = 1 << 19;
         let sums = self.decoder_bytes.saturating_add(rgb);
-        sums.saturating_add(resize + fixed)
+        sums.saturating_add(resize + turned + fixed)
     }
 }
 
-/// Reads the header only: format and declared size, without decoding or allocating for a pixel.
+/// Reads the header only: format and declared size, without decoding or allocating for a pixel. What it says is of the
+/// picture as it is stored, of a TIFF as it is looked at; [`ImageFacts::oriented`] tells what a turned one is.
 ///
 /// # Errors
 ///
 /// [`FaultKind::Empty`](crate::FaultKind::Empty) for no bytes, `Unsupported` for anything that is not one of [`ImageKind`], `Truncated` or
 /// `Corrupt` where the header is.
 pub fn probe(bytes: &[u8]) -> Result<ImageFacts, Fault> {
-    match signature::kind(bytes)? {
+    let facts = match signature::kind(bytes)? {
         ImageKind::Jpeg => jpeg::probe(bytes),
         ImageKind::Png => png::probe(bytes),
         ImageKind::Gif => gif::probe(bytes),
@@ -116,7 +188,8 @@ pub fn probe(bytes: &[u8]) -> Result<ImageFacts, Fault> {
         ImageKind::Bmp => bmp::probe(bytes),
         ImageKind::Tiff => tiff::probe(bytes),
         ImageKind::Avif => avif::probe(bytes),
-    }
+    };
+    facts.map(|facts| facts.oriented(Orientation::Ignore))
 }
 
 /// Little- and big-endian integers at an offset; a missing byte is `Truncated`.
@@ -133,7 +206,7 @@ impl Fields<'_> {
             .and_then(|slice| slice.try_into().ok())
             .ok_or_else(|| {
                 Fault::truncated(format!(
-                    "{}: header ends after {} bytes",
+                    "{}: the file ends within its header, after {} bytes",
                     self.format,
                     self.bytes.len()
                 ))

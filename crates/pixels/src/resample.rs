@@ -29,6 +29,8 @@ pub(crate) struct Axis {
     pub(crate) source: u32,
     /// How many of them became one when it was decoded.
     pub(crate) reduction: u32,
+    /// Whether the picture was turned so that it ends where it was stored to begin.
+    pub(crate) is_mirrored: bool,
     /// Pixels after the resize.
     pub(crate) resized: u64,
     /// Of those, the ones from `first` on.
@@ -60,13 +62,18 @@ impl Weights {
         let length = f64::from(axis.source) / f64::from(axis.reduction);
         let pixels = axis.source.div_ceil(axis.reduction) as usize;
         let scale = length / exact(axis.resized);
+        // Where the pixel that stands for fewer comes first, it reaches out of the picture.
+        let margin = match axis.is_mirrored {
+            true => f64::from(axis.source.div_ceil(axis.reduction)) - length,
+            false => 0.0,
+        };
         let stretch = scale.max(1.0);
         let support = radius(axis.filter) * stretch;
         self.stride = index(support.ceil()) * 2 + 1;
         self.spans.clear();
         self.weights.clear();
         for output in 0..axis.count {
-            let center = (exact(axis.first + u64::from(output)) + 0.5) * scale;
+            let center = (exact(axis.first + u64::from(output)) + 0.5) * scale + margin;
             self.row.clear();
             if axis.filter == Filter::Nearest {
                 self.row.push(1.0);
@@ -242,6 +249,7 @@ mod tests {
             filter,
             source,
             reduction: 1,
+            is_mirrored: false,
             resized,
             first,
             count,

@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::resample::{Axis, STEP, Weights, resample_rows, resample_strip};
 use crate::spec::{Corner, Filter, PixelSpec};
 use crate::strip::{Lanes, Strip, strips_of_rgb, transpose};
+use crate::turn::{Mirrored, Turned};
 
 /// Resize and centre crop as one step: only what the crop keeps is ever computed.
 ///
@@ -20,12 +21,19 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// The window in a picture of `width` x `height` pixels, which is stored or which a decoder will reduce.
-    pub(crate) fn new(spec: &PixelSpec, (width, height): (u32, u32), reduction: u32) -> Self {
-        let (rows, columns) = spec.resized_size(width, height);
+    /// The window in a picture that is stored in full, or that a decoder will reduce.
+    pub(crate) fn new(spec: &PixelSpec, picture: Source) -> Self {
+        let (rows, columns) = spec.resized_size(picture.width, picture.height);
         let (out_height, out_width) = spec.output_size();
-        let across = Span::new((width, reduction), columns, out_width, spec.corner);
-        let down = Span::new((height, reduction), rows, out_height, spec.corner);
+        let edge = |pixels, is_mirrored| Edge {
+            pixels,
+            reduction: picture.reduction,
+            is_mirrored,
+        };
+        let columns_of = edge(picture.width, picture.mirrored.across);
+        let rows_of = edge(picture.height, picture.mirrored.down);
+        let across = Span::new(columns_of, columns, out_width, spec.corner);
+        let down = Span::new(rows_of, rows, out_height, spec.corner);
         Self {
             across,
             down,
@@ -35,11 +43,28 @@ impl Window {
     }
 }
 
-/// One dimension of a [`Window`]: `source` pixels become `resized`, of which `count` from `first` on are kept.
+/// The picture that is resized, in the position in which it is looked at.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Source {
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    /// By how much it is reduced when it is decoded.
+    pub(crate) reduction: u32,
+    pub(crate) mirrored: Mirrored,
+}
+
+/// One dimension of a [`Source`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Edge {
+    pixels: u32,
+    reduction: u32,
+    is_mirrored: bool,
+}
+
+/// One dimension of a [`Window`]: the pixels of `source` become `resized`, of which `count` from `first` on are kept.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Span {
-    source: u32,
-    reduction: u32,
+    source: Edge,
     resized: u64,
     first: u64,
     count: u32,
@@ -47,7 +72,7 @@ struct Span {
 }
 
 impl Span {
-    fn new((source, reduction): (u32, u32), resized: u64, wanted: u32, corner: Corner) -> Self {
+    fn new(source: Edge, resized: u64, wanted: u32, corner: Corner) -> Self {
         let rest = i64::try_from(resized).unwrap_or(i64::MAX) - i64::from(wanted);
         let half = rest.div_euclid(2);
         let start = match corner {
@@ -58,7 +83,6 @@ impl Span {
         };
         Self {
             source,
-            reduction,
             resized,
             first: u64::try_from(start).unwrap_or(0),
             count: u32::try_from(resized.min(u64::from(wanted))).unwrap_or(wanted),
@@ -69,8 +93,9 @@ impl Span {
     fn set(&self, weights: &mut Weights, filter: Filter) {
         weights.set(Axis {
             filter,
-            source: self.source,
-            reduction: self.reduction,
+            source: self.source.pixels,
+            reduction: self.source.reduction,
+            is_mirrored: self.source.is_mirrored,
             resized: self.resized,
             first: self.first,
             count: self.count,
@@ -98,6 +123,8 @@ pub(crate) struct Resampler {
     out: Vec<u8>,
     /// Strips of a picture that is there as a whole.
     pictures: [Vec<Lanes>; 3],
+    /// Eight rows of a picture that is turned.
+    turned: Vec<u8>,
 }
 
 impl Resampler {
@@ -143,15 +170,27 @@ impl Resampler {
         }
     }
 
-    /// Takes a whole picture of three channels, `width` RGB pixels a row.
-    pub(crate) fn narrow_rgb(&mut self, rgb: &[u8], width: usize) {
+    /// Takes a whole picture of three channels.
+    pub(crate) fn narrow_rgb(&mut self, picture: &Turned<'_>) {
         let columns = self.source_columns();
-        let row = |row: usize| &rgb[(row * width + columns.start) * 3..][..columns.len() * 3];
+        let length = columns.len() * 3;
         let mut pictures = std::mem::take(&mut self.pictures);
+        let mut turned = std::mem::take(&mut self.turned);
+        turned.resize(8 * length, 0);
         for top in self.rows.clone().step_by(8) {
             // Past the last row its lane holds a row again that nothing looks at.
             let last = self.rows.end - 1;
-            let rows: [&[u8]; 8] = std::array::from_fn(|lane| row((top + lane).min(last)));
+            let row = |lane: usize| (top + lane).min(last);
+            let stored = |lane| picture.stored_row(row(lane), columns.clone());
+            let rows: [Option<&[u8]>; 8] = std::array::from_fn(stored);
+            if rows[0].is_none() {
+                for (lane, line) in turned.chunks_exact_mut(length.max(1)).enumerate() {
+                    picture.copy_row(row(lane), columns.clone(), line);
+                }
+            }
+            let copied = |lane: usize| &turned[lane * length..][..length];
+            let rows: [&[u8]; 8] =
+                std::array::from_fn(|lane| rows[lane].unwrap_or_else(|| copied(lane)));
             strips_of_rgb(&rows, &mut pictures);
             for (channel, picture) in pictures.iter().enumerate() {
                 let strip = Strip {
@@ -163,7 +202,7 @@ impl Resampler {
                 self.narrow(channel, strip);
             }
         }
-        self.pictures = pictures;
+        (self.pictures, self.turned) = (pictures, turned);
     }
 
     /// Resamples the rows of all that came in.
@@ -186,8 +225,10 @@ impl Resampler {
 
     /// Gives memory back after an image that needed more than `kept_bytes`.
     pub(crate) fn release(&mut self, kept_bytes: usize) {
-        if self.narrowed.capacity() > kept_bytes {
-            self.narrowed = Vec::new();
+        for buffer in [&mut self.narrowed, &mut self.turned] {
+            if buffer.capacity() > kept_bytes {
+                *buffer = Vec::new();
+            }
         }
     }
 }
@@ -198,7 +239,12 @@ mod tests {
 
     #[test]
     fn corners_are_those_of_transformers_and_torchvision() {
-        let first = |resized, corner| Span::new((300, 1), resized, 224, corner).first;
+        let source = Edge {
+            pixels: 300,
+            reduction: 1,
+            is_mirrored: false,
+        };
+        let first = |resized, corner| Span::new(source, resized, 224, corner).first;
         let cases = [
             (224, 0, 0),
             (225, 0, 0),
@@ -218,7 +264,7 @@ mod tests {
                 "{resized}"
             );
         }
-        let offset = |corner| Span::new((300, 1), 221, 224, corner).offset;
+        let offset = |corner| Span::new(source, 221, 224, corner).offset;
         assert_eq!((offset(Corner::Floor), offset(Corner::HalfToEven)), (2, 1));
     }
 }

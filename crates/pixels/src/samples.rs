@@ -1,7 +1,7 @@
 //! Samples to RGB with Pillow's integer arithmetic: palettes, grey ramps, alpha over white, CMYK.
 
 use crate::jpeg_blocks::Block;
-use crate::spec::Alpha;
+use crate::spec::{Alpha, Truncated};
 
 /// Buffers that live from image to image.
 #[derive(Default)]
@@ -12,8 +12,17 @@ pub(crate) struct Buffers {
     pub(crate) raw: Vec<u8>,
     /// The encoded picture, rewritten for its decoder.
     pub(crate) stream: Vec<u8>,
+    /// Whether the file ended early and what it lacks was made up.
+    pub(crate) is_filled: bool,
     /// Coefficients of a JPEG.
     pub(crate) blocks: Vec<Block>,
+}
+
+/// What a decoder has to do besides decoding.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted {
+    pub(crate) alpha: Alpha,
+    pub(crate) truncated: Truncated,
 }
 
 /// Zeroed, so that no decoder can show a rest of the picture before.

@@ -37,7 +37,8 @@ pub(crate) fn kind(bytes: &[u8]) -> Result<ImageKind, Fault> {
 fn brand(bytes: &[u8], rest: &[u8]) -> Result<ImageKind, Fault> {
     let length = bytes.first_chunk().copied().map_or(0, u32::from_be_bytes);
     let length = usize::try_from(length).unwrap_or(0).saturating_sub(8);
-    let brands = &rest[..length.min(rest.len())];
+    // The main brand is one whatever the length says.
+    let brands = &rest[..length.max(4).min(rest.len())];
     let brands = || {
         brands
             .chunks_exact(4)
@@ -53,8 +54,10 @@ fn brand(bytes: &[u8], rest: &[u8]) -> Result<ImageKind, Fault> {
     ]) {
         "a HEIC image".to_owned()
     } else {
-        let main = rest.first_chunk::<4>().map_or(&b"?"[..], |main| main);
-        format!("a media file of brand {}", main.escape_ascii())
+        match rest.first_chunk::<4>() {
+            Some(main) => format!("a media file of brand {}", main.escape_ascii()),
+            None => return Err(Fault::truncated("the file ends before it says what it is")),
+        }
     };
     Err(Fault::unsupported(format!("{name}, which is not read")))
 }

@@ -71,6 +71,35 @@ pub enum Filter {
     Lanczos,
 }
 
+/// How files are read, whatever the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Reading {
+    /// What happens to pictures that are stored in another position than they are looked at.
+    pub orientation: Orientation,
+    /// What happens to pictures whose file ends early.
+    pub truncated: Truncated,
+}
+
+/// What happens to a picture whose metadata say that it has to be turned to be upright.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Orientation {
+    /// It stays as it is stored, as in Pillow's `convert("RGB")`, and so a TIFF is turned.
+    #[default]
+    Ignore,
+    /// It is turned, as by Pillow's `ImageOps.exif_transpose`.
+    Apply,
+}
+
+/// What happens to a picture whose file ends early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Truncated {
+    /// It is a fault.
+    #[default]
+    Drop,
+    /// What is missing is filled as Pillow does with `ImageFile.LOAD_TRUNCATED_IMAGES`: black, or grey in a JPEG.
+    Fill,
+}
+
 /// What a JPEG that is much larger than the model's input may be decoded to.
 ///
 /// # Which to take

@@ -5,7 +5,7 @@ use jpeg_encoder::{ColorType, Encoder, EncodingError, SamplingFactor};
 use crate::fault::Fault;
 use crate::kernel::Kernel;
 use crate::probe::{ImageFacts, probe};
-use crate::spec::{Alpha, Corner, Filter, PixelSpec, Resize};
+use crate::spec::{Alpha, Corner, Filter, PixelSpec, Reading, Resize};
 
 /// JPEG quality: a picture of 128 pixels takes 3 to 6 kB.
 const QUALITY: u8 = 75;
@@ -23,14 +23,25 @@ pub struct Thumbnail {
     pub facts: ImageFacts,
 }
 
-/// Decodes a picture of at most `max_pixels` and makes it fit a square of `edge` pixels; smaller ones keep their size.
+/// What a thumbnail is made of, and how large.
+#[derive(Debug, Clone, Copy)]
+pub struct ThumbnailSpec {
+    /// Edge of the square that it has to fit, in pixels.
+    pub edge: u32,
+    /// Pictures that declare more are refused.
+    pub max_pixels: u64,
+    /// How the picture is read.
+    pub reading: Reading,
+}
+
+/// Decodes a picture and makes it fit a square; smaller ones keep their size.
 ///
 /// # Errors
 ///
 /// As [`Kernel::run`].
-pub fn thumbnail(bytes: &[u8], edge: u32, max_pixels: u64) -> Result<Thumbnail, Fault> {
-    let facts = probe(bytes)?;
-    let (width, height) = fitted(facts.width, facts.height, edge);
+pub fn thumbnail(bytes: &[u8], wanted: &ThumbnailSpec) -> Result<Thumbnail, Fault> {
+    let facts = probe(bytes)?.oriented(wanted.reading.orientation);
+    let (width, height) = fitted(facts.width, facts.height, wanted.edge);
     let spec = PixelSpec {
         alpha: Alpha::OverWhite,
         resize: Some(Resize::Exact { height, width }),
@@ -43,7 +54,8 @@ pub fn thumbnail(bytes: &[u8], edge: u32, max_pixels: u64) -> Result<Thumbnail, 
     };
     let (columns, rows) = (width as usize, height as usize);
     let mut rgb = vec![0; 3 * columns * rows];
-    let facts = Kernel::new(spec, max_pixels).run_rgb(bytes, &mut rgb)?;
+    let mut kernel = Kernel::new(spec, wanted.max_pixels).with_reading(wanted.reading);
+    let facts = kernel.run_rgb(bytes, &mut rgb)?;
     let jpeg = encoded(&rgb, (width, height), QUALITY)
         .map_err(|error| Fault::unsupported(format!("thumbnail: {error}")))?;
     Ok(Thumbnail {
@@ -99,12 +111,21 @@ mod tests {
     fn a_thumbnail_is_a_jpeg_of_the_picture() {
         let rgb: Vec<u8> = (0..300 * 200).flat_map(|_| [200, 30, 30]).collect();
         let picture = encoded(&rgb, (300, 200), 90).unwrap();
-        let small = thumbnail(&picture, 128, 1 << 20).unwrap();
+        let wanted = ThumbnailSpec {
+            edge: 128,
+            max_pixels: 1 << 20,
+            reading: Reading::default(),
+        };
+        let small = thumbnail(&picture, &wanted).unwrap();
         assert_eq!((small.width, small.height), (128, 85));
         let facts = probe(&small.jpeg).unwrap();
         assert_eq!((facts.width, facts.height), (128, 85));
         assert_eq!((small.facts.width, small.facts.height), (300, 200));
-        assert!(thumbnail(&picture, 128, 100).is_err());
-        assert!(thumbnail(b"<html>", 128, 100).is_err());
+        let fewer = ThumbnailSpec {
+            max_pixels: 100,
+            ..wanted
+        };
+        assert!(thumbnail(&picture, &fewer).is_err());
+        assert!(thumbnail(b"<html>", &wanted).is_err());
     }
 }

@@ -1,18 +1,20 @@
 //! TIFF through the `tiff` crate, samples untransformed, then Pillow's table of modes.
-//!
-//! Orientation is not applied, though Pillow does so for this one format.
 
 use std::panic::catch_unwind;
 
 use tiff::decoder::ChunkType;
 use tiff::tags::Tag;
 
+use crate::exif::Metadata;
 use crate::fault::Fault;
 use crate::probe::{ImageFacts, ImageKind};
-use crate::samples::{Buffers, Palette, Rows, cleared, cmyk_to_rgb, flatten, low8};
-use crate::spec::Alpha;
+use crate::samples::{Buffers, Palette, Rows, Wanted, cleared, cmyk_to_rgb, flatten, low8};
+use crate::spec::Truncated;
+use crate::tiff_directory::{Orientation, orientation, xmp};
 use crate::tiff_jpeg;
 use crate::tiff_page::{Page, compression, fault};
+use crate::tiff_raw::{self, Ending};
+use crate::turn::Turn;
 
 /// What an alpha sample is worth.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -115,20 +117,30 @@ fn facts(bytes: &[u8]) -> Result<ImageFacts, Fault> {
     // The compressed bytes with their bits turned, lists of strips, windows of the decompressors.
     let copy = u64::try_from(bytes.len()).unwrap_or(u64::MAX / 8);
     let beside = page.directory_bytes.saturating_add(copy.saturating_mul(3));
-    ImageFacts::new(
-        page.width,
-        page.height,
-        ImageKind::Tiff,
-        held.saturating_add(beside.saturating_add(1 << 20)),
-    )
+    let held = held.saturating_add(beside.saturating_add(1 << 20));
+    let facts = ImageFacts::new(page.width, page.height, ImageKind::Tiff, held)?;
+    Ok(facts.to_turn(turn(bytes)))
+}
+
+/// How the picture is to be turned.
+fn turn(bytes: &[u8]) -> Turn {
+    match orientation(bytes) {
+        Orientation::Number(number) => Turn::of(number),
+        _ => Metadata {
+            exif: None,
+            xmp: xmp(bytes),
+        }
+        .turn(),
+    }
 }
 
 pub(crate) fn decode(
     bytes: &[u8],
     facts: &ImageFacts,
-    alpha: Alpha,
+    wanted: Wanted,
     buffers: &mut Buffers,
 ) -> Result<(), Fault> {
+    let alpha = wanted.alpha;
     let mut page = Page::open(bytes)?;
     let pixels = usize::try_from(facts.pixels())
         .map_err(|_| Fault::unsupported("tiff: larger than memory"))?;
@@ -137,7 +149,7 @@ pub(crate) fn decode(
         return tiff_jpeg::decode(bytes, &mut page, cleared(&mut buffers.rgb, pixels * 3));
     }
     let palette = palette(&mut page)?;
-    let plane_stride = read_samples(bytes, &mut page, buffers)?;
+    let plane_stride = read_samples(bytes, &mut page, wanted.truncated, buffers)?;
     let rgb = cleared(&mut buffers.rgb, pixels * 3);
     let samples = buffers.raw.as_slice();
     if let Meaning::Indexed = meaning {
@@ -195,10 +207,16 @@ pub(crate) fn decode(
 fn read_samples(
     bytes: &[u8],
     page: &mut Page<'_>,
+    truncated: Truncated,
     buffers: &mut Buffers,
 ) -> Result<Option<usize>, Fault> {
     let layout = page.decoder.image_buffer_layout().map_err(fault)?;
     let samples = cleared(&mut buffers.raw, layout.complete_len);
+    if tiff_raw::is_raw(page)? {
+        let ending = tiff_raw::read(bytes, page, truncated, samples)?;
+        buffers.is_filled = ending == Ending::Cut;
+        return Ok(None);
+    }
     if page.number(Tag::FillOrder, 1)? == 2 {
         // The crate reads the bits of a byte in one order only.
         let stream = &mut buffers.stream;

@@ -6,6 +6,7 @@ use crate::fault::Fault;
 use crate::jpeg;
 use crate::jpeg_tables::Tables;
 use crate::samples::Buffers;
+use crate::spec::Truncated;
 use crate::tiff_page::Page;
 
 /// Start and end of a JPEG stream.
@@ -45,7 +46,11 @@ pub(crate) fn decode(bytes: &[u8], page: &mut Page<'_>, rgb: &mut [u8]) -> Resul
             let message = format!("tiff: a JPEG of {width} x {height} for {columns} x {wanted}");
             return Err(Fault::corrupt(message));
         }
-        jpeg::decode(&stream, &facts, 1, (&mut tables, &mut buffers))?;
+        let wanted = jpeg::Wanted {
+            reduction: 1,
+            truncated: Truncated::Drop,
+        };
+        jpeg::decode(&stream, &facts, wanted, &mut tables, &mut buffers)?;
         let lines = rgb.chunks_exact_mut(width * 3).skip(top);
         for (line, part) in lines.zip(buffers.rgb.chunks_exact(index(columns) * 3)) {
             let line = line.get_mut(left * 3..).unwrap_or_default();

@@ -179,7 +179,7 @@ pub(crate) fn fault(error: TiffError) -> Fault {
     match error {
         TiffError::IoError(error) => Fault::from_io("tiff", &error),
         TiffError::UnsupportedError(error) => Fault::unsupported(format!("tiff: {error}")),
-        TiffError::LimitsExceeded => Fault::unsupported("tiff: more strips than are read"),
+        TiffError::LimitsExceeded => Fault::truncated("tiff: a strip is longer than the file"),
         error => Fault::corrupt(format!("tiff: {error}")),
     }
 }

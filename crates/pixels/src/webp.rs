@@ -4,10 +4,13 @@ use std::io::Cursor;
 
 use image_webp::{DecodingError, WebPDecoder};
 
+use crate::exif::Metadata;
 use crate::fault::Fault;
 use crate::probe::{Fields, ImageFacts, ImageKind};
 use crate::samples::{Buffers, cleared, flatten_rgba};
 use crate::spec::Alpha;
+use crate::turn::Turn;
+use crate::webp_chunks::{self, Chunk};
 use crate::webp_partitions;
 
 pub(crate) fn probe(bytes: &[u8]) -> Result<ImageFacts, Fault> {
@@ -38,7 +41,45 @@ pub(crate) fn probe(bytes: &[u8]) -> Result<ImageFacts, Fault> {
     // The partitions of a lossy picture, in a buffer that grows and once more in whole words.
     let copies = u64::try_from(bytes.len()).unwrap_or(u64::MAX / 8) * 4;
     let held = pixels.saturating_mul(16).saturating_add(copies);
-    ImageFacts::new(width, height, ImageKind::WebP, held.saturating_add(1 << 20))
+    let held = held.saturating_add(1 << 20);
+    let facts = ImageFacts::new(width, height, ImageKind::WebP, held)?;
+    Ok(facts.to_turn(turn(bytes)))
+}
+
+/// How the picture is to be turned: only a header of its own may announce metadata.
+fn turn(bytes: &[u8]) -> Turn {
+    const EXIF: u8 = 1 << 3;
+    const XMP: u8 = 1 << 2;
+    let Some((b"VP8X", &flags)) = bytes.get(12..16).zip(bytes.get(20)) else {
+        return Turn::NONE;
+    };
+    let chunk = |wanted: &[u8; 4]| Chunks::new(bytes).find(|(kind, _)| kind == wanted);
+    let exif = (flags & EXIF != 0).then(|| chunk(b"EXIF")).flatten();
+    let xmp = (flags & XMP != 0).then(|| chunk(b"XMP ")).flatten();
+    Metadata {
+        exif: exif.map(|(_, body)| body),
+        xmp: xmp.map(|(_, body)| body),
+    }
+    .turn()
+}
+
+/// Chunks of a file, those that are whole.
+struct Chunks<'a>(&'a [u8]);
+
+impl<'a> Chunks<'a> {
+    fn new(file: &'a [u8]) -> Self {
+        Self(file.get(12..).unwrap_or_default())
+    }
+}
+
+impl<'a> Iterator for Chunks<'a> {
+    type Item = ([u8; 4], &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let chunk = Chunk::first(self.0).ok()?;
+        self.0 = chunk.rest;
+        Some((chunk.kind, chunk.body))
+    }
 }
 
 pub(crate) fn decode(
@@ -47,6 +88,7 @@ pub(crate) fn decode(
     alpha: Alpha,
     buffers: &mut Buffers,
 ) -> Result<(), Fault> {
+    let bytes = webp_chunks::check(bytes)?;
     webp_partitions::check(bytes)?;
     let mut decoder = WebPDecoder::new(Cursor::new(bytes)).map_err(fault)?;
     if decoder.dimensions() != (facts.width, facts.height) {
@@ -68,6 +110,6 @@ pub(crate) fn decode(
 fn fault(error: DecodingError) -> Fault {
     match error {
         DecodingError::IoError(error) => Fault::from_io("webp", &error),
-        error => Fault::corrupt(format!("webp: {error}")),
+        _ => Fault::corrupt("webp: its picture is damaged"),
     }
 }

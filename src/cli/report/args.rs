@@ -6,9 +6,10 @@ use clap::Args as ClapArgs;
 
 use crate::cli::{
     args::{
-        ColumnNameArgs, ConditionArgs, ImageArgs, ModelArgs, ResourceArgs, SelectArgs, StoreArgs,
+        ColumnNameArgs, ConditionArgs, ModelArgs, ResourceArgs, SelectArgs, StoreArgs,
         VerbosityArgs,
     },
+    image_args::ImageArgs,
     input_args::InputArgs,
     label_args::LabelArgs,
     method_args::{ChooseArgs, MethodArgs},

@@ -7,7 +7,8 @@ use clap::Args as ClapArgs;
 use super::format::Format;
 use crate::{
     cli::{
-        args::{ColumnNameArgs, ImageArgs, ModelArgs, ResourceArgs, VerbosityArgs},
+        args::{ColumnNameArgs, ModelArgs, ResourceArgs, VerbosityArgs},
+        image_args::ImageArgs,
         input_args::InputArgs,
         tracing::TraceArgs,
     },

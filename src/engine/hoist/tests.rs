@@ -122,6 +122,7 @@ fn loaded() -> Loaded {
             threads: 2,
             model_batch_rows: 4,
             max_pixels: 1_000_000,
+            reading: Default::default(),
             paths: PathPolicy {
                 directories: Vec::new(),
                 allow_external: false,

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::{RunOptions, ScoreOptions};
 use crate::{
-    config::OnError,
+    config::{OnError, Reading},
     error::{Error, Result},
     score::{Adaptation, MethodOptions},
     select::{Keep, Order, SelectOptions, Solver},
@@ -51,6 +51,8 @@ struct ScoringFacts<'a> {
     store: Option<String>,
     stored_embeddings: Option<EmbeddingType>,
     max_pixels: u64,
+    #[serde(skip_serializing_if = "Reading::is_default")]
+    reading: Reading,
     external_paths: bool,
     method: MethodFacts,
     /// Columns that are computed and take part in nothing.
@@ -195,6 +197,7 @@ impl<'a> ScoringFacts<'a> {
             threads: _,
             memory_limit: _,
             max_pixels,
+            reading,
             allow_external_paths,
             // The shards that are left count.
             on_bad_shard: _,
@@ -215,6 +218,7 @@ impl<'a> ScoringFacts<'a> {
             store: scores.as_deref().map(text_of),
             stored_embeddings: *embeddings,
             max_pixels: *max_pixels,
+            reading: *reading,
             external_paths: *allow_external_paths,
             method: MethodFacts::new(method),
             more_columns: sorted(derived.iter().map(|column| column.name()).collect()),

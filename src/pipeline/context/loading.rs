@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{RunContext, ScoreOptions};
 use crate::{
-    config::ByteSize,
+    config::{ByteSize, Reading},
     encode::{EncoderFactory, EncoderSource},
     engine::{EncodeOptions, Loaded, MemoryNeeds, MemoryPlan, check_pages},
     error::{Error, Result},
@@ -54,6 +54,7 @@ pub(in crate::pipeline) fn loaded(
         threads: options.threads,
         model_batch_rows: options.model_batch_rows,
         max_pixels: options.max_pixels,
+        reading: options.reading,
     };
     let paths = PathPolicy {
         directories: shards.set.directories(),
@@ -76,6 +77,7 @@ pub(in crate::pipeline) struct EncodeLimits {
     /// As suits the device if `None`.
     pub(in crate::pipeline) model_batch_rows: Option<usize>,
     pub(in crate::pipeline) max_pixels: u64,
+    pub(in crate::pipeline) reading: Reading,
 }
 
 impl EncodeLimits {
@@ -103,6 +105,7 @@ impl EncodeLimits {
             threads: self.threads,
             model_batch_rows,
             max_pixels: self.max_pixels,
+            reading: self.reading,
             paths,
         };
         Ok(Loaded {

@@ -26,7 +26,10 @@ mod scored;
 mod work;
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -136,6 +139,9 @@ impl StageTimes<'_> {
             Stage::Decode => self.threads,
             Stage::Encode => self.memory.encoders,
         });
+        let images = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        summary.images_unturned = images(&counters.images_unturned);
+        summary.images_filled = images(&counters.images_filled);
         summary
             .warnings
             .extend(RunSummary::encoder_warnings(counters));

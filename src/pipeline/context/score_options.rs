@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::{
-    config::{ByteSize, DEFAULT_MAX_PIXELS, OnBadShard},
+    config::{ByteSize, DEFAULT_MAX_PIXELS, OnBadShard, Reading},
     error::{Error, Result},
     machine,
     schema::ScoreColumn,
@@ -36,6 +36,8 @@ pub struct ScoreOptions {
     pub memory_limit: ByteSize,
     /// Images of more pixels are bad rows.
     pub max_pixels: u64,
+    /// How picture files are read.
+    pub reading: Reading,
     /// Follow image paths out of the shard's directory.
     pub allow_external_paths: bool,
     /// What becomes of a shard that cannot be read.
@@ -61,6 +63,7 @@ impl ScoreOptions {
             threads: machine::threads(),
             memory_limit: machine::default_memory_limit(),
             max_pixels: DEFAULT_MAX_PIXELS,
+            reading: Reading::default(),
             allow_external_paths: false,
             on_bad_shard: OnBadShard::Fail,
             method: MethodOptions::default(),
@@ -128,6 +131,13 @@ impl ScoreOptions {
     #[must_use]
     pub fn with_max_pixels(mut self, pixels: u64) -> Self {
         self.max_pixels = pixels;
+        self
+    }
+
+    /// Reads picture files this way.
+    #[must_use]
+    pub fn with_reading(mut self, reading: Reading) -> Self {
+        self.reading = reading;
         self
     }
 

@@ -197,6 +197,7 @@ fn in_store(options: &RunOptions, directory: &Path) -> Result<FoundCase> {
     options.scoring.inputs = finished.iter().map(|shard| shard.path.clone()).collect();
     options.scoring.scores = Some(directory.to_path_buf());
     options.scoring.max_pixels = spec.max_pixels;
+    options.scoring.reading = spec.reading;
     options.scoring.allow_external_paths = spec.allow_external_paths;
     let (shards, shards_gone) = match shards_of(&options, &finished, &spec) {
         Ok(shards) => (shards, None),

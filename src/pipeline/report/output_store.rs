@@ -95,6 +95,7 @@ impl OutputColumns {
             text_column: shards.binding.text.clone(),
             class_captions: None,
             max_pixels: options.max_pixels,
+            reading: options.reading,
             allow_external_paths: options.allow_external_paths,
             condition: None,
             embeddings: match both.iter().all(|name| self.has_vectors(name)) {

@@ -208,6 +208,7 @@ impl Wanted<'_> {
             text_column: self.shards.binding.text.clone(),
             class_captions: self.shards.binding.class_captions().map(Classes::describe),
             max_pixels: self.options.max_pixels,
+            reading: self.options.reading,
             allow_external_paths: self.options.allow_external_paths,
             condition: self
                 .condition

@@ -61,6 +61,7 @@ fn scored(directory: &Path, shards: &BoundShards) -> ScoreStore {
         text_column: "text".to_owned(),
         class_captions: None,
         max_pixels: 1,
+        reading: Default::default(),
         allow_external_paths: false,
         condition: None,
         embeddings: EmbeddingType::None,

@@ -14,6 +14,7 @@ mod limits;
 mod online;
 mod outputs;
 mod paths;
+mod reading;
 pub(crate) mod report;
 mod scores;
 mod selection;

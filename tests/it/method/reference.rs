@@ -185,6 +185,7 @@ impl Reference {
             text_column: "text".to_owned(),
             class_captions: None,
             max_pixels: DEFAULT_MAX_PIXELS,
+            reading: Default::default(),
             allow_external_paths: false,
             condition: None,
             embeddings: EmbeddingType::F32,

@@ -14,14 +14,14 @@ pub(crate) struct Case {
     pub(crate) resized: Vec<u8>,
 }
 
-fn line<'a>(rest: &mut &'a [u8]) -> &'a str {
+pub(crate) fn line<'a>(rest: &mut &'a [u8]) -> &'a str {
     let end = rest.iter().position(|&byte| byte == b'\n').unwrap();
     let (head, tail) = rest.split_at(end);
     *rest = &tail[1..];
     std::str::from_utf8(head).unwrap()
 }
 
-fn inflated(data: &[u8]) -> Vec<u8> {
+pub(crate) fn inflated(data: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     flate2::read::ZlibDecoder::new(data)
         .read_to_end(&mut out)

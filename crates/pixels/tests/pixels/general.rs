@@ -105,18 +105,6 @@ fn a_cropped_window_of_scans_is_that_part_of_the_picture() {
 }
 
 #[test]
-fn scans_cut_short_behind_an_end_marker_are_truncated() {
-    for (name, colour) in [("grey", ColorType::Luma), ("colour", ColorType::Rgb)] {
-        let file = encoded((90, 70), colour, SamplingFactor::F_2_2, (true, 0));
-        let mut kernel = kernel((70, 90));
-        let mut cut = file[..file.len() - 40].to_vec();
-        cut.extend_from_slice(&[0xff, 0xd9]);
-        let fault = kernel.decode_rgb(&cut).map(|_| ()).unwrap_err();
-        assert_eq!(fault.kind, FaultKind::Truncated, "{name}: {fault}");
-    }
-}
-
-#[test]
 fn more_scans_than_any_encoder_makes_are_refused() {
     let file = encoded((16, 16), ColorType::Luma, SamplingFactor::F_1_1, (true, 0));
     let scan = file

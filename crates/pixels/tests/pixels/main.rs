@@ -11,5 +11,6 @@ mod general;
 mod golden;
 mod hostile;
 mod plain;
+mod reading;
 mod scaling;
 mod sizes;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::{
-    config::ByteSize,
+    config::{ByteSize, Orientation, Truncated},
     schema::ScoreColumn,
     sink::LocalCommit,
     source::{ColumnBinding, ImageLayout, Location, Shard, ShardIdentity, ShardSet},
@@ -51,7 +51,7 @@ type Change = (&'static str, fn(&mut RunOptions));
 
 #[test]
 fn everything_that_decides_the_output_makes_another_run() {
-    let changes: [Change; 34] = [
+    let changes: [Change; 36] = [
         ("output", |it| it.output = Some("other.parquet".into())),
         ("rejects", |it| it.rejects = Some("bad.parquet".into())),
         ("changes", |it| it.changes = Some("c.parquet".into())),
@@ -98,6 +98,12 @@ fn everything_that_decides_the_output_makes_another_run() {
             it.scoring.embeddings = Some(EmbeddingType::F32);
         }),
         ("max pixels", |it| it.scoring.max_pixels = 1),
+        ("orientation", |it| {
+            it.scoring.reading.orientation = Orientation::Apply;
+        }),
+        ("truncated", |it| {
+            it.scoring.reading.truncated = Truncated::Fill;
+        }),
         ("paths", |it| it.scoring.allow_external_paths = true),
         ("adapted", |it| {
             it.scoring.method.adaptation = Adaptation::Fit;
