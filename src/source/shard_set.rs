@@ -70,7 +70,28 @@ impl ShardSet {
         let shards = found.files.into_iter().map(TableShard::from);
         let mut set = Self::opened(shards, on_bad_shard)?;
         set.notes = found.notes;
+        set.notes.extend(set.values_of_folders());
         Ok(set)
+    }
+
+    /// A word on folders that are named `column=value`, where the files do not have that column too: its values are
+    /// nowhere then.
+    fn values_of_folders(&self) -> Option<String> {
+        let named = |shard: &Shard| {
+            let mut folders = Path::new(shard.location.name()).ancestors().skip(1);
+            folders.find_map(|folder| {
+                let name = folder.file_name()?.to_str()?;
+                let (column, _) = name.split_once('=')?;
+                self.schema
+                    .index_of(column)
+                    .is_err()
+                    .then(|| name.to_owned())
+            })
+        };
+        let folder = self.shards.iter().find_map(named)?;
+        Some(format!(
+            "folders are named as values ({folder}), which are not columns of the shards and are not read"
+        ))
     }
 
     fn opened(

@@ -281,3 +281,21 @@ fn shards_may_differ_in_what_may_be_null() {
     );
     assert_eq!(kept.columns(), strict.columns());
 }
+
+#[test]
+fn folders_that_are_named_as_values_are_told() {
+    let place = Place::new();
+    for (folder, number) in [("in/lang=en", 0), ("in/lang=de", 1), ("in/uid=3", 2)] {
+        std::fs::create_dir_all(place.path(folder)).unwrap();
+        let file = format!("{folder}/a.parquet");
+        shards::write(&place.path(&file), &numbered(number));
+    }
+    let warnings = |inputs: &str| {
+        let ran = place.mock(&format!("{inputs} --dry-run --keep 1 --json"));
+        ran.exits(0).json()["warnings"].to_string()
+    };
+    let told = warnings("in");
+    assert!(told.contains("(lang=de), which are not columns"), "{told}");
+    // Such a column is there.
+    assert_eq!(warnings("in/uid=3"), "[]");
+}
