@@ -51,7 +51,8 @@ fn columns_of_unknown_type(file: &ShardBytes) -> Option<String> {
             && leaf.logical_type_ref().is_none()
             && leaf.converted_type() == ConvertedType::NONE
     });
-    let unknown = unknown.map(|leaf| format!("{} of {} bytes", leaf.path(), leaf.type_length()));
+    let unknown =
+        unknown.map(|leaf| format!("{} of {} bytes", leaf.path().string(), leaf.type_length()));
     let unknown: Vec<String> = unknown.collect();
     (!unknown.is_empty()).then(|| unknown.join(", "))
 }
