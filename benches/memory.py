@@ -4,7 +4,7 @@
     python benches/make_dataset.py --out DIR/many --rows 160000 --tiny
     python benches/memory.py DIR/large DIR/many [--memory-limit 1GiB] [-- further options of clip-filter]
     python benches/make_pages.py --out DIR/pages
-    python benches/memory.py --pages DIR/pages/*.parquet [--jobs filter,filter@mock,score@mock,online@mock,sql]
+    python benches/memory.py --pages DIR/pages/*.parquet [--jobs filter,filter@mock,score@mock,online@mock,sql,sort]
 
 The second pair measures pages of a gigabyte and writes the section `pages`. The peak is the kernel's figure for the process (`ru_maxrss`), as `/usr/bin/time -v` prints it. Nothing but the standard library is
 imported: the kernel counts the parent's pages of the moment before `exec` as the child's. Exit code 1 when a run is over the bound.
@@ -47,10 +47,13 @@ def jobs(data, folder, limit):
     out = Path(folder, "out" if data.is_dir() else "out.parquet")
     common = ["--memory-limit", limit, "--json"]
     query = "SELECT image, text FROM pairs WHERE image_width(image) > 0"
+    sort = "SELECT * FROM pairs_shards ORDER BY text DESC"
+    sql = ["--input", f"pairs={data}", "--output", str(out), "--overwrite", "--memory-limit", limit]
     return {
         "filter": [str(data), str(out), *common],
         "score": ["score", str(data), "--scores", str(Path(folder, "scores")), *common],
-        "sql": ["sql", query, "--input", f"pairs={data}", "--output", str(out), "--overwrite", "--memory-limit", limit],
+        "sql": ["sql", query, *sql],
+        "sort": ["sql", sort, *sql],
         "online": [str(data), "-", "--online", "--keep", "0.3", *common],
     }
 
@@ -61,7 +64,7 @@ def main():
     parser.add_argument("--binary", type=Path, default=results.ROOT / "target/release/clip-filter")
     parser.add_argument("--memory-limit", default="1GiB")
     parser.add_argument("--pages", action="store_true", help="write the section of large pages")
-    parser.add_argument("--jobs", default="filter", help="of filter, score, sql and online, with commas; filter@mock runs without a model")
+    parser.add_argument("--jobs", default="filter", help="of filter, score, sql, sort and online, with commas; filter@mock runs without a model")
     parser.add_argument("--dry", action="store_true", help="do not touch RESULTS.md")
     words = sys.argv[1:]
     at = words.index("--") if "--" in words else len(words)

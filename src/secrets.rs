@@ -3,7 +3,7 @@
 //! `***` takes the place of
 //! - user and password of a URL;
 //! - the value of a query parameter whose name says that it is secret: signatures and credentials of presigned URLs,
-//!   tokens, keys, passwords;
+//!   tokens, keys, passwords, sessions, codes;
 //! - tokens that are known by their first letters, and what follows `Bearer`;
 //! - in messages and command lines the value of `KEY=VALUE` or of an option, too, if the name says that it is secret.
 //!
@@ -31,6 +31,11 @@ const SECRET_ENDS: &str = "signature credential credentials token password passw
     accesskeyid accessid accountkey apikey subscriptionkey sessionid privatekey sharedkey authorization connectionstring";
 /// Whole names of secrets.
 const SECRET_NAMES: &str = "sig pwd pass auth jwt";
+/// Whole names of secrets where they are parameters of a URL: elsewhere they are words of many meanings.
+const SECRET_PARAMETERS: &str = "code authcode codeverifier session sessionkey sessid phpsessid sid ticket otp totp pin \
+    assertion samlresponse samlrequest hmac csrf xsrf";
+/// Schemes before whose hosts any number of slashes may stand.
+const WEB_SCHEMES: &str = "http https ftp ws wss";
 /// Schemes in which a container stands before the `@`, and no user.
 const CONTAINER_SCHEMES: &str = "abfs abfss wasb wasbs";
 /// Parameters that change with each signature of a URL, beside `x-amz-..`, `x-goog-..` and secrets.
@@ -150,25 +155,71 @@ fn hidden(text: &str, settings: Settings, encodings: u32) -> String {
     words.collect()
 }
 
-/// Hides what stands before the host of URLs.
+/// Hides what stands before the host of URLs, also of those without a scheme and of those with backslashes.
 fn users(text: &str) -> String {
     let (mut shown, mut rest) = (String::with_capacity(text.len()), text);
-    while let Some(at) = rest.find("://") {
-        let (before, after) = rest.split_at(at + 3);
-        let of_scheme = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
-        let scheme = before[..at]
-            .rsplit(|c| !of_scheme(c))
-            .next()
-            .unwrap_or_default();
-        let quote = before[..at - scheme.len()].chars().next_back();
+    while let Some(at) = rest.find(is_slash) {
+        let slashes = rest[at..].find(|c| !is_slash(c));
+        let slashes = &rest[at..slashes.map_or(rest.len(), |bytes| at + bytes)];
+        let host = Host::behind(&rest[..at], slashes);
+        let end = at + host.as_ref().map_or(slashes.len(), |host| host.slashes);
+        let (before, after) = rest.split_at(end);
         shown.push_str(before);
         rest = after;
-        if let Some(bytes) = user_bytes(scheme, quote.filter(|&c| is_quote(c)), after) {
+        if let Some(bytes) = host.and_then(|host| host.user_bytes(after)) {
             shown.push_str(HIDDEN);
             rest = &after[bytes..];
         }
     }
     shown + rest
+}
+
+/// What may begin behind slashes.
+struct Host<'a> {
+    /// `None` without a colon.
+    scheme: Option<&'a str>,
+    quote: Option<char>,
+    /// Bytes of slashes before it.
+    slashes: usize,
+}
+
+impl<'a> Host<'a> {
+    fn behind(before: &'a str, slashes: &str) -> Option<Self> {
+        let of_scheme = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+        let Some(named) = before.strip_suffix(':') else {
+            let lead = before.chars().next_back();
+            // Not within a path.
+            let starts = lead.is_none_or(|c| !c.is_alphanumeric() && !"/._-%*+~@".contains(c));
+            return (slashes.len() == 2 && starts).then_some(Self {
+                scheme: None,
+                quote: lead.filter(|&c| is_quote(c)),
+                slashes: 2,
+            });
+        };
+        let scheme = named.rsplit(|c| !of_scheme(c)).next().unwrap_or_default();
+        let quote = named[..named.len() - scheme.len()].chars().next_back();
+        let slashes = match slashes {
+            // Of these programs take any number.
+            _ if is_listed(&scheme.to_ascii_lowercase(), WEB_SCHEMES) => slashes.len(),
+            _ if slashes.starts_with("//") => 2,
+            _ if slashes.len() > 1 => slashes.len(),
+            _ => return None,
+        };
+        Some(Self {
+            scheme: Some(scheme),
+            quote: quote.filter(|&c| is_quote(c)),
+            slashes,
+        })
+    }
+
+    fn user_bytes(&self, url: &str) -> Option<usize> {
+        let bytes = user_bytes(self.scheme.unwrap_or_default(), self.quote, url)?;
+        (self.scheme.is_some() || url[..bytes].contains(':')).then_some(bytes)
+    }
+}
+
+fn is_slash(c: char) -> bool {
+    c == '/' || c == '\\'
 }
 
 /// Bytes before the `@` that ends user and password, given what follows `scheme://`.
@@ -179,13 +230,19 @@ fn user_bytes(scheme: &str, quote: Option<char>, url: &str) -> Option<usize> {
         let has_container = is_listed(&scheme.to_ascii_lowercase(), CONTAINER_SCHEMES);
         return (!has_container || authority[..at].contains(':')).then_some(at);
     }
-    // No port: the password goes on after a slash that was not encoded.
+    // No port: the password goes on after a slash or a blank that was not encoded.
     let (_, port) = authority.rsplit(']').next()?.split_once(':')?;
-    let is_port = port.bytes().all(|byte| byte.is_ascii_digit());
+    let mut port = port.trim_end_matches([':', ',', ';', '.', ')']).bytes();
+    if port.all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let ends = |c: char| c != ' ' && ends_url(c) || Some(c) == quote;
     let mut near = url
         .char_indices()
-        .take_while(|&(at, c)| at < PASSWORD_BYTES && !ends_url(c));
-    near.find(|&(_, c)| c == '@' && !is_port).map(|(at, _)| at)
+        .take_while(|&(at, c)| at < PASSWORD_BYTES && !ends(c));
+    let (at, _) = near.find(|&(_, c)| c == '@')?;
+    let is_one = !url[..at].contains(' ') || !url[..at].contains("://");
+    is_one.then_some(at)
 }
 
 /// Hides values of parameters, and of settings.
@@ -203,7 +260,9 @@ fn values(text: &str, settings: Settings) -> String {
         let lead = text[..at - name.len()].chars().next_back();
         // `&` in JSON.
         let name = name.strip_prefix("u0026").unwrap_or(name);
-        if !name.is_empty() && is_secret(&decoded(name)) {
+        let is_parameter = matches!(lead, Some('?' | '&' | '#'));
+        let hides = |name: &str| is_secret(name) || is_parameter && is_secret_parameter(name);
+        if !name.is_empty() && hides(&decoded(name)) {
             let bytes = value_bytes(lead, &text[start..], &opened, settings);
             shown.push_str(if bytes > 0 { HIDDEN } else { "" });
             start += bytes;
@@ -233,9 +292,18 @@ fn value_bytes(lead: Option<char>, value: &str, opened: &str, settings: Settings
     }
 }
 
-fn is_secret(name: &str) -> bool {
+fn is_secret_parameter(name: &str) -> bool {
+    is_listed(&plain(name), SECRET_PARAMETERS)
+}
+
+/// Letters and digits of `name`.
+fn plain(name: &str) -> String {
     let plain = name.chars().filter(char::is_ascii_alphanumeric);
-    let plain: String = plain.map(|c| c.to_ascii_lowercase()).collect();
+    plain.map(|c| c.to_ascii_lowercase()).collect()
+}
+
+fn is_secret(name: &str) -> bool {
+    let plain = plain(name);
     let mut ends = SECRET_ENDS.split_whitespace();
     is_listed(&plain, SECRET_NAMES) || ends.any(|end| plain.ends_with(end))
 }

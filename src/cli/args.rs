@@ -185,7 +185,12 @@ pub(super) struct ConditionArgs {
     /// Keep rows that fulfil this SQL condition on input columns, clip_score, status, width, height and scores from
     /// embeddings. Conditions on input columns alone are decided before any image is decoded. Column names are
     /// case-sensitive
-    #[arg(long = "where", value_name = "SQL", env = "CLIP_FILTER_WHERE")]
+    #[arg(
+        long = "where",
+        value_name = "SQL",
+        env = "CLIP_FILTER_WHERE",
+        allow_hyphen_values = true
+    )]
     pub(super) condition: Option<String>,
 }
 

@@ -2,10 +2,7 @@
 
 use std::{
     fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
     time::Instant,
 };
 
@@ -16,10 +13,7 @@ use arrow::{
 };
 use datafusion::{
     common::{Result, internal_err, tree_node::TreeNodeRecursion},
-    execution::{
-        SendableRecordBatchStream, TaskContext,
-        memory_pool::{MemoryConsumer, MemoryReservation},
-    },
+    execution::{SendableRecordBatchStream, TaskContext},
     physical_expr::{EquivalenceProperties, PhysicalExpr},
     physical_plan::{
         DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
@@ -236,13 +230,13 @@ impl Encoding {
         sender: &tokio::sync::mpsc::Sender<Result<RecordBatch>>,
     ) -> Result<()> {
         let pool = self.runtime.pool(context).await?;
-        let charge = BatchCharge::new(context);
+        let charge = BatchCharge::new(self.runtime.bytes_in_flight());
         let encoded = input.map(|batch| {
             let (pool, charge) = (Arc::clone(&pool), &charge);
             async move {
                 let batch = batch?;
                 let bytes = batch_bytes(&batch);
-                charge.take(bytes).await?;
+                charge.take(bytes).await;
                 let result = self.encode(&pool, batch).await;
                 charge.give_back(bytes);
                 result
@@ -311,42 +305,46 @@ impl Encoding {
     }
 }
 
-/// The share of the memory pool that batches in flight hold.
+/// What batches in flight may hold together.
 struct BatchCharge {
-    reservation: MemoryReservation,
-    holders: AtomicUsize,
+    room: usize,
+    taken: Mutex<usize>,
     returned: Notify,
 }
 
 impl BatchCharge {
-    fn new(context: &TaskContext) -> Self {
-        let consumer = MemoryConsumer::new("ClipEncodeExec batches");
-        let reservation = consumer.register(context.memory_pool());
+    fn new(room: usize) -> Self {
         Self {
-            reservation,
-            holders: AtomicUsize::new(0),
+            room,
+            taken: Mutex::new(0),
             returned: Notify::new(),
         }
     }
 
-    /// Waits for other batches to give memory back; fails only when there is none to wait for.
-    async fn take(&self, bytes: usize) -> Result<()> {
+    /// Waits for other batches to give memory back; one that alone is larger than the room goes alone.
+    async fn take(&self, bytes: usize) {
         loop {
             let returned = self.returned.notified();
-            match self.reservation.try_grow(bytes) {
-                Ok(()) => {
-                    self.holders.fetch_add(1, Relaxed);
-                    return Ok(());
-                }
-                Err(error) if self.holders.load(Relaxed) == 0 => return Err(error),
-                Err(_) => returned.await,
+            if self.fits(bytes) {
+                return;
             }
+            returned.await;
         }
     }
 
+    fn fits(&self, bytes: usize) -> bool {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let fits = *taken == 0 || *taken + bytes <= self.room;
+        if fits {
+            *taken += bytes;
+        }
+        fits
+    }
+
     fn give_back(&self, bytes: usize) {
-        self.reservation.shrink(bytes);
-        self.holders.fetch_sub(1, Relaxed);
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        *taken -= bytes;
+        drop(taken);
         self.returned.notify_waiters();
     }
 }

@@ -8,11 +8,13 @@ use crate::{
 };
 
 /// What the program itself holds before it does anything: code, libraries, thread stacks, footers.
-const PROCESS_BYTES: u64 = 128 << 20;
+pub(super) const PROCESS_BYTES: u64 = 128 << 20;
 /// Most rows of an Arrow batch in the wide pass; also bounds the memory of narrow columns.
 const MAX_BATCH_ROWS: usize = 256;
 /// Arrow batches alive at one time: read, waiting, in flight, being written.
-const BATCHES_ALIVE: u64 = 6;
+pub(super) const BATCHES_ALIVE: u64 = 6;
+/// Shares of operators that hold rows, beside one each of decoders, batches and pages.
+const OPERATOR_SHARES: u64 = 2;
 
 /// How the memory limit is divided. Every figure is fixed before the first row is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +35,17 @@ pub struct MemoryPlan {
     pub batch_rows: usize,
     /// For the writer's unfinished row group.
     pub row_group_bytes: u64,
+    /// For operators that hold rows, as sorts and joins do.
+    pub operator_bytes: u64,
+}
+
+/// What the memory is divided for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// A run, in which rows pass in the order of the shards.
+    Run,
+    /// Queries, which may sort, group and join them.
+    Queries,
 }
 
 /// What the division depends on.
@@ -50,6 +63,8 @@ pub struct MemoryNeeds {
     pub model_batch_rows: usize,
     /// One resized image.
     pub image_bytes: u64,
+    /// What it is for.
+    pub purpose: Purpose,
 }
 
 impl MemoryPlan {
@@ -65,6 +80,7 @@ impl MemoryPlan {
             batch_bytes: (rest / 3 / BATCHES_ALIVE).clamp(1 << 20, 64 << 20),
             batch_rows: MAX_BATCH_ROWS,
             row_group_bytes: (limit.0 / 4).clamp(8 << 20, 100 << 20),
+            operator_bytes: rest / 3,
         }
     }
 
@@ -79,8 +95,8 @@ impl MemoryPlan {
     /// Divides `needs.limit`.
     ///
     /// As many encoders run as threads, each with one thread, while they take no more than half of the
-    /// limit; then fewer encoders with more threads each. What is left goes in three equal parts to image
-    /// decoders, Arrow batches, and the pages that the reader holds.
+    /// limit; then fewer encoders with more threads each. What is left goes in equal parts to image decoders, Arrow
+    /// batches, the pages that the reader holds, and two to the operators of a query.
     ///
     /// # Errors
     /// When not even one encoder fits.
@@ -101,6 +117,11 @@ impl MemoryPlan {
             .unwrap_or(1);
         let fixed = PROCESS_BYTES + cost(encoders);
         let rest = limit.saturating_sub(fixed);
+        let operator_shares = match needs.purpose {
+            Purpose::Run => 0,
+            Purpose::Queries => OPERATOR_SHARES,
+        };
+        let share = rest / (3 + operator_shares);
         if rest < 96 << 20 {
             return Err(Error::resources("fit the model into the memory limit")
                 .with("limit", needs.limit)
@@ -113,12 +134,13 @@ impl MemoryPlan {
         Ok(Self {
             encoders,
             intra_threads: threads / encoders,
-            decode_bytes: rest / 3,
+            decode_bytes: share,
             encoder_bytes: cost(encoders),
-            page_bytes: rest / 3,
-            batch_bytes: (rest / 3 / BATCHES_ALIVE).clamp(1 << 20, 64 << 20),
+            page_bytes: share,
+            batch_bytes: (share / BATCHES_ALIVE).clamp(1 << 20, 64 << 20),
             batch_rows: MAX_BATCH_ROWS,
             row_group_bytes: (limit / 4).clamp(8 << 20, 100 << 20),
+            operator_bytes: operator_shares * share,
         })
     }
 }
@@ -174,6 +196,7 @@ mod tests {
             encoder_bytes,
             model_batch_rows: 16,
             image_bytes: 602_112,
+            purpose: Purpose::Queries,
         }
     }
 
@@ -195,6 +218,8 @@ mod tests {
                 let sum = PROCESS_BYTES
                     + plan.encoder_bytes
                     + plan.decode_bytes
+                    + plan.page_bytes
+                    + plan.operator_bytes
                     + plan.batch_bytes * BATCHES_ALIVE;
                 assert!(sum <= limit, "limit {limit}, threads {threads}: {plan:?}");
             }

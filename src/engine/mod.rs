@@ -10,7 +10,9 @@
 //! | rows that a query reads twice | `share`, `shared_rows_exec` |
 //! | conditions: `--where` taken apart, and evaluated within a scan | `condition`, `predicate` |
 //! | the queries of a run, and the memory they may use | `plan`, `memory_plan` |
+//! | the memory of a query in SQL, and operators that cannot do with it | `query_memory`, `held_rows`, `wide_join` |
 //! | a session for SQL, and queries that come with the program | `sql`, `session`, `planner`, `recipe` |
+//! | what Parquet has the columns of a query as | `stored_types` |
 
 mod condition;
 mod encode_columns;
@@ -18,6 +20,7 @@ mod encode_exec;
 mod encode_metrics;
 mod encode_node;
 mod gather;
+mod held_rows;
 mod hoist;
 mod memory_plan;
 mod missing_column;
@@ -28,6 +31,7 @@ mod plan;
 mod planner;
 mod predicate;
 mod prune;
+mod query_memory;
 mod recipe;
 mod runtime;
 mod scan_exec;
@@ -39,12 +43,14 @@ mod share;
 mod shared_rows_exec;
 mod sql;
 mod stored_scan;
+mod stored_types;
 mod udf;
+mod wide_join;
 
 pub use condition::{RowCondition, columns_named, condition_needs_scores, early_condition};
 pub use encode_exec::{ClipEncodeExec, ReadColumns};
 pub use encode_node::{AddedColumn, ClipEncodeNode, PairColumns};
-pub use memory_plan::{MemoryNeeds, MemoryPlan, check_pages};
+pub use memory_plan::{MemoryNeeds, MemoryPlan, Purpose, check_pages};
 pub use pairs_table::{BatchSize, PairsTable, StoredScores};
 pub use plan::{
     NarrowPlan, PASSES, RunningQuery, WidePlan, early_pass, nan_pass, narrow_pass, one_pass,
@@ -56,18 +62,20 @@ pub use shard_scan::ShardStarts;
 pub use shard_table::ShardTable;
 pub use sql::{Described, Rows, SqlLimits, SqlSession};
 
-use datafusion::{common::SchemaError, sql::sqlparser::parser::ParserError};
+use arrow::error::ArrowError;
+use datafusion::{
+    common::SchemaError, error::DataFusionError, sql::sqlparser::parser::ParserError,
+};
 
 use crate::{error::Error, schema::ScoreColumn};
 
 /// Brings an error of this crate through DataFusion; [`from_datafusion`] gets it back unchanged.
-pub(crate) fn into_datafusion(error: Error) -> datafusion::error::DataFusionError {
-    datafusion::error::DataFusionError::External(Box::new(error))
+pub(crate) fn into_datafusion(error: Error) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
 }
 
 /// The error of this crate inside `error`, or `error` as the cause of a new one.
-pub(crate) fn from_datafusion(error: datafusion::error::DataFusionError, doing: &str) -> Error {
-    use datafusion::error::DataFusionError;
+pub(crate) fn from_datafusion(error: DataFusionError, doing: &str) -> Error {
     match error {
         DataFusionError::External(inner) => match inner.downcast::<Error>() {
             Ok(ours) => *ours,
@@ -83,6 +91,14 @@ pub(crate) fn from_datafusion(error: datafusion::error::DataFusionError, doing: 
         DataFusionError::ResourcesExhausted(_) => Error::resources(doing)
             .source(error)
             .hint("raise --memory-limit"),
+        // Shards and stores are read by this program, whose errors are its own.
+        _ if is_of_disk(&error) => Error::resources(doing)
+            .with(
+                "writing",
+                "what does not fit into memory, to temporary files",
+            )
+            .source(error)
+            .hint("free some space there, or set TMPDIR to a directory on a larger disk"),
         // What DataFusion puts before these says only which of its stages refused.
         DataFusionError::SchemaError(inner, _) => {
             // Names are written as they are here, so that a setting about their case is no help.
@@ -108,6 +124,14 @@ pub(crate) fn from_datafusion(error: datafusion::error::DataFusionError, doing: 
             None => Error::internal(doing),
         },
         other => Error::internal(doing).source(other),
+    }
+}
+
+fn is_of_disk(error: &DataFusionError) -> bool {
+    match error {
+        DataFusionError::IoError(_) => true,
+        DataFusionError::ArrowError(inner, _) => matches!(**inner, ArrowError::IoError(..)),
+        _ => false,
     }
 }
 

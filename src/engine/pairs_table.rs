@@ -15,8 +15,10 @@ use datafusion::{
 use super::{
     AddedColumn,
     predicate::{Condition, shard_predicate},
+    query_memory::read_batch,
     scan_exec::ScoredScanExec,
     stored_scan::StoredScan,
+    stored_types::StoredTypes,
 };
 use crate::{
     config::ByteSize,
@@ -101,6 +103,18 @@ impl PairsTable {
         let metadata = self.schema.metadata().clone();
         self.schema = Arc::new(Schema::new_with_metadata(fields, metadata));
         self
+    }
+
+    /// The table with marks that tell how its columns are stored.
+    #[must_use]
+    pub(super) fn marked(mut self, types: &StoredTypes) -> Self {
+        self.schema = types.marked(&self.schema, &self.set);
+        self
+    }
+
+    /// The shards.
+    pub(super) fn shards(&self) -> &Arc<ShardSet> {
+        &self.set
     }
 
     /// The column that holds `added` for this image and caption column, if it is the table's own pair.
@@ -199,7 +213,7 @@ impl TableProvider for PairsTable {
             schema: Arc::new(self.schema.project(projection)?),
             shard_conditions,
             stored_conditions,
-            batch: self.batch,
+            batch: read_batch(state, self.batch),
             shown: shown.join(" AND "),
             limit,
             page_limit: self.page_limit,

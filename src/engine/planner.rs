@@ -10,13 +10,14 @@ use datafusion::{
     logical_expr::{
         LogicalPlan, UserDefinedLogicalNode, physical_planning_context::PhysicalPlanningContext,
     },
+    physical_optimizer::{PhysicalOptimizerRule, optimizer::PhysicalOptimizer},
     physical_plan::ExecutionPlan,
     physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner},
 };
 
 use super::{
-    ClipEncodeExec, ClipEncodeNode, EncodeRuntime, hoist::HoistClipCalls, prune::PruneClipColumns,
-    share::ShareEncodedRows, udf,
+    ClipEncodeExec, ClipEncodeNode, EncodeRuntime, held_rows::KnowHeldRows, hoist::HoistClipCalls,
+    prune::PruneClipColumns, share::ShareEncodedRows, udf, wide_join::JoinPictures,
 };
 
 /// DataFusion's planner with the encode operator added.
@@ -92,8 +93,13 @@ pub(super) fn with_clip_functions(
         .get_or_insert_default()
         .extend(functions);
     let rule = HoistClipCalls::new(Arc::clone(runtime));
+    let mut physical: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> =
+        vec![Arc::new(JoinPictures)];
+    physical.extend(PhysicalOptimizer::new().rules);
     with_clip_planner(builder)
         .with_analyzer_rule(Arc::new(rule))
         .with_optimizer_rule(Arc::new(PruneClipColumns))
+        .with_physical_optimizer_rules(physical)
         .with_physical_optimizer_rule(Arc::new(ShareEncodedRows::new(temporary_files.into())))
+        .with_physical_optimizer_rule(Arc::new(KnowHeldRows))
 }

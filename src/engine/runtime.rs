@@ -117,6 +117,14 @@ impl EncodeRuntime {
             .map_err(|error| super::from_datafusion(error, "start the encoders"))
     }
 
+    /// What the batches that are encoded at one time may hold together.
+    pub(super) fn bytes_in_flight(&self) -> usize {
+        let batch = self.loaded().map_or(0, |loaded| loaded.memory.batch_bytes);
+        usize::try_from(batch)
+            .unwrap_or(usize::MAX)
+            .saturating_mul(BATCHES_IN_FLIGHT)
+    }
+
     pub(super) fn counters(&self) -> &Counters {
         &self.model.counters
     }

@@ -4,14 +4,15 @@ use std::{num::NonZeroUsize, sync::Arc};
 
 use datafusion::{
     execution::{
-        memory_pool::{GreedyMemoryPool, TrackConsumersPool},
+        disk_manager::DiskManagerBuilder,
+        memory_pool::{FairSpillPool, TrackConsumersPool},
         runtime_env::RuntimeEnvBuilder,
         session_state::SessionStateBuilder,
     },
     prelude::{SessionConfig, SessionContext},
 };
 
-use super::{from_datafusion, nan::NanIsNoNumber, planner, udf};
+use super::{from_datafusion, nan::NanIsNoNumber, planner, query_memory::RUNS_MERGED, udf};
 use crate::{config::ByteSize, error::Result};
 
 /// A session for one plan of this program: one partition keeps rows in order, and the encode operator brings
@@ -35,11 +36,16 @@ pub(super) fn session_builder(
     config.options_mut().sql_parser.enable_ident_normalization = false;
     let bytes = usize::try_from(memory_limit.0).unwrap_or(usize::MAX);
     let pool = TrackConsumersPool::new(
-        GreedyMemoryPool::new(bytes),
+        FairSpillPool::new(bytes),
         NonZeroUsize::MIN.saturating_add(4),
     );
+    // The disk itself is the bound of what lies there for a while.
+    let disk = DiskManagerBuilder::default()
+        .with_max_temp_directory_size(u64::MAX)
+        .with_max_spill_merge_fan_in(RUNS_MERGED);
     let runtime = RuntimeEnvBuilder::new()
         .with_memory_pool(Arc::new(pool))
+        .with_disk_manager_builder(disk)
         .build_arc()
         .map_err(|error| from_datafusion(error, "make the memory pool"))?;
     let mut builder = SessionStateBuilder::new()

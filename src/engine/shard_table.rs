@@ -15,8 +15,10 @@ use datafusion::{
 use super::{
     pairs_table::BatchSize,
     predicate::shard_predicate,
+    query_memory::read_batch,
     scan_exec::ShardScanExec,
     shard_scan::{ShardScan, ShardStarts},
+    stored_types::StoredTypes,
 };
 use crate::{
     config::ByteSize,
@@ -77,6 +79,18 @@ impl ShardTable {
     pub(super) fn within(mut self, limit: ByteSize) -> Self {
         self.page_limit = Some(limit);
         self
+    }
+
+    /// The table with marks that tell how its columns are stored.
+    #[must_use]
+    pub(super) fn marked(mut self, types: &StoredTypes) -> Self {
+        self.schema = types.marked(&self.schema, &self.set);
+        self
+    }
+
+    /// The shards.
+    pub(super) fn shards(&self) -> &Arc<ShardSet> {
+        &self.set
     }
 
     /// Columns of the shards.
@@ -146,7 +160,7 @@ impl TableProvider for ShardTable {
                 .map(|filter| shard_predicate(state, &self.schema, filter))
                 .collect::<Result<_>>()?,
             batch_rows: self.batch.rows,
-            batch_bytes: self.batch.bytes,
+            batch_bytes: read_batch(state, self.batch).bytes,
         };
         let schema = Arc::new(self.schema.project(projection)?);
         let shown: Vec<String> = filters.iter().map(ToString::to_string).collect();

@@ -11,13 +11,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use arrow::{
-    array::RecordBatch,
-    datatypes::{DataType, SchemaRef},
-};
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use datafusion::{
     catalog::TableProvider,
-    common::{Column, Result as PlanResult, tree_node::TreeNodeRecursion},
+    common::{Column, Result as PlanResult, tree_node::TreeNode},
     datasource::{ViewTable, provider_as_source},
     execution::{TaskContext, context::SQLOptions},
     logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ScalarUDF},
@@ -26,23 +23,26 @@ use datafusion::{
 use futures::stream::{BoxStream, StreamExt};
 
 use super::{
-    AddedColumn, BatchSize, EncodeRuntime, MemoryPlan, PairNames, PairsTable, ShardTable,
-    StoredScores, from_datafusion, missing_column::quotes_hint, missing_table::no_table, planner,
-    recipe::identifier, session::session_builder, udf,
+    AddedColumn, BatchSize, ClipEncodeNode, EncodeRuntime, MemoryPlan, PairNames, PairsTable,
+    ShardTable, StoredScores, from_datafusion,
+    missing_column::quotes_hint,
+    missing_table::no_table,
+    planner,
+    query_memory::{BATCH_ROWS, QueryMemory, pool_bytes},
+    recipe::identifier,
+    session::session_builder,
+    stored_types::{StoredTypes, under, unmarked},
+    udf,
 };
 use crate::{
     config::ByteSize,
     error::{Error, Result},
     schema::{ROW, SHARD, ScoreColumn},
-    source::{ColumnBinding, ImageLayout, ShardSet},
+    source::{ColumnBinding, ImageLayout, ShardSet, StoredType},
     store::ScoreStore,
     summary::Counters,
 };
 
-/// Rows of a batch where nothing is encoded.
-const BATCH_ROWS: usize = 8192;
-/// Rows of a batch that images are part of, where an operator puts several together.
-const WIDE_BATCH_ROWS: usize = 256;
 /// Rows of a batch that is encoded: a LIMIT stops that much too late.
 const ENCODED_BATCH_ROWS: usize = 256;
 /// Limits of a session.
@@ -60,6 +60,8 @@ pub struct SqlLimits {
 pub struct Rows {
     /// The columns.
     pub schema: SchemaRef,
+    /// What Parquet has each column as that the query gives as it is in a table; none where there is nothing.
+    pub stored: Vec<Option<StoredType>>,
     /// The rows.
     pub batches: BoxStream<'static, Result<RecordBatch>>,
 }
@@ -81,6 +83,7 @@ pub struct SqlSession {
     runtime: Arc<EncodeRuntime>,
     limits: SqlLimits,
     counters: Arc<Counters>,
+    stored: StoredTypes,
     pairs: Mutex<Vec<(String, PairNames)>>,
 }
 
@@ -94,10 +97,11 @@ impl SqlSession {
         runtime: Arc<EncodeRuntime>,
         counters: Arc<Counters>,
     ) -> Result<Self> {
-        let mut builder = session_builder(limits.memory_limit, BATCH_ROWS)?;
+        let pool = ByteSize(pool_bytes(limits.memory_limit));
+        let mut builder = session_builder(pool, BATCH_ROWS)?;
         if let Some(config) = builder.config() {
             let options = config.options_mut();
-            // Joins stay as they are written: the last table of a FROM keeps its order.
+            // Joins stay as they are written: the last table of a FROM keeps its order, unless pictures are joined.
             options.optimizer.join_reordering = false;
             options.catalog.information_schema = true;
         }
@@ -107,6 +111,7 @@ impl SqlSession {
             runtime,
             limits,
             counters,
+            stored: StoredTypes::default(),
             pairs: Mutex::new(Vec::new()),
         })
     }
@@ -161,7 +166,8 @@ impl SqlSession {
                     },
                     self.batch(BATCH_ROWS),
                 );
-                Arc::new(table.with_row_references().within(self.limits.memory_limit))
+                let table = table.with_row_references().marked(&self.stored);
+                Arc::new(table.within(self.limits.memory_limit))
             }
             None => {
                 let calls: Vec<Expr> = scored.map(|added| self.call(added, binding)).collect();
@@ -234,7 +240,7 @@ impl SqlSession {
             self.batch(rows),
             Arc::clone(&self.counters),
         );
-        table.within(self.limits.memory_limit)
+        table.marked(&self.stored).within(self.limits.memory_limit)
     }
 
     fn batch(&self, rows: usize) -> BatchSize {
@@ -301,16 +307,19 @@ impl SqlSession {
             let batches = frame.collect().await.map_err(failed)?;
             return Ok(Rows {
                 schema,
+                stored: Vec::new(),
                 batches: futures::stream::iter(batches.into_iter().map(Ok)).boxed(),
             });
         }
         let mut state = self.context.state();
         let optimised = state.optimize(&plan).map_err(failed)?;
-        let wide = reads_bytes(&optimised);
-        let config = state.config().clone();
-        *state.config_mut() = if wide {
-            config.with_batch_size(WIDE_BATCH_ROWS)
-        } else if keeps_order(&plan) {
+        if encodes(&optimised) {
+            self.runtime.load().await.map_err(failed)?;
+        }
+        let model = self.runtime.loaded().map(|loaded| &loaded.memory);
+        let memory = QueryMemory::of(&optimised, &self.limits, model);
+        let config = memory.configured(state.config().clone());
+        *state.config_mut() = if memory.is_wide || keeps_order(&plan) {
             config
         } else {
             config.with_target_partitions(self.limits.threads.max(1))
@@ -321,13 +330,25 @@ impl SqlSession {
             .await
             .map_err(failed)?;
         let context = Arc::new(TaskContext::from(&state));
+        let passing = memory.set_aside(context.memory_pool());
         let stream =
             datafusion::physical_plan::execute_stream(physical, context).map_err(failed)?;
+        let stored = self.stored.of(&stream.schema());
+        let schema = unmarked(&stream.schema());
+        let given = Arc::clone(&schema);
+        let batches = stream.map(move |batch| {
+            // Held as long as the rows are read.
+            let _ = &passing;
+            let batch = batch.map_err(|error| match memory.remedy(&error) {
+                Some(remedy) => Error::resources("run the query").source(error).hint(remedy),
+                None => from_datafusion(error, "run the query"),
+            });
+            under(&batch?, &given)
+        });
         Ok(Rows {
-            schema: stream.schema(),
-            batches: stream
-                .map(|batch| batch.map_err(|error| from_datafusion(error, "run the query")))
-                .boxed(),
+            schema,
+            stored,
+            batches: batches.boxed(),
         })
     }
 
@@ -400,28 +421,11 @@ fn keeps_order(plan: &LogicalPlan) -> bool {
     }
 }
 
-/// Whether a table is asked for bytes such as images: several partitions, or batches of thousands of rows, would
-/// hold as many of them at one time.
-fn reads_bytes(plan: &LogicalPlan) -> bool {
-    fn wide(data_type: &DataType) -> bool {
-        match data_type {
-            DataType::Binary | DataType::LargeBinary | DataType::BinaryView => true,
-            DataType::Struct(fields) => fields.iter().any(|field| wide(field.data_type())),
-            _ => false,
-        }
-    }
-    let scans_bytes = |plan: &LogicalPlan| {
-        let LogicalPlan::TableScan(scan) = plan else {
-            return false;
-        };
-        let columns = scan.projected_schema.fields();
-        columns.iter().any(|field| wide(field.data_type()))
-    };
-    // A plan that cannot be searched is taken for a wide one.
-    let mut found = false;
-    let searched = plan.apply_with_subqueries(|plan| {
-        found |= scans_bytes(plan);
-        Ok(TreeNodeRecursion::Continue)
+/// Whether a model is loaded for `plan`.
+fn encodes(plan: &LogicalPlan) -> bool {
+    let exists = plan.exists(|plan| {
+        Ok(matches!(plan, LogicalPlan::Extension(node) if node.node.as_any().is::<ClipEncodeNode>()))
     });
-    found || searched.is_err()
+    // One that cannot be searched is not planned either.
+    exists.unwrap_or(false)
 }

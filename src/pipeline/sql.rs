@@ -9,7 +9,7 @@ use super::context::{EncodeLimits, RunContext, load_of_store};
 use crate::{
     config::{ByteSize, DEFAULT_MAX_PIXELS, OnBadShard, Reading},
     encode::EncoderSource,
-    engine::{EncodeRuntime, SqlLimits, SqlSession},
+    engine::{EncodeRuntime, Purpose, SqlLimits, SqlSession},
     error::Result,
     machine,
     preprocess::{PathPolicy, largest_file},
@@ -231,6 +231,17 @@ impl Opening<'_> {
             }
         };
         let Some(binding) = binding else {
+            if let Some(error) = ColumnBinding::image_that_is_text(&set.schema) {
+                let why: Vec<String> = error
+                    .report()
+                    .lines()
+                    .map(|line| line.trim().to_owned())
+                    .collect();
+                (self.say)(&format!(
+                    "note: {name} is no table of pairs: {}",
+                    why.join("; ")
+                ));
+            }
             self.tell_plain(name, &set);
             self.session.add_shards(name, &set)?;
             return Ok(Vec::new());
@@ -297,6 +308,7 @@ fn lazy_runtime(
             model_batch_rows: options.model_batch_rows,
             max_pixels: options.max_pixels,
             reading: options.reading,
+            purpose: Purpose::Queries,
         };
         let paths = PathPolicy {
             directories: directories.clone(),

@@ -48,6 +48,39 @@ fn users_and_passwords_of_urls_are_hidden() {
 }
 
 #[test]
+fn urls_that_are_written_badly_hide_their_users_too() {
+    shown_as(
+        in_text,
+        &[
+            ("https://bob:p w@h/x", "https://***@h/x"),
+            ("https://bob:p%20 w@h/x", "https://***@h/x"),
+            ("'https://bob:p w@h/x' and y", "'https://***@h/x' and y"),
+            ("https%3A%2F%2Fbob%3Ap%20w%40h", "https://***@h"),
+            ("//bob:pw@h/x", "//***@h/x"),
+            ("read '//bob:pw@h/x'", "read '//***@h/x'"),
+            (r"\\bob:pw@h\x", r"\\***@h\x"),
+            (r"https:\\bob:pw@h\x", r"https:\\***@h\x"),
+            (r"https:\/\/bob:pw@h\/x", r"https:\/\/***@h\/x"),
+            ("https:/bob:pw@h/x", "https:/***@h/x"),
+            ("https:///bob:pw@h/x", "https:///***@h/x"),
+            (r"s3:\\AK:pw@bucket", r"s3:\\***@bucket"),
+        ],
+    );
+    for kept in [
+        "//server/share/a@b",
+        "file:///data/a:b@c/x",
+        "dir//a:b@c",
+        r"C:\dir\a@b",
+        "https://h:8080: refused, ask a@b.c",
+        "https://h: refused, ask a@b.c",
+        "https://h/x y@z",
+        "a / b : c @ d",
+    ] {
+        shown_as(in_text, &[(kept, kept)]);
+    }
+}
+
+#[test]
 fn secret_parameters_of_urls_are_hidden() {
     shown_as(
         in_text,
@@ -83,6 +116,14 @@ fn secret_parameters_of_urls_are_hidden() {
                 "https://h/#access_token=***&c=1",
             ),
             ("https://h/?sig=a?b", "https://h/?sig=***"),
+            (
+                "https://h/cb?code=a1&session=b&page=2",
+                "https://h/cb?code=***&session=***&page=2",
+            ),
+            (
+                "https://h/?x=1&Session_Key=b&otp=3#code=4",
+                "https://h/?x=1&Session_Key=***&otp=***#code=***",
+            ),
             ("'https://h/?token=a' = url", "'https://h/?token=***' = url"),
             ("https://h/?token=a'b", "https://h/?token=***"),
             (
@@ -166,6 +207,8 @@ fn settings_are_hidden_in_messages_and_stay_in_conditions() {
     );
     for kept in [
         "token=x",
+        "code=x AND session = 'y'",
+        "https://h/?postcode=1&sessions=2",
         "password = 'x'",
         "n=1",
         "a@b.c",
@@ -244,7 +287,8 @@ fn texts_that_differ_in_secrets_stay_two() {
 fn text_of_any_size_takes_time_in_proportion() {
     // Quadratic work on these would take hours.
     for part in [
-        "x://a:b/", "&sig=", "'=", "hf_", "bearer ", "%25", "a@://", "%3D%26",
+        "x://a:b/", "&sig=", "'=", "hf_", "bearer ", "%25", "a@://", "%3D%26", "//a:b ", "\\\\",
+        "//",
     ] {
         let text = part.repeat(20_000);
         assert!(!in_message(&text).is_empty());

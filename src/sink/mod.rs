@@ -33,7 +33,7 @@ pub use metadata::{Provenance, output_metadata};
 pub use part::{ColumnLayout, EncodedGroup};
 pub use plain::{plain_batches, plain_schema};
 pub use rejects::{Reject, RejectsWriter};
-pub use result_types::{as_parquet_result, parquet_result};
+pub use result_types::{ParquetResult, as_parquet_result};
 pub use staged::{Staged, StagedFile, stage_bytes};
 pub use stream::ParquetStream;
 pub use units::{OpenUnit, Portion, ShardUnit, UnitSource};

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use arrow::{
+    array::RecordBatch,
+    datatypes::{Schema, SchemaRef},
+};
 use parquet::{
     arrow::{
         ArrowSchemaConverter, ArrowWriter,
@@ -107,14 +110,9 @@ impl PartWriter {
         schema: &SchemaRef,
         layout: PartLayout<'_>,
     ) -> Result<Self> {
-        let derived = ArrowSchemaConverter::new().convert(schema)?;
-        let derived = derived.root_schema().get_fields().iter();
-        let stored = layout.stored.iter().map(Option::as_ref);
-        let columns = derived.zip(stored.chain(std::iter::repeat(None)));
-        let columns = columns.map(|(derived, stored)| Arc::clone(stored.unwrap_or(derived)));
         let options = ArrowWriterOptions::new()
             .with_properties(layout.properties)
-            .with_parquet_schema(stored_schema(&columns.collect::<Vec<_>>())?)
+            .with_parquet_schema(parquet_columns(schema, layout.stored)?)
             .with_skip_arrow_metadata(true);
         let writer = ArrowWriter::try_new_with_options(part, Arc::clone(schema), options)?;
         let (file, factory) = writer.into_serialized_writer()?;
@@ -200,6 +198,19 @@ impl PartWriter {
         self.groups += 1;
         Ok(())
     }
+}
+
+/// The columns of `schema`, the first as `stored` has them.
+pub(super) fn parquet_columns(
+    schema: &Schema,
+    stored: &[Option<TypePtr>],
+) -> Result<SchemaDescriptor> {
+    let derived = ArrowSchemaConverter::new().convert(schema)?;
+    let derived = derived.root_schema().get_fields().iter();
+    let stored = stored.iter().map(Option::as_ref);
+    let columns = derived.zip(stored.chain(std::iter::repeat(None)));
+    let columns = columns.map(|(derived, stored)| Arc::clone(stored.unwrap_or(derived)));
+    stored_schema(&columns.collect::<Vec<_>>())
 }
 
 fn write_columns(

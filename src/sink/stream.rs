@@ -5,7 +5,7 @@ use std::io::Write;
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use parquet::arrow::{ArrowWriter, arrow_writer::ArrowWriterOptions};
 
-use super::WriterPolicy;
+use super::{WriterPolicy, part::parquet_columns};
 use crate::error::{Error, Result};
 
 /// Writes one Parquet file front to back, so also into a pipe.
@@ -19,6 +19,7 @@ impl<W: Write + Send> ParquetStream<W> {
     pub fn try_new(out: W, policy: &WriterPolicy, schema: SchemaRef) -> Result<Self> {
         let options = ArrowWriterOptions::new()
             .with_properties(policy.properties())
+            .with_parquet_schema(parquet_columns(&schema, &policy.stored).map_err(failed)?)
             .with_skip_arrow_metadata(true);
         ArrowWriter::try_new_with_options(out, schema, options)
             .map(Self)
@@ -69,7 +70,7 @@ mod tests {
         let text: ArrayRef = Arc::new(StringViewArray::from(vec!["a", "b", "c"]));
         let batch = RecordBatch::try_from_iter([("text", text), ("image", image)]).unwrap();
         let file = tempfile::NamedTempFile::new().unwrap();
-        let policy = WriterPolicy::of_result(&batch.schema());
+        let policy = WriterPolicy::of_result(&batch.schema(), &[]);
         let mut stream = ParquetStream::try_new(file.as_file(), &policy, batch.schema()).unwrap();
         stream.write(&batch).unwrap();
         stream.finish().unwrap();

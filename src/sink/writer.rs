@@ -58,8 +58,9 @@ pub struct WriterPolicy {
 }
 
 impl WriterPolicy {
-    /// The layout of a query's result; its first column that can hold images is taken to do so.
-    pub fn of_result(schema: &Schema) -> Self {
+    /// The layout of a query's result, with the Parquet types of [`super::ParquetResult`]; its first column that can hold
+    /// images is taken to do so.
+    pub fn of_result(schema: &Schema, stored: &[Option<TypePtr>]) -> Self {
         let input = plain_schema(schema);
         let fields = input.fields();
         let image = fields
@@ -70,7 +71,7 @@ impl WriterPolicy {
         metadata.sort();
         Self {
             image: image.map_or_else(String::new, |field| field.name().clone()),
-            stored: Vec::new(),
+            stored: stored.to_vec(),
             added: Vec::new(),
             compression: Compression::ZSTD(ZstdLevel::default()),
             row_group_bytes: RESULT_ROW_GROUP_BYTES,

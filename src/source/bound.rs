@@ -60,7 +60,17 @@ impl BoundShards {
     }
 
     fn bound(set: ShardSet, columns: &ColumnChoice) -> Result<Self> {
-        let binding = ColumnBinding::detect(&set.schema, &set.metadata, columns)?;
+        let binding = ColumnBinding::detect(&set.schema, &set.metadata, columns);
+        let binding = binding.map_err(|error| {
+            let several = ColumnBinding::several(&set.schema, columns).into_iter();
+            several.fold(error, |error, column| match set.lacking(column) {
+                Some(shard) => error.with(
+                    "not in all",
+                    format!("{column} is not in {}", shard.location),
+                ),
+                None => error,
+            })
+        })?;
         for column in [&binding.image, &binding.text] {
             if let Some(shard) = set.lacking(column) {
                 return Err(Error::input(format!(

@@ -135,6 +135,30 @@ impl ColumnBinding {
         Ok(text.name().clone())
     }
 
+    /// Names of usual columns of which [`ColumnBinding::detect`] cannot choose one; none where it can.
+    pub(super) fn several<'a>(schema: &'a Schema, choice: &ColumnChoice) -> Vec<&'a str> {
+        let sought: [(_, &[&str], _); 2] = [
+            (&choice.image, &IMAGE_NAMES, &IMAGE),
+            (&choice.text, &TEXT_NAMES, &TEXT),
+        ];
+        for (named, usual, sought) in sought {
+            let fitting = fitting(schema, usual, sought);
+            if named.is_none() && fitting.len() > 1 {
+                return fitting.iter().map(|field| field.name().as_str()).collect();
+            }
+        }
+        Vec::new()
+    }
+
+    /// Tells why an image column of the usual name is none: it is text.
+    pub(crate) fn image_that_is_text(schema: &Schema) -> Option<Error> {
+        let mut fields = IMAGE_NAMES
+            .iter()
+            .filter_map(|name| schema.field_with_name(name).ok());
+        let text = fields.find(|field| is_image_text(field.data_type()))?;
+        Some(image_text(ErrorKind::Input, text))
+    }
+
     /// Finds the key column.
     pub fn key(schema: &Schema) -> Option<String> {
         let key = KEY_NAMES.iter().find(|name| schema.index_of(name).is_ok());
@@ -173,20 +197,12 @@ fn find<'a>(
     if let Some(name) = named {
         return find_named(schema, name, sought);
     }
-    let fitting: Vec<&FieldRef> = usual
-        .iter()
-        .filter_map(|name| schema.fields().iter().find(|field| field.name() == name))
-        .filter(|field| (sought.fits)(field.data_type()))
-        .collect();
-    match fitting.as_slice() {
+    match fitting(schema, usual, sought).as_slice() {
         [one] => Ok(one),
         [] => {
-            let fields = usual
-                .iter()
-                .filter_map(|name| schema.field_with_name(name).ok());
-            let mut fields = fields.filter(|_| sought.what == IMAGE.what);
-            if let Some(text) = fields.find(|field| is_image_text(field.data_type())) {
-                return Err(image_text(ErrorKind::Input, text));
+            let text = ColumnBinding::image_that_is_text(schema);
+            if let Some(error) = text.filter(|_| sought.what == IMAGE.what) {
+                return Err(error);
             }
             Err(Error::input(format!("find the {} column", sought.what))
                 .with("looked for", usual.join(", "))
@@ -203,6 +219,14 @@ fn find<'a>(
             )
         }
     }
+}
+
+fn fitting<'a>(schema: &'a Schema, usual: &[&str], sought: &Sought) -> Vec<&'a FieldRef> {
+    usual
+        .iter()
+        .filter_map(|name| schema.fields().iter().find(|field| field.name() == name))
+        .filter(|field| (sought.fits)(field.data_type()))
+        .collect()
 }
 
 fn find_named<'a>(schema: &'a Schema, name: &str, sought: &Sought) -> Result<&'a FieldRef> {

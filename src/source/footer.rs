@@ -2,6 +2,7 @@
 
 use parquet::{
     arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions},
+    basic::{ConvertedType, Type},
     errors::ParquetError,
 };
 
@@ -40,11 +41,35 @@ fn encrypted(location: &Location, what: &str) -> Error {
         .of_bad_shard(location.name())
 }
 
+/// Where the file itself is sound: the columns whose type Parquet does not tell, and their types in the file.
+fn columns_of_unknown_type(file: &ShardBytes) -> Option<String> {
+    let plain = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    let footer = read_footer(&KeepsLast::new(file), plain).ok()?;
+    let leaves = footer.parquet_schema().columns().iter();
+    let unknown = leaves.filter(|leaf| {
+        leaf.physical_type() == Type::FIXED_LEN_BYTE_ARRAY
+            && leaf.logical_type_ref().is_none()
+            && leaf.converted_type() == ConvertedType::NONE
+    });
+    let unknown =
+        unknown.map(|leaf| format!("{} of {} bytes", leaf.path().string(), leaf.type_length()));
+    let unknown: Vec<String> = unknown.collect();
+    (!unknown.is_empty()).then(|| unknown.join(", "))
+}
+
 fn footer_error(location: &Location, file: &ShardBytes, error: ParquetError) -> Error {
     let size = file.size_bytes();
     let read = |range| file.read_at(range).unwrap_or_default();
     if *read(size.saturating_sub(4)..size) == *b"PARE" {
         return encrypted(location, "read the Parquet footer: it is encrypted");
+    }
+    if let Some(columns) = columns_of_unknown_type(file) {
+        return Error::input("read the columns of the shard: its writer declared a type that is not known")
+            .with("shard", location)
+            .with("columns", columns)
+            .source(error)
+            .hint("write them as another type: of an Int128 of Polars cast(pl.Decimal(38, 0)) or cast(pl.String)")
+            .of_bad_shard(location.name());
     }
     let start = read(0..4);
     let is_packed = start.starts_with(&GZIP) || start.starts_with(&ZSTD);

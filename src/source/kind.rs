@@ -66,6 +66,8 @@ pub(super) struct Outline {
     pub(super) row_groups: Vec<u64>,
     /// A bound on what is in memory at one time because it cannot be read in parts; see [`ShardRows::whole_bytes`].
     pub(super) whole_bytes: u64,
+    /// Bytes of each column's average value, in the row group where that is most.
+    pub(super) value_bytes: Vec<u64>,
     /// Reads them.
     pub(super) rows: Arc<dyn ShardRows>,
 }

@@ -84,7 +84,7 @@ pub use read::{RowGroupReader, ShardReader};
 pub use shard::{Shard, TableShard};
 pub use shard_file::{FrontToBack, ShardBytes, ShardFile};
 pub use shard_set::ShardSet;
-pub use stored::stored_schema;
+pub use stored::{StoredType, interval_type, kept_type, stored_schema};
 pub use survey::{ColumnFacts, OddShard, RowGroups, Spread, Survey};
 pub use table_folder::{TableFolder, TableFormat};
 pub use views::{compact, conform, view_schema};

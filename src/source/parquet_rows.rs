@@ -60,8 +60,29 @@ fn outline(location: &Location, file: &ShardBytes) -> Result<Outline> {
         compression: first.map_or(Compression::UNCOMPRESSED, ColumnChunkMetaData::compression),
         row_groups: rows.collect::<Result<_>>()?,
         whole_bytes: whole_chunk_bytes(footer.metadata()),
+        value_bytes: value_bytes(&footer),
         rows: Arc::new(ParquetRows),
     })
+}
+
+/// Bytes of each column's average value, in the row group where that is most.
+fn value_bytes(footer: &ArrowReaderMetadata) -> Vec<u64> {
+    let schema = footer.parquet_schema();
+    let mut most = vec![0; schema.root_schema().get_fields().len()];
+    for group in footer.metadata().row_groups() {
+        let mut bytes = vec![0; most.len()];
+        for (leaf, chunk) in group.columns().iter().enumerate() {
+            let column = schema.get_column_root_idx(leaf);
+            if let Some(bytes) = bytes.get_mut(column) {
+                *bytes = natural(chunk.uncompressed_size()).saturating_add(*bytes);
+            }
+        }
+        let rows = natural(group.num_rows()).max(1);
+        for (most, bytes) in most.iter_mut().zip(bytes) {
+            *most = bytes.div_ceil(rows).max(*most);
+        }
+    }
+    most
 }
 
 /// The Arrow types that the writer declared. Where it declared none, what the file has as 96 bits is in microseconds, as

@@ -35,6 +35,8 @@ pub struct ShardSet {
     pub schema: SchemaRef,
     /// What Parquet has each as, where all shards store it alike: as such it is carried.
     pub(super) stored: Vec<Option<TypePtr>>,
+    /// Bytes of the average value of each, in the row group where that is most.
+    pub(super) value_bytes: HashMap<String, u64>,
     /// Key-value metadata of the first shard, without the Arrow schema.
     pub metadata: HashMap<String, String>,
     /// Codec of the first shard's first column.
@@ -100,7 +102,7 @@ impl ShardSet {
     ) -> Result<Self> {
         let (mut union, mut first) = (Union::default(), None);
         let (mut bad, mut first_error) = (Vec::new(), None);
-        let mut opened = Vec::new();
+        let (mut opened, mut value_bytes) = (Vec::new(), HashMap::new());
         for (entry, outlined) in OpenedShards::of(shards) {
             let (shard, outline) = match outlined {
                 Ok(opened) => opened,
@@ -116,6 +118,10 @@ impl ShardSet {
                 stored: outline.stored,
             };
             refuse_references(&shard.location, &columns.schema)?;
+            for (field, bytes) in columns.schema.fields().iter().zip(outline.value_bytes) {
+                let most = value_bytes.entry(field.name().clone()).or_insert(0);
+                *most = bytes.max(*most);
+            }
             let columns = union.add(&shard.location, columns)?;
             first.get_or_insert((outline.metadata, outline.compression));
             opened.push((shard, columns, entry.constants));
@@ -144,6 +150,7 @@ impl ShardSet {
             shards: shards.collect::<Result<_>>()?,
             schema: all.schema,
             stored: all.stored,
+            value_bytes,
             metadata,
             compression,
             bad,
@@ -183,6 +190,7 @@ impl ShardSet {
             shards,
             schema: Arc::new(Schema::new(fields.to_vec())),
             stored: vec![None; 2],
+            value_bytes: HashMap::new(),
             metadata: HashMap::new(),
             compression: Compression::UNCOMPRESSED,
             bad: Vec::new(),
@@ -207,6 +215,11 @@ impl ShardSet {
             }
         }
         Ok(most)
+    }
+
+    /// Bytes of the average value of the column `name`, where it has most of them; 0 if there is no such column.
+    pub fn value_bytes(&self, name: &str) -> u64 {
+        self.value_bytes.get(name).copied().unwrap_or(0)
     }
 
     /// A shard in which the column `name` is missing.

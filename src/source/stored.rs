@@ -6,15 +6,18 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::FieldRef;
+use arrow::datatypes::{Field, FieldRef, Schema};
 use parquet::{
-    arrow::parquet_to_arrow_schema,
+    arrow::{ArrowSchemaConverter, parquet_to_arrow_schema},
     basic::{ConvertedType, LogicalType, Repetition, TimeUnit, Type as PhysicalType},
     errors::ParquetError,
-    schema::types::{SchemaDescriptor, Type, TypePtr},
+    schema::types::{ColumnDescPtr, SchemaDescriptor, Type, TypePtr},
 };
 
-use super::view_schema;
+use super::{view_schema, views::view_type};
+
+/// What Parquet has a column as.
+pub type StoredType = TypePtr;
 
 /// The columns of a schema as a Parquet schema.
 pub fn stored_schema(columns: &[TypePtr]) -> Result<SchemaDescriptor, ParquetError> {
@@ -139,9 +142,18 @@ fn without_id(leaf: &TypePtr) -> Option<TypePtr> {
 }
 
 fn leaf_of(leaf: &Type, repetition: Repetition, id: bool) -> Result<TypePtr, ParquetError> {
+    named_leaf(leaf, leaf.name(), repetition, id)
+}
+
+fn named_leaf(
+    leaf: &Type,
+    name: &str,
+    repetition: Repetition,
+    id: bool,
+) -> Result<TypePtr, ParquetError> {
     let info = leaf.get_basic_info();
     let numbers = numbers_of(leaf);
-    let mut builder = Type::primitive_type_builder(info.name(), leaf.get_physical_type())
+    let mut builder = Type::primitive_type_builder(name, leaf.get_physical_type())
         .with_repetition(repetition)
         .with_length(numbers.length)
         .with_precision(numbers.precision)
@@ -159,8 +171,17 @@ fn group_of(
     repetition: Repetition,
     fields: Vec<TypePtr>,
 ) -> Result<TypePtr, ParquetError> {
+    named_group(group, group.name(), repetition, fields)
+}
+
+fn named_group(
+    group: &Type,
+    name: &str,
+    repetition: Repetition,
+    fields: Vec<TypePtr>,
+) -> Result<TypePtr, ParquetError> {
     let info = group.get_basic_info();
-    let built = Type::group_type_builder(info.name())
+    let built = Type::group_type_builder(name)
         .with_repetition(repetition)
         .with_converted_type(info.converted_type())
         .with_logical_type(info.logical_type_ref().cloned())
@@ -168,6 +189,63 @@ fn group_of(
         .with_fields(fields)
         .build()?;
     Ok(Arc::new(built))
+}
+
+/// `column` as the type of a result's column `field`, whose values were not changed; `None` where they are read as
+/// something else than `field` has, or are stored as what its values are not written as.
+pub fn kept_type(column: &TypePtr, field: &Field) -> Option<TypePtr> {
+    let is_read_so = || {
+        let read = parquet_to_arrow_schema(&stored_schema(&[Arc::clone(column)]).ok()?, None);
+        let read = read.ok()?;
+        let read = view_type(read.field(0).data_type());
+        Some(read.equals_datatype(&view_type(field.data_type())))
+    };
+    if column.get_basic_info().repetition() == Repetition::REPEATED
+        || !is_read_well(column)
+        || !is_read_so()?
+    {
+        return None;
+    }
+    let kept = named_column(column, field).ok()?;
+    let derived = Schema::new(vec![field.clone()]);
+    let derived = ArrowSchemaConverter::new().convert(&derived).ok()?;
+    let own = stored_schema(&[Arc::clone(&kept)]).ok()?;
+    let alike = |(a, b): (&ColumnDescPtr, &ColumnDescPtr)| {
+        a.physical_type() == b.physical_type()
+            && a.type_length() == b.type_length()
+            && a.max_def_level() == b.max_def_level()
+            && a.max_rep_level() == b.max_rep_level()
+    };
+    let fits = own.num_columns() == derived.num_columns()
+        && own.columns().iter().zip(derived.columns()).all(alike);
+    fits.then_some(kept)
+}
+
+/// The Parquet type of intervals for the column `field`.
+///
+/// # Errors
+/// None that a name can bring about.
+pub fn interval_type(field: &Field) -> Result<TypePtr, ParquetError> {
+    let interval = Type::primitive_type_builder(field.name(), PhysicalType::FIXED_LEN_BYTE_ARRAY)
+        .with_repetition(repetition_of(field))
+        .with_length(12)
+        .with_converted_type(ConvertedType::INTERVAL);
+    Ok(Arc::new(interval.build()?))
+}
+
+fn named_column(column: &TypePtr, field: &Field) -> Result<TypePtr, ParquetError> {
+    let (name, repetition) = (field.name(), repetition_of(field));
+    match &**column {
+        Type::GroupType { fields, .. } => named_group(column, name, repetition, fields.clone()),
+        Type::PrimitiveType { .. } => named_leaf(column, name, repetition, true),
+    }
+}
+
+fn repetition_of(field: &Field) -> Repetition {
+    match field.is_nullable() {
+        true => Repetition::OPTIONAL,
+        false => Repetition::REQUIRED,
+    }
 }
 
 /// `column` with other leaves.
@@ -208,4 +286,71 @@ pub(super) fn with_micros(column: &TypePtr) -> Result<TypePtr, ParquetError> {
             .with_logical_type(Some(micros));
         Ok(Arc::new(time.build()?))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::{DataType, TimeUnit};
+    use parquet::schema::parser::parse_message_type;
+
+    use super::*;
+
+    fn column(text: &str) -> TypePtr {
+        let message = format!("message schema {{ {text}; }}");
+        Arc::clone(&parse_message_type(&message).unwrap().get_fields()[0])
+    }
+
+    fn kept(text: &str, data_type: DataType, nullable: bool) -> Option<TypePtr> {
+        kept_type(&column(text), &Field::new("b", data_type, nullable))
+    }
+
+    #[test]
+    fn a_type_is_kept_under_the_name_of_the_result() {
+        use DataType::{Binary, Decimal128, FixedSizeBinary, Time64, UInt8, Utf8View};
+        let cases = [
+            ("fixed_len_byte_array(16) a (UUID)", FixedSizeBinary(16)),
+            ("byte_array a (JSON)", Utf8View),
+            ("byte_array a (ENUM)", Binary),
+            ("byte_array a (BSON)", Binary),
+            ("int64 a (TIME(MICROS,true))", Time64(TimeUnit::Microsecond)),
+            ("int64 a (DECIMAL(15,2))", Decimal128(15, 2)),
+            ("int32 a (INTEGER(8,false))", UInt8),
+        ];
+        for (stored, data_type) in cases {
+            for (from, to) in [
+                ("optional", "optional"),
+                ("optional", "required"),
+                ("required", "optional"),
+            ] {
+                let stored_so = format!("{from} {stored}");
+                let read = kept(&stored_so, data_type.clone(), to == "optional");
+                let expected = column(&format!("{to} {}", stored.replacen(" a ", " b ", 1)));
+                assert_eq!(read, Some(expected), "{from} {stored}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_type_is_not_kept_of_values_that_are_read_as_another() {
+        let cases = [
+            (
+                "required int64 a (TIMESTAMP(MILLIS,true))",
+                DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into())),
+            ),
+            ("required fixed_len_byte_array(16) a (UUID)", DataType::Utf8),
+            (
+                "required fixed_len_byte_array(16) a (DECIMAL(15,2))",
+                DataType::Decimal128(15, 2),
+            ),
+            ("required int64 a (INTEGER(64,false))", DataType::Int64),
+            (
+                "required int96 a",
+                DataType::Timestamp(TimeUnit::Nanosecond, None),
+            ),
+            ("repeated int32 a", DataType::Int32),
+        ];
+        for (stored, data_type) in cases {
+            assert_eq!(kept(stored, data_type, false), None, "{stored}");
+        }
+    }
 }

@@ -28,6 +28,7 @@ pub fn conform(column: &ArrayRef, data_type: &DataType) -> Result<ArrayRef, Arro
 pub fn compact(column: &ArrayRef) -> ArrayRef {
     match column.data_type() {
         DataType::BinaryView => Arc::new(column.as_binary_view().gc()),
+        DataType::Utf8View => Arc::new(column.as_string_view().gc()),
         DataType::Struct(_) => {
             let (fields, columns, nulls) = column.as_struct().clone().into_parts();
             let columns = columns.iter().map(compact).collect();

@@ -168,10 +168,12 @@ def check_pyarrow(pa, source, path, rows):
             continue
         if not same(pa, ours, theirs):
             yield f"{name}: {theirs.slice(0, 4)} became {ours.slice(0, 4)}".replace("\n", "")
-    if path.suffix == ".parquet" and path.parent.name != "sql":
+    if path.suffix == ".parquet":
         stored = [leaves(pq.ParquetFile(file).schema, before.column_names) for file in (source, path)]
         if "96_bits" not in source.name:
-            yield from (f"stored as {a}, then as {b}" for a, b in zip(*stored) if a != b)
+            # How wide a decimal is stored is the writer's, where a query has made it.
+            alike = lambda a, b: a == b or path.parent.name == "sql" and "Decimal" in a[2] and (a[0], a[2]) == (b[0], b[2])
+            yield from (f"stored as {a}, then as {b}" for a, b in zip(*stored) if not alike(a, b))
 
 
 def same(pa, ours, theirs):
@@ -223,8 +225,8 @@ def check_duckdb(duckdb, source, path, rows):
     db = duckdb.connect()
     types = [dict(db.execute(f"SELECT column_name, column_type FROM (DESCRIBE SELECT * FROM '{file}')").fetchall()) for file in (source, path)]
     for name, kind in types[0].items():
-        if path.parent.name == "sql" and types[1].get(name) != kind:
-            # A query has UUID as bytes, JSON as text and so on, and no intervals.
+        if path.parent.name == "sql" and kind.startswith("GEOMETRY"):
+            # What makes it one is said of the file, not of the column.
             continue
         if types[1].get(name) != kind:
             yield f"{name}: {kind} became {types[1].get(name)}"
@@ -275,13 +277,20 @@ def write_polars(pl, folder):
     pl.DataFrame({**base, **kept}).write_parquet(folder / "polars.parquet")
 
 
+def plain(pl, dtype):
+    """A query has categories as what they stand for."""
+    if isinstance(dtype, pl.List):
+        return pl.List(plain(pl, dtype.inner))
+    return pl.String if dtype in (pl.Categorical, pl.Enum) else dtype
+
+
 def check_polars(pl, source, path, rows):
     before = pl.read_parquet(source).head(rows)
     after = pl.read_ipc_stream(path) if path.suffix == ".arrows" else pl.read_parquet(path)
     for name in before.columns:
         if name not in after.columns:
             yield f"{name} is missing"
-        elif path.parent.name != "sql" and after[name].dtype != before[name].dtype:
+        elif (path.parent.name == "sql" and plain(pl, before[name].dtype) or before[name].dtype) != after[name].dtype:
             yield f"{name}: {before[name].dtype} became {after[name].dtype}"
         elif after[name].to_list() != before[name].to_list():
             yield f"{name}: {before[name].to_list()[:4]} became {after[name].to_list()[:4]}"

@@ -117,13 +117,19 @@ pub(in crate::cli) struct ExplainArgs {
     #[arg(value_name = "SHARD:ROW|PATH")]
     pub(super) paths: Vec<String>,
     /// The row is the only one that fulfils this SQL condition, on input columns, clip_score, status, width, height
-    #[arg(long = "where", value_name = "SQL", env = "CLIP_FILTER_EXPLAIN_WHERE")]
+    #[arg(
+        long = "where",
+        value_name = "SQL",
+        env = "CLIP_FILTER_EXPLAIN_WHERE",
+        allow_hyphen_values = true
+    )]
     pub(super) row: Option<String>,
     /// The --where of the selection
     #[arg(
         long,
         value_name = "SQL",
         env = "CLIP_FILTER_WHERE",
+        allow_hyphen_values = true,
         help_heading = "Selection"
     )]
     pub(super) condition: Option<String>,

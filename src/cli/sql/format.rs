@@ -9,6 +9,7 @@ use arrow::{
 use clap::ValueEnum;
 
 use super::{
+    Rows,
     plan::{Plan, is_plan},
     table::Table,
 };
@@ -53,15 +54,16 @@ impl Format {
         matches!(self, Format::Parquet | Format::Arrow)
     }
 
-    /// A writer of rows of `schema` to `out`.
+    /// A writer to `out` of rows such as `rows`.
     ///
     /// # Errors
     /// When the format cannot hold a column, or `out` cannot be written.
     pub(super) fn writer<'a>(
         self,
         out: &'a mut (dyn Write + Send),
-        schema: &SchemaRef,
+        rows: &Rows,
     ) -> Result<Box<dyn RowWriter + 'a>> {
+        let schema = &rows.schema;
         Ok(match self {
             Format::Table if is_plan(schema) => Box::new(Plan::new(out)),
             Format::Table => Box::new(Table::new(out, schema)),
@@ -70,7 +72,7 @@ impl Format {
             Format::Ndjson => Box::new(Ndjson(json().build(out))),
             Format::Parquet => Box::new(ParquetStream::try_new(
                 out,
-                &WriterPolicy::of_result(schema),
+                &WriterPolicy::of_result(schema, &rows.stored),
                 Arc::clone(schema),
             )?),
             Format::Arrow => Box::new(ArrowStream::try_new(out, schema)?),
@@ -199,6 +201,7 @@ mod tests {
     use arrow::datatypes::Int32Type;
 
     use super::*;
+    use crate::cli::sql::rows_of;
 
     fn rows() -> RecordBatch {
         let ids: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), None]));
@@ -209,7 +212,7 @@ mod tests {
 
     fn written(format: Format, batches: &[RecordBatch]) -> Vec<u8> {
         let mut out = Vec::new();
-        let mut writer = format.writer(&mut out, &rows().schema()).unwrap();
+        let mut writer = format.writer(&mut out, &rows_of(rows())).unwrap();
         for batch in batches {
             writer.write(batch).unwrap();
         }
@@ -303,7 +306,7 @@ mod tests {
         for (name, column, report) in cases {
             let batch = RecordBatch::try_from_iter([(name, column)]).unwrap();
             let refused = Format::Csv
-                .writer(&mut Vec::new(), &batch.schema())
+                .writer(&mut Vec::new(), &rows_of(batch))
                 .err()
                 .unwrap();
             assert_eq!(refused.report(), report);

@@ -52,6 +52,7 @@ const LIST: &str = "list";
 fn rows_of(batch: RecordBatch) -> Rows {
     Rows {
         schema: batch.schema(),
+        stored: Vec::new(),
         batches: futures::stream::iter([Ok(batch)]).boxed(),
     }
 }

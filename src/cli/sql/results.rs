@@ -13,8 +13,8 @@ use crate::{
     cli::pipe::Pipe,
     error::{Error, Result},
     sink::{
-        DatasetWriter, Destination, Existing, OutputPath, OutputPlaces, Owner, Placement,
-        StagedFile, WriterPolicy, as_parquet_result, parquet_result,
+        DatasetWriter, Destination, Existing, OutputPath, OutputPlaces, Owner, ParquetResult,
+        Placement, StagedFile, WriterPolicy, as_parquet_result,
     },
 };
 
@@ -75,7 +75,7 @@ impl Output {
     async fn save(&self, rows: Rows, format: Format) -> Result<u64> {
         if format == Format::Parquet {
             let staged = self.places.stage(&self.placement())?;
-            let policy = WriterPolicy::of_result(&rows.schema);
+            let policy = WriterPolicy::of_result(&rows.schema, &rows.stored);
             let schema = std::sync::Arc::clone(&rows.schema);
             let mut writer = DatasetWriter::create(staged, policy, schema)?;
             let count = pump(rows, &mut writer).await?;
@@ -83,7 +83,7 @@ impl Output {
             return Ok(count);
         }
         let mut file = StagedFile::create(&self.places, &self.placement())?;
-        let mut writer = format.writer(&mut file, &rows.schema)?;
+        let mut writer = format.writer(&mut file, &rows)?;
         let count = pump(rows, writer.as_mut()).await?;
         drop(writer);
         file.finish()?;
@@ -186,7 +186,7 @@ pub(super) async fn deliver(rows: Rows, format: Format, pipe: &mut Pipe) -> Resu
 }
 
 async fn write_all(rows: Rows, format: Format, pipe: &mut Pipe) -> Result<u64> {
-    let mut writer = format.writer(&mut *pipe, &rows.schema)?;
+    let mut writer = format.writer(&mut *pipe, &rows)?;
     let count = pump(rows, writer.as_mut()).await?;
     drop(writer);
     pipe.flush().map_err(failed)?;
@@ -195,13 +195,14 @@ async fn write_all(rows: Rows, format: Format, pipe: &mut Pipe) -> Result<u64> {
 
 /// The rows with types that Parquet has.
 fn held_by_parquet(rows: Rows) -> Result<Rows> {
-    let schema = parquet_result(&rows.schema)?;
+    let ParquetResult { schema, stored } = ParquetResult::of(&rows.schema, &rows.stored)?;
     let held = std::sync::Arc::clone(&schema);
     let batches = rows
         .batches
         .map(move |batch| as_parquet_result(&batch?, &held));
     Ok(Rows {
         schema,
+        stored,
         batches: batches.boxed(),
     })
 }

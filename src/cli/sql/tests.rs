@@ -56,6 +56,7 @@ impl Queries for Fake {
             }
             "late" => Ok(Rows {
                 schema: ids(1).schema(),
+                stored: Vec::new(),
                 batches: futures::stream::iter([Ok(ids(1)), late]).boxed(),
             }),
             "forever" => {
@@ -66,6 +67,7 @@ impl Queries for Fake {
                 };
                 Ok(Rows {
                     schema: ids(1).schema(),
+                    stored: Vec::new(),
                     batches: futures::stream::once(wait).boxed(),
                 })
             }

@@ -138,6 +138,7 @@ fn loaded() -> Loaded {
             batch_bytes: 1 << 20,
             batch_rows: 4,
             row_group_bytes: 1 << 20,
+            operator_bytes: 1 << 20,
         },
     }
 }

@@ -6,7 +6,7 @@ use super::{RunContext, ScoreOptions};
 use crate::{
     config::{ByteSize, Reading},
     encode::{EncoderFactory, EncoderSource},
-    engine::{EncodeOptions, Loaded, MemoryNeeds, MemoryPlan, check_pages},
+    engine::{EncodeOptions, Loaded, MemoryNeeds, MemoryPlan, Purpose, check_pages},
     error::{Error, Result},
     preprocess::{PathPolicy, largest_file},
     source::BoundShards,
@@ -55,6 +55,7 @@ pub(in crate::pipeline) fn loaded(
         model_batch_rows: options.model_batch_rows,
         max_pixels: options.max_pixels,
         reading: options.reading,
+        purpose: Purpose::Run,
     };
     let paths = PathPolicy {
         directories: shards.set.directories(),
@@ -78,6 +79,7 @@ pub(in crate::pipeline) struct EncodeLimits {
     pub(in crate::pipeline) model_batch_rows: Option<usize>,
     pub(in crate::pipeline) max_pixels: u64,
     pub(in crate::pipeline) reading: Reading,
+    pub(in crate::pipeline) purpose: Purpose,
 }
 
 impl EncodeLimits {
@@ -100,6 +102,7 @@ impl EncodeLimits {
             encoder_bytes: factory.encoder_bytes(),
             model_batch_rows,
             image_bytes: 3 * u64::from(height) * u64::from(width),
+            purpose: self.purpose,
         })?;
         let options = EncodeOptions {
             threads: self.threads,

@@ -464,3 +464,50 @@ fn names_that_cannot_be_told_apart_are_refused() {
         ["v", "V"]
     );
 }
+
+#[test]
+fn a_choice_of_captions_names_the_shards_that_lack_one() {
+    let place = Place::new();
+    let pairs = shards::good_pairs(2);
+    for (file, caption) in [("a.parquet", "text"), ("b.parquet", "caption")] {
+        let batch = shards::batch(vec![
+            ("image", shards::bytes_column(&pairs)),
+            (caption, shards::text_column(&pairs)),
+        ]);
+        shards::write(&place.path(file), &batch);
+    }
+    place
+        .mock("a.parquet b.parquet out.parquet")
+        .exits(1)
+        .says(&[
+            "several fit",
+            "text is not in b.parquet",
+            "caption is not in a.parquet",
+        ]);
+}
+
+#[test]
+fn a_query_is_told_that_pictures_are_text() {
+    let place = Place::new();
+    let pairs = shards::good_pairs(2);
+    let batch = shards::batch(vec![
+        ("image", shards::text_column(&pairs)),
+        ("text", shards::text_column(&pairs)),
+    ]);
+    shards::write(&place.path("in.parquet"), &batch);
+    place
+        .mock_with("sql --input in.parquet", &["SELECT count(*) FROM pairs"])
+        .exits(0)
+        .says(&[
+            "note: pairs is no table of pairs",
+            "output_format_parquet_string_as_string = 0",
+        ]);
+}
+
+#[test]
+fn a_condition_may_begin_with_a_minus() {
+    let place = Place::new();
+    shards::write_pairs(&place.path("in.parquet"), &shards::good_pairs(6), 4);
+    let ran = place.mock_with("in.parquet --dry-run --json --where", &["-rank < -3"]);
+    assert_eq!(ran.exits(0).json()["rows_kept"], 2);
+}

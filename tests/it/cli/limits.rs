@@ -1,8 +1,11 @@
 //! What a memory limit has no room for ends a run, and says so; it never makes a row bad.
 
-use std::{fs::File, sync::Arc};
+use std::{fs::File, sync::Arc, time::Duration};
 
-use arrow::array::{ArrayRef, Float64Array};
+use arrow::{
+    array::{ArrayRef, AsArray, Float64Array, UInt32Array},
+    datatypes::UInt32Type,
+};
 use parquet::{
     arrow::ArrowWriter, basic::Encoding, file::properties::WriterProperties,
     schema::types::ColumnPath,
@@ -10,7 +13,7 @@ use parquet::{
 
 use crate::{
     pictures,
-    program::Place,
+    program::{Place, program},
     shards::{self, Pair},
 };
 
@@ -121,4 +124,129 @@ fn decoders_that_hold_files_do_not_wait_for_each_other() {
         (&report["rows_in"], &report["rows_bad"]),
         (&12.into(), &0.into())
     );
+}
+
+const MIB: u64 = 1 << 20;
+
+/// `rows` pairs with pictures of `bytes` that no codec shortens, their number `n` in another order.
+#[cfg(target_os = "linux")]
+fn place_with_large_pictures(rows: u32, bytes: usize) -> Place {
+    let place = Place::new();
+    let mut state = 1u64;
+    let pairs: Vec<Pair> = (0..rows)
+        .map(|row| {
+            let mut picture = pictures::bmp(row);
+            while picture.len() < bytes {
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
+                picture.extend_from_slice(&state.to_be_bytes()[..4]);
+            }
+            Pair::new(picture, &format!("picture {row}"))
+        })
+        .collect();
+    let numbers = (0..rows).map(|row| row * 7 % rows);
+    let batch = shards::batch(vec![
+        ("image", shards::bytes_column(&pairs)),
+        ("text", shards::text_column(&pairs)),
+        ("n", Arc::new(UInt32Array::from_iter_values(numbers))),
+    ]);
+    shards::write(&place.path("in.parquet"), &batch);
+    place
+}
+
+/// Runs a query with two threads; the most bytes that were resident while it ran, as the kernel counts them.
+#[cfg(target_os = "linux")]
+fn peak_of(place: &Place, limit: &str, query: &str) -> u64 {
+    let mut running = program()
+        .current_dir(place.dir())
+        .env("CLIP_FILTER_MODEL", "mock")
+        .env("CLIP_FILTER_THREADS", "2")
+        .args(["sql", "--input", "in.parquet", "--memory-limit", limit])
+        .args(["--output", "out.parquet", "--overwrite", query])
+        .spawn()
+        .unwrap();
+    let status = format!("/proc/{}/status", running.id());
+    let mut peak = 0;
+    while running.try_wait().unwrap().is_none() {
+        let status = std::fs::read_to_string(&status).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kibibytes = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
+        peak = kibibytes.map_or(peak, |kibibytes: u64| peak.max(kibibytes << 10));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(running.wait().unwrap().success(), "{query}");
+    assert!(peak > 0);
+    peak
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn pictures_are_sorted_grouped_and_joined_within_the_limit() {
+    const ROWS: u32 = 240;
+    let place = place_with_large_pictures(ROWS, 1_000_000);
+    let bound = 300 * MIB + 30 * MIB;
+    let by_number = |query: &str| {
+        let peak = peak_of(&place, "300MiB", query);
+        assert!(peak <= bound, "{} MiB: {query}", peak / MIB);
+        let out = shards::read(&place.path("out.parquet"));
+        assert_eq!(out.num_rows(), ROWS as usize, "{query}");
+        let numbers = out
+            .column_by_name("n")
+            .unwrap()
+            .as_primitive::<UInt32Type>();
+        let texts = shards::strings(&out, "text");
+        for (number, text) in numbers.values().iter().zip(&texts) {
+            let row: u32 = text.as_ref().unwrap()["picture ".len()..].parse().unwrap();
+            assert_eq!(row * 7 % ROWS, *number, "{query}");
+        }
+        numbers.values().to_vec()
+    };
+    let sorted: Vec<u32> = (0..ROWS).rev().collect();
+    assert_eq!(
+        by_number("SELECT * FROM pairs_shards ORDER BY n DESC"),
+        sorted
+    );
+    assert_eq!(
+        by_number("SELECT * FROM pairs_shards ORDER BY n DESC LIMIT 1000"),
+        sorted
+    );
+    by_number("SELECT DISTINCT * FROM pairs_shards");
+    by_number("SELECT n, text, max(image) AS image FROM pairs_shards GROUP BY n, text");
+    by_number("SELECT a.*, b.image AS again FROM pairs_shards a JOIN pairs_shards b ON a.n = b.n");
+    by_number("SELECT a.* FROM pairs_shards a JOIN pairs_shards b ON a.n = b.n");
+    // A window over numbers alone, and the pictures of its rows.
+    let numbered =
+        "(SELECT __shard AS s, __row AS r, row_number() OVER (ORDER BY n) AS k FROM pairs)";
+    by_number(&format!(
+        "SELECT p.image, p.text, p.n, k FROM {numbered} w JOIN pairs p ON p.__shard = s AND p.__row = r"
+    ));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_a_query_cannot_hold_is_refused_with_a_remedy() {
+    let place = place_with_large_pictures(240, 1_000_000);
+    let sql = "sql --input in.parquet --output out.parquet --memory-limit";
+    let windows = "SELECT *, sum(n) OVER () AS s FROM pairs_shards";
+    place
+        .mock_with(&format!("{sql} 300MiB"), &[windows])
+        .exits(1)
+        .says(&["rows of a window", "--memory-limit", "__shard and __row"]);
+    let place = place_with_large_pictures(2, 20_000_000);
+    let sorts = "SELECT * FROM pairs_shards ORDER BY n DESC";
+    let refused = place
+        .mock_with(&format!("{sql} 300MiB"), &[sorts])
+        .exits(1)
+        .says(&["sort, group or join a row", "row: 19.1 MiB"]);
+    assert!(!place.path("out.parquet").exists());
+    let least = refused
+        .stderr
+        .rsplit("--memory-limit ")
+        .next()
+        .unwrap()
+        .trim();
+    place
+        .mock_with(&format!("{sql} {least}"), &[sorts])
+        .exits(0);
 }

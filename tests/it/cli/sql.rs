@@ -7,6 +7,7 @@ use std::{
 };
 
 use arrow::array::RecordBatch;
+use parquet::basic::ConvertedType;
 use serde_json::{Value, json};
 
 use crate::{
@@ -461,7 +462,7 @@ fn a_table_without_pairs_has_no_recipe() {
 }
 
 #[test]
-fn parquet_gets_milliseconds_for_seconds_and_no_interval() {
+fn parquet_gets_milliseconds_for_seconds_and_intervals_that_it_can_hold() {
     let place = place();
     let times = "SELECT arrow_cast('2020-01-02T03:04:05', 'Timestamp(Second, None)') AS at, arrow_cast('10:00:00', 'Time32(Second)') AS clock FROM pairs LIMIT 2";
     std::fs::write(place.path("piped.parquet"), bytes(&place, times, "parquet")).unwrap();
@@ -483,13 +484,31 @@ fn parquet_gets_milliseconds_for_seconds_and_no_interval() {
             Some("10:00:00")
         );
     }
-    let interval = "SELECT INTERVAL '1 day' AS since";
-    for args in ["--format parquet", "--output since.parquet"] {
-        let ran = sql(&place, interval, args).exits(2);
-        assert_eq!(ran.stdout, "");
-        ran.says(&["column: since", "CAST(... AS VARCHAR)"]);
+    let interval = "SELECT INTERVAL '2 months 1 day 1500 milliseconds' AS since";
+    std::fs::write(
+        place.path("piped.parquet"),
+        bytes(&place, interval, "parquet"),
+    )
+    .unwrap();
+    sql(&place, interval, "--output since.parquet").exits(0);
+    for name in ["piped.parquet", "since.parquet"] {
+        let footer = shards::footer(&place.path(name));
+        let since = footer.file_metadata().schema_descr().column(0);
+        assert_eq!(since.converted_type(), ConvertedType::INTERVAL, "{name}");
+        let again = format!("sql --format csv --input {name}");
+        let again = place.mock_with(
+            &again,
+            &["SELECT since = INTERVAL '2 months 1 day 1500 milliseconds' AS same FROM pairs"],
+        );
+        assert_eq!(again.exits(0).stdout, "same\ntrue\n", "{name}");
     }
-    assert!(!place.path("since.parquet").exists());
+    let interval = "SELECT INTERVAL '1 microsecond' AS since";
+    for args in ["--format parquet", "--output fine.parquet"] {
+        sql(&place, interval, args)
+            .exits(1)
+            .says(&["column: since", "CAST(... AS VARCHAR)"]);
+    }
+    assert!(!place.path("fine.parquet").exists());
     sql(&place, interval, "--format csv").exits(0);
 }
 
