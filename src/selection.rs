@@ -68,12 +68,6 @@ impl Selection {
         &self.shards
     }
 
-    /// Whether a row of this shard is selected.
-    pub fn has_rows_of(&self, shard: usize) -> bool {
-        let bits = self.shards.get(shard);
-        bits.is_some_and(|bits| bits.set_indices().next().is_some())
-    }
-
     /// The selected rows of one shard, ascending.
     pub fn rows_of(&self, shard: usize) -> Vec<i64> {
         let bits = self.shards.get(shard).into_iter();

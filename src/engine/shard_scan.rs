@@ -30,12 +30,12 @@ use super::{
 use crate::{
     config::ByteSize,
     schema::SHARD,
-    source::{ReadPlan, ShardReader, ShardSet, ahead, compact, conform},
+    source::{ReadPlan, ShardReader, ShardSet, compact, conform},
     summary::{Counters, Stage},
 };
 
-/// Where reading begins in each shard. A scan asks when it opens a shard, one or two before the one that it reads: what
-/// others have done meanwhile counts.
+/// Where reading begins in each shard. A scan asks when it comes to a shard, not before: what others have done
+/// meanwhile counts.
 pub trait ShardStarts: fmt::Debug + Send + Sync {
     /// The first row that is read of a shard, by its place among the shards; `None` if none is.
     ///
@@ -143,66 +143,35 @@ impl Scan for ShardScan {
 
     fn read_all(&self, take: Take<'_>) -> Result<()> {
         check_scan(&self.set, &self.plan, self.page_limit)?;
-        let shards = &self.set.shards;
-        let opened = (0..shards.len()).filter_map(|number| self.open(number).transpose());
-        ahead(opened, shards.len() == 1, |opened| {
-            for shard in opened {
-                if !self.read_shard(&shard?, take)? {
-                    break;
+        for (number, shard) in self.set.shards.iter().enumerate() {
+            let start = match &self.starts {
+                Some(starts) => starts.first_row(number).map_err(into_datafusion)?,
+                None => Some(0),
+            };
+            let Some(start) = start.filter(|&start| start < shard.rows) else {
+                continue;
+            };
+            let reader = ShardReader::open(shard, self.plan.clone()).map_err(into_datafusion)?;
+            let mut first = 0;
+            for (group, &rows) in shard.row_groups.iter().enumerate() {
+                let (begin, end) = (start.clamp(first, first + rows), first + rows);
+                let stretch = Stretch {
+                    group,
+                    from: begin - first,
+                    rows,
+                    left_out: shard.left_out.count_in(begin..end),
+                };
+                first = end;
+                if begin < end && !self.read_group(number, &reader, &stretch, take)? {
+                    return Ok(());
                 }
             }
-            Ok(())
-        })
+        }
+        Ok(())
     }
-}
-
-/// A shard of which rows are read.
-struct OpenShard {
-    number: usize,
-    /// The first that is.
-    start: u64,
-    reader: ShardReader,
 }
 
 impl ShardScan {
-    /// `None` if no row of it is read.
-    fn open(&self, number: usize) -> Result<Option<OpenShard>> {
-        let shard = &self.set.shards[number];
-        let start = match &self.starts {
-            Some(starts) => starts.first_row(number).map_err(into_datafusion)?,
-            None => Some(0),
-        };
-        let Some(start) = start.filter(|&start| start < shard.rows) else {
-            return Ok(None);
-        };
-        let reader = ShardReader::open(shard, self.plan.clone()).map_err(into_datafusion)?;
-        Ok(Some(OpenShard {
-            number,
-            start,
-            reader,
-        }))
-    }
-
-    /// Answers false if `take` does.
-    fn read_shard(&self, open: &OpenShard, take: Take<'_>) -> Result<bool> {
-        let shard = &self.set.shards[open.number];
-        let mut first = 0;
-        for (group, &rows) in shard.row_groups.iter().enumerate() {
-            let (begin, end) = (open.start.clamp(first, first + rows), first + rows);
-            let stretch = Stretch {
-                group,
-                from: begin - first,
-                rows,
-                left_out: shard.left_out.count_in(begin..end),
-            };
-            first = end;
-            if begin < end && !self.read_group(open.number, &open.reader, &stretch, take)? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
     /// Answers false if `take` does.
     fn read_group(
         &self,

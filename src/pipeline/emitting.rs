@@ -15,8 +15,7 @@ use super::context::{Cancel, Prepared, RunContext, RunOptions, Scored, written_s
 use crate::{
     error::{Error, Result},
     selection::Selection,
-    sink::{DatasetWriter, Portion, Provenance, ShardUnit, Staged, UnitSource, WriterPolicy},
-    source::ahead,
+    sink::{DatasetWriter, Portion, Provenance, Staged, UnitSource, WriterPolicy},
     summary::Stage,
 };
 
@@ -98,16 +97,12 @@ impl Writing {
                 let counters = &self.source.counters;
                 let mut send =
                     |portion| counters.blocked(Stage::Read, || sender.send(portion).is_ok());
-                let units = self.source.units(kept, layout.as_ref());
-                let is_single = self.source.set.shards.len() == 1;
-                ahead(units.map(ShardUnit::open), is_single, |units| {
-                    for unit in units {
-                        if !unit?.read(&mut send)? {
-                            break;
-                        }
+                for unit in self.source.units(kept, layout.as_ref()) {
+                    if !unit.read(&mut send)? {
+                        break;
                     }
-                    Ok(())
-                })
+                }
+                Ok(())
             });
             let written = self.write_all(&portions, &mut writer);
             // Without a receiver the reader stops at its next batch.

@@ -36,5 +36,5 @@ pub use rejects::{Reject, RejectsWriter};
 pub use result_types::{ParquetResult, as_parquet_result};
 pub use staged::{Staged, StagedFile, stage_bytes};
 pub use stream::ParquetStream;
-pub use units::{OpenUnit, Portion, ShardUnit, UnitSource};
+pub use units::{Portion, ShardUnit, UnitSource};
 pub use writer::{AddedField, DatasetWriter, WriterPolicy};

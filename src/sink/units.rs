@@ -87,14 +87,7 @@ pub struct ShardUnit<'a> {
     layout: Option<&'a ColumnLayout>,
 }
 
-/// A unit that is ready to be read.
-pub struct OpenUnit<'a> {
-    unit: ShardUnit<'a>,
-    /// `None` where no row of the shard is kept.
-    shard: Option<OpenShard>,
-}
-
-/// The shard under way.
+/// The shard under way; it is not opened before a row of it is wanted.
 struct OpenShard {
     reader: ShardReader,
     scores: ScoreCursor,
@@ -105,34 +98,13 @@ struct OpenShard {
 /// Takes what is written next; false when nobody wants more.
 type Take<'a> = &'a mut dyn FnMut(Result<Portion>) -> bool;
 
-impl<'a> ShardUnit<'a> {
-    /// Opens the shard, if a row of it is kept.
-    ///
-    /// # Errors
-    /// When it cannot be opened.
-    pub fn open(self) -> Result<OpenUnit<'a>> {
-        let is_kept = self.kept.has_rows_of(self.shard);
-        let shard = is_kept.then(|| self.opened()).transpose()?;
-        Ok(OpenUnit { unit: self, shard })
-    }
-}
-
-impl OpenUnit<'_> {
+impl ShardUnit<'_> {
     /// Gives the portions to `take`, in row order; false when that wants no more.
     ///
     /// # Errors
-    /// None as yet: what goes wrong, `take` is given.
-    pub fn read(self, take: Take<'_>) -> Result<bool> {
-        match self.shard {
-            Some(open) => self.unit.read(open, take),
-            None => Ok(true),
-        }
-    }
-}
-
-impl ShardUnit<'_> {
-    fn read(&self, mut open: OpenShard, take: Take<'_>) -> Result<bool> {
-        let open = &mut open;
+    /// When the shard cannot be opened. What goes wrong later, `take` is given.
+    pub fn read(&self, take: Take<'_>) -> Result<bool> {
+        let mut open = None;
         let mut first = 0;
         for (group, &rows) in self.source.set.shards[self.shard]
             .row_groups
@@ -146,6 +118,10 @@ impl ShardUnit<'_> {
             if runs.is_empty() {
                 continue;
             }
+            let open = match &mut open {
+                Some(open) => open,
+                none => none.insert(self.open()?),
+            };
             let all = runs == [(0, rows)] && rows <= self.source.most_copied_rows();
             let go_on = match (all, &open.whole) {
                 (true, Some(rows)) => {
@@ -168,7 +144,7 @@ impl ShardUnit<'_> {
         Ok(true)
     }
 
-    fn opened(&self) -> Result<OpenShard> {
+    fn open(&self) -> Result<OpenShard> {
         let source = self.source;
         let shard = &source.set.shards[self.shard];
         let plan = ReadPlan {

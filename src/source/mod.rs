@@ -26,7 +26,6 @@
 //! Whatever lists its files gives [`TableShard`]s to [`ShardSet::of_table`]. Rows keep their positions in the file, so
 //! that scores are found again whatever a table gives up later.
 
-mod ahead;
 mod bound;
 mod braces;
 mod classes;
@@ -65,7 +64,6 @@ mod views;
 mod walk;
 mod widen;
 
-pub use ahead::ahead;
 pub use bound::{BoundShards, ShardIdentity};
 pub use classes::{Classes, LabelChoice};
 pub(crate) use columns::nearest;

@@ -90,10 +90,10 @@ fn scored(directory: &Path, shards: &BoundShards) -> ScoreStore {
 
 /// The rows of the units of these shards, one batch each.
 fn rows_of(source: &UnitSource, kept: &Selection, shards: &[usize]) -> Vec<RecordBatch> {
+    let units: Vec<_> = source.units(kept, None).collect();
     let read = |&shard: &usize| {
         let mut batches = Vec::new();
-        let unit = source.units(kept, None).nth(shard).unwrap();
-        let all = unit.open().unwrap().read(&mut |portion| {
+        let all = units[shard].read(&mut |portion| {
             match portion.unwrap() {
                 Portion::Rows(rows) => batches.push(rows),
                 Portion::Group(..) => panic!("no layout was given"),
@@ -150,7 +150,7 @@ fn a_unit_ends_when_nobody_wants_more() {
     };
     let go_on: Vec<bool> = source
         .units(&kept, None)
-        .map(|unit| unit.open().unwrap().read(&mut none).unwrap())
+        .map(|unit| unit.read(&mut none).unwrap())
         .collect();
     assert_eq!(go_on, [true, false, true]);
     assert_eq!(asked, 1);
