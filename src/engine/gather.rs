@@ -8,29 +8,29 @@ use super::{encode_columns::batch_bytes, scan_exec::Take};
 
 /// A batch of more rows is handed on as it is.
 const FEW_ROWS: usize = 64;
-/// Rows that are put together, if that many come.
-const ENOUGH_ROWS: usize = 256;
+/// Most rows that are put together.
+const MOST_ROWS: usize = 256;
 /// What they may hold: pages of images stay in memory until their rows are handed on.
 const ENOUGH_BYTES: usize = 1 << 20;
 
-/// Puts small batches together.
+/// Puts small batches together: twice as many rows each time, so that whoever wants few does not wait for many.
 pub(super) struct Gather<'a> {
     take: Take<'a>,
     waiting: Vec<RecordBatch>,
     rows: usize,
     bytes: usize,
+    /// Rows that are handed on when so many wait.
     enough_rows: usize,
 }
 
 impl<'a> Gather<'a> {
-    /// Before `take`, which is given no more than `limit` rows of small batches that wait for others.
-    pub(super) fn new(take: Take<'a>, limit: Option<usize>) -> Self {
+    pub(super) fn new(take: Take<'a>) -> Self {
         Self {
             take,
             waiting: Vec::new(),
             rows: 0,
             bytes: 0,
-            enough_rows: limit.map_or(ENOUGH_ROWS, |limit| limit.min(ENOUGH_ROWS)),
+            enough_rows: 1,
         }
     }
 
@@ -61,7 +61,7 @@ impl<'a> Gather<'a> {
         if rows > FEW_ROWS || bytes > ENOUGH_BYTES {
             return Ok(self.flush()? && (self.take)(batch));
         }
-        let has_room = self.rows + rows <= self.enough_rows && self.bytes + bytes <= ENOUGH_BYTES;
+        let has_room = self.rows + rows <= MOST_ROWS && self.bytes + bytes <= ENOUGH_BYTES;
         if !has_room && !self.flush()? {
             return Ok(false);
         }
@@ -75,13 +75,14 @@ impl<'a> Gather<'a> {
     }
 
     fn flush(&mut self) -> Result<bool> {
-        (self.rows, self.bytes) = (0, 0);
         let waiting = std::mem::take(&mut self.waiting);
         let batch = match waiting.as_slice() {
             [] => return Ok(true),
             [one] => one.clone(),
             [first, ..] => concat_batches(first.schema_ref(), &waiting)?,
         };
+        self.enough_rows = MOST_ROWS.min(self.enough_rows.max(self.rows) * 2);
+        (self.rows, self.bytes) = (0, 0);
         Ok((self.take)(batch))
     }
 }
@@ -105,13 +106,13 @@ mod tests {
     }
 
     /// The rows of the batches that are handed on when those of `sizes` are read.
-    fn gathered(sizes: &[i32], limit: Option<usize>, fails: bool) -> (Vec<usize>, bool) {
+    fn gathered(sizes: &[i32], fails: bool) -> (Vec<usize>, bool) {
         let mut given = Vec::new();
         let mut take = |batch: RecordBatch| {
             given.push(batch.num_rows());
             true
         };
-        let read = Gather::new(&mut take, limit).run(|take| {
+        let read = Gather::new(&mut take).run(|take| {
             for &rows in sizes {
                 assert!(take(batch(rows)));
             }
@@ -122,20 +123,18 @@ mod tests {
 
     #[test]
     fn few_rows_wait_for_others() {
-        assert_eq!(gathered(&[2, 3, 4], None, false), (vec![9], true));
-        assert_eq!(gathered(&[60; 9], None, false), (vec![240, 240, 60], true));
-        assert_eq!(gathered(&[64; 4], None, false), (vec![256], true));
-        assert_eq!(
-            gathered(&[1, 65, 2, 3], None, false),
-            (vec![1, 65, 5], true)
-        );
-        assert_eq!(gathered(&[], None, false), (vec![], true));
-        assert_eq!(gathered(&[2; 6], Some(4), false), (vec![4, 4, 4], true));
+        assert_eq!(gathered(&[2, 1, 1, 2, 3], false), (vec![2, 4, 3], true));
+        assert_eq!(gathered(&[1; 10], false), (vec![1, 2, 4, 3], true));
+        assert_eq!(gathered(&[60; 9], false), (vec![60, 120, 240, 120], true));
+        assert_eq!(gathered(&[1, 65, 2, 3], false), (vec![1, 65, 2, 3], true));
+        assert_eq!(gathered(&[], false), (vec![], true));
+        let (most, _) = gathered(&[2; 600], false);
+        assert_eq!(most.iter().max(), Some(&MOST_ROWS));
     }
 
     #[test]
     fn what_was_read_before_a_failure_is_handed_on() {
-        assert_eq!(gathered(&[2, 3], None, true), (vec![5], false));
+        assert_eq!(gathered(&[2, 3], true), (vec![2, 3], false));
     }
 
     #[test]
@@ -151,8 +150,7 @@ mod tests {
             );
             false
         };
-        let read = Gather::new(&mut take, Some(3)).run(|take| {
-            assert!(take(batch(2)));
+        let read = Gather::new(&mut take).run(|take| {
             assert!(!take(batch(2)));
             Ok(())
         });

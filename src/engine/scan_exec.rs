@@ -179,7 +179,7 @@ impl<S: Scan> ExecutionPlan for ScanExec<S> {
                 }
             };
             let mut give = |batch| output.give(&batch, send);
-            Gather::new(&mut give, scan.limit()).run(|take| scan.read_all(take))
+            Gather::new(&mut give).run(|take| scan.read_all(take))
         }))
     }
 
