@@ -13,6 +13,7 @@ use crate::{
     config::ByteSize,
     error::{Error, Result},
     preprocess::{PathPolicy, Thumbnail, ThumbnailLimits, largest_file},
+    secrets,
     selection::Selection,
     source::{ImageLayout, ReadPlan, ShardReader},
 };
@@ -122,7 +123,12 @@ impl Reading<'_> {
         let binding = &self.case.shards.binding;
         let captions = batch.column_by_name(&binding.text);
         let captions = match (captions, binding.class_captions()) {
-            (Some(labels), Some(classes)) => Some(classes.captions_of(labels)?),
+            // Prompts are options; what they make of a label is no data.
+            (Some(labels), Some(classes)) => {
+                let captions = classes.captions_of(labels)?;
+                let captions = captions.iter().map(|caption| caption.map(secrets::in_text));
+                Some(captions.collect())
+            }
             (Some(captions), None) => Some(texts(captions)?),
             (None, _) => None,
         };

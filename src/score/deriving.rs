@@ -14,6 +14,7 @@ use crate::{
     adapt::Adapters,
     error::{Error, Result},
     schema::{IMAGE_EMBEDDING, ScoreColumn},
+    secrets::told_apart,
     selection::Selection,
     source::BoundShards,
     store::{DerivedSpec, ScoreStore},
@@ -174,7 +175,7 @@ impl Deriving<'_> {
             made_with.insert("cells", number(self.options.cells));
         }
         if let Some(considered) = self.considered {
-            made_with.insert("where", considered.condition.clone());
+            made_with.insert("where", told_apart(&considered.condition));
         }
         if let Some(target) = &self.options.target {
             let bytes = std::fs::read(target).map_err(|error| target::failed(target, error))?;

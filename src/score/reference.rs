@@ -15,6 +15,7 @@ use crate::{
     adapt::{Adapters, FitOptions},
     error::Result,
     schema::ScoreColumn,
+    secrets::told_apart,
 };
 
 /// What rows are compared with.
@@ -119,7 +120,10 @@ impl Deriving<'_> {
         let pairs = StoredPairs::new(rows, self.dim(), classes, buffer_bytes, self.cancelled)?;
         let prompts = self.shards.binding.classes.as_ref();
         let prompts = prompts
-            .map(|classes| classes.prompts.clone())
+            .map(|classes| {
+                let prompts = classes.prompts.iter();
+                prompts.map(|prompt| told_apart(prompt)).collect()
+            })
             .unwrap_or_default();
         let options = FitOptions {
             prompts,

@@ -13,7 +13,10 @@ use super::{
     LabelColumn,
     columns::{is_text, nearest},
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    secrets::told_apart,
+};
 
 /// The prompt of CLIP's paper; `{}` stands for the name of the class.
 const DEFAULT_PROMPT: &str = "a photo of a {}";
@@ -140,9 +143,14 @@ impl Classes {
         Ok(captions.collect())
     }
 
-    /// Says in one line what stands for a caption; other names or prompts give another line.
+    /// Says in one line what stands for a caption; other names or prompts give another line. Secrets in it are hidden.
     pub fn describe(&self) -> String {
-        let mut text = format!("{} as \"{}\"", self.column, self.prompts.join("\", \""));
+        let prompts: Vec<String> = self
+            .prompts
+            .iter()
+            .map(|prompt| told_apart(prompt))
+            .collect();
+        let mut text = format!("{} as \"{}\"", self.column, prompts.join("\", \""));
         if let Some(names) = &self.names {
             let mut hash = Sha256::new();
             for name in names {
@@ -272,6 +280,20 @@ mod tests {
                 .unwrap()
                 .describe()
         };
+        let prompted = |prompt: &str| {
+            let prompts = [prompt];
+            let choice = choice("label", Some(&["a", "b"]), &prompts);
+            resolve(&choice).unwrap().describe()
+        };
+        let (one, other) = (
+            prompted("{} of https://u:first@h.invalid/"),
+            prompted("{} of https://u:second@h.invalid/"),
+        );
+        assert!(
+            !one.contains("first") && !other.contains("second"),
+            "{one} {other}"
+        );
+        assert_ne!(one, other);
         assert_ne!(of(&["a", "b"]), of(&["b", "a"]));
         assert_eq!(of(&["a", "b"]), of(&["a", "b"]));
     }

@@ -4,9 +4,13 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::Arc,
 };
 
-use arrow::datatypes::DataType;
+use arrow::{
+    array::{ArrayRef, StringArray},
+    datatypes::DataType,
+};
 
 use crate::{
     program::{Place, ROOT, program},
@@ -212,6 +216,47 @@ fn no_output_of_a_run_holds_a_secret() {
         run(&place, 0, args, None);
     }
     check_files(&place);
+}
+
+#[test]
+fn a_prompt_may_hold_a_secret_too() {
+    let place = Place::new();
+    let pairs = shards::good_pairs(20);
+    let labels = (0..20).map(|row| Some(if row % 2 == 0 { "cat" } else { "dog" }));
+    let labels: ArrayRef = Arc::new(labels.collect::<StringArray>());
+    let columns = vec![("image", shards::image_column(&pairs)), ("label", labels)];
+    shards::write(&place.path("in.parquet"), &shards::batch(columns));
+    let prompt = format!("a {{}} of {}", url());
+    let labelled = ["in.parquet", "--label-column", "label", "--prompt", &prompt];
+    let all = [
+        &labelled[..],
+        &[
+            "out.parquet",
+            "--scores",
+            "scores",
+            "--add",
+            "sas",
+            "--keep",
+            "0.5",
+        ],
+        &["--report", "report.html", "--json"],
+    ];
+    run(&place, 0, &all.concat(), MOCK);
+    let names = check_files(&place);
+    assert!(names.iter().any(|name| name.starts_with("scores/state/")));
+    for args in [
+        &["inspect", "scores"][..],
+        &["inspect", "scores", "--json"],
+        &["report", "out.parquet", "--json"],
+    ] {
+        run(&place, 0, args, None);
+    }
+    // Another secret makes other captions.
+    let other = prompt.replace(PASSWORD, "another");
+    let refused = ["in.parquet", "--label-column", "label", "--prompt", &other];
+    let more = ["more.parquet", "--scores", "scores"];
+    let said = run(&place, 1, &[&refused[..], &more].concat(), MOCK);
+    assert!(said.contains("another class captions"), "{said}");
 }
 
 #[test]
