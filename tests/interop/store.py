@@ -63,7 +63,7 @@ def main():
             continue
         for store in stores:
             try:
-                check_rows(READERS[tool](module, sorted(store.glob("scores/*.parquet"))))
+                check_rows(READERS[tool](module, sorted([*store.glob("scores/*.parquet"), *store.glob("bundles/*.parquet")])))
             except Exception as error:
                 failed = True
                 print(f"failed {tool} {store.name}: {type(error).__name__}: {error}")
