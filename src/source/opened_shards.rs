@@ -1,13 +1,13 @@
 //! Shards that are opened to learn what they are, several at one time: the footers of thousands of files are many short
 //! waits.
 
-use std::{collections::VecDeque, iter::Fuse, num::NonZeroUsize, thread};
+use std::{collections::VecDeque, iter::Fuse, num::NonZeroUsize, panic::resume_unwind, thread};
 
 use super::{
     kind::Outline,
     shard::{Shard, TableShard},
 };
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Shards that one thread opens before their outlines are looked at; an error among the first is told without opening
 /// all others.
@@ -36,30 +36,24 @@ impl<I: Iterator<Item = TableShard>> OpenedShards<I> {
 
     fn open_more(&mut self) {
         let most = self.threads * SHARDS_PER_THREAD;
-        let mut entries: Vec<TableShard> = self.waiting.by_ref().take(most).collect();
-        if entries.len() <= 1 || self.threads == 1 {
-            self.opened.extend(entries.into_iter().map(open));
+        let entries: Vec<TableShard> = self.waiting.by_ref().take(most).collect();
+        let each = entries.len().div_ceil(self.threads);
+        let mut entries = entries.into_iter();
+        if each <= 1 || self.threads == 1 {
+            self.opened.extend(entries.map(open));
             return;
         }
-        let each = entries.len().div_ceil(self.threads);
         thread::scope(|scope| {
             let mut running = Vec::new();
-            while !entries.is_empty() {
-                let rest = entries.split_off(each.min(entries.len()));
-                let now = std::mem::replace(&mut entries, rest);
-                let names = now.clone();
-                let thread = scope.spawn(|| now.into_iter().map(open).collect::<Vec<Opened>>());
-                running.push((names, thread));
+            while entries.len() > 0 {
+                let now: Vec<TableShard> = entries.by_ref().take(each).collect();
+                running.push(scope.spawn(|| now.into_iter().map(open).collect::<Vec<_>>()));
             }
-            for (entries, thread) in running {
-                match thread.join() {
-                    Ok(opened) => self.opened.extend(opened),
-                    Err(_) => self.opened.extend(entries.into_iter().map(|entry| {
-                        let error = Error::internal("open a shard");
-                        let error = error.with("shard", &entry.location);
-                        (entry, Err(error))
-                    })),
-                }
+            for thread in running {
+                let opened = thread.join();
+                // As if it had been opened here.
+                self.opened
+                    .extend(opened.unwrap_or_else(|panic| resume_unwind(panic)));
             }
         });
     }

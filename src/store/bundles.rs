@@ -83,6 +83,32 @@ pub(super) struct BundledRows {
 }
 
 impl BundledRows {
+    /// Where a record says that they are; `None` if that is no bundle.
+    pub(super) fn of_record(record: &Record) -> Option<Self> {
+        let place = record.bundle.as_ref()?;
+        let end = place.first_row.saturating_add(record.stored_rows);
+        Some(Self {
+            file: names::bundle(&place.name),
+            rows: place.first_row..end,
+        })
+    }
+
+    /// These of `all` that the bundle has.
+    pub(super) fn of(&self, all: &RecordBatch, blobs: &dyn Blobs) -> Result<RecordBatch> {
+        let within = |row: u64| {
+            usize::try_from(row)
+                .ok()
+                .filter(|&row| row <= all.num_rows())
+        };
+        match (within(self.rows.start), within(self.rows.end)) {
+            (Some(start), Some(end)) if start <= end => Ok(all.slice(start, end - start)),
+            _ => Err(damaged(
+                &blobs.place(&self.file),
+                "it has fewer rows than its record says",
+            )),
+        }
+    }
+
     /// How many there are.
     pub(super) fn len(&self) -> u64 {
         self.rows.end - self.rows.start
@@ -125,12 +151,7 @@ impl Bundles {
     pub(super) fn add<'a>(&self, records: impl IntoIterator<Item = &'a Record>) {
         let mut places = locked(&self.places);
         for record in records {
-            if let Some(place) = &record.bundle {
-                let end = place.first_row.saturating_add(record.stored_rows);
-                let rows = BundledRows {
-                    file: names::bundle(&place.name),
-                    rows: place.first_row..end,
-                };
+            if let Some(rows) = BundledRows::of_record(record) {
                 places.insert(record.fingerprint.clone(), rows);
             }
         }
@@ -152,7 +173,6 @@ impl Bundles {
         wanted: &BundledRows,
         columns: &[&str],
     ) -> Result<RecordBatch> {
-        let place = || blobs.place(&wanted.file);
         let mut kept = locked(&self.read);
         let is_it = |bundle: &ReadBundle| {
             bundle.file == wanted.file && bundle.columns.iter().eq(columns.iter())
@@ -163,7 +183,7 @@ impl Bundles {
             None => ReadBundle {
                 file: wanted.file.clone(),
                 columns: columns.iter().map(|&name| name.to_owned()).collect(),
-                rows: read_bundle(blobs, &wanted.file, columns)?,
+                rows: read_bundle(blobs, &wanted.file, Some(columns))?,
             },
         };
         let all = bundle.rows.clone();
@@ -172,25 +192,21 @@ impl Bundles {
         }
         kept.push_back(bundle);
         drop(kept);
-        let within = |row: u64| {
-            usize::try_from(row)
-                .ok()
-                .filter(|&row| row <= all.num_rows())
-        };
-        match (within(wanted.rows.start), within(wanted.rows.end)) {
-            (Some(start), Some(end)) if start <= end => Ok(all.slice(start, end - start)),
-            _ => Err(damaged(&place(), "it has fewer rows than its record says")),
-        }
+        wanted.of(&all, blobs)
     }
 }
 
-/// The named columns of all rows of a bundle.
-fn read_bundle(blobs: &dyn Blobs, file: &str, columns: &[&str]) -> Result<RecordBatch> {
+/// All rows of a bundle; all columns if none is named.
+pub(super) fn read_bundle(
+    blobs: &dyn Blobs,
+    file: &str,
+    columns: Option<&[&str]>,
+) -> Result<RecordBatch> {
     let stored = Stored::open(blobs, file)?;
     let schema = Arc::clone(stored.footer.schema());
     let mut batches = Vec::new();
     let mut rows = 0;
-    for batch in stored.rows(Some(columns), 0)? {
+    for batch in stored.rows(columns, 0)? {
         let batch = batch?;
         rows += batch.num_rows() as u64;
         if rows > BUNDLE_ROWS {
@@ -209,9 +225,10 @@ fn read_bundle(blobs: &dyn Blobs, file: &str, columns: &[&str]) -> Result<Record
     concat_batches(&schema, &batches).map_err(failed)
 }
 
-fn projected(schema: &Schema, columns: &[&str]) -> Schema {
+fn projected(schema: &Schema, columns: Option<&[&str]>) -> Schema {
+    let asked = |name: &str| columns.is_none_or(|columns| columns.contains(&name));
     let fields = schema.fields().iter();
-    let fields = fields.filter(|field| columns.contains(&field.name().as_str()));
+    let fields = fields.filter(|field| asked(field.name()));
     Schema::new(fields.cloned().collect::<Vec<_>>())
 }
 

@@ -6,23 +6,23 @@ use std::{
 };
 
 use arrow::{
-    array::{ArrayRef, AsArray, RecordBatch, StringArray},
-    compute::{cast, concat_batches},
+    array::{AsArray, RecordBatch, StringArray},
+    compute::concat_batches,
     datatypes::SchemaRef,
 };
 
 use super::{
     ScoreStore, StoreSpec,
     blobs::Durability,
-    bundles::bundle_name,
+    bundles::{BundledRows, bundle_name, read_bundle},
     claims::Claim,
     files::ParquetBlob,
     manifest::put_json,
     names::{self, BUNDLES, scored},
     records::{FORMAT, InBundle, Record},
-    score_file::{ScoreFile, Stored, read_file, read_metadata},
+    score_file::read_metadata,
     stored_schema,
-    writing::stored_facts,
+    writing::{stored_facts, with_given},
 };
 use crate::{
     error::{Error, Result},
@@ -40,13 +40,6 @@ pub struct BundledShard<'a> {
     pub shard: &'a ShardIdentity,
     /// In row order, as [`ScoreStore::commit_part`] takes them.
     pub batches: &'a [RecordBatch],
-}
-
-/// Rows of a bundle, shard after shard.
-struct Rows<'a> {
-    shard: &'a ShardIdentity,
-    /// Of the store's schema.
-    rows: Vec<RecordBatch>,
 }
 
 impl ScoreStore {
@@ -77,24 +70,11 @@ impl ScoreStore {
     /// # Errors
     /// When the disk is full.
     pub fn commit_bundle(&self, shards: &[BundledShard<'_>]) -> Result<()> {
-        let schema = stored_schema(self.spec.embeddings, []);
-        let mut rows = Vec::with_capacity(shards.len());
-        for bundled in shards {
-            rows.push(Rows {
-                shard: bundled.shard,
-                rows: bundled.batches.to_vec(),
-            });
-        }
-        let name = bundle_name(shards.iter().map(|of| &of.shard.fingerprint), &self.model);
-        let records = self.records_of(&name, &rows)?;
-        let batch = joined(&schema, &rows)?;
-        self.put_bundle(&name, &self.spec, &records, &batch)?;
-        put_json(
-            self.blobs.as_ref(),
-            &names::record(&name),
-            Durability::Remade,
-            &records,
-        )?;
+        let fingerprints = shards.iter().map(|bundled| &bundled.shard.fingerprint);
+        let name = bundle_name(fingerprints, &self.model);
+        let records = self.records_of(&name, shards)?;
+        let rows = joined(&stored_schema(self.spec.embeddings, []), shards)?;
+        self.put_bundle(&name, &self.spec, &records, &rows)?;
         self.blobs.remove_all(&names::parts(&name));
         self.bundles.add(&records);
         Ok(())
@@ -104,6 +84,7 @@ impl ScoreStore {
         bundle_name(shards.iter().map(|shard| &shard.fingerprint), &self.model)
     }
 
+    /// Puts the rows of a bundle, and then its records.
     fn put_bundle(
         &self,
         name: &str,
@@ -122,15 +103,21 @@ impl ScoreStore {
             schema: rows.schema_ref(),
             metadata,
         };
-        file.put([Ok(rows.clone())])
+        file.put([Ok(rows.clone())])?;
+        self.put_records(name, records)
     }
 
-    fn records_of(&self, name: &str, rows: &[Rows<'_>]) -> Result<Vec<Record>> {
+    fn put_records(&self, name: &str, records: &[Record]) -> Result<()> {
+        let name = names::record(name);
+        put_json(self.blobs.as_ref(), &name, Durability::Remade, &records)
+    }
+
+    fn records_of(&self, name: &str, shards: &[BundledShard<'_>]) -> Result<Vec<Record>> {
         let mut first_row = 0;
-        let mut records = Vec::with_capacity(rows.len());
-        for Rows { shard, rows } in rows {
+        let mut records = Vec::with_capacity(shards.len());
+        for BundledShard { shard, batches } in shards {
             let mut statuses = BTreeMap::<String, u64>::new();
-            for batch in rows {
+            for batch in *batches {
                 let column = batch.column_by_name(STATUS);
                 let column = column.ok_or_else(|| Error::internal("find the statuses of rows"))?;
                 for status in column.as_string::<i32>().iter().flatten() {
@@ -224,12 +211,7 @@ impl ScoreStore {
                     record.paths.clone_from(paths);
                 }
             }
-            put_json(
-                self.blobs.as_ref(),
-                &names::record(&name),
-                Durability::Remade,
-                &records,
-            )?;
+            self.put_records(&name, &records)?;
             self.bundles.add(&records);
             written.extend(records);
         }
@@ -285,66 +267,38 @@ impl ScoreStore {
         if left.is_empty() || blobs.size(&names::bundle(name)).is_none() {
             return Ok(Vec::new());
         }
-        let file = ScoreFile {
-            name: names::bundle(name),
-            first_row: 0,
-        };
-        let schema = Arc::clone(Stored::open(blobs, &file.name)?.footer.schema());
-        let batches = read_file(blobs, &file)?.collect::<Result<Vec<_>>>()?;
-        let failed = |error| Error::internal("cut a bundle").source(error);
-        let all = concat_batches(&schema, &batches).map_err(failed)?;
-        let new = bundle_name(
-            left.iter().map(|record| &record.fingerprint),
-            &spec.model_key(),
-        );
+        let all = read_bundle(blobs, &names::bundle(name), None)?;
+        let fingerprints = left.iter().map(|record| &record.fingerprint);
+        let new = bundle_name(fingerprints, &spec.model_key());
         let (mut rows, mut first_row) = (Vec::new(), 0);
         for record in &mut left {
-            let place = record.bundle.as_mut();
+            let place = BundledRows::of_record(record);
             let place = place.ok_or_else(|| Error::internal("find a shard in its bundle"))?;
-            let (start, len) = (index(place.first_row), index(record.stored_rows));
-            if start
-                .checked_add(len)
-                .is_none_or(|end| end > all.num_rows())
-            {
-                return Err(super::score_file::damaged(
-                    &blobs.place(&file.name),
-                    "it has fewer rows than its record says",
-                ));
-            }
-            rows.push(all.slice(start, len));
-            *place = InBundle {
+            rows.push(place.of(&all, blobs)?);
+            record.bundle = Some(InBundle {
                 name: new.clone(),
                 first_row,
-            };
+            });
             first_row += record.stored_rows;
         }
-        let rows = concat_batches(&schema, &rows).map_err(failed)?;
+        let rows = concat_batches(all.schema_ref(), &rows)
+            .map_err(|error| Error::internal("cut a bundle").source(error))?;
         self.put_bundle(&new, spec, &left, &rows)?;
-        put_json(blobs, &names::record(&new), Durability::Remade, &left)?;
         Ok(left)
     }
 }
 
-fn index(row: u64) -> usize {
-    usize::try_from(row).unwrap_or(usize::MAX)
-}
-
 /// All rows as one batch of `schema`, whose first column says how the shard of a row was given.
-fn joined(schema: &SchemaRef, shards: &[Rows<'_>]) -> Result<RecordBatch> {
-    let failed = |error| Error::internal("shape rows for the score store").source(error);
-    let batches: Vec<&RecordBatch> = shards.iter().flat_map(|of| &of.rows).collect();
+fn joined(schema: &SchemaRef, shards: &[BundledShard<'_>]) -> Result<RecordBatch> {
+    let batches: Vec<&RecordBatch> = shards.iter().flat_map(|of| of.batches).collect();
     let Some(first) = batches.first() else {
         return Ok(RecordBatch::new_empty(Arc::clone(schema)));
     };
-    let rows = concat_batches(first.schema_ref(), batches.iter().copied()).map_err(failed)?;
-    let given = shards.iter().flat_map(|Rows { shard, rows }| {
-        let rows = rows.iter().map(RecordBatch::num_rows).sum();
+    let rows = concat_batches(first.schema_ref(), batches.iter().copied())
+        .map_err(|error| Error::internal("join the rows of a bundle").source(error))?;
+    let given = shards.iter().flat_map(|BundledShard { shard, batches }| {
+        let rows = batches.iter().map(RecordBatch::num_rows).sum();
         std::iter::repeat_n(shard.given.as_str(), rows)
     });
-    let given = StringArray::from(given.collect::<Vec<_>>());
-    let mut columns: Vec<ArrayRef> = vec![Arc::new(given)];
-    for (column, field) in rows.columns().iter().zip(schema.fields().iter().skip(1)) {
-        columns.push(cast(column, field.data_type()).map_err(failed)?);
-    }
-    RecordBatch::try_new(Arc::clone(schema), columns).map_err(failed)
+    with_given(schema, StringArray::from(given.collect::<Vec<_>>()), &rows)
 }

@@ -29,12 +29,12 @@ pub struct ShardScores {
     /// Derived columns of the same rows, in the same order.
     derived: Option<String>,
     /// The rows are in a bundle, and in no file of theirs.
-    bundled: Option<InBundles>,
+    bundled: Option<FromBundle>,
 }
 
 /// Rows of a bundle.
 #[derive(Debug, Clone)]
-struct InBundles {
+struct FromBundle {
     bundles: Arc<Bundles>,
     rows: BundledRows,
 }
@@ -60,7 +60,7 @@ impl ShardScores {
         shard_rows: u64,
     ) -> Self {
         let stored = rows.len();
-        let bundled = InBundles {
+        let bundled = FromBundle {
             bundles: Arc::clone(bundles),
             rows,
         };
@@ -178,7 +178,7 @@ pub struct ScoreCursor {
     /// Files to read, the next one last.
     waiting: Vec<ScoreFile>,
     /// Rows to read instead.
-    bundled: Option<InBundles>,
+    bundled: Option<FromBundle>,
     dense: bool,
     columns: Vec<String>,
     derived: Option<String>,

@@ -283,16 +283,24 @@ impl ScoreStore {
     }
 
     fn with_shard(&self, batch: &RecordBatch, shard: &ShardIdentity) -> Result<RecordBatch> {
-        let failed = |error| Error::internal("shape rows for the score store").source(error);
         let given =
             StringArray::from_iter_values(std::iter::repeat_n(&shard.given, batch.num_rows()));
-        let schema = self.base_schema();
-        let mut columns: Vec<ArrayRef> = vec![Arc::new(given)];
-        for (column, field) in batch.columns().iter().zip(schema.fields().iter().skip(1)) {
-            columns.push(cast(column, field.data_type()).map_err(failed)?);
-        }
-        RecordBatch::try_new(schema, columns).map_err(failed)
+        with_given(&self.base_schema(), given, batch)
     }
+}
+
+/// Rows as a store of `schema` has them: how their shards were `given` comes first.
+pub(super) fn with_given(
+    schema: &SchemaRef,
+    given: StringArray,
+    rows: &RecordBatch,
+) -> Result<RecordBatch> {
+    let failed = |error| Error::internal("shape rows for the score store").source(error);
+    let mut columns: Vec<ArrayRef> = vec![Arc::new(given)];
+    for (column, field) in rows.columns().iter().zip(schema.fields().iter().skip(1)) {
+        columns.push(cast(column, field.data_type()).map_err(failed)?);
+    }
+    RecordBatch::try_new(Arc::clone(schema), columns).map_err(failed)
 }
 
 /// What a file says of the model its scores are of. Nothing of it says where, when or by whom they were made.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, AsArray},
+    array::{Array, AsArray, RecordBatch},
     datatypes::{Int64Type, UInt32Type},
 };
 use futures::StreamExt;
@@ -95,15 +95,20 @@ impl Narrow<'_> {
             return Ok(0);
         };
         let mut rows = 0;
-        loop {
-            let next = tokio::select! {
-                next = query.batches.next() => next,
-                _ = self.context.cancel.cancelled() => return Err(interrupted()),
-            };
-            let Some(batch) = next else { return Ok(rows) };
-            let batch = batch.map_err(|error| from_datafusion(error, "count rows of NaN"))?;
+        while let Some(batch) = self.next_of(&mut query).await? {
             rows += batch.num_rows() as u64;
         }
+        Ok(rows)
+    }
+
+    /// The next rows of a query, unless the run is interrupted first.
+    async fn next_of(&self, query: &mut RunningQuery) -> Result<Option<RecordBatch>> {
+        let next = tokio::select! {
+            next = query.batches.next() => next,
+            _ = self.context.cancel.cancelled() => return Err(interrupted()),
+        };
+        let next = next.transpose();
+        next.map_err(|error| from_datafusion(error, "select rows"))
     }
 
     fn plan(&self, condition: RowCondition) -> NarrowPlan {
@@ -119,14 +124,7 @@ impl Narrow<'_> {
         (self.context.explain)(&query.plan);
         let no_rows = || self.prepared.shards.no_rows();
         let (mut considered, mut passing) = (no_rows(), no_rows());
-        let cancel = &self.context.cancel;
-        loop {
-            let next = tokio::select! {
-                next = query.batches.next() => next,
-                _ = cancel.cancelled() => return Err(interrupted()),
-            };
-            let Some(batch) = next else { break };
-            let batch = batch.map_err(|error| from_datafusion(error, "select rows"))?;
+        while let Some(batch) = self.next_of(&mut query).await? {
             let column = |name: &str| {
                 batch
                     .column_by_name(name)
