@@ -31,7 +31,7 @@ impl Discriminant {
     /// If the pairs are captioned.
     pub fn of(totals: &Totals) -> Self {
         let TotalPartners::Classes { rows, sums } = &totals.partners else {
-            panic!("labelled pairs")
+            unreachable!("the pairs are labelled")
         };
         let (mut means, mut rooted) = (sums.clone(), sums.clone());
         for (class, rows) in rows.iter().enumerate() {
@@ -113,7 +113,7 @@ impl Ridge {
     /// If the pairs are labelled.
     pub fn of(totals: &Totals) -> Self {
         let TotalPartners::Texts { mean, cross } = &totals.partners else {
-            panic!("captioned pairs")
+            unreachable!("the pairs are captioned")
         };
         let image_mean = totals.image_mean.clone();
         let product = |other: &Array1<f64>| {

@@ -134,7 +134,7 @@ impl PairSums {
                 rows[class] += 1;
                 add(&mut sums[class * self.dim..][..self.dim], image);
             }
-            _ => panic!("partners of one kind"),
+            _ => unreachable!("partners are of one kind"),
         }
         if self.pending_images.len() == STRIP * self.dim {
             self.settle(threads);
@@ -244,7 +244,7 @@ impl Totals {
     /// Of all folds, or of all but one; `None` of no rows.
     ///
     /// # Panics
-    /// If there is no fold, folds differ in shape, or one has pairs that are pending.
+    /// If folds differ in shape, or one has pairs that are pending.
     pub fn of(folds: &[PairSums], without: Option<usize>) -> Option<Self> {
         let counted = || {
             let folds = folds.iter().enumerate();
@@ -255,54 +255,39 @@ impl Totals {
             counted().all(|fold| fold.pending_images.is_empty()),
             "nothing is pending"
         );
-        let dim = folds[0].dim;
         let count: u64 = counted().map(|fold| fold.rows).sum();
-        if count == 0 {
-            return None;
-        }
-        let rows = number(count);
-        let sum = |of: &dyn Fn(&PairSums) -> Option<&[i64]>, unit: f64| -> Vec<f64> {
-            let mut parts = counted().filter_map(of);
-            let mut sum = parts.next().unwrap_or_default().to_vec();
-            for part in parts {
-                sum.iter_mut()
-                    .zip(part)
-                    .for_each(|(sum, part)| *sum += part);
-            }
-            sum.into_iter().map(|units| float(units) / unit).collect()
-        };
-        let mut images = square(sum(&|fold| Some(&fold.images), UNITS * UNITS), dim);
+        let folds: Vec<&PairSums> = counted().collect();
+        let first = folds.first().filter(|_| count > 0)?;
+        let (dim, rows) = (first.dim, number(count));
+        let mut images = square(sum(&folds, UNITS * UNITS, |fold| &fold.images), dim);
         for row in 0..dim {
             for column in 0..row {
                 images[[row, column]] = images[[column, row]];
             }
         }
-        let (image_mean, partners) = match &folds[0].partners {
+        let (image_mean, partners) = match &first.partners {
             Partners::Texts { .. } => {
-                let mean = |of| Array1::from(sum(of, UNITS * rows));
+                let part = |unit, part| sum(&folds, unit, |fold| fold.text_part(part));
+                let mean = |of| Array1::from(part(UNITS * rows, of));
                 let partners = TotalPartners::Texts {
-                    mean: mean(&|fold| fold.text_part(|_, text, _| text)),
-                    cross: square(
-                        sum(&|fold| fold.text_part(|_, _, cross| cross), UNITS * UNITS),
-                        dim,
-                    ),
+                    mean: mean(TextPart::Texts),
+                    cross: square(part(UNITS * UNITS, TextPart::Cross), dim),
                 };
-                (mean(&|fold| fold.text_part(|image, _, _| image)), partners)
+                (mean(TextPart::Images), partners)
             }
-            Partners::Classes { rows: counts, .. } => {
-                let classes = counts.len();
-                let sums = sum(&|fold| fold.class_sums(), UNITS);
-                let sums = match Array2::from_shape_vec((classes, dim), sums) {
-                    Ok(sums) => sums,
-                    Err(_) => unreachable!("folds of one shape"),
+            Partners::Classes { .. } => {
+                let sums = sum(&folds, UNITS, PairSums::class_sums);
+                let Ok(sums) = Array2::from_shape_vec((sums.len() / dim, dim), sums) else {
+                    unreachable!("folds of one shape")
                 };
-                let mut of_class = vec![0u64; classes];
-                for fold in counted() {
-                    if let Partners::Classes { rows, .. } = &fold.partners {
-                        of_class.iter_mut().zip(rows).for_each(|(sum, n)| *sum += n);
-                    }
+                let mut counts = vec![0u64; sums.nrows()];
+                for fold in &folds {
+                    counts
+                        .iter_mut()
+                        .zip(fold.class_rows())
+                        .for_each(|(sum, n)| *sum += n);
                 }
-                let counts = of_class.into_iter().map(number).collect();
+                let counts = counts.into_iter().map(number).collect();
                 let mean = sums.sum_axis(Axis(0)) / rows;
                 (mean, TotalPartners::Classes { rows: counts, sums })
             }
@@ -316,25 +301,41 @@ impl Totals {
     }
 }
 
+/// A part of some folds together, as integers, then in `unit`.
+fn sum(folds: &[&PairSums], unit: f64, of: impl Fn(&PairSums) -> &[i64]) -> Vec<f64> {
+    let mut sum: Vec<i64> = Vec::new();
+    for fold in folds {
+        let part = of(fold);
+        sum.resize(part.len(), 0);
+        sum.iter_mut()
+            .zip(part)
+            .for_each(|(sum, part)| *sum += part);
+    }
+    sum.into_iter().map(|units| float(units) / unit).collect()
+}
+
+/// Sums of captioned pairs.
+#[derive(Clone, Copy)]
+enum TextPart {
+    Images,
+    Texts,
+    Cross,
+}
+
 impl PairSums {
-    fn text_part<'a>(
-        &'a self,
-        part: impl Fn(&'a [i64], &'a [i64], &'a [i64]) -> &'a [i64],
-    ) -> Option<&'a [i64]> {
-        match &self.partners {
-            Partners::Texts {
-                image_sum,
-                text_sum,
-                cross,
-            } => Some(part(image_sum, text_sum, cross)),
-            Partners::Classes { .. } => None,
+    fn text_part(&self, part: TextPart) -> &[i64] {
+        match (&self.partners, part) {
+            (Partners::Texts { image_sum, .. }, TextPart::Images) => image_sum,
+            (Partners::Texts { text_sum, .. }, TextPart::Texts) => text_sum,
+            (Partners::Texts { cross, .. }, TextPart::Cross) => cross,
+            (Partners::Classes { .. }, _) => &[],
         }
     }
 
-    fn class_sums(&self) -> Option<&[i64]> {
+    fn class_sums(&self) -> &[i64] {
         match &self.partners {
-            Partners::Classes { sums, .. } => Some(sums),
-            Partners::Texts { .. } => None,
+            Partners::Classes { sums, .. } => sums,
+            Partners::Texts { .. } => &[],
         }
     }
 
