@@ -272,19 +272,22 @@ def adapt(options):
     data = make(options.data / kind, kind, options.rows, options)
     store = synthetic_store.lists(data / "scores")[1]["model"]
     labels = ["--label-column", "label", "--class-names", data / "classes.txt"] if kind == "labelled" else []
-    command = ["score", data / "shards", "--scores", data / "scores", *labels, "--adapt", "--add", "sas"]
+    command = ["score", data / "shards", "--scores", data / "scores", *labels, "--adapt=infonce", "--add", "sas"]
     done = run(options.binary, *command, "--memory-limit", "2GiB", "--threads", THREADS, "--json", "-v")
     epochs = [(seconds, line.split("adapt: ")[1]) for seconds, line in done.lines if "adapt: epoch" in line]
+    closed = run(options.binary, *(word.replace("=infonce", "") for word in map(str, command)), "--memory-limit", "2GiB", "--threads", THREADS, "--json", "-v")
+    solved = next(seconds for seconds, line in closed.lines if "adapt: kept" in line or "adapt: no" in line)
     ends = [seconds for seconds, _ in epochs]
     each = [later - earlier for earlier, later in zip(ends, ends[1:])]
     millions = options.rows / 1e6
     outcome = next((line.split("adapt: ")[1] for _, line in reversed(done.lines) if "adapt: kept" in line or "adapt: no" in line), "")
     words = {"labelled": "labelled, 1,000 classes, text side as it is", "captioned": "captioned, batches of 256, text side as it is"}[kind]
     row = f"| {words} | {options.rows:,} | {store['dim']} | {len(epochs)} | {sum(each) / max(1, len(each)) / millions:.0f} | {ends[-1] / millions:.0f} | {done.wall:.0f} | {done.cpu:.0f} | {done.cpu / max(1, len(epochs)) / millions:.0f} | {done.peak / MIB:.0f} MiB |"
+    row += f"\n| in closed form (`--adapt`) | {options.rows:,} | {store['dim']} | 1 pass | | {solved / millions:.0f} | {closed.wall:.0f} | {closed.cpu:.0f} | | {closed.peak / MIB:.0f} MiB |"
     other = peer(f"torch_{kind}", data)
     row += f"\n| the same training in PyTorch {other.said['torch']}, all pairs in memory | {other.said['rows']:,} | {store['dim']} | 2 | {other.said['epoch_seconds'] / millions:.0f} | | {other.wall:.0f} | {other.cpu:.0f} | {other.cpu / 2 / millions:.0f} | {other.peak / MIB:.0f} MiB |"
     return (
-        f"## Adaptation at scale, {kind}\n\n{began}\n\n`python benches/scale.py DIR {kind} --rows {options.rows}`; made-up unit embeddings, f16 in the store; `clip-filter score IN --scores DIR --adapt --add sas --memory-limit 2GiB --threads {THREADS}`"
+        f"## Adaptation at scale, {kind}\n\n{began}\n\n`python benches/scale.py DIR {kind} --rows {options.rows}`; made-up unit embeddings, f16 in the store; `clip-filter score IN --scores DIR --adapt=infonce --add sas --memory-limit 2GiB --threads {THREADS}`"
         f"{' with --label-column and --class-names' if labels else ''}.\n\n| | rows | dim | epochs | s per epoch and million rows | s per million rows until fitted | process s | cpu s | cpu s per epoch and million rows | peak RSS |\n|---|---|---|---|---|---|---|---|---|---|\n{row}\n\nIts last words: {outcome}."
     )
 

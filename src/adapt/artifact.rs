@@ -7,18 +7,21 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     TrainingRecord,
-    adapters::{Adapters, Linear},
+    adapters::{Adapters, ClassScores, Closed, Linear},
 };
 use crate::{
     error::{Error, Result},
     schema::Side,
 };
 
-/// The format this program writes, and the only one it reads.
-const FORMAT: u32 = 1;
+/// The format of two linear maps, and that of what is fitted in closed form.
+const LINEAR: u32 = 1;
+const CLOSED: u32 = 2;
 /// The key of [`Card`] in the file's metadata. One key for all: the order of several is not fixed.
 const CARD: &str = "clip_filter_adapters";
 const LOGIT_SCALE: &str = "logit_scale";
+const CLASS_WEIGHT: &str = "class.weight";
+const CLASS_BIAS: &str = "class.bias";
 
 /// What the file says about its tensors, as JSON.
 #[derive(Serialize, Deserialize)]
@@ -26,6 +29,18 @@ struct Card {
     format: u32,
     model: String,
     record: TrainingRecord,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    closed: Option<ClosedCard>,
+}
+
+/// What the tensors of a fit in closed form are.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ClosedCard {
+    /// `class.weight` and `class.bias` are of these classes.
+    Classes(Vec<String>),
+    /// What the map makes of an image is added to it in this share.
+    Share(f32),
 }
 
 /// The part of [`Card`] that every format has.
@@ -36,20 +51,31 @@ struct Version {
 
 impl Adapters {
     /// The artifact: safetensors with `image.weight`, `image.bias`, `text.weight`, `text.bias` (out x in, and out)
-    /// and `logit_scale`, all `f32`; format, model and record as JSON in the metadata. Equal adapters have equal bytes.
+    /// and `logit_scale`, all `f32`; format, model and record as JSON in the metadata. In closed form there is no map of
+    /// texts, but for classes `class.weight` and `class.bias` (classes x in, and classes). Equal adapters have equal bytes.
     ///
     /// # Errors
     /// When the record is no JSON, as with a loss that is not finite.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let failed = || Error::internal("write adapters as safetensors");
+        let (format, closed) = match &self.closed {
+            Closed::No => (LINEAR, None),
+            Closed::Classes(scores) => (CLOSED, Some(ClosedCard::Classes(scores.names.clone()))),
+            Closed::Share(share) => (CLOSED, Some(ClosedCard::Share(*share))),
+        };
         let card = Card {
-            format: FORMAT,
+            format,
+            closed,
             model: self.model.clone(),
             record: self.record.clone(),
         };
         let card = serde_json::to_string(&card).map_err(|error| failed().source(error))?;
         let mut tensors = Vec::new();
-        for side in Side::BOTH {
+        let sides: &[Side] = match self.closed {
+            Closed::No => &Side::BOTH,
+            _ => &[Side::Image],
+        };
+        for &side in sides {
             let (weight, bias) = self.weights(side);
             tensors.push((
                 name(side, "weight"),
@@ -57,6 +83,12 @@ impl Adapters {
                 bytes(weight),
             ));
             tensors.push((name(side, "bias"), vec![self.dim], bytes(bias)));
+        }
+        if let Closed::Classes(scores) = &self.closed {
+            let count = scores.offsets.len();
+            let directions = bytes(&scores.directions);
+            tensors.push((CLASS_WEIGHT.to_owned(), vec![count, self.dim], directions));
+            tensors.push((CLASS_BIAS.to_owned(), vec![count], bytes(&scores.offsets)));
         }
         tensors.push((LOGIT_SCALE.to_owned(), vec![1], bytes(&[self.logit_scale])));
         let views = tensors
@@ -100,10 +132,10 @@ impl Adapters {
             .ok_or_else(|| foreign().with("missing in the metadata", CARD))?;
         let Version { format } =
             serde_json::from_str(card).map_err(|error| foreign().source(error))?;
-        if format != FORMAT {
+        if ![LINEAR, CLOSED].contains(&format) {
             return Err(Error::input("read adapters of another format")
                 .with("format", format)
-                .with("expected", FORMAT)
+                .with("expected", format!("{LINEAR} or {CLOSED}"))
                 .hint(
                     "fit them again with this version, or read them with the one that wrote them",
                 ));
@@ -117,10 +149,24 @@ impl Adapters {
                 bias: numbers(&tensors, &name(side, "bias"), &[dim])?,
             })
         };
+        let closed = match card.closed {
+            _ if format == LINEAR => Closed::No,
+            Some(ClosedCard::Classes(names)) if !names.is_empty() => Closed::Classes(ClassScores {
+                directions: numbers(&tensors, CLASS_WEIGHT, &[names.len(), dim])?,
+                offsets: numbers(&tensors, CLASS_BIAS, &[names.len()])?,
+                names,
+            }),
+            Some(ClosedCard::Share(share)) if share.is_finite() => Closed::Share(share),
+            _ => return Err(foreign().with("missing in the metadata", "closed")),
+        };
         Ok(Self {
             dim,
             image: linear(Side::Image)?,
-            text: linear(Side::Text)?,
+            text: match closed {
+                Closed::No => linear(Side::Text)?,
+                _ => Linear::identity(dim),
+            },
+            closed,
             logit_scale: numbers(&tensors, LOGIT_SCALE, &[1])?[0],
             model: card.model,
             record: card.record,

@@ -3,7 +3,8 @@
 use std::ops::ControlFlow;
 
 use super::{
-    Adapters, EpochRecord, FitOptions, Outcome, PairPass, PairSource, Split, TrainingRecord,
+    Adapters, EpochRecord, FitOptions, Method, Outcome, PairPass, PairSource, Split,
+    TrainingRecord,
     batch::{Problem, failed},
     corrections::{Corrections, MIN_LOGIT_SCALE},
     start::Start,
@@ -18,9 +19,19 @@ const LEAST_GAIN_ERRORS: f64 = 2.0;
 pub struct Fitted {
     /// The adapters of the best epoch, or the identity when they were rejected; their record says which.
     pub adapters: Adapters,
+    /// In closed form, those that rows of each fold are scored by: fitted to the others. None where nothing is changed.
+    pub folds: Vec<Adapters>,
 }
 
 impl Fitted {
+    /// The same adapters for all rows.
+    pub fn of(adapters: Adapters) -> Self {
+        Self {
+            adapters,
+            folds: Vec::new(),
+        }
+    }
+
     /// Whether they improve on the embeddings as they are.
     pub fn accepted(&self) -> bool {
         self.adapters.record.accepted()
@@ -159,6 +170,7 @@ impl Training<'_> {
 
 fn first_record(problem: &Problem, options: &FitOptions, start: &Start) -> TrainingRecord {
     TrainingRecord {
+        method: Method::Infonce,
         mode: problem.mode(),
         prompts: options.prompts.clone(),
         classes: problem.classes(),
@@ -175,6 +187,7 @@ fn first_record(problem: &Problem, options: &FitOptions, start: &Start) -> Train
         best_epoch: 0,
         outcome: Outcome::Untrained,
         reason: String::new(),
+        closed: None,
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
     }
 }
@@ -197,15 +210,11 @@ fn decided(best: Adapters, mut record: TrainingRecord, stop: Stop) -> Fitted {
     }
     record.outcome = Outcome::Accepted;
     record.reason = format!("{change}; {stopped}");
-    Fitted {
-        adapters: Adapters { record, ..best },
-    }
+    Fitted::of(Adapters { record, ..best })
 }
 
 fn rejected(best: Adapters, mut record: TrainingRecord) -> Fitted {
     record.best_epoch = 0;
     record.outcome = Outcome::Rejected;
-    Fitted {
-        adapters: Adapters::identity(best.dim, best.model, record),
-    }
+    Fitted::of(Adapters::identity(best.dim, best.model, record))
 }

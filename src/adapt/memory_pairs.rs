@@ -89,6 +89,17 @@ impl PairSource for MemoryPairs {
         }
     }
 
+    fn each(&mut self, take: &mut dyn FnMut(Batch<'_>) -> Result<()>) -> Result<()> {
+        let targets = match &self.targets {
+            StoredTargets::Classes { classes, .. } => Targets::Classes(classes),
+            StoredTargets::Captions { texts, ids } => Targets::Captions { texts, ids },
+        };
+        take(Batch {
+            images: &self.images,
+            targets,
+        })
+    }
+
     fn read(
         &mut self,
         pass: &PairPass,

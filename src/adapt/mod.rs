@@ -1,6 +1,7 @@
-//! Dataset adaptation: two linear maps, one per side, that bring the embeddings of a frozen model to a dataset.
+//! Dataset adaptation: maps that bring the embeddings of a frozen model to a dataset.
 //!
-//! [`fit`] trains [`Adapters`] on stored embeddings, streamed by a [`PairSource`] batch by batch, against class
+//! [`fit_closed`] takes sums over all pairs in one pass and solves for a discriminant of classes, or for a ridge from
+//! image to caption; see `closed`. [`fit`] is the published way, for comparison: it trains [`Adapters`] on stored embeddings, streamed by a [`PairSource`] batch by batch, against class
 //! prompts or against the other captions of the batch. Both maps start as the identity, so before training adapted
 //! means plain CLIP. A fit that does not improve the loss on rows held out, by more than chance may, is rejected, and
 //! the adapters stay the identity. [`Adapters::to_bytes`] and [`Adapters::read`] are the artifact.
@@ -8,6 +9,9 @@
 //! ```text
 //! PairSource ─► batches ─► cosines ───────────► loss ──► AdamW ──► held-out loss ─► best epoch ─► Adapters
 //!  (pairs)      (batch)   (corrections, kernels) (loss)  (adamw)  (start)           (fit)         (adapters, artifact)
+//!
+//! PairSource ─► sums of five folds ─► one solution per fold ─► losses of rows held out ─► Adapters, and one per fold
+//!  (pairs)      (closed/gathered)     (closed/labelled, closed/captioned)  (closed/judged)
 //! ```
 //!
 //! # Source
@@ -18,6 +22,7 @@ mod adamw;
 mod adapters;
 mod artifact;
 mod batch;
+mod closed;
 mod corrections;
 mod fit;
 mod kernels;
@@ -30,9 +35,10 @@ mod start;
 #[cfg(test)]
 mod tests;
 
-pub use adapters::Adapters;
+pub use adapters::{Adapters, ClassScores};
+pub use closed::{FOLDS, fit_closed, fold_of};
 pub use fit::{Fitted, fit};
 pub use memory_pairs::{MemoryPairs, StoredTargets};
 pub use options::{DEFAULT_BATCH_ROWS, DEFAULT_EPOCHS, FitOptions};
 pub use pairs::{Batch, PairPass, PairSource, Split, Targets};
-pub use record::{EpochRecord, Mode, Outcome, TrainingRecord};
+pub use record::{ClosedFit, EpochRecord, Method, Mode, Outcome, TrainingRecord};

@@ -20,6 +20,13 @@ pub struct FitOptions {
     pub model: String,
     /// Templates of the class prompts, for the record; none with captions.
     pub prompts: Vec<String>,
+    /// Names of the classes, in the order of [`super::PairSource::class_texts`]; none with captions. In closed form
+    /// classes are told by them.
+    pub class_names: Vec<String>,
+    /// Threads of a fit in closed form.
+    pub threads: usize,
+    /// What the sums of a fit in closed form may take.
+    pub memory_bytes: usize,
     /// Most epochs.
     pub epochs: u32,
     /// Epochs without a better held-out loss after which training stops.
@@ -42,6 +49,9 @@ impl FitOptions {
         Self {
             model: model.into(),
             prompts: Vec::new(),
+            class_names: Vec::new(),
+            threads: 1,
+            memory_bytes: usize::MAX,
             epochs: DEFAULT_EPOCHS,
             patience: DEFAULT_PATIENCE,
             learning_rate: DEFAULT_LEARNING_RATE,

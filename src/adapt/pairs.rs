@@ -55,6 +55,12 @@ pub trait PairSource {
     /// Unit text embeddings of the class prompts, classes x dim, where pairs have classes; `None` with captions.
     fn class_texts(&self) -> Option<&[f32]>;
 
+    /// Calls `take` with all pairs, in batches of any size and order.
+    ///
+    /// # Errors
+    /// Those of reading, and those of `take` as they are.
+    fn each(&mut self, take: &mut dyn FnMut(Batch<'_>) -> Result<()>) -> Result<()>;
+
     /// Calls `take` with one batch after another; the same `pass` gives the same batches in the same order.
     ///
     /// # Errors

@@ -12,6 +12,34 @@ pub enum Mode {
     Captioned,
 }
 
+/// How adapters are fitted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// From sums over the pairs, in one pass.
+    Closed,
+    /// By gradient descent, as published.
+    #[default]
+    Infonce,
+}
+
+/// What a fit in closed form chose, on rows held out.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ClosedFit {
+    /// Mean loss per row held out: log-loss of its class in nats, or log rank of its caption among 256.
+    #[serde(serialize_with = "nine_decimals")]
+    pub held_out_loss: f64,
+    /// Standard error of the fall of that loss.
+    #[serde(serialize_with = "nine_decimals")]
+    pub gain_error: f64,
+    /// Classes: the share of the mean variance in that of every direction.
+    pub shrinkage: Option<f64>,
+    /// Captions: what is added to the variance of every direction, in mean variances.
+    pub ridge: Option<f64>,
+    /// Captions: how much of what is predicted is added to an image.
+    pub share: Option<f32>,
+}
+
 /// Whether adapters are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -45,19 +73,22 @@ pub struct EpochRecord {
 /// How adapters came to be; kept in their artifact.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrainingRecord {
+    /// How they were fitted; a file that does not say it is of gradient descent.
+    #[serde(default)]
+    pub method: Method,
     /// What the images were matched with.
     pub mode: Mode,
     /// Templates of the class prompts; none with captions.
     pub prompts: Vec<String>,
     /// Number of classes; none with captions.
     pub classes: Option<usize>,
-    /// Rows that each epoch trained on.
+    /// Rows that each epoch trained on; in closed form all.
     pub training_rows: u64,
-    /// Rows held out.
+    /// Rows held out; in closed form some of all, each judged by what the others say.
     pub held_out_rows: u64,
     /// Seed of the order of rows.
     pub seed: u64,
-    /// Rows per step.
+    /// Rows per step; this and what follows up to `lock_text` mean nothing in closed form.
     pub batch_rows: usize,
     /// Learning rate of the weights.
     pub learning_rate: f64,
@@ -67,7 +98,7 @@ pub struct TrainingRecord {
     pub lock_text: bool,
     /// Scale of logits at which the embeddings as they are have their least held-out loss.
     pub start_logit_scale: f32,
-    /// That loss: mean per row, in nats.
+    /// That loss: mean per row, in nats; see [`ClosedFit::held_out_loss`].
     #[serde(serialize_with = "nine_decimals")]
     pub start_held_out_loss: f64,
     /// The epochs that were run, in order.
@@ -78,6 +109,9 @@ pub struct TrainingRecord {
     pub outcome: Outcome,
     /// Why, in words.
     pub reason: String,
+    /// What was chosen in closed form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed: Option<ClosedFit>,
     /// The version of this program.
     pub tool_version: String,
 }

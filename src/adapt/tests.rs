@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-mod made_up;
+pub(super) mod made_up;
 mod refused;
 
 use made_up::{CLASSES, DIM, Flipped, Random, captioned, random_images, unit_rows};

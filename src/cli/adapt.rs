@@ -9,12 +9,13 @@ use super::{
     input_args::InputArgs,
     label_args::LabelArgs,
     loading,
+    method_args::AdaptArg,
     running::{Running, print_json},
     say,
 };
 use crate::{
-    adapt::{Outcome, TrainingRecord},
-    error::Result,
+    adapt::{Method, Outcome, TrainingRecord},
+    error::{Error, Result},
     pipeline::{self, AdaptOptions, ScoreOptions},
     score::MethodOptions,
     source::ColumnChoice,
@@ -40,7 +41,16 @@ pub(super) struct AdaptArgs {
     /// Replace a file that exists
     #[arg(long, env = "CLIP_FILTER_OVERWRITE")]
     overwrite: bool,
-    /// Seed of the order of training
+    /// How adapters are fitted
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WAY",
+        env = "CLIP_FILTER_FIT",
+        default_value = "closed"
+    )]
+    fit: AdaptArg,
+    /// Seed of the order of training, where there is one (--fit infonce)
     #[arg(long, value_name = "N", env = "CLIP_FILTER_SEED", default_value_t = 0)]
     seed: u64,
     #[command(flatten)]
@@ -74,6 +84,10 @@ pub(super) fn run(args: &AdaptArgs) -> Result<ExitCode> {
     scoring.model_batch_rows = args.model.batch_size.map(|rows| rows as usize);
     let mut options = AdaptOptions::new(scoring, args.output.as_path());
     options.overwrite = args.overwrite;
+    options.method = args
+        .fit
+        .method()
+        .ok_or_else(|| Error::usage("fit adapters in no way").hint("--fit closed"))?;
     let model = loading::model(&args.model, &args.verbosity);
     let running = Running {
         model,
@@ -91,8 +105,9 @@ pub(super) fn run(args: &AdaptArgs) -> Result<ExitCode> {
 }
 
 fn text(record: &TrainingRecord, args: &AdaptArgs) -> String {
-    let outcome = match record.outcome {
-        Outcome::Accepted => format!(
+    let outcome = match (record.outcome, record.method) {
+        (Outcome::Accepted, Method::Closed) => format!("kept: {}", record.reason),
+        (Outcome::Accepted, Method::Infonce) => format!(
             "epoch {} of {} kept",
             record.best_epoch,
             record.epochs.len()
@@ -104,10 +119,16 @@ fn text(record: &TrainingRecord, args: &AdaptArgs) -> String {
     };
     [
         String::new(),
-        format!(
-            "  rows       {} trained on, {} held out",
-            record.training_rows, record.held_out_rows
-        ),
+        match record.method {
+            Method::Closed => format!(
+                "  rows       {}, {} of them judged by the others",
+                record.training_rows, record.held_out_rows
+            ),
+            Method::Infonce => format!(
+                "  rows       {} trained on, {} held out",
+                record.training_rows, record.held_out_rows
+            ),
+        },
         format!("  adapters   {outcome}"),
         format!("  output     {}", args.output.display()),
         String::new(),

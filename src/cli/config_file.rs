@@ -243,6 +243,12 @@ fn is_text(arg: &Arg) -> bool {
     parsed == TypeId::of::<String>() || parsed == TypeId::of::<PathBuf>()
 }
 
+/// True for a flag that may have a value.
+fn needs_no_value(arg: &Arg) -> bool {
+    arg.get_num_args()
+        .is_some_and(|values| values.min_values() == 0)
+}
+
 /// What would have been typed, or `None` if `value` is of another type than the option's.
 fn words(arg: &Arg, value: &DeValue<'_>) -> Option<Vec<String>> {
     let flag = format!("--{}", arg.get_long()?);
@@ -253,6 +259,9 @@ fn words(arg: &Arg, value: &DeValue<'_>) -> Option<Vec<String>> {
             Some(vec![flag; usize::from(times)])
         }
         (ArgAction::SetTrue | ArgAction::Count, _) => None,
+        (_, DeValue::Boolean(given)) if needs_no_value(arg) => {
+            Some(vec![flag; usize::from(*given)])
+        }
         (_, DeValue::Array(values)) if repeats(arg) => values
             .iter()
             .map(|value| Some(format!("{flag}={}", scalar(arg, value.get_ref())?)))
@@ -287,6 +296,7 @@ fn expected(arg: &Arg) -> String {
     let name = name.map_or("a value", |name| name.as_str());
     let types = match is_text(arg) {
         true => "a string",
+        false if needs_no_value(arg) => "true, false or a string",
         false => "a string or a number",
     };
     match repeats(arg) {

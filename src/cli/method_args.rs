@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, ValueEnum};
 
 use crate::{
+    adapt::Method,
     error::{Error, Result},
     score::{Adaptation, DEFAULT_DIVERSITY_WEIGHT, MethodOptions},
     select::{Balance, Order, SelectOptions, Solver},
@@ -15,9 +16,19 @@ use crate::{
 #[command(next_help_heading = "Scores from embeddings")]
 pub(super) struct MethodArgs {
     /// Fit adapters to the pairs before their embeddings are compared: linear corrections that bring the images of
-    /// this dataset nearer to their captions or classes. They are not used unless they help on pairs held out
-    #[arg(long, env = "CLIP_FILTER_ADAPT", conflicts_with = "adapters")]
-    pub(super) adapt: bool,
+    /// this dataset nearer to their captions or classes. They are not used unless they help on pairs held out.
+    /// closed if no way is named
+    #[arg(
+        long,
+        value_name = "WAY",
+        env = "CLIP_FILTER_ADAPT",
+        value_enum,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "closed",
+        conflicts_with = "adapters"
+    )]
+    pub(super) adapt: Option<AdaptArg>,
     /// Use the adapters in this file, of `clip-filter adapt`
     #[arg(long, value_name = "FILE", env = "CLIP_FILTER_ADAPTERS")]
     pub(super) adapters: Option<PathBuf>,
@@ -42,15 +53,19 @@ pub(super) struct MethodArgs {
 
 impl MethodArgs {
     pub(super) fn adapts(&self) -> bool {
-        self.adapt || self.adapters.is_some()
+        self.fits().is_some() || self.adapters.is_some()
+    }
+
+    fn fits(&self) -> Option<Method> {
+        self.adapt.and_then(AdaptArg::method)
     }
 
     pub(super) fn options(&self) -> MethodOptions {
         let mut options = MethodOptions::new()
-            .with_adaptation(match (self.adapt, &self.adapters) {
+            .with_adaptation(match (self.fits(), &self.adapters) {
                 (_, Some(path)) => Adaptation::Given(path.clone()),
-                (true, None) => Adaptation::Fit,
-                (false, None) => Adaptation::None,
+                (Some(method), None) => Adaptation::Fit(method),
+                (None, None) => Adaptation::None,
             })
             .with_diversity_weight(self.diversity_weight)
             .with_seed(self.seed);
@@ -58,6 +73,29 @@ impl MethodArgs {
         options.neighbours = self.neighbours;
         options.target = self.target.clone();
         options
+    }
+}
+
+/// `--adapt`, and `--fit` of `clip-filter adapt`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum AdaptArg {
+    /// From sums over the pairs, in one pass: the same whatever the order of rows and shards
+    #[value(aliases = ["true", "1", "yes", "on"])]
+    Closed,
+    /// By gradient descent, as published, for comparison
+    Infonce,
+    /// Not at all
+    #[value(hide = true, aliases = ["false", "0", "no", "off", ""])]
+    None,
+}
+
+impl AdaptArg {
+    pub(super) fn method(self) -> Option<Method> {
+        match self {
+            AdaptArg::Closed => Some(Method::Closed),
+            AdaptArg::Infonce => Some(Method::Infonce),
+            AdaptArg::None => None,
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use super::{
     deriving::DeriveFrom,
 };
 use crate::{
-    adapt::TrainingRecord,
+    adapt::{Method, TrainingRecord},
     error::{Error, Result},
     sink::{Destination, Existing, OutputPath, OutputPlaces, Owner, Placement, stage_bytes},
     store::ScoreStore,
@@ -21,6 +21,8 @@ pub struct AdaptOptions {
     pub output: OutputPath,
     /// What is known of the places that the file can go to.
     pub places: OutputPlaces,
+    /// How they are fitted.
+    pub method: Method,
     /// Replace what is there.
     pub overwrite: bool,
 }
@@ -32,8 +34,16 @@ impl AdaptOptions {
             scoring,
             output: output.into(),
             places: OutputPlaces::default(),
+            method: Method::Closed,
             overwrite: false,
         }
+    }
+
+    /// Fits them so.
+    #[must_use]
+    pub fn with_method(mut self, method: Method) -> Self {
+        self.method = method;
+        self
     }
 
     /// Replaces what is there.
@@ -87,7 +97,7 @@ pub fn adapt(options: &AdaptOptions, context: RunContext) -> Result<TrainingReco
         considered: None,
         context: &context,
     };
-    let adapters = from.with_deriving(&store, |deriving| deriving.adapters())?;
+    let adapters = from.with_deriving(&store, |deriving| deriving.adapters(options.method))?;
     let staged = stage_bytes(&options.places, &placement, &adapters.to_bytes()?)?;
     staged.finish()?;
     Ok(adapters.record().clone())

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use super::{Adaptation, stored_pairs::StoredPairs};
 use crate::{
-    adapt::{Adapters, FitOptions, Outcome, fit},
+    adapt::{Adapters, FitOptions, Fitted, Method, Outcome, fit, fit_closed},
     error::{Error, Result},
     summary::ModelCard,
 };
@@ -27,19 +27,27 @@ pub(super) fn given(path: &std::path::Path, model: &ModelCard) -> Result<Adapter
 /// Fits adapters and says how it went.
 pub(super) fn fitted(
     mut pairs: StoredPairs<'_>,
+    method: Method,
     options: &FitOptions,
     say: &dyn Fn(&str),
-) -> Result<Adapters> {
-    let fitted = fit(&mut pairs, options, &mut |epoch| {
-        say(&format!(
-            "adapt: epoch {}, loss {:.4}, held-out loss {:.4}",
-            epoch.epoch, epoch.training_loss, epoch.held_out_loss
-        ));
-        ControlFlow::Continue(())
-    })?;
+) -> Result<Fitted> {
+    let fitted = match method {
+        Method::Closed => fit_closed(&mut pairs, options)?,
+        Method::Infonce => fit(&mut pairs, options, &mut |epoch| {
+            say(&format!(
+                "adapt: epoch {}, loss {:.4}, held-out loss {:.4}",
+                epoch.epoch, epoch.training_loss, epoch.held_out_loss
+            ));
+            ControlFlow::Continue(())
+        })?,
+    };
     let record = fitted.adapters.record();
-    say(&match record.outcome {
-        Outcome::Accepted => format!(
+    say(&match (record.outcome, method) {
+        (Outcome::Accepted, Method::Closed) => format!(
+            "adapt: kept the closed form over {} pairs: {}",
+            record.training_rows, record.reason
+        ),
+        (Outcome::Accepted, Method::Infonce) => format!(
             "adapt: kept epoch {} of {}: held-out loss {:.4} -> {:.4}",
             record.best_epoch,
             record.epochs.len(),
@@ -52,7 +60,7 @@ pub(super) fn fitted(
         ),
         _ => format!("adapt: no adapters are used: {}", record.reason),
     });
-    Ok(fitted.adapters)
+    Ok(fitted)
 }
 
 impl Adaptation {
@@ -60,7 +68,8 @@ impl Adaptation {
     pub(super) fn describe(&self, given: Option<&Adapters>) -> Result<String> {
         match (self, given) {
             (Adaptation::None, _) => Ok("none".to_owned()),
-            (Adaptation::Fit, _) => Ok("fitted".to_owned()),
+            (Adaptation::Fit(Method::Closed), _) => Ok("closed form".to_owned()),
+            (Adaptation::Fit(Method::Infonce), _) => Ok("fitted".to_owned()),
             (Adaptation::Given(_), Some(adapters)) => adapters.fingerprint(),
             (Adaptation::Given(_), None) => Err(Error::internal("find the adapters")),
         }

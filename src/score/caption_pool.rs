@@ -48,13 +48,7 @@ impl Deriving<'_> {
             pool.texts.extend_from_slice(&kept[&id]);
             pool.by_id.insert(id, at);
         }
-        let changed = adapted(
-            adapters,
-            Side::Text,
-            &pool.texts,
-            self.dim(),
-            self.budget.threads,
-        );
+        let changed = adapted(adapters, Side::Text, &pool.texts, self.budget.threads)?;
         pool.texts = changed.unwrap_or(pool.texts);
         Ok(pool)
     }

@@ -39,7 +39,7 @@ pub(crate) struct Deriving<'a> {
     pub(crate) options: &'a MethodOptions,
     /// Rows that count; all if `None`.
     pub(crate) considered: Option<&'a Considered>,
-    /// Adapters and centres of an earlier run are used again if they were made alike.
+    /// Centres of an earlier run, and adapters of gradient descent, are used again if they were made alike.
     pub(crate) keeps_state: bool,
     pub(crate) budget: Budget,
     pub(crate) embed: EmbedText<'a>,
@@ -87,8 +87,8 @@ impl Deriving<'_> {
                     self.contrast(&rows, reference.counted)?,
                 );
             }
-            if let Some(adapters) = &reference.adapters {
-                artifacts.push((ADAPTERS, adapters.to_bytes()?));
+            if let Some(fitted) = &reference.adapters {
+                artifacts.push((ADAPTERS, fitted.adapters.to_bytes()?));
             }
             let centres = reference.centres.as_ref();
             if let Some(centres) = centres.or(reference.unused_centres.as_ref()) {

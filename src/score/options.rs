@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::target;
 use crate::{
-    adapt::Adapters,
+    adapt::{Adapters, Method},
     error::{Error, Result},
     schema::ScoreColumn,
 };
@@ -19,7 +19,7 @@ pub enum Adaptation {
     #[default]
     None,
     /// Fitted to the pairs themselves.
-    Fit,
+    Fit(Method),
     /// Fitted before, from this file.
     Given(PathBuf),
 }
@@ -31,6 +31,7 @@ pub enum Adaptation {
 /// | `cell` | class, or cluster of spherical k-means on the image embeddings | |
 /// | `sas` | cosine of adapted image and adapted text (caption, or prompt of the class) | arXiv 2410.11215 |
 /// | `sas_margin` | `sas` minus that of the best other class, or of the best other caption of a pool of 256 | |
+/// | `sas`, `sas_margin` after a closed form of classes | a discriminant's score of the class instead of the cosine | |
 /// | `sds` | mean Euclidean distance of the adapted image to its K nearest within the cell | arXiv 2410.11215 |
 /// | `s_cliploss` | `clip_score` against the soft maximum over random batches of about 32,768 pairs | arXiv 2405.19547 |
 /// | `dup_max_sim` | largest cosine to an image of the cell that is closer to its mean | SemDeDup, arXiv 2303.09540 |

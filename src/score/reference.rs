@@ -7,12 +7,11 @@ use super::{
     centres::Clusters,
     class_texts::class_texts,
     labels::GroupColumn,
-    scratch::ScratchColumn,
     stored_pairs::StoredPairs,
     stored_rows::{Sides, StoredRows},
 };
 use crate::{
-    adapt::{Adapters, FitOptions},
+    adapt::{Adapters, FitOptions, Fitted, Method},
     error::Result,
     schema::ScoreColumn,
     secrets::told_apart,
@@ -23,7 +22,7 @@ pub(super) struct Reference {
     pub(super) classes: Option<Groups>,
     /// Texts of the classes, before they are adapted; none where nothing is compared with them.
     pub(super) class_texts: Vec<f32>,
-    pub(super) adapters: Option<Adapters>,
+    pub(super) adapters: Option<Fitted>,
     pub(super) centres: Option<Centroids>,
     /// Clusters of an earlier run that no missing column needs: a later one may.
     pub(super) unused_centres: Option<Centroids>,
@@ -45,7 +44,11 @@ impl Deriving<'_> {
         })?;
         let classes = self.classes(rows)?;
         let frozen = self.frozen_state(missing, given.as_ref())?;
-        let fits = self.options.adaptation == Adaptation::Fit && frozen.adapters.is_none();
+        let fits = match self.options.adaptation {
+            Adaptation::Fit(Method::Closed) => true,
+            Adaptation::Fit(Method::Infonce) => frozen.adapters.is_none(),
+            Adaptation::None | Adaptation::Given(_) => false,
+        };
         let aligned = [ScoreColumn::SAS, ScoreColumn::SAS_MARGIN];
         // Neighbours and means are those of images and need no model.
         let class_texts = match fits || missing.iter().any(|column| aligned.contains(column)) {
@@ -54,14 +57,14 @@ impl Deriving<'_> {
         };
         let adapters = match (&self.options.adaptation, frozen.adapters) {
             (Adaptation::None, _) => None,
-            (Adaptation::Given(_), _) => given,
-            (Adaptation::Fit, Some(kept)) => Some(kept),
-            (Adaptation::Fit, None) => {
-                let texts = class_texts.as_slice();
-                Some(self.fit(
-                    rows,
-                    classes.as_ref().map(|groups| (&groups.of_rows, texts)),
-                )?)
+            (Adaptation::Given(_), _) => given.map(Fitted::of),
+            // In one pass over all rows: what new shards bring is in it, and the answer is that of all at once.
+            (Adaptation::Fit(Method::Closed), _) => {
+                Some(self.fit(rows, Method::Closed, classes.as_ref(), &class_texts)?)
+            }
+            (Adaptation::Fit(Method::Infonce), Some(kept)) => Some(Fitted::of(kept)),
+            (Adaptation::Fit(Method::Infonce), None) => {
+                Some(self.fit(rows, Method::Infonce, classes.as_ref(), &class_texts)?)
             }
         };
         (self.step)("finding the centres of cells".to_owned());
@@ -99,23 +102,24 @@ impl Deriving<'_> {
     }
 
     /// Fits adapters anew.
-    pub(crate) fn adapters(&self) -> Result<Adapters> {
+    pub(crate) fn adapters(&self, method: Method) -> Result<Adapters> {
         self.check_embeddings()?;
         let rows = self.rows();
         let classes = self.classes(&rows)?;
         let texts = self.class_texts(classes.as_ref())?;
-        let classes = classes
-            .as_ref()
-            .map(|groups| (&groups.of_rows, texts.as_slice()));
-        self.fit(&rows, classes)
+        let fitted = self.fit(&rows, method, classes.as_ref(), &texts)?;
+        Ok(fitted.adapters)
     }
 
     fn fit(
         &self,
         rows: &StoredRows<'_>,
-        classes: Option<(&ScratchColumn, &[f32])>,
-    ) -> Result<Adapters> {
+        method: Method,
+        groups: Option<&Groups>,
+        class_texts: &[f32],
+    ) -> Result<Fitted> {
         (self.step)("fitting adapters".to_owned());
+        let classes = groups.map(|groups| (&groups.of_rows, class_texts));
         let buffer_bytes = self.budget.bytes / 4;
         let pairs = StoredPairs::new(rows, self.dim(), classes, buffer_bytes, self.cancelled)?;
         let prompts = self.shards.binding.classes.as_ref();
@@ -127,10 +131,15 @@ impl Deriving<'_> {
             .unwrap_or_default();
         let options = FitOptions {
             prompts,
+            class_names: groups
+                .map(|groups| groups.names.clone())
+                .unwrap_or_default(),
+            threads: self.budget.threads,
+            memory_bytes: self.budget.bytes / 2,
             seed: self.options.seed,
             ..FitOptions::new(self.store.spec().model.fingerprint.as_str())
         };
-        adapting::fitted(pairs, &options, self.say)
+        adapting::fitted(pairs, method, &options, self.say)
     }
 
     /// The class of each row; none where pairs have captions.

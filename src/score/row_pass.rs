@@ -1,5 +1,7 @@
 //! One pass over embeddings: scores of rows, and rows put in order of their cells for the scores within these.
 
+use std::collections::HashMap;
+
 use super::{
     Deriving,
     cell_file::CellSpill,
@@ -11,7 +13,7 @@ use super::{
     stored_rows::{Block, Sides, StoredRows},
 };
 use crate::{
-    error::Result,
+    error::{Error, Result},
     schema::{Made, ScoreColumn, Side},
 };
 
@@ -23,12 +25,20 @@ impl Deriving<'_> {
         reference: &Reference,
         columns: &mut DerivedValues,
     ) -> Result<()> {
-        let adapters = reference.adapters.as_ref();
+        let fitted = reference.adapters.as_ref();
+        let adapters = fitted.map(|fitted| &fitted.adapters);
         let threads = self.budget.threads;
+        let scored = adapters.and_then(|adapters| adapters.class_scores());
         let texts = match &reference.classes {
+            Some(groups) if let Some(scores) = scored => {
+                let places: HashMap<_, _> = scores.names.iter().zip(0..).collect();
+                let places = groups.names.iter().map(|name| places.get(name).copied());
+                Texts::Scored(places.collect())
+            }
+            None if scored.is_some() => return Err(of_classes()),
             Some(_) => {
                 let texts = &reference.class_texts;
-                let changed = adapted(adapters, Side::Text, texts, self.dim(), threads);
+                let changed = adapted(adapters, Side::Text, texts, threads)?;
                 Texts::Classes(changed.unwrap_or_else(|| texts.clone()))
             }
             None if missing.contains(&ScoreColumn::SAS_MARGIN) => {
@@ -43,7 +53,7 @@ impl Deriving<'_> {
         let knows_cells = columns.contains_key(&ScoreColumn::CELL);
         let scorer = RowScorer {
             wanted: missing,
-            adapters,
+            fitted,
             texts,
             centroids: reference.centres.as_ref(),
             assigns_cells: reference.classes.is_none() && !knows_cells,
@@ -146,6 +156,11 @@ impl Deriving<'_> {
         }
         Ok(column)
     }
+}
+
+fn of_classes() -> Error {
+    Error::input("use the adapters: they were fitted to classes, and the pairs have captions")
+        .hint("--label-column names the column of classes; --adapt fits adapters to captions")
 }
 
 /// The classes of the rows of a block that count.

@@ -1,14 +1,18 @@
 //! Scores that a row has on its own: one stretch of rows after another.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
+};
 
 use clip_filter_vectors::{
-    Centroids, Moment, Rows, TargetRows, apply_linear, best_others, class_matches, paired_products,
+    Centroids, ClassMatch, Moment, Rows, TargetRows, best_others, class_matches, linear_matches,
+    paired_products,
 };
 
 use super::{scratch::NO_CELL, stored_pairs::caption_id, stored_rows::Block};
 use crate::{
-    adapt::Adapters,
+    adapt::{Adapters, Fitted, fold_of},
     error::{Error, Result},
     schema::{ScoreColumn, Side},
 };
@@ -19,6 +23,8 @@ pub(super) enum Texts {
     Captions(Pool),
     /// Each with the text of its class: adapted texts of all classes.
     Classes(Vec<f32>),
+    /// None: adapters score classes. Where each class is among theirs.
+    Scored(Vec<Option<u32>>),
 }
 
 /// Captions that others are compared with, adapted.
@@ -38,7 +44,7 @@ pub(super) struct Target {
 /// What scores of rows are made with.
 pub(super) struct RowScorer<'a> {
     pub(super) wanted: &'a [ScoreColumn],
-    pub(super) adapters: Option<&'a Adapters>,
+    pub(super) fitted: Option<&'a Fitted>,
     pub(super) texts: Texts,
     /// Centres of clusters, or means of classes.
     pub(super) centroids: Option<&'a Centroids>,
@@ -48,11 +54,14 @@ pub(super) struct RowScorer<'a> {
     pub(super) threads: usize,
 }
 
+/// Takes the adapters of a fold, its rows and their images.
+type TakeFold<'a> = &'a mut dyn FnMut(&Adapters, &[usize], &[f32]) -> Result<()>;
+
 /// Scores of the rows of a block that count.
 pub(super) struct Scored {
     pub(super) columns: BTreeMap<ScoreColumn, Vec<f32>>,
     pub(super) cells: Option<Vec<u32>>,
-    /// Adapted images, where adapters change them.
+    /// Images that all rows' adapters have changed, where these change them and neighbours are sought.
     pub(super) adapted: Option<Vec<f32>>,
 }
 
@@ -70,12 +79,11 @@ impl RowScorer<'_> {
             }
             return Ok(scored);
         }
-        scored.adapted = self.adapt(Side::Image, &block.images, block.dim);
-        let images = rows(
-            scored.adapted.as_deref().unwrap_or(&block.images),
-            block.dim,
-        )?;
-        self.align(block, images, classes, &mut scored.columns)?;
+        // Distances are measured in one space, alignments with what the other folds say.
+        if self.wanted.contains(&ScoreColumn::SDS) {
+            scored.adapted = self.adapt(Side::Image, &block.images)?;
+        }
+        self.align(block, classes, &mut scored)?;
         let originals = rows(&block.images, block.dim)?;
         if let Some(centroids) = self.centroids {
             let nearest = centroids.nearest(originals, self.threads);
@@ -108,25 +116,14 @@ impl RowScorer<'_> {
         Ok(scored)
     }
 
-    fn align(
-        &self,
-        block: &Block,
-        images: Rows<'_>,
-        classes: Option<&[u32]>,
-        columns: &mut BTreeMap<ScoreColumn, Vec<f32>>,
-    ) -> Result<()> {
+    fn align(&self, block: &Block, classes: Option<&[u32]>, scored: &mut Scored) -> Result<()> {
         let margin_wanted = self.wanted.contains(&ScoreColumn::SAS_MARGIN);
         if !margin_wanted && !self.wanted.contains(&ScoreColumn::SAS) {
             return Ok(());
         }
         let (alignments, others) = match (&self.texts, classes) {
-            (Texts::Classes(texts), Some(classes)) => {
-                // A row without a class is compared with any, and its scores are taken away below.
-                let labels: Vec<u32> = classes
-                    .iter()
-                    .map(|&class| if class == NO_CELL { 0 } else { class })
-                    .collect();
-                let matches = class_matches(images, rows(texts, block.dim)?, &labels, self.threads);
+            (Texts::Classes(_) | Texts::Scored(_), Some(classes)) => {
+                let matches = self.class_matches(block, classes, scored)?;
                 let own = matches.iter().zip(classes);
                 let own = own.map(|(found, &class)| {
                     if class == NO_CELL {
@@ -141,7 +138,9 @@ impl RowScorer<'_> {
                 )
             }
             (Texts::Captions(pool), _) => {
-                let adapted = self.adapt(Side::Text, &block.texts, block.dim);
+                let images = self.aligned_images(block, scored)?;
+                let images = rows(&images, block.dim)?;
+                let adapted = self.adapt(Side::Text, &block.texts)?;
                 let texts = rows(adapted.as_deref().unwrap_or(&block.texts), block.dim)?;
                 let others = if margin_wanted {
                     let ids = (0..block.rows.len()).map(|row| caption_id(block.text(row)));
@@ -153,9 +152,12 @@ impl RowScorer<'_> {
                 };
                 (paired_products(images, texts), others)
             }
-            (Texts::Classes(_), None) => return Err(Error::internal("find the classes of rows")),
+            (Texts::Classes(_) | Texts::Scored(_), None) => {
+                return Err(Error::internal("find the classes of rows"));
+            }
         };
         let alignments: Vec<f32> = alignments;
+        let columns = &mut scored.columns;
         if margin_wanted {
             let margins = alignments.iter().zip(&others);
             // Where there is no other, there is no margin.
@@ -170,9 +172,115 @@ impl RowScorer<'_> {
         Ok(())
     }
 
-    fn adapt(&self, side: Side, values: &[f32], dim: usize) -> Option<Vec<f32>> {
-        adapted(self.adapters, side, values, dim, self.threads)
+    /// How rows stand to their class and the best other; of no meaning for a row without one.
+    fn class_matches(
+        &self,
+        block: &Block,
+        classes: &[u32],
+        scored: &Scored,
+    ) -> Result<Vec<ClassMatch>> {
+        let mut labels: Vec<u32> = classes
+            .iter()
+            .map(|&class| if class == NO_CELL { 0 } else { class })
+            .collect();
+        let places = match &self.texts {
+            Texts::Scored(places) => places,
+            Texts::Classes(texts) => {
+                let images = self.aligned_images(block, scored)?;
+                let images = rows(&images, block.dim)?;
+                return Ok(class_matches(
+                    images,
+                    rows(texts, block.dim)?,
+                    &labels,
+                    self.threads,
+                ));
+            }
+            Texts::Captions(_) => return Err(Error::internal("find the texts of classes")),
+        };
+        for (label, class) in labels.iter_mut().zip(classes) {
+            let place = usize::try_from(*label)
+                .ok()
+                .and_then(|label| *places.get(label)?);
+            *label = match (place, *class) {
+                (Some(place), _) => place,
+                (None, NO_CELL) => 0,
+                (None, _) => return Err(unknown_class()),
+            };
+        }
+        let none = ClassMatch {
+            own: f32::NAN,
+            best_other: f32::NAN,
+        };
+        let mut matches = vec![none; labels.len()];
+        self.each_fold(block, &mut |adapters, of_fold, images| {
+            let scores = adapters.class_scores();
+            let scores = scores.ok_or_else(|| Error::internal("find the scores of classes"))?;
+            let labels: Vec<u32> = of_fold.iter().map(|&row| labels[row]).collect();
+            let images = rows(images, block.dim)?;
+            let found = linear_matches(images, scores.classes(block.dim)?, &labels, self.threads);
+            of_fold
+                .iter()
+                .zip(found)
+                .for_each(|(&row, found)| matches[row] = found);
+            Ok(())
+        })?;
+        Ok(matches)
     }
+
+    /// Every image as the folds that it is not in adapt it.
+    fn aligned_images<'a>(&self, block: &'a Block, scored: &'a Scored) -> Result<Cow<'a, [f32]>> {
+        if self.fitted.is_none_or(|fitted| fitted.folds.is_empty()) {
+            if let Some(adapted) = &scored.adapted {
+                return Ok(Cow::Borrowed(adapted));
+            }
+            let adapted = self.adapt(Side::Image, &block.images)?;
+            return Ok(adapted.map_or(Cow::Borrowed(&block.images), Cow::Owned));
+        }
+        let mut all = block.images.clone();
+        self.each_fold(block, &mut |adapters, of_fold, images| {
+            let Some(adapted) = adapters.apply_with(Side::Image, images, self.threads)? else {
+                return Ok(());
+            };
+            for (&row, adapted) in of_fold.iter().zip(adapted.chunks_exact(block.dim)) {
+                all[row * block.dim..(row + 1) * block.dim].copy_from_slice(adapted);
+            }
+            Ok(())
+        })?;
+        Ok(Cow::Owned(all))
+    }
+
+    /// Calls `take` for each fold with its adapters, its rows and their images; once with all rows where there are no folds.
+    fn each_fold(&self, block: &Block, take: TakeFold<'_>) -> Result<()> {
+        let Some(fitted) = self.fitted else {
+            return Ok(());
+        };
+        let all: Vec<usize> = (0..block.rows.len()).collect();
+        if fitted.folds.is_empty() {
+            return take(&fitted.adapters, &all, &block.images);
+        }
+        let folds: Vec<usize> = all.iter().map(|&row| fold_of(block.image(row))).collect();
+        for (fold, adapters) in fitted.folds.iter().enumerate() {
+            let of_fold: Vec<usize> = all
+                .iter()
+                .copied()
+                .filter(|&row| folds[row] == fold)
+                .collect();
+            let images = of_fold.iter().flat_map(|&row| block.image(row));
+            let images: Vec<f32> = images.copied().collect();
+            take(adapters, &of_fold, &images)?;
+        }
+        Ok(())
+    }
+
+    fn adapt(&self, side: Side, values: &[f32]) -> Result<Option<Vec<f32>>> {
+        let adapters = self.fitted.map(|fitted| &fitted.adapters);
+        adapted(adapters, side, values, self.threads)
+    }
+}
+
+fn unknown_class() -> Error {
+    Error::input("use the adapters: a row has a class that they were not fitted to")
+        .hint("fit them anew with --adapt, or name the classes as they were then (--class-names)")
 }
 
 /// Adapted embeddings; none where adapters change nothing.
@@ -180,12 +288,12 @@ pub(super) fn adapted(
     adapters: Option<&Adapters>,
     side: Side,
     values: &[f32],
-    dim: usize,
     threads: usize,
-) -> Option<Vec<f32>> {
-    let adapters = adapters.filter(|adapters| !adapters.is_identity(side))?;
-    let (weight, bias) = adapters.weights(side);
-    Some(apply_linear(Rows::new(values, dim)?, weight, bias, threads))
+) -> Result<Option<Vec<f32>>> {
+    match adapters {
+        Some(adapters) if !values.is_empty() => adapters.apply_with(side, values, threads),
+        _ => Ok(None),
+    }
 }
 
 pub(super) fn rows(values: &[f32], dim: usize) -> Result<Rows<'_>> {

@@ -162,6 +162,15 @@ impl PairSource for StoredPairs<'_> {
         self.stored.classes.map(|(_, texts)| texts)
     }
 
+    fn each(&mut self, take: &mut dyn FnMut(Batch<'_>) -> Result<()>) -> Result<()> {
+        let stored = self.stored;
+        stored.rows.for_each(stored.sides(), &mut |block| {
+            (self.cancelled)()?;
+            stored.whole(block, take)
+        })?;
+        Ok(())
+    }
+
     fn read(
         &mut self,
         pass: &PairPass,
@@ -191,6 +200,39 @@ impl Stored<'_> {
         match self.classes {
             Some(_) => Sides::Images,
             None => Sides::Both,
+        }
+    }
+
+    /// All rows of a block that have a class, where pairs have classes; as they lie where all have.
+    fn whole(&self, block: &Block, take: &mut dyn FnMut(Batch<'_>) -> Result<()>) -> Result<()> {
+        let rows = block.rows.len();
+        let Some((classes, _)) = self.classes else {
+            let ids: Vec<u64> = (0..rows).map(|row| caption_id(block.text(row))).collect();
+            return take(Batch {
+                images: &block.images,
+                targets: Targets::Captions {
+                    texts: &block.texts,
+                    ids: &ids,
+                },
+            });
+        };
+        let stored = classes.read_cells(block.first..block.first + block.len as u64)?;
+        let labels: Vec<u32> = block.offsets.iter().map(|&offset| stored[offset]).collect();
+        if !labels.contains(&NO_CELL) {
+            return take(Batch {
+                images: &block.images,
+                targets: Targets::Classes(&labels),
+            });
+        }
+        let mut some = PairRows::default();
+        for (row, class) in labels.iter().enumerate() {
+            if *class != NO_CELL {
+                some.push(block, row, Some(*class));
+            }
+        }
+        match some.labels.is_empty() {
+            true => Ok(()),
+            false => take(some.batch()),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Images against their own texts and against those of all classes.
 
 use crate::{
+    judge::Classes,
     parallel::share,
     product::{dot, largest, products},
     rows::{Rows, ranges},
@@ -49,7 +50,26 @@ pub fn class_matches(
     labels: &[u32],
     threads: usize,
 ) -> Vec<ClassMatch> {
+    let classes = Classes {
+        directions: texts,
+        offsets: &vec![0.0; texts.len()],
+    };
+    linear_matches(images, classes, labels, threads)
+}
+
+/// The same where every class has an offset that is added to its products.
+///
+/// # Panics
+/// As [`class_matches`], and if there is not one offset per class.
+pub fn linear_matches(
+    images: Rows<'_>,
+    classes: Classes<'_>,
+    labels: &[u32],
+    threads: usize,
+) -> Vec<ClassMatch> {
+    let texts = classes.directions;
     assert_eq!(images.len(), labels.len(), "one label per image");
+    assert_eq!(texts.len(), classes.offsets.len(), "one offset per class");
     let own = |label: u32| usize::try_from(label).unwrap_or(usize::MAX);
     let none = ClassMatch {
         own: f32::NEG_INFINITY,
@@ -64,6 +84,10 @@ pub fn class_matches(
         products(images.slice(strip.clone()), texts, &mut tile[..count]);
         let rows = tile[..count].chunks_exact_mut(texts.len().max(1));
         for ((row, label), found) in rows.zip(&labels[strip]).zip(matches) {
+            let offsets = classes.offsets.iter();
+            row.iter_mut()
+                .zip(offsets)
+                .for_each(|(value, o)| *value += o);
             let own = &mut row[own(*label)];
             found.own = std::mem::replace(own, f32::NEG_INFINITY);
             found.best_other = largest(row);

@@ -1,4 +1,4 @@
-//! Kernels over rows of embeddings: products, neighbours, clusters, herding.
+//! Kernels over rows of embeddings: products, neighbours, clusters, herding, adapters in closed form.
 //!
 //! Concrete functions only, nothing generic in what is hot, so that the kernels are compiled here and stay optimised
 //! when the crate that calls them is not.
@@ -17,14 +17,18 @@ mod better;
 mod budget;
 mod centre;
 mod centroids;
+mod cholesky;
+mod closed_form;
 mod closest;
 mod contrast;
 mod exponential;
 mod herding;
+mod judge;
 mod kmeans;
 mod linear;
 mod moment;
 mod nearest;
+mod pair_sums;
 mod parallel;
 mod pool;
 mod product;
@@ -32,18 +36,21 @@ mod random;
 mod rows;
 mod target;
 
-pub use alignment::{ClassMatch, class_matches, paired_products};
+pub use alignment::{ClassMatch, class_matches, linear_matches, paired_products};
 pub use better::{descending_ranks, nearest_better};
 pub use budget::Budget;
 pub use centre::{distances_to, mean, mean_of_cell, median, moderate};
 pub use centroids::Centroids;
+pub use closed_form::{Discriminant, LinearMap, Ridge};
 pub use closest::Closest;
 pub use contrast::{Contrast, contrast};
 pub use herding::herd;
+pub use judge::{Classes, blend, class_losses, log_ranks, row_hash};
 pub use kmeans::KMeans;
 pub use linear::{apply_linear, normalise};
 pub use moment::{Moment, MomentSum};
 pub use nearest::nearest_distances;
+pub use pair_sums::{MOST_SUMMED_ROWS, PairSums, Partner, Totals};
 pub use pool::best_others;
 pub use product::dot;
 pub use rows::{RowSource, Rows};

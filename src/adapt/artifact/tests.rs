@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    adapt::{EpochRecord, Mode, Outcome},
+    adapt::{EpochRecord, Method, Mode, Outcome},
     error::ErrorKind,
 };
 
@@ -17,6 +17,7 @@ fn adapters() -> Adapters {
         logit_scale: 21.5,
     };
     let record = TrainingRecord {
+        method: Method::Infonce,
         mode: Mode::Labelled,
         prompts: vec!["a photo of a {}".to_owned()],
         classes: Some(10),
@@ -33,6 +34,7 @@ fn adapters() -> Adapters {
         best_epoch: 1,
         outcome: Outcome::Accepted,
         reason: "held-out loss 2.0000 before training, 1.1000 after epoch 1".to_owned(),
+        closed: None,
         tool_version: "0.1.0".to_owned(),
     };
     let mut adapters = Adapters::identity(DIM, "0123abcd", record);
@@ -175,10 +177,26 @@ fn a_file_that_ends_early_is_refused() {
 fn another_format_is_refused() {
     let newer = with_header(|header| {
         // A later format may hold anything else.
-        header["__metadata__"][CARD] = r#"{"format": 2}"#.into();
+        header["__metadata__"][CARD] = r#"{"format": 3}"#.into();
     });
     let report = refused(&newer);
-    assert!(report.contains("format: 2\n  expected: 1"), "{report}");
+    assert!(report.contains("format: 3\n  expected: 1 or 2"), "{report}");
+}
+
+#[test]
+fn a_closed_form_that_is_not_said_or_not_there_is_refused() {
+    let of = |closed: &str| {
+        refused(&with_header(|header| {
+            let card = header["__metadata__"][CARD].as_str().unwrap().to_owned();
+            let card = card.replace("\"format\":1", "\"format\":2");
+            let card = format!("{}{closed}}}", card.strip_suffix('}').unwrap());
+            header["__metadata__"][CARD] = card.into();
+        }))
+    };
+    assert!(of("").contains("missing in the metadata: closed"));
+    assert!(of(r#","closed":{"classes":[]}"#).contains("missing in the metadata: closed"));
+    let report = of(r#","closed":{"classes":["a","b"]}"#);
+    assert!(report.contains("tensor: class.weight"), "{report}");
 }
 
 #[test]

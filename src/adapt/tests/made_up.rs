@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// xorshift64*, and normal numbers as sums of uniform ones.
-pub(super) struct Random(pub(super) u64);
+pub(in crate::adapt) struct Random(pub(in crate::adapt) u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
@@ -16,11 +16,11 @@ impl Random {
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
-    pub(super) fn uniform(&mut self) -> f32 {
+    pub(in crate::adapt) fn uniform(&mut self) -> f32 {
         f32::from(u16::try_from(self.next() >> 48).unwrap()) / 65536.0
     }
 
-    pub(super) fn below(&mut self, end: usize) -> usize {
+    pub(in crate::adapt) fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.next() >> 32).unwrap() % end
     }
 
@@ -28,16 +28,16 @@ impl Random {
         (0..12).map(|_| self.uniform()).sum::<f32>() - 6.0
     }
 
-    pub(super) fn normals(&mut self, count: usize) -> Vec<f32> {
+    pub(in crate::adapt) fn normals(&mut self, count: usize) -> Vec<f32> {
         (0..count).map(|_| self.normal()).collect()
     }
 
-    pub(super) fn units(&mut self, rows: usize, dim: usize) -> Vec<f32> {
+    pub(in crate::adapt) fn units(&mut self, rows: usize, dim: usize) -> Vec<f32> {
         unit_rows(self.normals(rows * dim), dim)
     }
 }
 
-pub(super) fn unit_rows(mut rows: Vec<f32>, dim: usize) -> Vec<f32> {
+pub(in crate::adapt) fn unit_rows(mut rows: Vec<f32>, dim: usize) -> Vec<f32> {
     for row in rows.chunks_exact_mut(dim) {
         let norm = row.iter().map(|x| x * x).sum::<f32>().sqrt();
         row.iter_mut().for_each(|x| *x /= norm);
@@ -49,19 +49,19 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(x, y)| x * y).sum()
 }
 
-pub(super) const DIM: usize = 24;
-pub(super) const CLASSES: usize = 6;
+pub(in crate::adapt) const DIM: usize = 24;
+pub(in crate::adapt) const CLASSES: usize = 6;
 
 /// Labelled pairs, a fifth of the labels wrong, whose images are turned against the texts.
-pub(super) struct Flipped {
-    pub(super) images: Vec<f32>,
-    pub(super) texts: Vec<f32>,
-    pub(super) labels: Vec<u32>,
-    pub(super) flipped: Vec<bool>,
+pub(in crate::adapt) struct Flipped {
+    pub(in crate::adapt) images: Vec<f32>,
+    pub(in crate::adapt) texts: Vec<f32>,
+    pub(in crate::adapt) labels: Vec<u32>,
+    pub(in crate::adapt) flipped: Vec<bool>,
 }
 
 impl Flipped {
-    pub(super) fn new(rows: usize, seed: u64) -> Self {
+    pub(in crate::adapt) fn new(rows: usize, seed: u64) -> Self {
         let mut random = Random(seed);
         let texts = random.units(CLASSES, DIM);
         let turn = random.normals(DIM * DIM);
@@ -89,7 +89,7 @@ impl Flipped {
         }
     }
 
-    pub(super) fn pairs(&self) -> MemoryPairs {
+    pub(in crate::adapt) fn pairs(&self) -> MemoryPairs {
         let targets = StoredTargets::Classes {
             texts: self.texts.clone(),
             classes: self.labels.clone(),
@@ -98,7 +98,7 @@ impl Flipped {
     }
 
     /// How likely a pair with the right label has a higher cosine than one with a wrong label.
-    pub(super) fn separation(&self, adapters: &Adapters) -> f64 {
+    pub(in crate::adapt) fn separation(&self, adapters: &Adapters) -> f64 {
         let images = adapters.apply(Side::Image, &self.images).unwrap();
         let texts = adapters.apply(Side::Text, &self.texts).unwrap();
         let cosines: Vec<f32> = images
@@ -126,7 +126,7 @@ impl Flipped {
 }
 
 /// Images that have nothing to do with their labels.
-pub(super) fn random_images(rows: usize, seed: u64) -> MemoryPairs {
+pub(in crate::adapt) fn random_images(rows: usize, seed: u64) -> MemoryPairs {
     let mut random = Random(seed);
     let targets = StoredTargets::Classes {
         texts: random.units(CLASSES, DIM),
@@ -139,7 +139,7 @@ pub(super) fn random_images(rows: usize, seed: u64) -> MemoryPairs {
 }
 
 /// Captions that their images follow through a fixed map; every caption occurs `copies` times.
-pub(super) fn captioned(rows: usize, copies: usize, seed: u64) -> MemoryPairs {
+pub(in crate::adapt) fn captioned(rows: usize, copies: usize, seed: u64) -> MemoryPairs {
     let mut random = Random(seed);
     let map = random.normals(DIM * DIM);
     let captions = random.units(rows / copies, DIM);

@@ -4,7 +4,10 @@ use std::ops::ControlFlow;
 
 use super::made_up::{CLASSES, DIM, Random};
 use crate::{
-    adapt::{Batch, FitOptions, MemoryPairs, PairPass, PairSource, StoredTargets, Targets, fit},
+    adapt::{
+        Batch, FitOptions, MemoryPairs, PairPass, PairSource, Split, StoredTargets, Targets, fit,
+        fit_closed,
+    },
     error::{Error, ErrorKind, Result},
 };
 
@@ -62,6 +65,16 @@ impl PairSource for OneBatch {
 
     fn class_texts(&self) -> Option<&[f32]> {
         self.class_texts.as_deref()
+    }
+
+    fn each(&mut self, take: &mut dyn FnMut(Batch<'_>) -> Result<()>) -> Result<()> {
+        let pass = PairPass {
+            split: Split::Training,
+            epoch: 0,
+            seed: 0,
+            batch_rows: 4,
+        };
+        self.read(&pass, take)
     }
 
     fn read(&mut self, _: &PairPass, take: &mut dyn FnMut(Batch<'_>) -> Result<()>) -> Result<()> {
@@ -223,10 +236,15 @@ fn errors_of_the_source_come_through() {
         fn class_texts(&self) -> Option<&[f32]> {
             None
         }
+        fn each(&mut self, _: &mut dyn FnMut(Batch<'_>) -> Result<()>) -> Result<()> {
+            Err(Error::new(ErrorKind::Interrupted, "finish"))
+        }
         fn read(&mut self, _: &PairPass, _: &mut dyn FnMut(Batch<'_>) -> Result<()>) -> Result<()> {
             Err(Error::new(ErrorKind::Interrupted, "finish"))
         }
     }
-    let error = refused(&mut Interrupted, &options());
-    assert_eq!(error.kind(), ErrorKind::Interrupted);
+    let closed = fit_closed(&mut Interrupted, &options()).unwrap_err();
+    for error in [refused(&mut Interrupted, &options()), closed] {
+        assert_eq!(error.kind(), ErrorKind::Interrupted);
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::text::{card, numbered, percent, spread};
 use crate::{
-    adapt::{Outcome, TrainingRecord},
+    adapt::{Method, Outcome, TrainingRecord},
     cli::{lines::Lines, summary::count},
     config::ByteSize,
     inspect::{DerivedColumn, DerivedFacts, FileState, Progress, Scores, StoreFacts, StoredShard},
@@ -129,8 +129,13 @@ fn derived(derived: &DerivedFacts, shards: usize, lines: &mut Lines) {
 }
 
 fn fit(record: &TrainingRecord) -> String {
-    match record.outcome {
-        Outcome::Accepted => format!(
+    match (record.outcome, record.method) {
+        (Outcome::Accepted, Method::Closed) => format!(
+            "adapters: closed form over {} pairs, {}",
+            count(record.training_rows),
+            record.reason
+        ),
+        (Outcome::Accepted, Method::Infonce) => format!(
             "adapters: epoch {} of {} kept, fitted to {} pairs",
             record.best_epoch,
             record.epochs.len(),

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::{RunOptions, ScoreOptions};
 use crate::{
+    adapt::Method,
     config::{OnError, Reading},
     error::{Error, Result},
     score::{Adaptation, MethodOptions},
@@ -73,6 +74,7 @@ struct MethodFacts {
 #[serde(rename_all = "snake_case")]
 enum Adapters {
     None,
+    Closed,
     Fitted,
     File(String),
 }
@@ -239,7 +241,8 @@ impl MethodFacts {
         Self {
             adapters: match adaptation {
                 Adaptation::None => Adapters::None,
-                Adaptation::Fit => Adapters::Fitted,
+                Adaptation::Fit(Method::Closed) => Adapters::Closed,
+                Adaptation::Fit(Method::Infonce) => Adapters::Fitted,
                 Adaptation::Given(file) => Adapters::File(text_of(file)),
             },
             cells: *cells,

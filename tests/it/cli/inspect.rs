@@ -308,7 +308,7 @@ fn a_store_says_whether_fitted_adapters_are_used() {
     let fit = inspect(&place, "scores --json").json()["derived"]["fit"].clone();
     let text = shown(&place, "scores");
     let line = match fit["outcome"].as_str().unwrap() {
-        "accepted" => format!("adapters: epoch {} of ", fit["best_epoch"]),
+        "accepted" => "adapters: closed form over ".to_owned(),
         _ => format!(
             "adapters change nothing: {}",
             fit["reason"].as_str().unwrap()

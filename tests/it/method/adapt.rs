@@ -3,11 +3,17 @@
 use super::reference::{ROWS, Reference};
 use crate::{program::Place, shards};
 
-/// 960 rows: those of the reference again and again, as other shards.
+/// 960 rows: those of the reference again and again, each under the name of the next class.
 fn place(reference: &Reference) -> Place {
     let place = Place::new();
     let rows: Vec<usize> = (0..16 * ROWS).map(|row| row % ROWS).collect();
-    reference.write_shard(&place, "in.parquet", &rows);
+    // Prompts that fit no class, so that there is something to learn.
+    let labels = reference.labels();
+    let labels: Vec<Option<i64>> = rows
+        .iter()
+        .map(|&row| Some((labels[row] + 1) % 5))
+        .collect();
+    reference.write_labelled(&place, "in.parquet", &rows, &labels);
     reference.fill(&place, "scores", &["in.parquet"]);
     place
 }
@@ -23,8 +29,15 @@ fn adapters_are_fitted_to_a_store_and_used_again() {
     assert_eq!(record["mode"], "labelled");
     assert_eq!(record["classes"], 5);
     let rows = |name: &str| record[name].as_u64().unwrap();
-    assert_eq!(rows("training_rows") + rows("held_out_rows"), 16 * 60);
-    assert!(!record["epochs"].as_array().unwrap().is_empty());
+    assert_eq!(
+        (rows("training_rows"), rows("held_out_rows")),
+        (16 * 60, 16 * 60)
+    );
+    assert_eq!(
+        (&record["method"], &record["outcome"]),
+        (&"closed".into(), &"accepted".into())
+    );
+    assert!(record["closed"]["shrinkage"].is_number(), "{record}");
 
     // A file that is there is kept unless asked.
     place
@@ -35,16 +48,16 @@ fn adapters_are_fitted_to_a_store_and_used_again() {
     place
         .mock("adapt in.parquet --scores scores --label-column label -o fitted.safetensors --overwrite")
         .exits(0)
-        .says(&["trained on"]);
+        .says(&["rows       960", "shrinkage"]);
     assert_eq!(
         std::fs::read(place.path("fitted.safetensors")).unwrap(),
         before
     );
 
-    // The file gives what fitting within a run does.
+    // The file is fitted to all rows; within a run each is scored by what the others say, which is nearly the same.
     let scores = |args: &str, name: &str| {
         let args = format!(
-            "in.parquet {name} --keep 0.5 --scores scores --label-column label --add sas,sds {args}"
+            "in.parquet {name} --keep 1 --scores scores --label-column label --add sas,sds {args}"
         );
         place.mock(&args).exits(0);
         let written = shards::read(&place.path(name));
@@ -55,7 +68,69 @@ fn adapters_are_fitted_to_a_store_and_used_again() {
     };
     let given = scores("--adapters fitted.safetensors", "given.parquet");
     let fitted = scores("--adapt", "fitted.parquet");
+    assert_eq!(given.1, fitted.1, "distances are measured in one space");
+    // A class of few rows is another one without them, so some rows are far apart.
+    let apart = given.0.iter().zip(&fitted.0);
+    let apart = apart.map(|(given, fitted)| (given.unwrap() - fitted.unwrap()).abs());
+    let mut apart: Vec<f32> = apart.collect();
+    apart.sort_by(f32::total_cmp);
+    let median = apart[apart.len() / 2];
+    assert!(median > 0.0 && median < 0.2, "{median}");
+}
+
+#[test]
+fn the_published_way_is_there_for_comparison() {
+    let reference = Reference::read();
+    let place = place(&reference);
+    let record = place
+        .mock(
+            "adapt --scores scores --label-column label --fit infonce -o fitted.safetensors --json",
+        )
+        .exits(0)
+        .json();
+    assert_eq!(
+        (&record["method"], &record["mode"]),
+        (&"infonce".into(), &"labelled".into())
+    );
+    let rows = |name: &str| record[name].as_u64().unwrap();
+    assert_eq!(rows("training_rows") + rows("held_out_rows"), 16 * 60);
+    assert!(!record["epochs"].as_array().unwrap().is_empty());
+    let scores = |args: &str, name: &str| {
+        let args =
+            format!("in.parquet {name} --scores scores --label-column label --add sas,sds {args}");
+        place.mock(&args).exits(0);
+        let written = shards::read(&place.path(name));
+        (
+            shards::floats(&written, "sas"),
+            shards::floats(&written, "sds"),
+        )
+    };
+    // The file gives what fitting within a run does.
+    let given = scores("--adapters fitted.safetensors", "given.parquet");
+    let fitted = scores("--adapt=infonce", "fitted.parquet");
     assert_eq!(given, fitted);
+}
+
+#[test]
+fn adapters_of_classes_are_for_those_classes() {
+    let reference = Reference::read();
+    let place = place(&reference);
+    place
+        .mock("adapt --scores scores --label-column kind -o fitted.safetensors")
+        .exits(0);
+    let score = "score in.parquet --scores scores --add sas --adapters fitted.safetensors";
+    place.mock(&format!("{score} --label-column kind")).exits(0);
+    place
+        .mock(score)
+        .exits(1)
+        .says(&["fitted to classes", "--label-column"]);
+    std::fs::write(place.path("names.txt"), "ant\nbee\ncow\ndeer\nemu\n").unwrap();
+    place
+        .mock(&format!(
+            "{score} --label-column label --class-names names.txt"
+        ))
+        .exits(1)
+        .says(&["were not fitted to", "--class-names"]);
 }
 
 #[test]

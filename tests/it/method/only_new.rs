@@ -41,7 +41,8 @@ fn scores_and_selections_over_added_shards_are_those_of_all_at_once() {
         place
     };
     let plain = LABELLED.replace(" --adapters adapters.safetensors", "");
-    for args in [LABELLED, plain.as_str()] {
+    let adapted = format!("{plain} --adapt");
+    for args in [LABELLED, plain.as_str(), adapted.as_str()] {
         let grown = place();
         reference.fill(&grown, "scores", &["a.parquet"]);
         let first = format!("score a.parquet --only-new --add {COLUMNS} {args}");
@@ -72,6 +73,52 @@ fn scores_and_selections_over_added_shards_are_those_of_all_at_once() {
                 .collect::<Vec<_>>()
         });
         assert!(one == other, "{args}: the stores differ");
+    }
+}
+
+#[test]
+fn adapters_in_closed_form_do_not_depend_on_the_order_or_the_division_of_shards() {
+    let reference = Reference::read();
+    let rows: Vec<usize> = (0..4 * ROWS).map(|row| row % ROWS).collect();
+    let scores = |parts: &[(&str, std::ops::Range<usize>)], labels: &str| {
+        let place = Place::new();
+        let names: Vec<&str> = parts.iter().map(|(name, _)| *name).collect();
+        // Prompts that fit no class, so that there is something to learn.
+        let of_rows = reference.labels();
+        for (name, part) in parts {
+            let rows = &rows[part.clone()];
+            let next = |&row: &usize| Some((of_rows[row] + 1) % 5);
+            let labels: Vec<Option<i64>> = rows.iter().map(next).collect();
+            reference.write_labelled(&place, name, rows, &labels);
+        }
+        reference.fill(&place, "scores", &names);
+        let inputs = names.join(" ");
+        let args = format!(
+            "{inputs} out.parquet --scores scores --adapt --keep 1 --add sas,sas_margin {labels}"
+        );
+        place.mock(&args).exits(0);
+        let out = shards::read(&place.path("out.parquet"));
+        let uids = shards::strings(&out, "uid").into_iter();
+        let values = shards::floats(&out, "sas")
+            .into_iter()
+            .zip(shards::floats(&out, "sas_margin"));
+        let mut all: Vec<_> = uids
+            .zip(values)
+            .map(|(uid, (a, b))| (uid, a.map(f32::to_bits), b.map(f32::to_bits)))
+            .collect();
+        all.sort();
+        (all, artifact(&place, "adapters.safetensors"))
+    };
+    for labels in ["--label-column kind", ""] {
+        let whole = scores(&[("a.parquet", 0..240)], labels);
+        let parts = [
+            ("c.parquet", 100..240),
+            ("b.parquet", 0..7),
+            ("a.parquet", 7..100),
+        ];
+        assert!(scores(&parts, labels) == whole, "{labels}");
+        let accepted = whole.1.windows(12).any(|bytes| bytes == b"class.weight");
+        assert_eq!(accepted, !labels.is_empty(), "{labels}");
     }
 }
 
@@ -128,14 +175,14 @@ fn is_kept_when_asked_for(args: &str, artifact_name: &str) {
 #[test]
 fn adapters_of_classes_are_kept_or_fitted_anew() {
     is_kept_when_asked_for(
-        "--adapt --label-column kind --add sas",
+        "--adapt=infonce --label-column kind --add sas",
         "adapters.safetensors",
     );
 }
 
 #[test]
 fn adapters_of_captions_are_kept_or_fitted_anew() {
-    is_kept_when_asked_for("--adapt --add sas", "adapters.safetensors");
+    is_kept_when_asked_for("--adapt=infonce --add sas", "adapters.safetensors");
 }
 
 #[test]
@@ -146,7 +193,12 @@ fn centres_of_cells_are_kept_or_found_anew() {
 #[test]
 fn rows_keep_their_cells_when_shards_come() {
     let reference = Reference::read();
-    for adapters in ["", "--adapters adapters.safetensors", "--adapt"] {
+    for adapters in [
+        "",
+        "--adapters adapters.safetensors",
+        "--adapt",
+        "--adapt=infonce",
+    ] {
         let place = two_shards();
         reference.write_beside(&place);
         let run = |inputs: &str, columns: &str| {

@@ -14,7 +14,7 @@ use arrow::{
     datatypes::{DataType, Field, Float32Type, Schema},
 };
 use clip_filter::{
-    adapt::{Adapters, Mode, Outcome, TrainingRecord},
+    adapt::{Adapters, Method, Mode, Outcome, TrainingRecord},
     config::DEFAULT_MAX_PIXELS,
     encode::{EncoderFactory, MockFactory},
     schema::{CLIP_SCORE, HEIGHT, IMAGE_EMBEDDING, STATUS, STORED_ROW, TEXT_EMBEDDING, WIDTH},
@@ -289,6 +289,7 @@ pub(super) fn lists(values: &[f32], dim: usize) -> ArrayRef {
 
 fn record() -> TrainingRecord {
     TrainingRecord {
+        method: Method::Infonce,
         mode: Mode::Labelled,
         prompts: vec!["a photo of a {}".to_owned()],
         classes: Some(5),
@@ -305,6 +306,7 @@ fn record() -> TrainingRecord {
         best_epoch: 0,
         outcome: Outcome::Accepted,
         reason: "made up".to_owned(),
+        closed: None,
         tool_version: "0".to_owned(),
     }
 }

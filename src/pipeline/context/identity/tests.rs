@@ -51,7 +51,7 @@ type Change = (&'static str, fn(&mut RunOptions));
 
 #[test]
 fn everything_that_decides_the_output_makes_another_run() {
-    let changes: [Change; 36] = [
+    let changes: [Change; 37] = [
         ("output", |it| it.output = Some("other.parquet".into())),
         ("rejects", |it| it.rejects = Some("bad.parquet".into())),
         ("changes", |it| it.changes = Some("c.parquet".into())),
@@ -106,7 +106,10 @@ fn everything_that_decides_the_output_makes_another_run() {
         }),
         ("paths", |it| it.scoring.allow_external_paths = true),
         ("adapted", |it| {
-            it.scoring.method.adaptation = Adaptation::Fit;
+            it.scoring.method.adaptation = Adaptation::Fit(Method::Closed);
+        }),
+        ("adapted as published", |it| {
+            it.scoring.method.adaptation = Adaptation::Fit(Method::Infonce);
         }),
         ("adapters", |it| {
             it.scoring.method.adaptation = Adaptation::Given("a.safetensors".into());
