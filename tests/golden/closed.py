@@ -1,6 +1,6 @@
 """Adapters in closed form over made-up pairs, in float64 NumPy: a discriminant of classes, and a ridge from image to text.
 
-Writes closed.json beside this file. Run it again: the bytes do not change. Embeddings are multiples of 2^-17, to which the program rounds.
+Writes closed.json beside this file. Run it again: the bytes do not change. Embeddings are multiples of 2^-12, to which the program rounds.
 """
 
 import json
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 DIM, ROWS, CLASSES = 7, 60, 4
-UNITS = 2.0**17
+UNITS = 2.0**12
 
 
 def unit(rows):

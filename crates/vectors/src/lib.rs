@@ -23,6 +23,7 @@ mod closest;
 mod contrast;
 mod exponential;
 mod herding;
+mod integer_products;
 mod judge;
 mod kmeans;
 mod linear;

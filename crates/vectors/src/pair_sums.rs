@@ -1,18 +1,16 @@
 //! Sums over pairs from which adapters follow in closed form, exact whatever the order of the pairs.
 
-use ndarray::{Array1, Array2, ArrayView2, ArrayViewMut2, Axis, Slice, linalg::general_mat_mul};
+use ndarray::{Array1, Array2, Axis};
 
-use crate::{parallel::share, rows::ranges};
+use crate::integer_products::{IntegerRows, LARGEST, Part, add_products};
 
 /// Rows whose products are added at a time.
-const STRIP: usize = 512;
-/// Columns of a product that one thread works on at a time.
-const PANEL: usize = 64;
-/// Values are rounded to multiples of 1 / UNITS: a quarter of the step of half precision near 1 / 22, which is the
-/// usual size of a value among 512.
-const UNITS: f64 = (1u32 << 17) as f64;
+const STRIP: usize = 1024;
+/// Values are rounded to multiples of 1 / UNITS. The usual size of a value among 512 is 1 / 22, 186 units: what rounding
+/// adds to a variance is 3 millionths of it.
+const UNITS: f64 = (1u32 << 12) as f64;
 /// Rows that one [`PairSums`] can add: sums of products stay below 2^62 units.
-pub const MOST_SUMMED_ROWS: u64 = 1 << 28;
+pub const MOST_SUMMED_ROWS: u64 = 1 << 38;
 
 /// What an image is matched with.
 #[derive(Debug, Clone, Copy)]
@@ -25,9 +23,8 @@ pub enum Partner<'a> {
 
 /// Sums over pairs: of images, of their products with each other, and with texts or by class.
 ///
-/// Values are rounded to multiples of 2^-17. Products of whole numbers and their sums over a strip are whole numbers
-/// that `f64` holds, strips are added as integers: nothing is rounded again, so that neither the order of rows nor
-/// how they are divided among calls, threads or sums can matter.
+/// Values are rounded to multiples of 2^-12, and what is summed are whole numbers: nothing is rounded again, so that
+/// neither the order of rows nor how they are divided among calls, threads or sums can matter.
 ///
 /// # Panics
 /// Methods panic where rows have another width or partners are of another kind.
@@ -38,8 +35,8 @@ pub struct PairSums {
     /// Sum of f f', dim x dim; panels on and right of the diagonal only.
     images: Vec<i64>,
     partners: Partners,
-    pending_images: Vec<f64>,
-    pending_texts: Vec<f64>,
+    pending_images: Vec<i16>,
+    pending_texts: Vec<i16>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -96,7 +93,11 @@ impl PairSums {
             Some(classes) => square.saturating_add(classes.saturating_mul(dim)),
             None => square.saturating_mul(2),
         };
-        values.saturating_add(2 * STRIP * dim).saturating_mul(8)
+        // Rows that wait, and the same once more as they are multiplied.
+        let pending = (2 * 2 * STRIP * size_of::<i16>()).saturating_mul(dim);
+        values
+            .saturating_mul(size_of::<i64>())
+            .saturating_add(pending)
     }
 
     /// Pairs added.
@@ -144,10 +145,16 @@ impl PairSums {
     /// Adds up what is pending; [`Totals::of`] needs it.
     pub fn settle(&mut self, threads: usize) {
         let dim = self.dim;
-        let images = view(&self.pending_images, dim);
+        let images = IntegerRows {
+            values: &self.pending_images,
+            dim,
+        };
         add_products(images, images, &mut self.images, Part::Upper, threads);
         if let Partners::Texts { cross, .. } = &mut self.partners {
-            let texts = view(&self.pending_texts, dim);
+            let texts = IntegerRows {
+                values: &self.pending_texts,
+                dim,
+            };
             add_products(images, texts, cross, Part::Whole, threads);
         }
         self.pending_images.clear();
@@ -155,65 +162,18 @@ impl PairSums {
     }
 }
 
-/// A value in units, within [-1, 1].
-fn whole(value: f32) -> f64 {
+/// A value in units; those of unit rows are within [-1, 1].
+#[expect(clippy::cast_possible_truncation, reason = "clamped to 12 bits")]
+fn whole(value: f32) -> i16 {
     assert!(value.is_finite(), "values are finite");
-    (f64::from(value) * UNITS).round().clamp(-UNITS, UNITS)
+    let units = (f64::from(value) * UNITS).round() as i64;
+    units.clamp(-i64::from(LARGEST), i64::from(LARGEST)) as i16
 }
 
-fn add(sums: &mut [i64], values: &[f64]) {
+fn add(sums: &mut [i64], values: &[i16]) {
     for (sum, value) in sums.iter_mut().zip(values) {
-        *sum += integer(*value);
+        *sum += i64::from(*value);
     }
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "a whole number below 2^53")]
-fn integer(value: f64) -> i64 {
-    value as i64
-}
-
-fn view(values: &[f64], dim: usize) -> ArrayView2<'_, f64> {
-    match ArrayView2::from_shape((values.len() / dim, dim), values) {
-        Ok(rows) => rows,
-        Err(_) => unreachable!("whole rows"),
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Part {
-    /// Panels on and right of the diagonal.
-    Upper,
-    Whole,
-}
-
-/// Adds left' right.
-fn add_products(
-    left: ArrayView2<'_, f64>,
-    right: ArrayView2<'_, f64>,
-    sums: &mut [i64],
-    part: Part,
-    threads: usize,
-) {
-    let dim = left.ncols();
-    let panels: Vec<_> = ranges(dim, PANEL).collect();
-    let jobs = sums.chunks_mut(PANEL * dim).zip(panels);
-    share(threads, jobs, Vec::new, |(sums, panel), tile| {
-        let from = match part {
-            Part::Upper => panel.start,
-            Part::Whole => 0,
-        };
-        let width = dim - from;
-        tile.resize(panel.len() * width, 0.0);
-        let Ok(mut into) = ArrayViewMut2::from_shape((panel.len(), width), &mut tile[..]) else {
-            unreachable!("the length is set above")
-        };
-        let rows = left.slice_axis(Axis(1), Slice::from(panel));
-        let columns = right.slice_axis(Axis(1), Slice::from(from..));
-        general_mat_mul(1.0, &rows.t(), &columns, 0.0, &mut into);
-        for (sums, products) in sums.chunks_exact_mut(dim).zip(tile.chunks_exact(width)) {
-            add(&mut sums[from..], products);
-        }
-    });
 }
 
 /// What some [`PairSums`] hold together, in double precision.
