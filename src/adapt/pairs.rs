@@ -1,6 +1,6 @@
 //! Where a fit gets its pairs from.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// What the images of a batch are matched with.
 #[derive(Debug, Clone, Copy)]
@@ -70,4 +70,18 @@ pub trait PairSource {
         pass: &PairPass,
         take: &mut dyn FnMut(Batch<'_>) -> Result<()>,
     ) -> Result<()>;
+}
+
+/// Embeddings of which no number is infinite or none at all.
+pub(super) fn check_finite(embeddings: &[f32], dim: usize, side: &'static str) -> Result<()> {
+    match embeddings.iter().position(|value| !value.is_finite()) {
+        None => Ok(()),
+        Some(position) => Err(
+            Error::input("fit adapters to an embedding that is not finite")
+                .with("side", side)
+                .with("row of the batch", position / dim)
+                .with("value", embeddings[position])
+                .hint("score its shard again, or leave the row out with --where"),
+        ),
+    }
 }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::FitOptions;
+
 /// What the images were matched with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -117,6 +119,31 @@ pub struct TrainingRecord {
 }
 
 impl TrainingRecord {
+    /// Of a fit that has not begun.
+    pub(super) fn untrained(method: Method, mode: Mode, options: &FitOptions) -> Self {
+        Self {
+            method,
+            mode,
+            prompts: options.prompts.clone(),
+            classes: None,
+            training_rows: 0,
+            held_out_rows: 0,
+            seed: options.seed,
+            batch_rows: options.batch_rows,
+            learning_rate: options.learning_rate,
+            weight_decay: options.weight_decay,
+            lock_text: options.lock_text,
+            start_logit_scale: 1.0,
+            start_held_out_loss: 0.0,
+            epochs: Vec::new(),
+            best_epoch: 0,
+            outcome: Outcome::Untrained,
+            reason: String::new(),
+            closed: None,
+            tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+
     /// Whether the adapters are used.
     pub fn accepted(&self) -> bool {
         self.outcome == Outcome::Accepted

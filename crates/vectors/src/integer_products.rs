@@ -162,7 +162,7 @@ mod avx2 {
         __m256i, _mm256_add_epi32, _mm256_madd_epi16, _mm256_set1_epi32, _mm256_setzero_si256,
     };
 
-    use bytemuck::must_cast;
+    use bytemuck::cast;
 
     use super::{Sums, TALL, Tile, WIDE};
 
@@ -171,15 +171,15 @@ mod avx2 {
     pub(super) fn products(left: &Tile<TALL>, right: &Tile<WIDE>) -> Sums {
         let mut sums = [[_mm256_setzero_si256(); 2]; TALL];
         for (left, right) in left.iter().zip(right) {
-            let right: [__m256i; 2] = must_cast(*right);
+            let right: [__m256i; 2] = cast(*right);
             for (sums, left) in sums.iter_mut().zip(left) {
-                let left = _mm256_set1_epi32(must_cast(*left));
+                let left = _mm256_set1_epi32(cast(*left));
                 for (sum, right) in sums.iter_mut().zip(right) {
                     *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(left, right));
                 }
             }
         }
-        sums.map(|sums| must_cast(sums))
+        sums.map(|sums| cast(sums))
     }
 }
 

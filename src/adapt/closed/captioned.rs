@@ -37,11 +37,12 @@ pub(super) fn fit(gathered: &Gathered, options: &FitOptions) -> Result<Fitted> {
     let chosen = ClosedFit {
         ridge: Some(strength),
         share: Some(share),
-        ..ClosedFit::of(judged.after, judged.gain_error)
+        ..ClosedFit::of(&judged)
     };
     let words = format!(
         "held-out log rank {:.4} as they are, {:.4} at ridge {strength}, share {share}",
-        judged.before, judged.after
+        judged.before(),
+        judged.after()
     );
     if !record.decide(&judged, chosen, words) {
         let reason = record.reason.clone();

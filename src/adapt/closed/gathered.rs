@@ -6,7 +6,7 @@ use clip_filter_vectors::{MOST_SUMMED_ROWS, PairSums, Partner, Totals, row_hash}
 
 use super::{FOLDS, fold_of_hash};
 use crate::{
-    adapt::{Batch, FitOptions, PairSource, Targets},
+    adapt::{Batch, FitOptions, PairSource, Targets, pairs::check_finite},
     error::{Error, Result},
 };
 
@@ -191,17 +191,6 @@ fn check_room(fold: &PairSums) -> Result<()> {
         false => Err(Error::input("fit adapters: there are more pairs than sums hold")
             .with("most pairs", MOST_SUMMED_ROWS * FOLDS as u64)
             .hint("fit them to some of the shards (clip-filter adapt), and give the file to all (--adapters)")),
-    }
-}
-
-fn check_finite(values: &[f32], dim: usize, side: &'static str) -> Result<()> {
-    match values.iter().position(|value| !value.is_finite()) {
-        None => Ok(()),
-        Some(position) => Err(Error::input("fit adapters: an embedding is not finite")
-            .with("side", side)
-            .with("row of the batch", position / dim)
-            .with("value", values[position])
-            .hint("score its shard again, or leave the row out with --where")),
     }
 }
 

@@ -2,9 +2,11 @@
 
 use clip_filter_vectors::{Classes, Discriminant, LinearMap, Rows, class_losses};
 
-use super::{FOLDS, Found, Gathered, Judged, judged::least, record, rejected, too_few};
+use super::{FOLDS, Found, Gathered, Judged, record, rejected, too_few};
 use crate::{
-    adapt::{Adapters, ClassScores, ClosedFit, FitOptions, Fitted, adapters::Linear},
+    adapt::{
+        Adapters, ClassScores, ClosedFit, FitOptions, Fitted, adapters::Linear, judged::least,
+    },
     error::{Error, Result},
 };
 
@@ -35,11 +37,12 @@ pub(super) fn fit(gathered: &Gathered, options: &FitOptions) -> Result<Fitted> {
     };
     let chosen = ClosedFit {
         shrinkage: Some(settings),
-        ..ClosedFit::of(judged.after, judged.gain_error)
+        ..ClosedFit::of(&judged)
     };
     let words = format!(
         "held-out loss {:.4} as they are, {:.4} at shrinkage {settings}",
-        judged.before, judged.after
+        judged.before(),
+        judged.after()
     );
     if !record.decide(&judged, chosen, words) {
         let reason = record.reason.clone();

@@ -6,23 +6,19 @@
 
 mod captioned;
 mod gathered;
-mod judged;
 mod labelled;
 
 use clip_filter_vectors::{LinearMap, row_hash};
 
 use super::{
     Adapters, ClosedFit, FitOptions, Fitted, Method, Mode, Outcome, PairSource, TrainingRecord,
-    adapters::Linear,
+    adapters::Linear, judged::Judged,
 };
 use crate::error::{Error, Result};
 use gathered::Gathered;
-use judged::Judged;
 
 /// Parts that are scored by what the others say.
 pub const FOLDS: usize = 5;
-/// A gain of fewer standard errors than this is not told from chance.
-const LEAST_GAIN_ERRORS: f64 = 2.0;
 
 /// The fold of a pair with this image, a unit embedding.
 pub fn fold_of(image: &[f32]) -> usize {
@@ -63,7 +59,7 @@ impl<S> Found<S> {
     fn take_if_better(self, best: &mut Option<Self>) {
         if best
             .as_ref()
-            .is_none_or(|best| self.judged.after < best.judged.after)
+            .is_none_or(|best| self.judged.after() < best.judged.after())
         {
             *best = Some(self);
         }
@@ -73,7 +69,7 @@ impl<S> Found<S> {
 impl TrainingRecord {
     /// Notes what was chosen, and whether it is used: not if `judged` may be chance.
     fn decide(&mut self, judged: &Judged, chosen: ClosedFit, words: String) -> bool {
-        self.start_held_out_loss = judged.before;
+        self.start_held_out_loss = judged.before();
         self.closed = Some(chosen);
         (self.outcome, self.reason) = match judged.gains() {
             true => (Outcome::Accepted, words),
@@ -87,10 +83,10 @@ impl TrainingRecord {
 }
 
 impl ClosedFit {
-    fn of(held_out_loss: f64, gain_error: f64) -> Self {
+    fn of(judged: &Judged) -> Self {
         Self {
-            held_out_loss,
-            gain_error,
+            held_out_loss: judged.after(),
+            gain_error: judged.gain_error(),
             shrinkage: None,
             ridge: None,
             share: None,
@@ -110,29 +106,19 @@ impl Fitted {
 
 /// The record of a fit that is not decided yet.
 fn record(gathered: &Gathered, options: &FitOptions) -> TrainingRecord {
+    let mode = match gathered.is_labelled() {
+        true => Mode::Labelled,
+        false => Mode::Captioned,
+    };
     TrainingRecord {
-        method: Method::Closed,
-        mode: match gathered.is_labelled() {
-            true => Mode::Labelled,
-            false => Mode::Captioned,
-        },
-        prompts: options.prompts.clone(),
         classes: gathered.is_labelled().then(|| gathered.names().len()),
         training_rows: gathered.rows(),
         held_out_rows: gathered.held_out.len() as u64,
-        seed: options.seed,
         batch_rows: 0,
         learning_rate: 0.0,
         weight_decay: 0.0,
         lock_text: true,
-        start_logit_scale: 1.0,
-        start_held_out_loss: 0.0,
-        epochs: Vec::new(),
-        best_epoch: 0,
-        outcome: Outcome::Untrained,
-        reason: String::new(),
-        closed: None,
-        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..TrainingRecord::untrained(Method::Closed, mode, options)
     }
 }
 

@@ -1,49 +1,33 @@
-//! The training loop: epochs, the held-out loss, and which epoch is kept.
+//! Adapters by gradient descent, as published: epochs, the held-out loss, and which epoch is kept.
+//!
+//! One map per side on unit embeddings, from the identity, trained batch by batch against class prompts or against the
+//! other captions of a batch.
+//!
+//! # Source
+//! arXiv 2410.11215, dataset adaptation. Published: one linear layer per side on raw encoder outputs, randomly
+//! initialised. Here: on unit embeddings, from the identity, with an early stop and a rejection.
+
+mod problem;
+mod start;
 
 use std::ops::ControlFlow;
 
+use clip_filter_vectors::{Corrections, Descent, Trained};
+
 use super::{
-    Adapters, EpochRecord, FitOptions, Method, Outcome, PairPass, PairSource, Split,
-    TrainingRecord,
-    batch::{Problem, failed},
-    corrections::{Corrections, MIN_LOGIT_SCALE},
-    start::Start,
+    Adapters, EpochRecord, FitOptions, Fitted, Method, Outcome, PairPass, PairSource, Split,
+    TrainingRecord, adapters::Linear, judged::falls,
 };
 use crate::error::{Error, Result};
-
-/// A fall of the held-out loss by fewer standard errors than this is not told from chance.
-const LEAST_GAIN_ERRORS: f64 = 2.0;
-
-/// What a fit gives.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Fitted {
-    /// The adapters of the best epoch, or the identity when they were rejected; their record says which.
-    pub adapters: Adapters,
-    /// In closed form, those that rows of each fold are scored by: fitted to the others. None where nothing is changed.
-    pub folds: Vec<Adapters>,
-}
-
-impl Fitted {
-    /// The same adapters for all rows.
-    pub fn of(adapters: Adapters) -> Self {
-        Self {
-            adapters,
-            folds: Vec::new(),
-        }
-    }
-
-    /// Whether they improve on the embeddings as they are.
-    pub fn accepted(&self) -> bool {
-        self.adapters.record.accepted()
-    }
-}
+use problem::Problem;
+use start::Start;
 
 /// Fits adapters to `pairs`, one batch in memory at a time.
 ///
 /// Training stops after [`FitOptions::epochs`], after [`FitOptions::patience`] epochs without a better held-out
 /// loss, or when `on_epoch` breaks; the weights of the best epoch are kept. They are rejected when the loss did not
 /// fall below that of the embeddings as they are, at the scale of logits that suits those best, by two standard
-/// errors. The same pairs and options give the same adapters, on any number of threads.
+/// errors. The same pairs and options give the same adapters.
 ///
 /// # Errors
 /// When options make no sense, a row's embedding is not finite or its label has no prompt, no row is held out or
@@ -54,21 +38,26 @@ pub fn fit(
     on_epoch: &mut dyn FnMut(&EpochRecord) -> ControlFlow<()>,
 ) -> Result<Fitted> {
     options.check()?;
-    multiply_on_one_thread();
     let problem = Problem::of(pairs, options)?;
     let start = Start::measure(pairs, &problem, options)?;
-    let record = first_record(&problem, options, &start);
-    let mut best = Adapters::identity(problem.dim, options.model.as_str(), record.clone());
-    let first_scale = start.logit_scale.max(MIN_LOGIT_SCALE);
     let mut training = Training {
-        corrections: Corrections::none(&problem, options, first_scale).map_err(failed)?,
-        start,
+        corrections: Corrections::none(problem.dim, start.logit_scale, descent(options)),
+        record: TrainingRecord {
+            classes: problem.classes(),
+            held_out_rows: start.rows,
+            start_logit_scale: start.logit_scale,
+            start_held_out_loss: start.loss,
+            ..TrainingRecord::untrained(Method::Infonce, problem.mode(), options)
+        },
         problem: &problem,
+        start,
         options,
-        record,
     };
-    let mut least = start.loss;
+    let identity =
+        || Adapters::identity(problem.dim, options.model.as_str(), training.record.clone());
+    let mut best = identity();
     let mut stop = Stop::LastEpoch;
+    let mut least = start.loss;
     for epoch in 1..=options.epochs {
         let done = training.epoch(pairs, epoch)?;
         if !(done.training_loss.is_finite() && done.held_out_loss.is_finite()) {
@@ -79,7 +68,7 @@ pub fn fit(
         if done.held_out_loss < least {
             least = done.held_out_loss;
             training.record.best_epoch = epoch;
-            training.copy_to(&mut best).map_err(failed)?;
+            training.copy_to(&mut best);
         }
         if on_epoch(&done).is_break() {
             stop = Stop::Asked;
@@ -93,10 +82,13 @@ pub fn fit(
     Ok(decided(best, training.record, stop))
 }
 
-/// Products of this size gain little from more threads, and threads that wait by spinning make a fit four times as
-/// slow where cores are shared. candle has no setting of its own; only this room multiplies with its kernels.
-fn multiply_on_one_thread() {
-    gemm::set_threading_threshold(usize::MAX);
+#[expect(clippy::cast_possible_truncation, reason = "weights are f32")]
+fn descent(options: &FitOptions) -> Descent {
+    Descent {
+        learning_rate: options.learning_rate as f32,
+        weight_decay: options.weight_decay as f32,
+        lock_text: options.lock_text,
+    }
 }
 
 /// Why training ended.
@@ -121,10 +113,10 @@ impl Stop {
 
 struct Training<'a> {
     corrections: Corrections,
-    start: Start,
-    problem: &'a Problem,
-    options: &'a FitOptions,
     record: TrainingRecord,
+    problem: &'a Problem,
+    start: Start,
+    options: &'a FitOptions,
 }
 
 impl Training<'_> {
@@ -137,10 +129,10 @@ impl Training<'_> {
         };
         let (mut sum, mut rows) = (0.0, 0);
         pairs.read(&pass, &mut |batch| {
-            if let Some(batch) = self.problem.tensors(&batch)? {
-                let loss = self.corrections.step(&batch).map_err(failed)?;
-                sum += f64::from(loss) * batch.rows as f64;
-                rows += batch.rows as u64;
+            if let Some(batch) = self.problem.batch(&batch)? {
+                let loss = self.corrections.step(&batch);
+                sum += f64::from(loss) * batch.images.len() as f64;
+                rows += batch.images.len() as u64;
             }
             Ok(())
         })?;
@@ -155,40 +147,27 @@ impl Training<'_> {
         Ok(EpochRecord {
             epoch,
             training_loss: sum / rows as f64,
-            held_out_loss: held_out.loss,
-            gain_error: held_out.gain_error,
-            logit_scale: self.corrections.logit_scale().map_err(failed)?,
+            held_out_loss: held_out.after(),
+            gain_error: held_out.gain_error(),
+            logit_scale: self.corrections.logit_scale(),
         })
     }
 
-    fn copy_to(&self, adapters: &mut Adapters) -> candle_core::Result<()> {
-        (adapters.image, adapters.text) = self.corrections.linears(self.problem.dim)?;
-        adapters.logit_scale = self.corrections.logit_scale()?;
-        Ok(())
+    fn copy_to(&self, adapters: &mut Adapters) {
+        adapters.image = self.corrections.image().into();
+        if let Some(text) = self.corrections.text() {
+            adapters.text = text.into();
+        }
+        adapters.logit_scale = self.corrections.logit_scale();
     }
 }
 
-fn first_record(problem: &Problem, options: &FitOptions, start: &Start) -> TrainingRecord {
-    TrainingRecord {
-        method: Method::Infonce,
-        mode: problem.mode(),
-        prompts: options.prompts.clone(),
-        classes: problem.classes(),
-        training_rows: 0,
-        held_out_rows: start.rows,
-        seed: options.seed,
-        batch_rows: options.batch_rows,
-        learning_rate: options.learning_rate,
-        weight_decay: options.weight_decay,
-        lock_text: options.lock_text,
-        start_logit_scale: start.logit_scale,
-        start_held_out_loss: start.loss,
-        epochs: Vec::new(),
-        best_epoch: 0,
-        outcome: Outcome::Untrained,
-        reason: String::new(),
-        closed: None,
-        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+impl From<Trained> for Linear {
+    fn from(map: Trained) -> Self {
+        Self {
+            weight: map.weight,
+            bias: map.bias,
+        }
     }
 }
 
@@ -204,7 +183,7 @@ fn decided(best: Adapters, mut record: TrainingRecord, stop: Stop) -> Fitted {
         "held-out loss {start:.4} before training, {:.4} after epoch {}",
         done.held_out_loss, done.epoch
     );
-    if start - done.held_out_loss <= LEAST_GAIN_ERRORS * done.gain_error {
+    if !falls(start - done.held_out_loss, done.gain_error) {
         record.reason = format!("{change}, no more than chance may do; {stopped}");
         return rejected(best, record);
     }

@@ -1,14 +1,12 @@
 //! Where a fit starts: plain embeddings, and the scale that suits them.
 
-use candle_core::{Device, Tensor};
+use clip_filter_vectors::{Corrections, MOST_LOGIT_SCALE, PairBatch};
 
-use super::{
-    FitOptions, PairPass, PairSource, Split,
-    batch::{BatchTensors, Problem, failed},
-    corrections::{Corrections, MAX_LOGIT_SCALE, plain_cosines},
-    loss::row_losses,
+use super::problem::Problem;
+use crate::{
+    adapt::{FitOptions, PairPass, PairSource, Split, judged::Judged},
+    error::{Error, Result},
 };
-use crate::error::{Error, Result};
 
 /// Scales tried in a pass. Two passes of 25 come within 3 % of the best scale, near which the loss is flat.
 const SCALES: u16 = 25;
@@ -20,18 +18,9 @@ const LOWEST_SCALE: f32 = 0.01;
 pub(super) struct Start {
     /// The scale of logits with the least held-out loss: a mere rescaling is then no improvement.
     pub(super) logit_scale: f32,
-    /// That loss.
+    /// That loss: mean per row, in nats.
     pub(super) loss: f64,
     pub(super) rows: u64,
-}
-
-/// How well adapters do on the rows held out.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct HeldOut {
-    /// Mean per row, in nats.
-    pub(super) loss: f64,
-    /// Standard error of its fall since the start.
-    pub(super) gain_error: f64,
 }
 
 impl Start {
@@ -41,11 +30,11 @@ impl Start {
         problem: &Problem,
         options: &FitOptions,
     ) -> Result<Self> {
-        let scales = spaced(LOWEST_SCALE, MAX_LOGIT_SCALE);
+        let scales = spaced(LOWEST_SCALE, MOST_LOGIT_SCALE);
         let coarse = best_of(&scales, pairs, problem, options)?;
         let ratio = scales[1] / scales[0];
         let low = (coarse.logit_scale / ratio).max(LOWEST_SCALE);
-        let high = (coarse.logit_scale * ratio).min(MAX_LOGIT_SCALE);
+        let high = (coarse.logit_scale * ratio).min(MOST_LOGIT_SCALE);
         let fine = best_of(&spaced(low, high), pairs, problem, options)?;
         Ok(match fine.loss < coarse.loss {
             true => fine,
@@ -53,34 +42,20 @@ impl Start {
         })
     }
 
-    /// Compares adapters with the start, row by row.
+    /// Compares maps with the start, row by row.
     pub(super) fn compare(
         &self,
         corrections: &Corrections,
         pairs: &mut dyn PairSource,
         problem: &Problem,
         options: &FitOptions,
-    ) -> Result<HeldOut> {
-        let scale = Tensor::new(&[self.logit_scale], &Device::Cpu).map_err(failed)?;
-        let (mut sum, mut gains, mut squares) = (0.0, 0.0, 0.0);
+    ) -> Result<Judged> {
+        let mut judged = Judged::default();
         read(pairs, problem, options, &mut |batch| {
-            let before = row_losses(&plain_cosines(batch)?, &scale, &batch.sought)?;
-            let after = corrections.row_losses(batch)?;
-            let before = before.to_vec1::<f32>()?;
-            for (before, after) in before.into_iter().zip(after.to_vec1::<f32>()?) {
-                let gain = f64::from(before) - f64::from(after);
-                sum += f64::from(after);
-                gains += gain;
-                squares += gain * gain;
-            }
-            Ok(())
+            let before = batch.plain_losses(&[self.logit_scale]);
+            judged.add(&before[0], &corrections.row_losses(batch));
         })?;
-        let rows = self.rows as f64;
-        let variance = (squares / rows - (gains / rows).powi(2)).max(0.0);
-        Ok(HeldOut {
-            loss: sum / rows,
-            gain_error: (variance / rows).sqrt(),
-        })
+        Ok(judged)
     }
 }
 
@@ -89,7 +64,7 @@ fn read(
     pairs: &mut dyn PairSource,
     problem: &Problem,
     options: &FitOptions,
-    take: &mut dyn FnMut(&BatchTensors) -> candle_core::Result<()>,
+    take: &mut dyn FnMut(&PairBatch<'_>),
 ) -> Result<()> {
     let pass = PairPass {
         split: Split::HeldOut,
@@ -97,9 +72,11 @@ fn read(
         seed: options.seed,
         batch_rows: options.batch_rows,
     };
-    pairs.read(&pass, &mut |batch| match problem.tensors(&batch)? {
-        Some(batch) => take(&batch).map_err(failed),
-        None => Ok(()),
+    pairs.read(&pass, &mut |batch| {
+        if let Some(batch) = problem.batch(&batch)? {
+            take(&batch);
+        }
+        Ok(())
     })
 }
 
@@ -112,14 +89,10 @@ fn best_of(
     let mut sums = vec![0.0; scales.len()];
     let mut rows = 0;
     read(pairs, problem, options, &mut |batch| {
-        let cosines = plain_cosines(batch)?;
-        for (scale, sum) in scales.iter().zip(&mut sums) {
-            let scale = Tensor::new(&[*scale], &Device::Cpu)?;
-            let losses = row_losses(&cosines, &scale, &batch.sought)?;
-            *sum += f64::from(losses.sum_all()?.to_scalar::<f32>()?);
+        for (losses, sum) in batch.plain_losses(scales).iter().zip(&mut sums) {
+            *sum += losses.iter().map(|loss| f64::from(*loss)).sum::<f64>();
         }
-        rows += batch.rows as u64;
-        Ok(())
+        rows += batch.images.len() as u64;
     })?;
     let least = sums
         .iter()
