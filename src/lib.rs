@@ -13,8 +13,8 @@
 //! a store or a model are. Kernels are crates of their own, `clip-filter-pixels` and `clip-filter-vectors`: both stay
 //! optimised in a debug build.
 //!
-//! Only [`engine`] sees DataFusion, only `encode/onnx` sees ONNX Runtime, only [`adapt`] sees candle,
-//! only [`cli`] sees clap.
+//! Only [`engine`] sees DataFusion, only `encode/onnx` sees ONNX Runtime, only `remote` sees
+//! object_store, only [`cli`] sees clap.
 //!
 //! # Where does something new go?
 //! | new | place |
@@ -69,14 +69,12 @@
 //! - Scores from embeddings, and selections by them, hold stretches of rows or of a cell in memory, not the dataset.
 //! - No room reads the environment unless a host asks for it ([`model::ModelOptions::from_environment`]); `provision` alone reaches the
 //!   network.
-//! - The library sets nothing that belongs to the process: no environment, signal handlers, panic hooks, thread pools. Two
-//!   things are one per process all the same: ONNX Runtime, loaded with the first model, and the size from which the
-//!   products of a fit of adapters would take several threads (`gemm`'s, which has no setting per call).
+//! - The library sets nothing that belongs to the process: no environment, signal handlers, panic hooks, thread pools. One
+//!   thing is one per process all the same: ONNX Runtime, loaded with the first model.
 //!
 //! # What a host may set
-//! Two libraries read their environment only. `ORT_DISABLE_TELEMETRY=1`, before ONNX Runtime is loaded, keeps its 1.32 builds
-//! from sending usage events. `RAYON_NUM_THREADS=1` makes fitting adapters two to four times faster: batches are small, and
-//! candle's threads wait for each other by spinning. The command line sets both.
+//! ONNX Runtime reads its environment only: `ORT_DISABLE_TELEMETRY=1`, before it is loaded, keeps its 1.32 builds from
+//! sending usage events. The command line sets it.
 //!
 //! # Why is encoding an operator and not a function?
 //! A scalar function in SQL runs once per place it is written, on rows that a cheaper condition would drop.
@@ -113,6 +111,8 @@ pub mod model;
 pub mod pipeline;
 pub mod preprocess;
 pub mod provision;
+#[cfg(feature = "remote")]
+pub mod remote;
 pub mod report;
 pub mod schema;
 pub mod score;

@@ -11,7 +11,7 @@ use super::{
     loading,
     method_args::AdaptArg,
     running::{Running, print_json},
-    say,
+    say, stores,
 };
 use crate::{
     adapt::{Method, Outcome, TrainingRecord},
@@ -83,6 +83,7 @@ pub(super) fn run(args: &AdaptArgs) -> Result<ExitCode> {
     scoring.scores = args.scores.clone();
     scoring.model_batch_rows = args.model.batch_size.map(|rows| rows as usize);
     let mut options = AdaptOptions::new(scoring, args.output.as_path());
+    options.places = stores::output_places();
     options.overwrite = args.overwrite;
     options.method = args
         .fit

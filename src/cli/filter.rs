@@ -9,7 +9,7 @@ use super::{
     online::{self, STDOUT},
     report,
     running::{Running, Scoring, exit_code, model_warnings, print_json, score_options},
-    say,
+    say, stores,
     tracing::Others,
 };
 use crate::{
@@ -113,6 +113,7 @@ fn options(args: &FilterArgs) -> Result<RunOptions> {
         .with_prefix(args.columns.prefix.as_str())
         .with_command(args.command.as_str());
     options.output = output.map(OutputPath::from);
+    options.places = stores::output_places();
     options.dry_run = args.tells.dry_run;
     options.overwrite = args.tells.overwrite;
     options.changes = args.remembers.changes.clone().map(OutputPath::from);

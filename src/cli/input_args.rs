@@ -2,6 +2,7 @@
 
 use clap::{Args as ClapArgs, ValueEnum};
 
+use super::stores;
 use crate::{config::OnBadShard, source::Places};
 
 #[derive(Debug, ClapArgs)]
@@ -53,8 +54,8 @@ impl InputArgs {
 impl LooseTableArgs {
     pub(super) fn places(&self) -> Places {
         match self.no_table {
-            true => Places::default().with_loose_tables(),
-            false => Places::default(),
+            true => stores::places().with_loose_tables(),
+            false => stores::places(),
         }
     }
 }

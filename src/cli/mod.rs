@@ -22,6 +22,7 @@ mod score;
 mod score_args;
 mod score_names;
 mod sql;
+mod stores;
 mod summary;
 mod surroundings;
 mod tracing;

@@ -8,11 +8,10 @@ use std::{
 
 use clap::Args as ClapArgs;
 
-use super::say;
+use super::{say, stores};
 use crate::{
     error::{Error, Result},
-    sink::{Destination, Existing, OutputPath, OutputPlaces, Owner, Part, Placement, Staged},
-    source::{Location, Places},
+    sink::{Destination, Existing, OutputPath, Owner, Part, Placement, Staged},
     summary::Counters,
     trace::Trace,
 };
@@ -78,13 +77,12 @@ fn check(path: &Path, others: Others<'_>) -> Result<()> {
         );
     }
     // What cannot be expanded is refused when the run looks for its shards.
-    let inputs = Places::default()
+    let inputs = stores::places()
         .with_loose_tables()
         .expand(others.inputs)
         .unwrap_or_default();
-    let inputs = inputs.iter().filter_map(Location::path);
-    let inputs: Vec<OutputPath> = inputs.map(|path| path.to_path_buf().into()).collect();
-    OutputPlaces::default().check(&placement(&Destination::file(path)), &inputs)
+    let inputs: Vec<OutputPath> = inputs.iter().map(OutputPath::from).collect();
+    stores::output_places().check(&placement(&Destination::file(path)), &inputs)
 }
 
 /// A trace that was found to have a place.
@@ -106,7 +104,7 @@ pub(super) struct TraceFile {
 
 impl TraceFile {
     fn create(path: &Path) -> Result<Self> {
-        let staged = OutputPlaces::default().stage(&placement(&Destination::file(path)))?;
+        let staged = stores::output_places().stage(&placement(&Destination::file(path)))?;
         let file = SharedPart(Arc::new(Mutex::new(Some(staged.part(0)?))));
         let out = BufWriter::with_capacity(BUFFER_BYTES, file.clone());
         Ok(Self {

@@ -66,6 +66,7 @@ pub fn adapt(options: &AdaptOptions, context: RunContext) -> Result<TrainingReco
         owner: Owner::Run {
             identity: "",
             directory: None,
+            notes: None,
         },
     };
     options.places.check(&placement, &[])?;

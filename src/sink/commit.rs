@@ -19,7 +19,7 @@
 //!
 //! Only the first of these needs a rename: that a file can be moved is known to `local.rs` alone.
 
-use std::{fmt, io::Write, sync::Arc};
+use std::{fmt, io::Write, path::Path, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +46,9 @@ impl Existing {
     }
 }
 
+/// How names of files begin in which uploads are noted; see [`Owner::Run`].
+pub const UPLOADS: &str = "uploads-";
+
 /// Who writes an output, which says what may be done with what a killed process has left of one.
 #[derive(Debug, Clone, Copy)]
 pub enum Owner<'a> {
@@ -57,6 +60,8 @@ pub enum Owner<'a> {
         identity: &'a str,
         /// Name of a directory beside a local output that is the run's own.
         directory: Option<&'a str>,
+        /// A directory of this machine that is the run's own, where it is noted what a kill would leave elsewhere.
+        notes: Option<&'a Path>,
     },
 }
 
@@ -178,6 +183,17 @@ impl OutputPlaces {
         let scheme = scheme.into();
         self.by_scheme.retain(|(known, _)| *known != scheme);
         self.by_scheme.push((scheme, commit));
+        self
+    }
+
+    /// Writes to URLs of object stores.
+    #[cfg(feature = "remote")]
+    #[must_use]
+    pub fn with_object_stores(mut self, stores: &Arc<crate::remote::ObjectStores>) -> Self {
+        let commit: Arc<dyn Commit> = Arc::new(super::RemoteCommit::new(Arc::clone(stores)));
+        for scheme in crate::remote::SCHEMES {
+            self = self.with_scheme(scheme, Arc::clone(&commit));
+        }
         self
     }
 

@@ -8,7 +8,10 @@ use std::{
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::local::part_name;
-use crate::{secrets, source::names_shard};
+use crate::{
+    secrets,
+    source::{Location, names_shard},
+};
 
 /// Endings of files that are no Parquet: who names one does not expect a directory, or Parquet under that name.
 const OTHER_ENDINGS: [&str; 38] = [
@@ -151,6 +154,16 @@ impl From<&Path> for OutputPath {
         // A name that is no text is no URL.
         path.to_str()
             .map_or_else(|| OutputPath::Local(path.to_path_buf()), OutputPath::from)
+    }
+}
+
+impl From<&Location> for OutputPath {
+    /// Where an input lies.
+    fn from(location: &Location) -> Self {
+        match location.path() {
+            Some(path) => path.into(),
+            None => OutputPath::Url(location.listed().name.clone()),
+        }
     }
 }
 

@@ -15,6 +15,8 @@ mod metadata;
 mod part;
 mod plain;
 mod rejects;
+#[cfg(feature = "remote")]
+mod remote;
 mod result_types;
 mod staged;
 mod stream;
@@ -23,7 +25,7 @@ mod writer;
 
 pub use arrow_stream::ArrowStream;
 pub use commit::{
-    Commit, Existing, Fate, OutputPlaces, Owner, Part, Pending, Placement, WrittenPart,
+    Commit, Existing, Fate, OutputPlaces, Owner, Part, Pending, Placement, UPLOADS, WrittenPart,
 };
 pub use destination::{Destination, OutputPath};
 pub use ledger::Ledger;
@@ -33,6 +35,8 @@ pub use metadata::{Provenance, output_metadata};
 pub use part::{ColumnLayout, EncodedGroup};
 pub use plain::{plain_batches, plain_schema};
 pub use rejects::{Reject, RejectsWriter};
+#[cfg(feature = "remote")]
+pub use remote::RemoteCommit;
 pub use result_types::{ParquetResult, as_parquet_result};
 pub use staged::{Staged, StagedFile, stage_bytes};
 pub use stream::ParquetStream;

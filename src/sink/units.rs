@@ -126,7 +126,7 @@ impl ShardUnit<'_> {
             let go_on = match (all, &open.whole) {
                 (true, Some(rows)) => {
                     let whole = EncodedGroup {
-                        file: rows.bytes.clone(),
+                        file: rows.of_group(group),
                         footer: Arc::clone(&rows.footer),
                         group,
                     };

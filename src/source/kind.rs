@@ -134,6 +134,27 @@ pub struct EncodedRows {
     pub footer: Arc<ParquetMetaData>,
 }
 
+/// Asked for at a time where a row group is copied from a place that is far.
+const COPIED_BYTES: u64 = 8 << 20;
+
+impl EncodedRows {
+    /// The bytes, for who copies a row group.
+    pub fn of_group(&self, group: usize) -> ShardBytes {
+        if !self.bytes.is_planned() {
+            return self.bytes.clone();
+        }
+        let chunks = self.footer.row_group(group).columns().iter();
+        let mut ranges: Vec<Range<u64>> = chunks
+            .map(|chunk| {
+                let (start, length) = chunk.byte_range();
+                start..start.saturating_add(length)
+            })
+            .collect();
+        ranges.sort_by_key(|range| range.start);
+        self.bytes.planned(&ranges, COPIED_BYTES)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     hash::{Hash, Hasher},
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -109,6 +110,11 @@ impl Location {
     /// Whether the file is there.
     pub fn exists(&self) -> bool {
         self.place.exists(&self.listed)
+    }
+
+    /// How many files of its place are best opened at a time, where that is a matter of waiting.
+    pub(super) fn requests(&self) -> Option<NonZeroUsize> {
+        self.place.requests()
     }
 
     /// What all names of the file have in common, where it may have several.

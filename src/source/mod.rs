@@ -53,6 +53,8 @@ mod places;
 mod plan;
 mod reach;
 mod read;
+#[cfg(feature = "remote")]
+mod remote;
 mod shard;
 mod shard_file;
 mod shard_set;
@@ -63,6 +65,8 @@ mod union;
 mod views;
 mod walk;
 mod widen;
+#[cfg(feature = "remote")]
+mod windows;
 
 pub use bound::{BoundShards, ShardIdentity};
 pub use classes::{Classes, LabelChoice};
@@ -79,6 +83,8 @@ pub use places::{Found, Place, Places, is_set_aside, is_shard_name, names_shard}
 pub use plan::{Evaluate, ReadPlan, RowPredicate};
 pub use reach::input_that_reads;
 pub use read::{RowGroupReader, ShardReader};
+#[cfg(feature = "remote")]
+pub use remote::RemoteFiles;
 pub use shard::{Shard, TableShard};
 pub use shard_file::{FrontToBack, ShardBytes, ShardFile};
 pub use shard_set::ShardSet;

@@ -127,9 +127,6 @@ impl OpenParquet {
                 .clamp(LEAST_PART_BYTES, MOST_WHOLE_BYTES),
             part_bytes: (self.plan.batch_bytes / 4).clamp(LEAST_PART_BYTES, MOST_PART_BYTES),
         };
-        let footer = Arc::clone(&self.footer);
-        let pages = GroupPages::new(self.file.clone(), footer, group, sizes);
-        let pages: Arc<dyn FileReader> = Arc::new(pages);
         let rows = self.rows_of(group);
         let mut selection =
             wanted.map(|wanted| RowSelection::from_consecutive_ranges(wanted.into_iter(), rows));
@@ -138,7 +135,7 @@ impl OpenParquet {
                 break;
             }
             let numbers = RowNumbers::new(self.first_row(group), rows, selection.as_ref());
-            let batches = self.read(&pages, group, &predicate.columns, selection.clone())?;
+            let batches = self.read(sizes, group, &predicate.columns, selection.clone())?;
             let batches = self.made(batches, &predicate.columns, numbers, false);
             let verdicts = batches.map(|batch| {
                 let passes = (predicate.evaluate)(&batch?)?;
@@ -158,7 +155,7 @@ impl OpenParquet {
             return Ok(Box::new(std::iter::empty()));
         }
         let numbers = RowNumbers::new(self.first_row(group), rows, selection.as_ref());
-        let batches = self.read(&pages, group, &self.plan.columns, selection)?;
+        let batches = self.read(sizes, group, &self.plan.columns, selection)?;
         let numbered = self.plan.row_numbers;
         Ok(self.made(batches, &self.plan.columns, numbers, numbered))
     }
@@ -188,7 +185,7 @@ impl OpenParquet {
 
     fn read(
         &self,
-        pages: &Arc<dyn FileReader>,
+        sizes: PageSizes,
         group: usize,
         columns: &[usize],
         selection: Option<RowSelection>,
@@ -204,8 +201,16 @@ impl OpenParquet {
             true => selection,
             false => selection.map(skipping_runs),
         };
+        let (file, footer) = (self.file.clone(), Arc::clone(&self.footer));
+        let pages: Arc<dyn FileReader> = Arc::new(GroupPages::new(
+            file,
+            footer,
+            group,
+            sizes,
+            selection.clone(),
+        ));
         let reader = ParquetRecordBatchReader::try_new_with_row_groups(
-            &levels, pages, batch_rows, selection,
+            &levels, &pages, batch_rows, selection,
         )?;
         Ok(ContainedBatches::new(reader))
     }

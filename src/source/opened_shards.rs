@@ -35,11 +35,18 @@ impl<I: Iterator<Item = TableShard>> OpenedShards<I> {
     }
 
     fn open_more(&mut self) {
-        let most = self.threads * SHARDS_PER_THREAD;
-        let entries: Vec<TableShard> = self.waiting.by_ref().take(most).collect();
-        let each = entries.len().div_ceil(self.threads);
+        let Some(first) = self.waiting.next() else {
+            return;
+        };
+        let requests = first.location.requests();
+        let threads = requests.map_or(self.threads, NonZeroUsize::get);
+        let most = threads * SHARDS_PER_THREAD;
+        let rest = self.waiting.by_ref().take(most - 1);
+        let entries: Vec<TableShard> = std::iter::once(first).chain(rest).collect();
+        let each = entries.len().div_ceil(threads);
         let mut entries = entries.into_iter();
-        if each <= 1 || self.threads == 1 {
+        // A file that is at hand is opened before a thread has started.
+        if threads == 1 || each <= 1 && requests.is_none() {
             self.opened.extend(entries.map(open));
             return;
         }

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     fmt,
+    num::NonZeroUsize,
     sync::Arc,
 };
 
@@ -10,7 +11,10 @@ use super::{
     Listed, Listing, Location, ShardFile, TableFolder, braces::expand_braces, kind::KINDS,
     local::LocalFiles,
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    secrets,
+};
 
 /// Names of files that a note shows.
 const SHOWN_FILES: usize = 3;
@@ -33,6 +37,11 @@ pub trait Place: fmt::Debug + Send + Sync {
     /// When nothing of the name is there, no shard is in it, or it cannot be listed.
     fn below(&self, name: &str) -> Result<Listing>;
 
+    /// As [`Place::below`] of each name; where that takes long, at the same time.
+    fn below_each(&self, names: &[String]) -> Vec<Result<Listing>> {
+        names.iter().map(|name| self.below(name)).collect()
+    }
+
     /// As [`Place::below`] for every name that matches a pattern with `*`, `?` or `[..]`.
     ///
     /// # Errors
@@ -41,6 +50,11 @@ pub trait Place: fmt::Debug + Send + Sync {
 
     /// What all names of one file have in common; `None` where a file has one name.
     fn one_of(&self, _: &Listed) -> Option<String> {
+        None
+    }
+
+    /// How many files are best opened at a time, where that is a matter of waiting.
+    fn requests(&self) -> Option<NonZeroUsize> {
         None
     }
 
@@ -93,6 +107,17 @@ impl Places {
         self
     }
 
+    /// Reads URLs of object stores and web servers.
+    #[cfg(feature = "remote")]
+    #[must_use]
+    pub fn with_object_stores(mut self, stores: &Arc<crate::remote::ObjectStores>) -> Self {
+        let place: Arc<dyn Place> = Arc::new(super::RemoteFiles::new(Arc::clone(stores)));
+        for scheme in crate::remote::SCHEMES {
+            self = self.with_place(scheme, Arc::clone(&place));
+        }
+        self
+    }
+
     /// Reads the files of a table's folder as they lie, with rows that the table has deleted.
     #[must_use]
     pub fn with_loose_tables(mut self) -> Self {
@@ -121,16 +146,19 @@ impl Places {
         for input in inputs {
             let place = self.place_of(input)?;
             // A file whose own name holds a brace or a star is taken literally.
-            if place.exists(&place.at(input)) {
+            let is_name = !input.contains(['*', '?', '[', '{']);
+            if is_name || place.exists(&place.at(input)) {
                 all.add(place.below(input)?, place);
                 continue;
             }
-            for pattern in expand_braces(input)? {
-                let listing = match pattern.contains(['*', '?', '[']) {
-                    true => place.matching(&pattern)?,
-                    false => place.below(&pattern)?,
-                };
-                all.add(listing, place);
+            let (patterns, names): (Vec<String>, Vec<String>) = expand_braces(input)?
+                .into_iter()
+                .partition(|pattern| pattern.contains(['*', '?', '[']));
+            for pattern in &patterns {
+                all.add(place.matching(pattern)?, place);
+            }
+            for listing in place.below_each(&names) {
+                all.add(listing?, place);
             }
         }
         match all.tables.first() {
@@ -153,9 +181,17 @@ impl Places {
             return Ok(&self.local);
         };
         self.by_scheme.get(scheme).ok_or_else(|| {
+            let known: Vec<&str> = self.by_scheme.keys().map(String::as_str).collect();
+            let hint = match known.is_empty() {
+                true => "download or mount it first; this host reads local paths".to_owned(),
+                false => format!(
+                    "download or mount it first; URLs begin with {}",
+                    known.join(", ")
+                ),
+            };
             Error::usage("read a URL as a shard")
-                .with("input", name)
-                .hint("download or mount it first; this version reads local paths")
+                .with("input", secrets::without_credentials(name))
+                .hint(hint)
         })
     }
 }
@@ -284,7 +320,7 @@ mod tests {
         let error = names(&places(), &["s3://bucket/a.parquet"]).unwrap_err();
         assert_eq!(
             error.report(),
-            "failed to read a URL as a shard\n  input: s3://bucket/a.parquet\n  try: download or mount it first; this version reads local paths"
+            "failed to read a URL as a shard\n  input: s3://bucket/a.parquet\n  try: download or mount it first; URLs begin with mem"
         );
         assert!(Places::default().at("mem://b.parquet").is_err());
         assert!(places().at("mem://b.parquet").unwrap().exists());

@@ -32,6 +32,25 @@ pub trait ShardFile: fmt::Debug + Send + Sync {
     /// # Errors
     /// When they cannot be read, or the file ends before.
     fn read_at(&self, range: Range<u64>) -> io::Result<Bytes>;
+
+    /// The first bytes of `range`, at least one: as many as are at hand.
+    ///
+    /// # Errors
+    /// As [`ShardFile::read_at`].
+    fn read_some(&self, range: Range<u64>) -> io::Result<Bytes> {
+        self.read_at(range)
+    }
+
+    /// Whether a plan is of use.
+    fn is_planned(&self) -> bool {
+        false
+    }
+
+    /// The same file for who will read `ranges` of it and little else, from front to back; requests are of up to
+    /// `window_bytes`. `None` where a plan is of no use.
+    fn planned(&self, _ranges: &[Range<u64>], _window_bytes: u64) -> Option<Arc<dyn ShardFile>> {
+        None
+    }
 }
 
 /// A file that is open; a copy reads the same file.
@@ -57,6 +76,28 @@ impl ShardBytes {
         let end = range.end.min(self.size_bytes());
         match range.start < end {
             true => self.0.read_at(range.start..end).map_err(unreached),
+            false => Ok(Bytes::new()),
+        }
+    }
+}
+
+impl ShardBytes {
+    /// Whether a plan is of use.
+    pub fn is_planned(&self) -> bool {
+        self.0.is_planned()
+    }
+
+    /// As [`ShardFile::planned`]; this one where a plan is of no use.
+    #[must_use]
+    pub fn planned(&self, ranges: &[Range<u64>], window_bytes: u64) -> Self {
+        let planned = self.0.planned(ranges, window_bytes);
+        planned.map_or_else(|| self.clone(), Self)
+    }
+
+    fn read_some(&self, range: Range<u64>) -> io::Result<Bytes> {
+        let end = range.end.min(self.size_bytes());
+        match range.start < end {
+            true => self.0.read_some(range.start..end).map_err(unreached),
             false => Ok(Bytes::new()),
         }
     }
@@ -107,7 +148,7 @@ impl Read for FrontToBack {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         if self.ahead.is_empty() {
             let end = self.position.saturating_add(self.next_bytes);
-            self.ahead = self.file.read_at(self.position..end)?;
+            self.ahead = self.file.read_some(self.position..end)?;
             self.position += self.ahead.len() as u64;
             self.next_bytes = NEXT_BYTES;
         }

@@ -273,12 +273,6 @@ impl ShardSet {
         let of = |shard: &Shard| shard.location.directory().map(Path::to_path_buf);
         self.shards.iter().map(of).collect()
     }
-
-    /// Paths of the shards that lie on this machine's file system.
-    pub fn paths(&self) -> Vec<&Path> {
-        let shards = self.shards.iter();
-        shards.filter_map(|shard| shard.location.path()).collect()
-    }
 }
 
 /// A file that a query has written with the rows' places in it: those would stand for its own rows' places.

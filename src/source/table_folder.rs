@@ -8,7 +8,7 @@ use std::{collections::HashMap, fmt, path::Path, path::PathBuf};
 use crate::error::Error;
 
 /// A format of tables.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TableFormat {
     /// Delta Lake: `_delta_log/`.
     Delta,
@@ -70,6 +70,27 @@ fn format_of(directory: &Path) -> Option<TableFormat> {
     names
         .any(|name| is_iceberg_metadata(&name.to_string_lossy()))
         .then_some(TableFormat::Iceberg)
+}
+
+/// The folder of a table, `/` behind it, and its format: of a key that is part of one, as those in its log are.
+#[cfg(feature = "remote")]
+pub(super) fn format_of_key(key: &str) -> Option<(&str, TableFormat)> {
+    let mut start = 0;
+    for part in key.split_inclusive('/') {
+        let format = match part {
+            "_delta_log/" => Some(TableFormat::Delta),
+            ".hoodie/" => Some(TableFormat::Hudi),
+            "metadata/" if is_iceberg_metadata(&key[start + part.len()..]) => {
+                Some(TableFormat::Iceberg)
+            }
+            _ => None,
+        };
+        if let Some(format) = format {
+            return Some((&key[..start], format));
+        }
+        start += part.len();
+    }
+    None
 }
 
 /// `v3.metadata.json`, `00003-UUID.metadata.json`, either compressed.

@@ -23,6 +23,8 @@ mod models;
 mod object_store;
 mod pictures;
 mod program;
+#[cfg(feature = "remote")]
+mod remote;
 mod resume;
 mod rooms;
 mod runtime;

@@ -15,14 +15,13 @@ use super::{
     filter::{Selecting, select_options},
     loading, print,
     running::{Running, Scoring, print_json, score_options},
-    say,
+    say, stores,
 };
 use crate::{
     error::{Error, Result},
     pipeline::{self, ExplainOptions, ReportOptions, RunOptions, WhichRow},
     report::{Report, is_row_reference},
-    sink::{Destination, Existing, OutputPath, OutputPlaces, Owner, Placement, StagedFile},
-    source::Location,
+    sink::{Destination, Existing, OutputPath, Owner, Placement, StagedFile},
     summary::RunSummary,
 };
 use args::CaseArgs;
@@ -120,14 +119,13 @@ fn check(path: &Path, options: &RunOptions, overwrite: bool) -> Result<()> {
     // What the inputs are is said where they are read.
     let scoring = &options.scoring;
     let inputs = scoring.places.expand(&scoring.inputs).unwrap_or_default();
-    let inputs = inputs.iter().filter_map(Location::path);
-    let inputs: Vec<OutputPath> = inputs.map(|path| path.to_path_buf().into()).collect();
+    let inputs: Vec<OutputPath> = inputs.iter().map(OutputPath::from).collect();
     let destination = Destination::file(path);
     let page = Placement {
         existing: Existing::when(overwrite),
         ..placement(&destination)
     };
-    let places = OutputPlaces::default();
+    let places = stores::output_places();
     places.check(&page, &inputs)?;
     // A directory that cannot be written to is found out now, not after hours.
     StagedFile::create(&places, &page).map(drop)
@@ -164,7 +162,7 @@ pub(super) fn write_of_run(
 fn write(path: &Path, report: &Report) -> Result<()> {
     let page = page::html(report)?;
     let destination = Destination::file(path);
-    let mut file = StagedFile::create(&OutputPlaces::default(), &placement(&destination))?;
+    let mut file = StagedFile::create(&stores::output_places(), &placement(&destination))?;
     file.write_all(page.as_bytes()).map_err(|error| {
         Error::output("write the report")
             .with("report", path.display())

@@ -13,7 +13,6 @@ mod table;
 
 use std::{
     io::{IsTerminal, Read},
-    path::PathBuf,
     process::ExitCode,
     sync::Arc,
     time::Instant,
@@ -147,7 +146,6 @@ pub(super) fn run(args: &SqlArgs) -> Result<ExitCode> {
     let paths: Vec<String> = args.tables.inputs.iter().map(|i| i.path.clone()).collect();
     check_unread(&args.result, &paths)?;
     let inputs = protected(args);
-    let inputs: Vec<OutputPath> = inputs.into_iter().map(OutputPath::from).collect();
     let is_terminal = std::io::stdout().is_terminal();
     let results = Results::try_new(&args.result, stdout(), is_terminal, &inputs)?;
     let trace = args.trace.start(Others {
@@ -304,13 +302,13 @@ fn check_unread(result: &ResultArgs, inputs: &[String]) -> Result<()> {
 }
 
 /// Files that an output must not replace.
-fn protected(args: &SqlArgs) -> Vec<PathBuf> {
+fn protected(args: &SqlArgs) -> Vec<OutputPath> {
     let inputs = args.tables.inputs.iter().map(|input| input.path.clone());
     // What cannot be expanded is refused when the table is made.
     let expanded = |path| args.reads.places().expand(&[path]).unwrap_or_default();
-    let files = inputs.flat_map(expanded);
-    let files = files.filter_map(|file| file.path().map(std::path::Path::to_path_buf));
-    files.chain(args.tables.scores.clone()).collect()
+    let files = inputs.flat_map(expanded).map(|file| (&file).into());
+    let scores = args.tables.scores.as_deref().map(OutputPath::from);
+    files.chain(scores).collect()
 }
 
 fn runtime(args: &SqlArgs) -> Result<Runtime> {

@@ -10,7 +10,7 @@ use super::{
     format::{Format, RowWriter, failed},
 };
 use crate::{
-    cli::pipe::Pipe,
+    cli::{pipe::Pipe, stores},
     error::{Error, Result},
     sink::{
         DatasetWriter, Destination, Existing, OutputPath, OutputPlaces, Owner, ParquetResult,
@@ -58,7 +58,7 @@ impl Output {
                 _ => Destination::file(path),
             },
             existing,
-            places: OutputPlaces::default(),
+            places: stores::output_places(),
         };
         output.places.check(&output.placement(), inputs)?;
         Ok(output)

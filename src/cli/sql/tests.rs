@@ -1,5 +1,7 @@
 //! Scripts and the shell against made-up answers.
 
+use std::path::PathBuf;
+
 use std::{
     io::{self, Write},
     sync::{

@@ -95,8 +95,8 @@ impl Prepared {
     }
 
     fn inputs(&self) -> Vec<OutputPath> {
-        let paths = self.shards.set.paths().into_iter();
-        paths.map(OutputPath::from).collect()
+        let shards = self.shards.set.shards.iter();
+        shards.map(|shard| (&shard.location).into()).collect()
     }
 
     /// Where an output of the run goes, beside others that it writes.
@@ -111,6 +111,7 @@ impl Prepared {
             owner: Owner::Run {
                 identity: self.work.as_ref().map_or("", WorkDir::identity),
                 directory: None,
+                notes: self.work.as_ref().map(WorkDir::notes),
             },
         }
     }
@@ -130,6 +131,7 @@ impl Prepared {
             owner: Owner::Run {
                 identity: work.identity(),
                 directory: work.beside_output(),
+                notes: Some(work.notes()),
             },
             ..self.placement(&destination, Existing::when(options.overwrite))
         };

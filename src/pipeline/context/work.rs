@@ -4,6 +4,7 @@
 //! .NAME.clip-filter/lock          no second run writes the same output
 //! .NAME.clip-filter/scores/       the private score store, where no other was named
 //! .NAME.clip-filter/output        a local output under its temporary name
+//! .NAME.clip-filter/uploads-*     uploads to object stores that are not ended
 //! .NAME.clip-filter/commit.json   what is to become visible, written when all of it is safe
 //! ```
 //!
@@ -23,7 +24,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     error::{Error, Result},
-    sink::{Fate, Ledger, OutputPath, OutputPlaces, Staged},
+    sink::{Fate, Ledger, OutputPath, OutputPlaces, Staged, UPLOADS},
     store::{DirLock, ScoreStore},
     summary::{ModelCard, RunSummary},
 };
@@ -98,6 +99,11 @@ impl WorkDir {
         self.path.join("scores")
     }
 
+    /// Where it is noted what a kill would leave elsewhere.
+    pub(in crate::pipeline) fn notes(&self) -> &Path {
+        &self.path
+    }
+
     pub(in crate::pipeline) fn identity(&self) -> &str {
         &self.identity
     }
@@ -136,7 +142,9 @@ impl WorkDir {
 
     /// True if a next run could go on from what is here.
     fn is_of_use(&self) -> bool {
-        ScoreStore::has_scores(&self.scores()) || self.path.join(COMMIT).exists()
+        ScoreStore::has_scores(&self.scores())
+            || self.path.join(COMMIT).exists()
+            || has_uploads(&self.path)
     }
 
     /// Makes everything visible that was staged, and removes the directory.
@@ -176,6 +184,14 @@ impl Drop for WorkDir {
             let _ = std::fs::remove_dir_all(&gone);
         }
     }
+}
+
+/// True if uploads are noted that nobody has ended.
+fn has_uploads(directory: &Path) -> bool {
+    let entries = std::fs::read_dir(directory).into_iter().flatten();
+    entries
+        .flatten()
+        .any(|entry| entry.file_name().to_string_lossy().starts_with(UPLOADS))
 }
 
 /// The name of a directory that is no longer needed.
@@ -236,6 +252,7 @@ mod tests {
             owner: Owner::Run {
                 identity: "this run",
                 directory: None,
+                notes: None,
             },
         };
         let bytes = destination.to_string().into_bytes();

@@ -19,6 +19,13 @@ pub(in crate::source) struct PageSizes {
     pub(in crate::source) part_bytes: u64,
 }
 
+impl PageSizes {
+    /// Asked for at a time of a column that is far.
+    pub(super) fn window_bytes(self) -> u64 {
+        self.part_bytes.saturating_mul(2)
+    }
+}
+
 /// Where a column chunk lies and how its values are written.
 #[derive(Debug, Clone)]
 pub(super) struct ChunkFacts {

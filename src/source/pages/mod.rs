@@ -27,11 +27,13 @@ mod whole;
 use std::sync::Arc;
 
 use parquet::{
+    arrow::arrow_reader::RowSelection,
     bloom_filter::Sbbf,
     column::page::PageReader,
     errors::ParquetError,
     file::{
         metadata::{ParquetMetaData, RowGroupMetaData},
+        page_index::offset_index::PageLocation,
         reader::{FileReader, RowGroupReader},
         serialized_reader::SerializedPageReader,
     },
@@ -51,15 +53,18 @@ pub(super) struct GroupPages {
     group: usize,
     alone: ParquetMetaData,
     sizes: PageSizes,
+    /// Rows that will be read; `None` for all.
+    wanted: Option<RowSelection>,
 }
 
 impl GroupPages {
-    /// Pages of the row group `group`, those that are large in parts.
+    /// Pages of the row group `group`, those that are large in parts; `wanted` are the rows that will be read, or all.
     pub(super) fn new(
         file: ShardBytes,
         footer: Arc<ParquetMetaData>,
         group: usize,
         sizes: PageSizes,
+        wanted: Option<RowSelection>,
     ) -> Self {
         let groups = vec![footer.row_group(group).clone()];
         Self {
@@ -68,7 +73,35 @@ impl GroupPages {
             footer,
             group,
             sizes,
+            wanted,
         }
+    }
+
+    /// The file, for who reads the wanted rows of a column.
+    fn file_for(&self, column: usize) -> ShardBytes {
+        if !self.file.is_planned() {
+            return (*self.file).clone();
+        }
+        let (start, length) = self.facts().column(column).byte_range();
+        let end = start.saturating_add(length);
+        let ranges = match (&self.wanted, self.locations(column)) {
+            (Some(wanted), Some(pages)) => {
+                let dictionary = pages
+                    .first()
+                    .map_or(start, |page| u64::try_from(page.offset).unwrap_or(start));
+                let mut ranges = vec![start..dictionary.clamp(start, end)];
+                ranges.extend(wanted.scan_ranges(pages));
+                ranges
+            }
+            _ => vec![start..end; 1],
+        };
+        self.file.planned(&ranges, self.sizes.window_bytes())
+    }
+
+    /// Where the pages of a column are, if the file says so.
+    fn locations(&self, column: usize) -> Option<&Vec<PageLocation>> {
+        let index = self.footer.offset_index()?.get(self.group)?.get(column)?;
+        Some(&index.page_locations)
     }
 
     fn facts(&self) -> &RowGroupMetaData {
@@ -112,14 +145,12 @@ impl RowGroupReader for Columns<'_> {
         let may_be_large =
             u64::try_from(chunk.uncompressed_size()).unwrap_or(0) > pages.sizes.whole_bytes;
         if may_be_large && stream::is_streamed(chunk.compression()) {
-            let facts = ChunkFacts::new((*pages.file).clone(), chunk, pages.sizes)?;
+            let facts = ChunkFacts::new(pages.file_for(column), chunk, pages.sizes)?;
             return Ok(Box::new(PartedPages::new(facts)));
         }
-        let index = pages.footer.offset_index();
-        let index = index.and_then(|groups| groups.get(pages.group)?.get(column));
-        let locations = index.map(|index| index.page_locations.clone());
+        let locations = pages.locations(column).cloned();
         let rows = usize::try_from(pages.facts().num_rows()).unwrap_or(0);
-        let file = Arc::clone(&pages.file);
+        let file = Arc::new(pages.file_for(column));
         Ok(Box::new(SerializedPageReader::new(
             file, chunk, rows, locations,
         )?))

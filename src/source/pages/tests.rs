@@ -110,7 +110,7 @@ fn read(reader: ParquetRecordBatchReader) -> Vec<RecordBatch> {
 fn both(file: &ShardBytes, selection: Option<RowSelection>) -> [Vec<RecordBatch>; 2] {
     let footer = footer_of(file);
     let metadata = Arc::clone(footer.metadata());
-    let pages = GroupPages::new(file.clone(), metadata, 0, SIZES);
+    let pages = GroupPages::new(file.clone(), metadata, 0, SIZES, None);
     let pages: Arc<dyn FileReader> = Arc::new(pages);
     let levels = parquet_to_arrow_field_levels(
         footer.parquet_schema(),
@@ -250,7 +250,7 @@ fn a_page_that_is_skipped_is_not_decompressed() {
     let last = vec![RowSelector::skip(ROWS - 1), RowSelector::select(1)];
     let footer = footer_of(&file);
     let metadata = Arc::clone(footer.metadata());
-    let pages: Arc<dyn FileReader> = Arc::new(GroupPages::new(file, metadata, 0, SIZES));
+    let pages: Arc<dyn FileReader> = Arc::new(GroupPages::new(file, metadata, 0, SIZES, None));
     let schema = footer.parquet_schema();
     let levels = parquet_to_arrow_field_levels(schema, ProjectionMask::all(), None).unwrap();
     let reader =

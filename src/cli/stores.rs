@@ -1,0 +1,32 @@
+//! Object stores, opened once for all that a command reads and writes.
+
+use crate::{sink::OutputPlaces, source::Places};
+
+/// Where inputs may lie.
+#[cfg(feature = "remote")]
+pub(super) fn places() -> Places {
+    Places::default().with_object_stores(stores())
+}
+
+#[cfg(not(feature = "remote"))]
+pub(super) fn places() -> Places {
+    Places::default()
+}
+
+/// Where outputs may go.
+#[cfg(feature = "remote")]
+pub(super) fn output_places() -> OutputPlaces {
+    OutputPlaces::default().with_object_stores(stores())
+}
+
+#[cfg(not(feature = "remote"))]
+pub(super) fn output_places() -> OutputPlaces {
+    OutputPlaces::default()
+}
+
+#[cfg(feature = "remote")]
+fn stores() -> &'static std::sync::Arc<crate::remote::ObjectStores> {
+    static STORES: std::sync::LazyLock<std::sync::Arc<crate::remote::ObjectStores>> =
+        std::sync::LazyLock::new(crate::remote::ObjectStores::from_environment);
+    &STORES
+}

@@ -1,0 +1,116 @@
+//! What went wrong at a store, in words that say what to do.
+
+use object_store::Error as StoreError;
+
+use super::address::{Address, Kind};
+use crate::{
+    error::{Error, ErrorKind},
+    secrets,
+};
+
+/// The environment says something of the store that cannot be.
+pub(super) fn settings_error(address: &Address, error: StoreError) -> Error {
+    Error::usage("open the object store")
+        .with("store", secrets::without_credentials(&address.bucket))
+        .hint(credentials_hint(address.kind))
+        .source(hidden(error))
+}
+
+/// An operation that failed: `doing` reads after "failed to".
+pub(super) fn failed(
+    kind: ErrorKind,
+    doing: &str,
+    url: &str,
+    store: Kind,
+    error: StoreError,
+) -> Error {
+    let told = Error::new(kind, doing).with("url", secrets::without_credentials(url));
+    let told = match hint(store, &error) {
+        Some(hint) => told.hint(hint),
+        None => told,
+    };
+    told.source(hidden(error))
+}
+
+/// The same for who reads bytes.
+pub(super) fn as_io(url: &str, store: Kind, error: StoreError) -> std::io::Error {
+    use std::io::ErrorKind::{NotFound, Other, PermissionDenied, TimedOut};
+    let kind = match &error {
+        StoreError::NotFound { .. } => NotFound,
+        StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. } => {
+            PermissionDenied
+        }
+        StoreError::Generic { .. } => TimedOut,
+        _ => Other,
+    };
+    let words = match (&error, hint(store, &error)) {
+        (StoreError::Precondition { .. }, _) => changed(url),
+        (_, Some(hint)) => format!("{}; {hint}", hidden(error)),
+        (_, None) => hidden(error),
+    };
+    std::io::Error::new(kind, words)
+}
+
+/// What is told of an object that is no longer what it was.
+pub(super) fn changed(url: &str) -> String {
+    format!(
+        "{} was replaced while it was read: run again, over data that stays",
+        secrets::without_credentials(url)
+    )
+}
+
+fn hint(store: Kind, error: &StoreError) -> Option<&'static str> {
+    let words = error.to_string();
+    match error {
+        StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. } => {
+            Some(credentials_hint(store))
+        }
+        StoreError::Generic { .. }
+            if words.contains("redentials") || words.contains("169.254.169.254") =>
+        {
+            Some(credentials_hint(store))
+        }
+        StoreError::NotFound { .. }
+            if words.contains("NoSuchBucket") || words.contains("ContainerNotFound") =>
+        {
+            Some("there is no such bucket: look at its name, region and endpoint")
+        }
+        StoreError::Generic { .. }
+            if words.contains("scheme is not allowed") || words.contains("http is not allowed") =>
+        {
+            Some(
+                "plain http is for this machine: use https, or insist with AWS_ALLOW_HTTP=true (AZURE_ALLOW_HTTP)",
+            )
+        }
+        _ => None,
+    }
+}
+
+fn credentials_hint(store: Kind) -> &'static str {
+    match store {
+        Kind::S3 => {
+            "export AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY (AWS_SESSION_TOKEN) and AWS_REGION; profiles, ~/.aws and SSO are not read: `aws configure export-credentials --format env` prints them; AWS_SKIP_SIGNATURE=true for public buckets"
+        }
+        Kind::Gcs => {
+            "export GOOGLE_APPLICATION_CREDENTIALS (the file of a service account), or GOOGLE_SKIP_SIGNATURE=true for public buckets"
+        }
+        Kind::Azure => {
+            "export AZURE_STORAGE_ACCOUNT_NAME with AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_TOKEN, or AZURE_SKIP_SIGNATURE=true for public containers"
+        }
+        Kind::Web => "the server asks for who you are: use a signed URL",
+    }
+}
+
+/// Its words, without what is secret in them.
+fn hidden(error: StoreError) -> String {
+    let mut words = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !words.contains(&more) {
+            words = format!("{words}: {more}");
+        }
+        cause = error.source();
+    }
+    secrets::in_message(&words)
+}

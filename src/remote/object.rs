@@ -1,0 +1,365 @@
+//! One object: its facts, its bytes, and what is put there.
+
+use std::{
+    io,
+    ops::Range,
+    sync::{Arc, mpsc},
+};
+
+use bytes::Bytes;
+use futures::TryStreamExt;
+use object_store::{
+    Error as StoreError, GetOptions, GetRange, ObjectMeta, ObjectStoreExt, PutMode, PutOptions,
+    PutPayload, UpdateVersion, path::Path,
+};
+
+use super::{
+    address::Kind,
+    bucket::Bucket,
+    failure::{as_io, changed, failed},
+    upload::Upload,
+};
+use crate::error::{Error, ErrorKind, Result};
+
+/// What a store says of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// Its URL.
+    pub url: String,
+    /// Its size.
+    pub size_bytes: u64,
+    /// What another content would not have (the etag), where the store says so.
+    pub version: Option<String>,
+}
+
+/// When to put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put<'a> {
+    /// Whatever is there.
+    Always,
+    /// Only where nothing is.
+    IfNew,
+    /// Only over this version.
+    Over(&'a str),
+}
+
+/// A URL of a store, whether or not anything is there.
+#[derive(Clone)]
+pub struct Object {
+    bucket: Arc<Bucket>,
+    url: String,
+    key: Path,
+}
+
+impl std::fmt::Debug for Object {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&crate::secrets::without_credentials(&self.url))
+    }
+}
+
+impl Object {
+    pub(super) fn new(bucket: Arc<Bucket>, url: &str, key: Path) -> Self {
+        Self {
+            bucket,
+            url: url.trim_end_matches('/').to_owned(),
+            key,
+        }
+    }
+
+    /// The URL, as it was given.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The object `name` below this one; `/` stands between folders.
+    ///
+    /// # Errors
+    /// When no key is of that name.
+    pub fn child(&self, name: &str) -> Result<Self> {
+        let key = match self.key.as_ref() {
+            "" => name.to_owned(),
+            key => format!("{key}/{name}"),
+        };
+        let key = Path::parse(key).map_err(|error| {
+            Error::internal("name an object")
+                .with("name", name)
+                .source(error)
+        })?;
+        Ok(Self {
+            bucket: Arc::clone(&self.bucket),
+            url: format!("{}/{name}", self.url),
+            key,
+        })
+    }
+
+    /// Whether this is one file of a web server: it cannot be listed, and nothing is put there.
+    pub fn is_web(&self) -> bool {
+        self.bucket.kind == Kind::Web
+    }
+
+    /// Refuses what nothing can be written to.
+    ///
+    /// # Errors
+    /// When this is a file of a web server, or a bucket and no key in it.
+    pub fn check_writable(&self) -> Result<()> {
+        let refused = |why: &str| {
+            Error::usage(format!("write the output: {why}"))
+                .with("output", crate::secrets::without_credentials(&self.url))
+        };
+        match self.is_web() {
+            true => Err(refused("nothing is put on a web server")
+                .hint("write to a local path, s3://, gs:// or az://")),
+            false if self.key.as_ref().is_empty() => {
+                Err(refused("it names a bucket and nothing in it")
+                    .hint("write scheme://bucket/name"))
+            }
+            false => Ok(()),
+        }
+    }
+
+    /// Its facts; `None` if nothing is there.
+    ///
+    /// # Errors
+    /// When the store cannot be asked.
+    pub fn facts(&self) -> Result<Option<Facts>> {
+        if self.key.as_ref().is_empty() {
+            return Ok(None);
+        }
+        let (store, key) = self.with_key();
+        match self.wait(async move { store.head(&key).await })? {
+            Ok(meta) => Ok(Some(self.facts_of(self.url.clone(), meta))),
+            Err(StoreError::NotFound { source, .. }) if !is_missing_bucket(source.as_ref()) => {
+                Ok(None)
+            }
+            Err(error) => Err(self.failed(ErrorKind::Input, "ask the object store", error)),
+        }
+    }
+
+    fn facts_of(&self, url: String, meta: ObjectMeta) -> Facts {
+        Facts {
+            url,
+            size_bytes: meta.size,
+            version: meta.e_tag,
+        }
+    }
+
+    /// The bytes of `range`, of this version and size only.
+    ///
+    /// # Errors
+    /// When they cannot be read, or another content is there by now.
+    pub fn read(
+        &self,
+        range: Range<u64>,
+        size_bytes: u64,
+        version: Option<&str>,
+    ) -> io::Result<Bytes> {
+        self.bucket
+            .waiting
+            .wait(self.reading(range, size_bytes, version))?
+    }
+
+    /// As [`Object::read`], without waiting: the bytes come when they are there.
+    ///
+    /// # Errors
+    /// When nothing can be asked for any more.
+    pub fn ask(
+        &self,
+        range: Range<u64>,
+        size_bytes: u64,
+        version: Option<&str>,
+    ) -> io::Result<mpsc::Receiver<io::Result<Bytes>>> {
+        let (give, take) = mpsc::sync_channel(1);
+        let reading = self.reading(range, size_bytes, version);
+        let started = self.bucket.waiting.start(async move {
+            let _ = give.send(reading.await);
+        });
+        started.map(|()| take).map_err(io::Error::other)
+    }
+
+    fn reading(
+        &self,
+        range: Range<u64>,
+        size_bytes: u64,
+        version: Option<&str>,
+    ) -> impl Future<Output = io::Result<Bytes>> + Send + 'static {
+        let (store, key) = self.with_key();
+        let (url, kind) = (self.url.clone(), self.bucket.kind);
+        let options = GetOptions {
+            range: Some(GetRange::Bounded(range.clone())),
+            // A weak etag never matches.
+            if_match: version
+                .filter(|it| !it.starts_with("W/"))
+                .map(str::to_owned),
+            ..GetOptions::default()
+        };
+        async move {
+            let got = async {
+                let got = store.get_opts(&key, options).await?;
+                let size_bytes = got.meta.size;
+                Ok::<_, StoreError>((got.bytes().await?, size_bytes))
+            };
+            let (bytes, now) = got.await.map_err(|error| as_io(&url, kind, error))?;
+            match now == size_bytes && bytes.len() as u64 == range.end - range.start {
+                true => Ok(bytes),
+                false => Err(io::Error::other(changed(&url))),
+            }
+        }
+    }
+
+    /// All its bytes and their version; `None` if nothing is there. For what is small.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn read_all(&self) -> Result<Option<(Bytes, Option<String>)>> {
+        let (store, key) = self.with_key();
+        let got = self.wait(async move {
+            let got = store.get(&key).await?;
+            let version = got.meta.e_tag.clone();
+            Ok::<_, StoreError>((got.bytes().await?, version))
+        })?;
+        match got {
+            Ok(read) => Ok(Some(read)),
+            Err(StoreError::NotFound { source, .. }) if !is_missing_bucket(source.as_ref()) => {
+                Ok(None)
+            }
+            Err(error) => Err(self.failed(ErrorKind::Input, "read from the object store", error)),
+        }
+    }
+
+    /// All objects below it, at any depth, sorted by their keys.
+    ///
+    /// # Errors
+    /// When they cannot be listed.
+    pub fn below(&self) -> Result<Vec<Facts>> {
+        if self.is_web() {
+            return Err(
+                Error::usage("list files of a web server: it has no listing")
+                    .with("url", crate::secrets::without_credentials(&self.url))
+                    .hint("name each file"),
+            );
+        }
+        let (store, key) = self.with_key();
+        let prefix = (!key.as_ref().is_empty()).then_some(key);
+        let listed = self.wait(async move {
+            store
+                .list(prefix.as_ref())
+                .try_collect::<Vec<ObjectMeta>>()
+                .await
+        })?;
+        let mut listed = listed
+            .map_err(|error| self.failed(ErrorKind::Input, "list the object store", error))?;
+        listed.sort_by(|a, b| a.location.as_ref().cmp(b.location.as_ref()));
+        let before = self.url.len() - self.key.as_ref().len();
+        let root = self.url[..before].trim_end_matches('/').to_owned();
+        let facts = listed
+            .into_iter()
+            .map(|meta| self.facts_of(format!("{root}/{}", meta.location), meta));
+        Ok(facts.collect())
+    }
+
+    /// Whether anything lies below it.
+    ///
+    /// # Errors
+    /// When the store cannot be asked.
+    pub fn has_below(&self) -> Result<bool> {
+        let (store, key) = self.with_key();
+        let prefix = (!key.as_ref().is_empty()).then_some(key);
+        let first = self.wait(async move { store.list(prefix.as_ref()).try_next().await })?;
+        first
+            .map(|first| first.is_some())
+            .map_err(|error| self.failed(ErrorKind::Input, "list the object store", error))
+    }
+
+    /// Puts `bytes` there; false if the condition does not hold.
+    ///
+    /// # Errors
+    /// When they cannot be put.
+    pub fn put(&self, bytes: impl Into<Bytes>, when: Put<'_>) -> Result<bool> {
+        let mode = match when {
+            Put::Always => PutMode::Overwrite,
+            Put::IfNew => PutMode::Create,
+            Put::Over(version) => PutMode::Update(UpdateVersion {
+                e_tag: Some(version.to_owned()),
+                version: None,
+            }),
+        };
+        let (store, key) = self.with_key();
+        let payload = PutPayload::from_bytes(bytes.into());
+        let put =
+            self.wait(async move { store.put_opts(&key, payload, PutOptions::from(mode)).await })?;
+        match put {
+            Ok(_) => Ok(true),
+            Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) => Ok(false),
+            // What was to be replaced is gone.
+            Err(StoreError::NotFound { .. }) if matches!(when, Put::Over(_)) => Ok(false),
+            Err(error) => Err(self.failed(ErrorKind::Output, "write to the object store", error)),
+        }
+    }
+
+    /// Begins an upload in parts: nothing is visible before it is completed.
+    ///
+    /// # Errors
+    /// When the store takes none.
+    pub fn upload(&self) -> Result<Upload> {
+        Upload::begin(self.clone())
+    }
+
+    /// Removes it, if it is there.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub fn remove(&self) -> Result<()> {
+        let (store, key) = self.with_key();
+        match self.wait(async move { store.delete(&key).await })? {
+            Ok(()) | Err(StoreError::NotFound { .. }) => Ok(()),
+            Err(error) => {
+                Err(self.failed(ErrorKind::Output, "remove from the object store", error))
+            }
+        }
+    }
+
+    /// Whether the store heeds conditions of a put. Found out once per bucket: `probe`, which is this object, is put where
+    /// it already is, and removed.
+    ///
+    /// # Errors
+    /// When the store cannot be written to.
+    pub fn honours_conditions(&self) -> Result<bool> {
+        if let Some(known) = self.bucket.conditions.get() {
+            return Ok(*known);
+        }
+        self.put(&b"1"[..], Put::Always)?;
+        let heeded = !self.put(&b"2"[..], Put::IfNew)?;
+        self.remove()?;
+        Ok(*self.bucket.conditions.get_or_init(|| heeded))
+    }
+
+    fn with_key(&self) -> (Arc<dyn object_store::ObjectStore>, Path) {
+        (Arc::clone(&self.bucket.store), self.key.clone())
+    }
+
+    pub(super) fn bucket(&self) -> &Bucket {
+        &self.bucket
+    }
+
+    pub(super) fn key(&self) -> &Path {
+        &self.key
+    }
+
+    pub(super) fn failed(&self, kind: ErrorKind, doing: &str, error: StoreError) -> Error {
+        failed(kind, doing, &self.url, self.bucket.kind, error)
+    }
+
+    pub(super) fn wait<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T> {
+        let waited = self.bucket.waiting.wait(work);
+        waited.map_err(|error| Error::internal("ask the object store").source(error))
+    }
+}
+
+/// A bucket that is not there is no object that is not there.
+fn is_missing_bucket(error: &(dyn std::error::Error + 'static)) -> bool {
+    let words = error.to_string();
+    words.contains("NoSuchBucket") || words.contains("ContainerNotFound")
+}

@@ -1,0 +1,412 @@
+//! Outputs in object stores: uploads that stay open until the output is finished.
+//!
+//! One file is one object, there when its upload is completed. A directory is what its manifest names: parts have names
+//! of their own, so that they can lie beside those of the output that they replace; the manifest is put last, on the
+//! condition that nobody else has. Whoever lists the directory sees whole parts only.
+//!
+//! An upload that a killed process has left cannot be listed by every store. Its id is noted in a file of the run, before
+//! the first byte is sent, and whoever runs again takes it back.
+
+use std::{
+    fs::OpenOptions,
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{
+    Commit, Destination, Existing, Fate, OutputPath, Owner, Part, Pending, Placement, UPLOADS,
+    WrittenPart,
+};
+use crate::{
+    error::{Error, Result},
+    remote::{Object, ObjectStores, Put, Upload, Uploaded},
+};
+
+/// What makes the parts of a directory one output; tools that read Parquet pass over names like it.
+const MANIFEST: &str = "_manifest.json";
+/// Letters of an identity that tell parts of one output from those of another.
+const IDENTITY_LETTERS: usize = 8;
+
+/// Completes uploads.
+#[derive(Debug)]
+pub struct RemoteCommit {
+    stores: Arc<ObjectStores>,
+}
+
+/// What an output is known by.
+#[derive(Debug, Serialize, Deserialize)]
+struct Token {
+    /// Part of the names of its parts.
+    name: String,
+    /// Where uploads under way are noted.
+    notes: Option<PathBuf>,
+}
+
+/// What completes a part.
+#[derive(Debug, Serialize, Deserialize)]
+struct Seal {
+    upload: Uploaded,
+    size_bytes: u64,
+}
+
+/// The manifest of a directory.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Manifest {
+    /// Counts the outputs that have been here.
+    number: u64,
+    /// Names of the parts, in row order.
+    parts: Vec<String>,
+}
+
+impl RemoteCommit {
+    /// Outputs of these stores.
+    pub fn new(stores: Arc<ObjectStores>) -> Self {
+        Self { stores }
+    }
+
+    fn object(&self, destination: &Destination) -> Result<Object> {
+        match destination.path() {
+            OutputPath::Url(url) => self.stores.object(url),
+            OutputPath::Local(_) => Err(Error::internal("write a local path to an object store")),
+        }
+    }
+
+    /// The manifest of a directory, and its version.
+    fn manifest(directory: &Object) -> Result<(Option<String>, Manifest)> {
+        let object = directory.child(MANIFEST)?;
+        let Some((bytes, version)) = object.read_all()? else {
+            return Ok((None, Manifest::default()));
+        };
+        let manifest = serde_json::from_slice(&bytes).map_err(|error| {
+            Error::output("read the manifest of an output that is there")
+                .with("manifest", object.url())
+                .source(error)
+                .hint("write to another name")
+        })?;
+        Ok((Some(version.unwrap_or_default()), manifest))
+    }
+
+    /// Objects directly in a directory that its manifest does not name and that are parts by their name.
+    fn unnamed(directory: &Object, manifest: &Manifest) -> Result<Vec<Object>> {
+        let start = directory.url().len() + 1;
+        let facts = directory.below()?.into_iter();
+        let names = facts.filter_map(|facts| facts.url.get(start..).map(str::to_owned));
+        names
+            .filter(|name| is_part(name) && !manifest.parts.contains(name))
+            .map(|name| directory.child(&name))
+            .collect()
+    }
+
+    fn put_manifest(directory: &Object, pending: &Pending) -> Result<()> {
+        let (version, before) = Self::manifest(directory)?;
+        let parts: Vec<String> = pending.parts.iter().map(|part| last(&part.name)).collect();
+        if before.parts != parts {
+            let manifest = Manifest {
+                number: before.number + 1,
+                parts: parts.clone(),
+            };
+            let bytes = serde_json::to_vec(&manifest)
+                .map_err(|error| Error::internal("write a manifest").source(error))?;
+            let when = match (&version, pending.existing) {
+                (Some(version), Existing::Replaced) => Put::Over(version),
+                _ => Put::IfNew,
+            };
+            if !directory.child(MANIFEST)?.put(bytes, when)? {
+                return Err(Error::output(
+                    "write the output: another run has written it meanwhile",
+                )
+                .with("output", directory.url())
+                .hint("give each run an output of its own"));
+            }
+            for name in before.parts.iter().filter(|name| !parts.contains(name)) {
+                directory.child(name)?.remove()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a name is one that [`RemoteCommit`] gives to a part.
+fn is_part(name: &str) -> bool {
+    name.starts_with("part-") && name.ends_with(".parquet") && !name.contains('/')
+}
+
+fn last(name: &str) -> String {
+    name.rsplit('/').next().unwrap_or(name).to_owned()
+}
+
+fn token(pending: &Pending) -> Result<Token> {
+    serde_json::from_str(&pending.token)
+        .map_err(|error| Error::internal("read what an output is known by").source(error))
+}
+
+fn seal(part: &WrittenPart) -> Result<Seal> {
+    serde_json::from_str(&part.seal)
+        .map_err(|error| Error::internal("read what completes a part").source(error))
+}
+
+/// Whether the object of a part is there, whole.
+fn is_there(object: &Object, seal: &Seal) -> Result<bool> {
+    let facts = object.facts()?;
+    Ok(
+        facts
+            .is_some_and(|facts| facts.size_bytes == seal.size_bytes && seal.upload.may_be(&facts)),
+    )
+}
+
+impl Commit for RemoteCommit {
+    fn check(&self, placement: &Placement<'_>, inputs: &[OutputPath]) -> Result<()> {
+        let destination = placement.destination;
+        let object = self.object(destination)?;
+        object.check_writable()?;
+        for input in inputs {
+            if input.is_within(destination.path()) {
+                return Err(Error::usage("write the output over an input")
+                    .with("output", destination)
+                    .with("input", input)
+                    .hint("give the output another name"));
+            }
+        }
+        let exists = || {
+            Error::output("write the output: it exists")
+                .with("output", destination)
+                .hint("--overwrite, or another name")
+        };
+        let kept = placement.existing == Existing::Kept;
+        if !destination.takes_parts() {
+            return match kept && object.facts()?.is_some() {
+                true => Err(exists()),
+                false => Ok(()),
+            };
+        }
+        let (version, _) = Self::manifest(&object)?;
+        match version {
+            Some(_) if kept => Err(exists()),
+            Some(_) => Ok(()),
+            // Parts without a manifest are what a killed run has left, of this or of another program.
+            None => match object
+                .below()?
+                .iter()
+                .find(|facts| !is_part(&last(&facts.url)))
+            {
+                None => Ok(()),
+                Some(other) => Err(Error::output(
+                    "write the output directory: it holds other files",
+                )
+                .with("output", destination)
+                .with("file", &other.url)
+                .hint("name a new directory, or one that an earlier run wrote")),
+            },
+        }
+    }
+
+    fn stage(&self, placement: &Placement<'_>) -> Result<Pending> {
+        let object = self.object(placement.destination)?;
+        let takes_parts = placement.destination.takes_parts();
+        let (version, manifest) = match takes_parts {
+            true => Self::manifest(&object)?,
+            false => (None, Manifest::default()),
+        };
+        let (identity, notes) = match placement.owner {
+            Owner::Run {
+                identity, notes, ..
+            } => {
+                let identity: String = identity.chars().take(IDENTITY_LETTERS).collect();
+                (identity, notes.map(|notes| notes_of(notes, &object)))
+            }
+            Owner::Process => (format!("p{}", std::process::id()), None),
+        };
+        if let Some(notes) = &notes {
+            take_back(&self.stores, notes)?;
+            if takes_parts && (version.is_some() || placement.existing == Existing::Kept) {
+                for left in Self::unnamed(&object, &manifest)? {
+                    left.remove()?;
+                }
+            }
+        }
+        let token = Token {
+            name: format!("{identity}-{}", manifest.number + 1),
+            notes,
+        };
+        let token = serde_json::to_string(&token)
+            .map_err(|error| Error::internal("note an output").source(error))?;
+        Ok(Pending {
+            destination: placement.destination.clone(),
+            existing: placement.existing,
+            token,
+            parts: Vec::new(),
+        })
+    }
+
+    fn part(&self, pending: &Pending, number: usize) -> Result<Box<dyn Part>> {
+        let output = self.object(&pending.destination)?;
+        let token = token(pending)?;
+        let object = match pending.destination {
+            Destination::File(_) if number > 0 => {
+                return Err(Error::internal("cut one file into parts"));
+            }
+            Destination::File(_) => output,
+            Destination::Directory(_) => {
+                output.child(&format!("part-{number:05}-{}.parquet", token.name))?
+            }
+        };
+        let mut upload = object.upload()?;
+        if let Some(notes) = &token.notes {
+            note(notes, &object, &upload.id()?)?;
+        }
+        Ok(Box::new(RemotePart {
+            upload,
+            size_bytes: 0,
+            number,
+            name: object.url().to_owned(),
+        }))
+    }
+
+    fn finish(&self, pending: &Pending) -> Result<()> {
+        let output = self.object(&pending.destination)?;
+        let takes_parts = pending.destination.takes_parts();
+        for part in &pending.parts {
+            let (object, seal) = (self.stores.object(&part.name)?, seal(part)?);
+            if !takes_parts && pending.existing == Existing::Kept && object.facts()?.is_some() {
+                // Completed before, by this run or by the one that it goes on from.
+                if is_there(&object, &seal)? {
+                    continue;
+                }
+                return Err(Error::output("write the output: it exists by now")
+                    .with("output", &part.name)
+                    .hint("--overwrite, or another name"));
+            }
+            if let Err(error) = seal.upload.complete(&object)
+                && !is_there(&object, &seal)?
+            {
+                return Err(error);
+            }
+        }
+        if takes_parts {
+            Self::put_manifest(&output, pending)?;
+        }
+        forget(pending);
+        Ok(())
+    }
+
+    fn fate(&self, pending: &Pending) -> Result<Fate> {
+        let output = self.object(&pending.destination)?;
+        let mut all_there = true;
+        for part in &pending.parts {
+            all_there &= is_there(&self.stores.object(&part.name)?, &seal(part)?)?;
+        }
+        if !pending.destination.takes_parts() {
+            return Ok(match all_there && !pending.parts.is_empty() {
+                true => Fate::Visible,
+                false => Fate::Staged,
+            });
+        }
+        let (_, manifest) = Self::manifest(&output)?;
+        let parts = pending.parts.iter().map(|part| last(&part.name));
+        Ok(
+            match all_there && parts.eq(manifest.parts.iter().cloned()) {
+                true => Fate::Visible,
+                false => Fate::Staged,
+            },
+        )
+    }
+
+    fn abort(&self, pending: &Pending) {
+        for part in &pending.parts {
+            if let (Ok(object), Ok(seal)) = (self.stores.object(&part.name), seal(part)) {
+                seal.upload.abort(&object);
+                if pending.destination.takes_parts() {
+                    let _ = object.remove();
+                }
+            }
+        }
+        forget(pending);
+    }
+}
+
+/// The file in which uploads of an output are noted.
+fn notes_of(directory: &Path, output: &Object) -> PathBuf {
+    let hash = Sha256::digest(output.url());
+    let hash: String = hash
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    directory.join(format!("{UPLOADS}{hash}"))
+}
+
+/// Notes an upload, so that it is found after a kill.
+fn note(notes: &Path, object: &Object, id: &str) -> Result<()> {
+    let file = OpenOptions::new().create(true).append(true).open(notes);
+    let noted = file.and_then(|mut file| {
+        writeln!(file, "{id}\t{}", object.url())?;
+        file.sync_data()
+    });
+    noted.map_err(|error| {
+        Error::output("note an upload")
+            .with("file", notes.display())
+            .source(error)
+            .hint("free space there")
+    })
+}
+
+/// Aborts what was noted.
+fn take_back(stores: &ObjectStores, notes: &Path) -> Result<()> {
+    let Ok(noted) = std::fs::read_to_string(notes) else {
+        return Ok(());
+    };
+    for (id, url) in noted.lines().filter_map(|line| line.split_once('\t')) {
+        Uploaded::known_by(id).abort(&stores.object(url)?);
+    }
+    let _ = std::fs::remove_file(notes);
+    Ok(())
+}
+
+fn forget(pending: &Pending) {
+    if let Ok(Token {
+        notes: Some(notes), ..
+    }) = token(pending)
+    {
+        let _ = std::fs::remove_file(notes);
+    }
+}
+
+/// A part on its way to the store.
+struct RemotePart {
+    upload: Upload,
+    size_bytes: u64,
+    number: usize,
+    name: String,
+}
+
+impl Write for RemotePart {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let taken = self.upload.write(bytes)?;
+        self.size_bytes += taken as u64;
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Part for RemotePart {
+    fn close(self: Box<Self>) -> Result<WrittenPart> {
+        let seal = Seal {
+            size_bytes: self.size_bytes,
+            upload: self.upload.close()?,
+        };
+        let seal = serde_json::to_string(&seal)
+            .map_err(|error| Error::internal("note an upload").source(error))?;
+        Ok(WrittenPart {
+            number: self.number,
+            name: self.name,
+            seal,
+        })
+    }
+}

@@ -1,0 +1,183 @@
+//! Reading a remote file front to back by a plan: large requests, the next of them ahead, and nothing that is not asked for.
+
+use std::{
+    collections::VecDeque,
+    fmt, io,
+    ops::Range,
+    sync::{Arc, Mutex, PoisonError, mpsc},
+};
+
+use bytes::{Bytes, BytesMut};
+
+use super::{
+    ShardFile,
+    remote::{RemoteContent, part_of},
+};
+
+/// Bytes that nobody asked for are read along up to here: less than what another request would take.
+const MOST_GAP_BYTES: u64 = 16 << 10;
+/// Windows that are kept: a page may lie in two.
+const KEPT: usize = 2;
+
+/// Part of a file, in windows: requests that are known beforehand.
+pub(super) struct Windows {
+    content: Arc<RemoteContent>,
+    size_bytes: u64,
+    /// Ascending, apart from each other.
+    windows: Vec<Range<u64>>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The latest, by their places among the windows.
+    kept: VecDeque<(usize, Bytes)>,
+    ahead: Option<Ahead>,
+}
+
+/// A window that was asked for.
+struct Ahead {
+    window: usize,
+    bytes: mpsc::Receiver<io::Result<Bytes>>,
+}
+
+impl fmt::Debug for Windows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Windows").field(&self.content).finish()
+    }
+}
+
+impl Windows {
+    /// Those that hold `ranges`, ascending, none larger than `window_bytes`.
+    pub(super) fn new(
+        content: Arc<RemoteContent>,
+        size_bytes: u64,
+        ranges: &[Range<u64>],
+        window_bytes: u64,
+    ) -> Self {
+        Self {
+            content,
+            size_bytes,
+            windows: windows(ranges, size_bytes, window_bytes.max(1)),
+            state: Mutex::default(),
+        }
+    }
+
+    /// The window that holds a position.
+    fn at(&self, position: u64) -> Option<usize> {
+        let behind = self
+            .windows
+            .partition_point(|window| window.start <= position);
+        let window = behind.checked_sub(1)?;
+        (position < self.windows[window].end).then_some(window)
+    }
+
+    fn window(&self, window: usize) -> io::Result<Bytes> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, bytes)) = state.kept.iter().find(|(kept, _)| *kept == window) {
+            return Ok(bytes.clone());
+        }
+        let bytes = match state.ahead.take() {
+            Some(ahead) if ahead.window == window => {
+                let gone = || io::Error::other("a request came to no end");
+                ahead.bytes.recv().map_err(|_| gone())??
+            }
+            _ => self.content.read(self.windows[window].clone())?,
+        };
+        if state.kept.len() == KEPT {
+            state.kept.pop_front();
+        }
+        state.kept.push_back((window, bytes.clone()));
+        if let Some(next) = self.windows.get(window + 1) {
+            state.ahead = Some(Ahead {
+                window: window + 1,
+                bytes: self.content.ask(next.clone())?,
+            });
+        }
+        Ok(bytes)
+    }
+}
+
+impl ShardFile for Windows {
+    fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    fn read_at(&self, range: Range<u64>) -> io::Result<Bytes> {
+        let mut gathered = BytesMut::new();
+        let mut at = range.start;
+        while let Some(window) = self.at(at) {
+            let bounds = self.windows[window].clone();
+            let end = range.end.min(bounds.end);
+            let bytes = self.window(window)?;
+            let part =
+                part_of(&bytes, bounds.start, &(at..end)).ok_or(io::ErrorKind::UnexpectedEof)?;
+            if at == range.start && end == range.end {
+                return Ok(part);
+            }
+            gathered.extend_from_slice(&part);
+            at = end;
+            if at == range.end {
+                return Ok(gathered.freeze());
+            }
+        }
+        // Nobody said that this would be read.
+        gathered.extend_from_slice(&self.content.read(at..range.end)?);
+        Ok(gathered.freeze())
+    }
+
+    fn read_some(&self, range: Range<u64>) -> io::Result<Bytes> {
+        match self.at(range.start) {
+            Some(window) => self.read_at(range.start..range.end.min(self.windows[window].end)),
+            None => self.read_at(range),
+        }
+    }
+}
+
+/// Ranges that are near each other together, and what is large cut.
+fn windows(ranges: &[Range<u64>], size_bytes: u64, window_bytes: u64) -> Vec<Range<u64>> {
+    let mut together: Vec<Range<u64>> = Vec::new();
+    for range in ranges {
+        let range = range.start.min(size_bytes)..range.end.min(size_bytes);
+        match together.last_mut() {
+            Some(last) if range.start <= last.end.saturating_add(MOST_GAP_BYTES) => {
+                last.end = last.end.max(range.end);
+            }
+            _ if range.is_empty() => {}
+            _ => together.push(range),
+        }
+    }
+    let cut = together.into_iter().flat_map(|range| {
+        let windows = (range.end - range.start).div_ceil(window_bytes);
+        (0..windows).map(move |window| {
+            let start = range.start + window * window_bytes;
+            start..range.end.min(start + window_bytes)
+        })
+    });
+    cut.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_hold_what_is_asked_for_and_little_else() {
+        let gap = MOST_GAP_BYTES;
+        assert_eq!(
+            windows(&[0..10, 10..30, 30 + gap..50 + gap], 1 << 40, 1 << 20),
+            [0..50 + gap]
+        );
+        assert_eq!(
+            windows(&[0..10, 11 + gap..20 + gap], 1 << 40, 1 << 20),
+            [0..10, 11 + gap..20 + gap]
+        );
+        assert_eq!(windows(&[5..25], 1 << 40, 8), [5..13, 13..21, 21..25]);
+        assert_eq!(
+            windows(&[5..25], 20, 8),
+            [5..13, 13..20],
+            "not beyond the end"
+        );
+        assert_eq!(windows(&[], 20, 8), [0..0; 0]);
+    }
+}
