@@ -5,12 +5,13 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Args as ClapArgs;
 
 use super::{
-    args::{ModelArgs, ResourceArgs, VerbosityArgs},
+    args::{ModelArgs, ResourceArgs},
     input_args::InputArgs,
     label_args::LabelArgs,
     loading,
     running::{Running, print_json},
     say,
+    tell_args::VerbosityArgs,
 };
 use crate::{
     adapt::{Outcome, TrainingRecord},

@@ -24,6 +24,7 @@ mod score_names;
 mod sql;
 mod summary;
 mod surroundings;
+mod tell_args;
 mod tracing;
 mod typed;
 mod version;
