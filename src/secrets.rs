@@ -5,11 +5,13 @@
 //! - the value of a query parameter whose name says that it is secret: signatures and credentials of presigned URLs,
 //!   tokens, keys, passwords, sessions, codes;
 //! - tokens that are known by their first letters, and what follows `Bearer`;
-//! - in messages and command lines the value of `KEY=VALUE` or of an option, too, if the name says that it is secret.
+//! - in messages and command lines the value of `KEY=VALUE` or of an option, too, if the name says that it is secret, and
+//!   `user:password` before `@` and a host.
 //!
 //! The same is found in words that are percent-encoded, up to three times over. Everything else stays: a condition such
 //! as `token = 'x'` is in the metadata of an output as it was written. Rows and captions are data and never come here.
 
+mod logins;
 mod tokens;
 
 use std::{borrow::Cow, fmt::Write};
@@ -91,7 +93,9 @@ fn in_value(option: &str, value: &str) -> String {
         {
             format!("{key}={HIDDEN}")
         }
-        _ => in_text(value),
+        // A blank is more likely in SQL than in a password.
+        _ if SQL_OPTIONS.contains(&option) || value.contains(char::is_whitespace) => in_text(value),
+        _ => logins::hidden(&in_text(value)),
     }
 }
 
@@ -136,6 +140,10 @@ pub fn without_credentials(name: &str) -> String {
 
 fn hidden(text: &str, settings: Settings, encodings: u32) -> String {
     let shown = tokens::hidden(&values(&users(text), settings));
+    let shown = match settings {
+        Settings::Kept => shown,
+        Settings::Hidden => logins::hidden(&shown),
+    };
     if encodings == 0 || !shown.contains('%') {
         return shown;
     }

@@ -5,13 +5,14 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Args as ClapArgs;
 
 use super::{
-    args::{ModelArgs, ResourceArgs, VerbosityArgs},
+    args::{ModelArgs, ResourceArgs},
     input_args::InputArgs,
     label_args::LabelArgs,
     loading,
     method_args::AdaptArg,
     running::{Running, print_json},
     say, stores,
+    tell_args::VerbosityArgs,
 };
 use crate::{
     adapt::{Method, Outcome, TrainingRecord},

@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 use super::{
-    args::{ModelArgs, SetupArgs, VerbosityArgs},
+    args::{ModelArgs, SetupArgs},
     say,
+    tell_args::VerbosityArgs,
 };
 use crate::{
     error::Result,

@@ -25,6 +25,7 @@ mod sql;
 mod stores;
 mod summary;
 mod surroundings;
+mod tell_args;
 mod tracing;
 mod typed;
 mod version;

@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use super::{
     TOO_MANY_BAD_ROWS,
-    args::{ColumnNameArgs, ModelArgs, ResourceArgs, StoreArgs, VerbosityArgs},
+    args::{ColumnNameArgs, ModelArgs, ResourceArgs, StoreArgs},
     image_args::ImageArgs,
     input_args::InputArgs,
     label_args::LabelArgs,
@@ -12,6 +12,7 @@ use super::{
     print,
     progress::Progress,
     say,
+    tell_args::VerbosityArgs,
     tracing::TraceFile,
 };
 use crate::{

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use clap::Args as ClapArgs;
 
 use super::{
-    args::{ColumnNameArgs, ModelArgs, ResourceArgs, StoreArgs, VerbosityArgs},
+    args::{ColumnNameArgs, ModelArgs, ResourceArgs, StoreArgs},
     image_args::ImageArgs,
     input_args::InputArgs,
     label_args::LabelArgs,
     method_args::MethodArgs,
     score_names::score_names,
+    tell_args::VerbosityArgs,
     tracing::TraceArgs,
 };
 use crate::schema::ScoreColumn;

@@ -50,12 +50,15 @@ mod wide_join;
 pub use condition::{RowCondition, columns_named, condition_needs_scores, early_condition};
 pub use encode_exec::{ClipEncodeExec, ReadColumns};
 pub use encode_node::{AddedColumn, ClipEncodeNode, PairColumns};
-pub use memory_plan::{MemoryNeeds, MemoryPlan, Purpose, check_pages};
+pub use memory_plan::{
+    Beside, LEAST_PAGE_BYTES, MemoryNeeds, MemoryPlan, Purpose, WholePage, check_limit,
+};
 pub use pairs_table::{BatchSize, PairsTable, StoredScores};
 pub use plan::{
     NarrowPlan, PASSES, RunningQuery, WidePlan, early_pass, nan_pass, narrow_pass, one_pass,
     wide_pass,
 };
+pub use query_memory::query_threads;
 pub use recipe::{PairNames, Recipe, RecipeParam};
 pub use runtime::{EncodeOptions, EncodeRuntime, LoadModel, Loaded};
 pub use shard_scan::ShardStarts;

@@ -17,8 +17,9 @@ use datafusion::{
 };
 
 use super::{
-    BatchSize, MemoryPlan, PairsTable, ShardTable, SqlLimits,
-    memory_plan::{BATCHES_ALIVE, PROCESS_BYTES},
+    BatchSize, LEAST_PAGE_BYTES, MemoryNeeds, MemoryPlan, PairsTable, ShardTable, WholePage,
+    check_limit,
+    memory_plan::{BATCHES_ALIVE, check_limit_beside, divided_bytes, in_mebibytes, least_limit},
 };
 use crate::{
     config::ByteSize,
@@ -49,10 +50,56 @@ pub(super) const RUNS_MERGED: usize = 16;
 const MOST_MERGE_BYTES: u64 = 10 << 20;
 /// Sorts and hash tables hold a row up to so many times.
 const COPIES_HELD: u64 = 2;
+/// A thread may keep what it has freed: that much of it, of what a query has.
+const THREAD_BYTES: u64 = 32 << 20;
 
-/// The share of memory that operators of a session have, with what else is set aside in it.
-pub(super) fn pool_bytes(limit: ByteSize) -> u64 {
-    limit.0.saturating_sub(PROCESS_BYTES).max(32 << 20)
+/// Threads that queries may use under `limit`, of `threads`.
+pub fn query_threads(limit: ByteSize, threads: usize) -> usize {
+    let most = usize::try_from(divided_bytes(limit) / THREAD_BYTES).unwrap_or(usize::MAX);
+    threads.clamp(1, most.max(1))
+}
+
+/// What decides how the memory of a query is divided.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct QueryNeeds {
+    /// `--memory-limit`.
+    pub(super) limit: ByteSize,
+    /// Threads of a query that may reorder rows.
+    pub(super) threads: usize,
+    /// What a loaded model needs.
+    pub(super) model: Option<MemoryNeeds>,
+    found: Found,
+}
+
+impl QueryNeeds {
+    /// For the optimised plan `plan`, without a model.
+    pub(super) fn of(plan: &LogicalPlan, limit: ByteSize, threads: usize) -> Self {
+        Self {
+            limit,
+            threads: query_threads(limit, threads),
+            model: None,
+            found: Found::in_plan(plan),
+        }
+    }
+
+    /// Whether operators may hold the average row of all tables under `limit`, of which `plan` is the division.
+    pub(super) fn holds_rows(&self, limit: ByteSize, plan: &MemoryPlan) -> bool {
+        let memory = QueryMemory::divided(Self { limit, ..*self }, plan);
+        !self.found.holds_bytes || memory.asked.has_room(self.found.row_bytes)
+    }
+
+    /// The least limit above this one under which `fits`.
+    fn least(&self, fits: impl Fn(&QueryMemory) -> bool) -> String {
+        let least = least_limit(self.limit, |limit| {
+            let plan = match self.model {
+                Some(needs) => MemoryPlan::divided(&MemoryNeeds { limit, ..needs }),
+                None => Some(MemoryPlan::without_model(limit)),
+            };
+            let needs = Self { limit, ..*self };
+            plan.is_some_and(|plan| fits(&QueryMemory::divided(needs, &plan)))
+        });
+        in_mebibytes(least)
+    }
 }
 
 /// What a query may hold, and how it is run to hold no more.
@@ -66,8 +113,8 @@ pub(super) struct QueryMemory {
     /// For pages, and batches on their way.
     passing_bytes: u64,
     merge_bytes: u64,
-    /// A limit under which all rows of all tables fit.
-    enough: ByteSize,
+    /// For all operators that hold rows.
+    operator_bytes: u64,
 }
 
 /// What a query asks of those that make batches.
@@ -79,9 +126,7 @@ pub(super) struct AskedBytes {
     held: u64,
     /// Most bytes of one row that an operator holds.
     row: u64,
-    /// Operators that hold rows.
-    holders: u64,
-    limit: ByteSize,
+    needs: QueryNeeds,
 }
 
 impl AskedBytes {
@@ -103,30 +148,25 @@ impl AskedBytes {
         if bytes <= self.row {
             return Ok(());
         }
-        let room = self.row * ROWS_HELD * self.holders;
-        let least = enough(self.limit, room, bytes * ROWS_HELD * self.holders);
+        let least = self.needs.least(|memory| memory.asked.has_room(bytes));
         Err(
             Error::resources("sort, group or join a row within the memory limit")
-                .with("limit", self.limit)
+                .with("limit", self.needs.limit)
                 .with("row", ByteSize(bytes))
-                .hint(format!("--memory-limit {}MiB", least.0.div_ceil(1 << 20))),
+                .hint(format!("--memory-limit {least}")),
         )
+    }
+
+    /// Whether an operator may hold rows such as one of `bytes`: others may be a quarter longer.
+    fn has_room(&self, bytes: u64) -> bool {
+        bytes + bytes / 4 <= self.row
     }
 }
 
-/// The limit under which operators have `wanted`, where under `limit` they have `room`.
-fn enough(limit: ByteSize, room: u64, wanted: u64) -> ByteSize {
-    // A third, where a model and its images are there a little more, of what a limit has above another.
-    let more = wanted.saturating_sub(room).saturating_mul(3);
-    ByteSize(limit.0.saturating_add(more))
-}
-
 impl QueryMemory {
-    /// For the optimised plan `plan`; `model` is what a loaded model leaves.
-    pub(super) fn of(plan: &LogicalPlan, limits: &SqlLimits, model: Option<&MemoryPlan>) -> Self {
-        let without = MemoryPlan::without_model(limits.memory_limit);
-        let memory = model.unwrap_or(&without);
-        let found = Found::in_plan(plan);
+    /// For a query under a limit of which `memory` is the division.
+    pub(super) fn divided(needs: QueryNeeds, memory: &MemoryPlan) -> Self {
+        let found = needs.found;
         let is_wide = found.reads_bytes || found.row_bytes >= WIDE_ROW_BYTES;
         let most_rows = if is_wide { WIDE_BATCH_ROWS } else { BATCH_ROWS };
         let most_passing = memory.page_bytes + memory.batch_bytes * BATCHES_ALIVE;
@@ -140,18 +180,14 @@ impl QueryMemory {
             ),
         };
         let set_aside = passing_bytes + memory.encoder_bytes + memory.decode_bytes;
-        let operators = pool_bytes(limits.memory_limit).saturating_sub(set_aside);
-        let share = operators / found.holders.max(1);
+        let operator_bytes = divided_bytes(needs.limit).saturating_sub(set_aside);
+        let share = operator_bytes / found.holders.max(1);
         let (batch_bytes, read_bytes) = match found.holders {
             0 => (memory.batch_bytes, memory.batch_bytes),
             _ => (share / u64::from(BATCHES_HELD), share / READ_BATCHES_HELD),
         };
         let fitting = batch_bytes / found.row_bytes.max(1);
-        let partitions = if is_wide {
-            1
-        } else {
-            limits.threads.max(1) as u64
-        };
+        let partitions = if is_wide { 1 } else { needs.threads as u64 };
         Self {
             is_wide,
             batch_rows: usize::try_from(fitting)
@@ -161,19 +197,17 @@ impl QueryMemory {
                 read: read_bytes.min(memory.batch_bytes),
                 held: batch_bytes,
                 row: share / ROWS_HELD,
-                holders: found.holders.max(1),
-                limit: limits.memory_limit,
+                needs,
             },
             passing_bytes,
             merge_bytes: (share / partitions / 8).min(MOST_MERGE_BYTES),
-            enough: enough(
-                limits.memory_limit,
-                operators,
-                found
-                    .bytes
-                    .saturating_mul(COPIES_HELD * found.holders.max(1)),
-            ),
+            operator_bytes,
         }
+    }
+
+    /// Threads of a query that may reorder rows.
+    pub(super) fn threads(&self) -> usize {
+        self.asked.needs.threads
     }
 
     /// `config` for the query.
@@ -200,10 +234,15 @@ impl QueryMemory {
         let DataFusionError::ResourcesExhausted(_) = error.find_root() else {
             return None;
         };
+        let found = self.asked.needs.found;
+        let wanted = found
+            .bytes
+            .saturating_mul(COPIES_HELD * found.holders.max(1));
+        let enough = |memory: &QueryMemory| memory.operator_bytes >= wanted;
         Some(format!(
-            "--memory-limit {}MiB has room for all rows; or have fewer rows or columns joined, grouped or numbered by a \
+            "--memory-limit {} has room for all rows; or have fewer rows or columns joined, grouped or numbered by a \
              window: pictures can be joined to what is left of them, by {} and {}",
-            self.enough.0.div_ceil(1 << 20),
+            self.asked.needs.least(enough),
             SHARD,
             ROW,
         ))
@@ -222,7 +261,7 @@ pub(super) fn read_batch(state: &dyn Session, batch: BatchSize) -> BatchSize {
 }
 
 /// What a plan reads, and does with it.
-#[derive(Default)]
+#[derive(Debug, Default, Clone, Copy)]
 struct Found {
     /// Operators that hold rows.
     holders: u64,
@@ -230,7 +269,10 @@ struct Found {
     row_bytes: u64,
     /// Bytes of all rows.
     bytes: u64,
+    /// Whether what is read may have pictures.
     reads_bytes: bool,
+    /// Whether what operators hold may have pictures.
+    holds_bytes: bool,
 }
 
 impl Found {
@@ -242,10 +284,10 @@ impl Found {
                 LogicalPlan::Sort(_)
                 | LogicalPlan::Aggregate(_)
                 | LogicalPlan::Distinct(_)
-                | LogicalPlan::RecursiveQuery(_) => found.holders += 1,
+                | LogicalPlan::RecursiveQuery(_) => found.hold(plan, 1),
                 // Each may sort what it takes.
-                LogicalPlan::Window(_) => found.holders += 2,
-                LogicalPlan::Join(_) => found.holders += 3,
+                LogicalPlan::Window(_) => found.hold(plan, 2),
+                LogicalPlan::Join(_) => found.hold(plan, 3),
                 _ => {}
             }
             Ok(TreeNodeRecursion::Continue)
@@ -253,6 +295,13 @@ impl Found {
         // A plan that cannot be searched is taken for a wide one.
         found.reads_bytes |= searched.is_err();
         found
+    }
+
+    fn hold(&mut self, plan: &LogicalPlan, holders: u64) {
+        self.holders += holders;
+        let inputs = plan.inputs();
+        let mut fields = inputs.iter().flat_map(|input| input.schema().fields());
+        self.holds_bytes |= fields.any(|field| holds_bytes(field.data_type()));
     }
 
     fn scan(&mut self, scan: &TableScan) {
@@ -270,6 +319,48 @@ impl Found {
         self.row_bytes = self.row_bytes.saturating_add(row);
         self.bytes = self.bytes.saturating_add(row.saturating_mul(rows));
     }
+}
+
+/// Refuses a limit that is too small for any query; the one that is named has room for pages that `plan` reads, and for
+/// rows that it holds, too.
+pub(super) fn check_query_limit(needs: QueryNeeds, plan: &LogicalPlan) -> Result<()> {
+    let Err(refused) = check_limit(needs.limit, None) else {
+        return Ok(());
+    };
+    let page = largest_page(plan)?;
+    let beside = move |limit: ByteSize, plan: &MemoryPlan| needs.holds_rows(limit, plan);
+    let named = check_limit_beside(needs.limit, page.as_ref(), &beside);
+    Err(named.err().unwrap_or(refused))
+}
+
+/// Bytes of the largest page that is read as a whole; 0 where none is large, or headers cannot be read: then the scan says so.
+pub(super) fn largest_page_bytes(plan: &LogicalPlan) -> u64 {
+    let page = largest_page(plan).ok().flatten();
+    page.map_or(0, |page| page.bytes)
+}
+
+/// The largest page of the tables of `plan` that is read as a whole, if a limit may have no room for it.
+fn largest_page(plan: &LogicalPlan) -> Result<Option<WholePage>> {
+    let mut scans = Vec::new();
+    // A plan that cannot be searched is not run either.
+    let _ = plan.apply_with_subqueries(|plan| {
+        if let LogicalPlan::TableScan(scan) = plan {
+            let provider = source_as_provider(&scan.source);
+            let set = provider.as_ref().ok().and_then(shards_of).map(Arc::clone);
+            let fields = scan.projected_schema.fields().iter();
+            let names = fields.map(|field| field.name().clone());
+            scans.extend(set.map(|set| (set, names.collect::<Vec<_>>())));
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    let mut largest: Option<WholePage> = None;
+    for (set, names) in scans {
+        let columns = names.iter().flat_map(|name| set.schema.index_of(name));
+        let columns: Vec<usize> = columns.collect();
+        let room = largest.as_ref().map_or(LEAST_PAGE_BYTES, |page| page.bytes);
+        largest = WholePage::over(room, &set, &columns)?.or(largest);
+    }
+    Ok(largest)
 }
 
 fn shards_of(provider: &Arc<dyn TableProvider>) -> Option<&Arc<ShardSet>> {

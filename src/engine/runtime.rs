@@ -15,9 +15,9 @@ use datafusion::{
     },
 };
 
-use super::{MemoryPlan, into_datafusion};
+use super::{Beside, MemoryNeeds, MemoryPlan, into_datafusion};
 use crate::{
-    config::Reading,
+    config::{ByteSize, Reading},
     encode::{Bond, EncodePool, EncoderFactory, PairBatch, PoolOptions},
     error::Error,
     preprocess::PathPolicy,
@@ -50,10 +50,12 @@ pub struct Loaded {
     pub options: EncodeOptions,
     /// What it may hold.
     pub memory: MemoryPlan,
+    /// What that was found from.
+    pub needs: MemoryNeeds,
 }
 
-/// Loads a model; called at most once with success.
-pub type LoadModel = Arc<dyn Fn() -> crate::error::Result<Loaded> + Send + Sync>;
+/// Loads a model; called at most once with success. A limit that is refused is told one with room for what else is given.
+pub type LoadModel = Arc<dyn Fn(&Beside) -> crate::error::Result<Loaded> + Send + Sync>;
 
 /// An embedding of one text; none for a text without words.
 type TextEmbedding = Option<Arc<[f32]>>;
@@ -70,7 +72,7 @@ pub struct EncodeRuntime {
 impl EncodeRuntime {
     /// A runtime whose threads start with the first execution.
     pub fn new(loaded: Loaded, counters: Arc<Counters>) -> Self {
-        let never = || Err(Error::internal("load a model that is loaded"));
+        let never = |_: &Beside| Err(Error::internal("load a model that is loaded"));
         let runtime = Self::lazy(Arc::new(never), counters);
         // The cell was made empty a line above.
         let _ = runtime.model.loaded.set(loaded);
@@ -99,10 +101,18 @@ impl EncodeRuntime {
 
     /// Loads the model unless it is loaded, on a thread that may block.
     pub(super) async fn load(&self) -> Result<()> {
+        self.load_beside(|_, _| true).await
+    }
+
+    /// As [`Self::load`]; a limit that is refused is told one that has room for `beside`, too.
+    pub(super) async fn load_beside(
+        &self,
+        beside: impl Fn(ByteSize, &MemoryPlan) -> bool + Send + Sync + 'static,
+    ) -> Result<()> {
         if self.loaded().is_some() {
             return Ok(());
         }
-        self.on_blocking_thread(|model| model.load().map(|_| ()))
+        self.on_blocking_thread(move |model| model.load(&beside).map(|_| ()))
             .await
     }
 
@@ -206,16 +216,16 @@ struct Model {
 }
 
 impl Model {
-    fn load(&self) -> crate::error::Result<&Loaded> {
+    fn load(&self, beside: &Beside) -> crate::error::Result<&Loaded> {
         let _starting = lock(&self.starting);
-        self.load_locked()
+        self.load_locked(beside)
     }
 
-    fn load_locked(&self) -> crate::error::Result<&Loaded> {
+    fn load_locked(&self, beside: &Beside) -> crate::error::Result<&Loaded> {
         if let Some(loaded) = self.loaded.get() {
             return Ok(loaded);
         }
-        let loaded = (self.load)()?;
+        let loaded = (self.load)(beside)?;
         Ok(self.loaded.get_or_init(|| loaded))
     }
 
@@ -228,7 +238,8 @@ impl Model {
             factory,
             options,
             memory,
-        } = self.load_locked()?;
+            ..
+        } = self.load_locked(&|_, _| true)?;
         let options = PoolOptions {
             decode_threads: options.threads,
             encoders: memory.encoders,

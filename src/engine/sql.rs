@@ -6,45 +6,41 @@
 //! the CLIP functions, so that only what a query asks for is encoded, of the rows that are left by then.
 //! NAME_shards has the columns of the shards alone.
 
+mod tables;
+
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use datafusion::{
-    catalog::TableProvider,
-    common::{Column, Result as PlanResult, tree_node::TreeNode},
-    datasource::{ViewTable, provider_as_source},
+    common::tree_node::TreeNode,
     execution::{TaskContext, context::SQLOptions},
-    logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ScalarUDF},
+    logical_expr::LogicalPlan,
     prelude::SessionContext,
 };
 use futures::stream::{BoxStream, StreamExt};
 
 use super::{
-    AddedColumn, BatchSize, ClipEncodeNode, EncodeRuntime, MemoryPlan, PairNames, PairsTable,
-    ShardTable, StoredScores, from_datafusion,
+    ClipEncodeNode, EncodeRuntime, MemoryPlan, PairNames, PairsTable, from_datafusion,
+    memory_plan::divided_bytes,
     missing_column::quotes_hint,
     missing_table::no_table,
     planner,
-    query_memory::{BATCH_ROWS, QueryMemory, pool_bytes},
+    query_memory::{BATCH_ROWS, QueryMemory, QueryNeeds, check_query_limit, largest_page_bytes},
     recipe::identifier,
     session::session_builder,
     stored_types::{StoredTypes, under, unmarked},
-    udf,
 };
 use crate::{
     config::ByteSize,
     error::{Error, Result},
     schema::{ROW, SHARD, ScoreColumn},
-    source::{ColumnBinding, ImageLayout, ShardSet, StoredType},
-    store::ScoreStore,
+    source::StoredType,
     summary::Counters,
 };
 
-/// Rows of a batch that is encoded: a LIMIT stops that much too late.
-const ENCODED_BATCH_ROWS: usize = 256;
 /// Limits of a session.
 #[derive(Debug, Clone)]
 pub struct SqlLimits {
@@ -97,7 +93,7 @@ impl SqlSession {
         runtime: Arc<EncodeRuntime>,
         counters: Arc<Counters>,
     ) -> Result<Self> {
-        let pool = ByteSize(pool_bytes(limits.memory_limit));
+        let pool = ByteSize(divided_bytes(limits.memory_limit));
         let mut builder = session_builder(pool, BATCH_ROWS)?;
         if let Some(config) = builder.config() {
             let options = config.options_mut();
@@ -121,157 +117,11 @@ impl SqlSession {
         &self.counters
     }
 
-    /// Makes a table of shards that are no pairs.
-    ///
-    /// # Errors
-    /// When the name is taken.
-    pub fn add_shards(&self, name: &str, set: &Arc<ShardSet>) -> Result<()> {
-        let failed = |error| from_datafusion(error, "make a table").with("table", name);
-        let table = Arc::new(self.shard_table(set, "", BATCH_ROWS));
-        let view = self.view(name, table, |columns| columns).map_err(failed)?;
-        self.register(name, view)
-    }
-
-    /// Makes a table of pairs, and one of their shards alone.
-    ///
-    /// # Errors
-    /// When a name is taken.
-    pub fn add_pairs(
-        &self,
-        name: &str,
-        set: &Arc<ShardSet>,
-        binding: &ColumnBinding,
-        store: Option<&Arc<ScoreStore>>,
-    ) -> Result<()> {
-        let failed = |error| from_datafusion(error, "make a table").with("table", name);
-        let free = |added: &ScoreColumn| set.schema.index_of(added.name()).is_err();
-        let encoded = ScoreColumn::ALL.iter().copied();
-        let encoded = encoded.filter(|column| !column.is_derived());
-        let scored = encoded.filter(free);
-        let table: Arc<dyn TableProvider> = match store {
-            Some(store) => {
-                let derived = ScoreColumn::derived();
-                let stored = |column: &ScoreColumn| store.schema().index_of(column.name()).is_ok();
-                let derived = derived.filter(stored).filter(free);
-                let scored = scored.chain(derived).map(|added| AddedColumn {
-                    added,
-                    name: added.name().to_owned(),
-                });
-                let table = PairsTable::new(
-                    Arc::clone(set),
-                    binding.clone(),
-                    StoredScores {
-                        store: Arc::clone(store),
-                        columns: scored.collect(),
-                    },
-                    self.batch(BATCH_ROWS),
-                );
-                let table = table.with_row_references().marked(&self.stored);
-                Arc::new(table.within(self.limits.memory_limit))
-            }
-            None => {
-                let calls: Vec<Expr> = scored.map(|added| self.call(added, binding)).collect();
-                let references = [SHARD, ROW].map(|name| Expr::Column(Column::from_name(name)));
-                let table = self.shard_table(set, &binding.image, ENCODED_BATCH_ROWS);
-                let table = Arc::new(table.with_captions(&binding.text));
-                let all = |columns: Vec<Expr>| {
-                    columns.into_iter().chain(calls).chain(references).collect()
-                };
-                self.view(name, table, all).map_err(failed)?
-            }
-        };
-        self.register(name, table)?;
-        let image = identifier(&binding.image);
-        let names = PairNames {
-            image: binding.image.clone(),
-            image_bytes: match binding.layout {
-                ImageLayout::Bytes => image,
-                ImageLayout::Struct => format!("{image}['bytes']"),
-            },
-            text: binding.text.clone(),
-        };
-        self.lock().push((name.to_owned(), names));
-        let shards = self.shard_table(set, &binding.image, BATCH_ROWS);
-        let shards = Arc::new(shards.with_captions(&binding.text));
-        let name = format!("{name}_shards");
-        let view = self
-            .view(&name, shards, |columns| columns)
-            .map_err(failed)?;
-        self.register(&name, view)
-    }
-
     /// What a recipe must know of the table `name`.
     pub fn pair_names(&self, name: &str) -> Option<PairNames> {
         let pairs = self.lock();
         let found = pairs.iter().find(|(known, _)| known == name);
         found.map(|(_, names)| names.clone())
-    }
-
-    /// The score column as a call on the columns of a shard.
-    fn call(&self, added: ScoreColumn, binding: &ColumnBinding) -> Expr {
-        let image = || Expr::Column(Column::from_name(&binding.image));
-        let text = || Expr::Column(Column::from_name(&binding.text));
-        let (function, arguments) = match added {
-            ScoreColumn::CLIP_SCORE => ("clip_score", vec![image(), text()]),
-            ScoreColumn::STATUS => ("clip_status", vec![image(), text()]),
-            ScoreColumn::REASON => ("clip_reason", vec![image(), text()]),
-            ScoreColumn::WIDTH => ("image_width", vec![image()]),
-            ScoreColumn::HEIGHT => ("image_height", vec![image()]),
-            ScoreColumn::IMAGE_EMBEDDING => ("clip_image_embedding", vec![image()]),
-            ScoreColumn::TEXT_EMBEDDING => ("clip_text_embedding", vec![text()]),
-            // Only a store has them.
-            derived => (derived.name(), Vec::new()),
-        };
-        let functions = udf::cheap_functions()
-            .into_iter()
-            .chain(udf::clip_functions(&self.runtime));
-        let mut functions = functions.filter(|known: &ScalarUDF| known.name() == function);
-        match functions.next() {
-            Some(function) => function.call(arguments).alias(added.name()),
-            // Every name above is one of ours.
-            None => Expr::Column(Column::from_name(function)),
-        }
-    }
-
-    fn shard_table(&self, set: &Arc<ShardSet>, image: &str, rows: usize) -> ShardTable {
-        let table = ShardTable::new(
-            Arc::clone(set),
-            image,
-            self.batch(rows),
-            Arc::clone(&self.counters),
-        );
-        table.marked(&self.stored).within(self.limits.memory_limit)
-    }
-
-    fn batch(&self, rows: usize) -> BatchSize {
-        let bytes = MemoryPlan::without_model(self.limits.memory_limit).batch_bytes;
-        BatchSize { rows, bytes }
-    }
-
-    /// A view that shows what `shown` makes of the columns of `table`, the row reference not among them.
-    fn view(
-        &self,
-        name: &str,
-        table: Arc<ShardTable>,
-        shown: impl FnOnce(Vec<Expr>) -> Vec<Expr>,
-    ) -> PlanResult<Arc<dyn TableProvider>> {
-        let columns = table.shard_schema().fields().iter();
-        let columns = columns.map(|field| Expr::Column(Column::from_name(field.name())));
-        let columns = shown(columns.collect());
-        let plan = LogicalPlanBuilder::scan(name, provider_as_source(table), None)?
-            .project(columns)?
-            .build()?;
-        Ok(Arc::new(ViewTable::new(plan, None)))
-    }
-
-    fn register(&self, name: &str, table: Arc<dyn TableProvider>) -> Result<()> {
-        if self.tables().iter().any(|known| known == name) {
-            return Err(Error::usage(format!("make the table {name}: there is one"))
-                .hint("--input OTHERNAME=PATH"));
-        }
-        let made = self.context.register_table(identifier(name), table);
-        made.map(|_| ())
-            .map_err(|error| from_datafusion(error, "make a table").with("table", name))
     }
 
     /// Plans one statement; it runs as its rows are read.
@@ -313,16 +163,12 @@ impl SqlSession {
         }
         let mut state = self.context.state();
         let optimised = state.optimize(&plan).map_err(failed)?;
-        if encodes(&optimised) {
-            self.runtime.load().await.map_err(failed)?;
-        }
-        let model = self.runtime.loaded().map(|loaded| &loaded.memory);
-        let memory = QueryMemory::of(&optimised, &self.limits, model);
+        let memory = self.memory_of(&optimised).await?;
         let config = memory.configured(state.config().clone());
         *state.config_mut() = if memory.is_wide || keeps_order(&plan) {
             config
         } else {
-            config.with_target_partitions(self.limits.threads.max(1))
+            config.with_target_partitions(memory.threads())
         };
         let planner = Arc::clone(state.query_planner());
         let physical = planner
@@ -350,6 +196,29 @@ impl SqlSession {
             stored,
             batches: batches.boxed(),
         })
+    }
+
+    /// How memory is divided for the optimised plan `plan`; loads a model where it needs one.
+    async fn memory_of(&self, plan: &LogicalPlan) -> Result<QueryMemory> {
+        let limit = self.limits.memory_limit;
+        let mut needs = QueryNeeds::of(plan, limit, self.limits.threads);
+        if encodes(plan) {
+            let (page, read) = (OnceLock::new(), plan.clone());
+            let beside = move |limit: ByteSize, plan: &MemoryPlan| {
+                let bytes = page.get_or_init(|| largest_page_bytes(&read));
+                needs.holds_rows(limit, plan)
+                    && MemoryPlan::without_model(limit).page_bytes >= *bytes
+            };
+            let loaded = self.runtime.load_beside(beside).await;
+            loaded.map_err(|error| from_datafusion(error, "run the query"))?;
+        } else {
+            check_query_limit(needs, plan)?;
+        }
+        let loaded = self.runtime.loaded();
+        needs.model = loaded.map(|loaded| loaded.needs);
+        let without = MemoryPlan::without_model(limit);
+        let divided = loaded.map_or(&without, |loaded| &loaded.memory);
+        Ok(QueryMemory::divided(needs, divided))
     }
 
     /// Names of tables, sorted.

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     adapt::{Method, TrainingRecord},
+    engine::check_limit,
     error::{Error, Result},
     sink::{Destination, Existing, OutputPath, OutputPlaces, Owner, Placement, stage_bytes},
     store::ScoreStore,
@@ -76,6 +77,7 @@ pub fn adapt(options: &AdaptOptions, context: RunContext) -> Result<TrainingReco
         .as_deref()
         .ok_or_else(|| Error::usage("find the score store: no directory was given"))?;
     let store = ScoreStore::open(directory)?;
+    check_limit(scoring.memory_limit, None)?;
     let mut scoring = scoring.clone();
     if scoring.inputs.is_empty() {
         let known = store.shards().iter();

@@ -3,7 +3,8 @@
 use std::sync::{Arc, OnceLock};
 
 use super::context::{
-    Narrow, Prepared, RunContext, RunOptions, ScoreOptions, Scored, load_of_store, loaded,
+    Narrow, PagesRead, Prepared, RunContext, RunOptions, ScoreOptions, Scored, load_of_store,
+    loaded,
 };
 use crate::{
     engine::EncodeRuntime,
@@ -102,7 +103,8 @@ impl DeriveFrom<'_> {
     fn start_model(&self, store: &ScoreStore) -> Result<EncodeRuntime> {
         let stored = &store.spec().model;
         let factory = load_of_store(self.context.model.as_ref(), stored, "class prompts")?;
-        let model = loaded(self.options, self.shards, factory)?;
+        let pages = PagesRead::of_pairs(self.shards);
+        let model = loaded(self.options, self.shards, factory, pages)?;
         let counters = Arc::clone(&self.context.counters);
         Ok(EncodeRuntime::new(model, counters))
     }

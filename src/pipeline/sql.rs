@@ -9,7 +9,7 @@ use super::context::{EncodeLimits, RunContext, load_of_store};
 use crate::{
     config::{ByteSize, DEFAULT_MAX_PIXELS, OnBadShard, Reading},
     encode::EncoderSource,
-    engine::{EncodeRuntime, Purpose, SqlLimits, SqlSession},
+    engine::{Beside, EncodeRuntime, Purpose, SqlLimits, SqlSession, query_threads},
     error::Result,
     machine,
     preprocess::{PathPolicy, largest_file},
@@ -112,6 +112,11 @@ impl SqlOptions {
     pub fn with_threads(mut self, threads: usize) -> Self {
         self.threads = threads;
         self
+    }
+
+    /// Threads that a runtime for the queries should have: each keeps some of the memory limit.
+    pub fn worker_threads(&self) -> usize {
+        query_threads(self.memory_limit, self.threads)
     }
 
     /// Uses at most so much memory.
@@ -295,7 +300,7 @@ fn lazy_runtime(
     counters: &Arc<Counters>,
 ) -> Arc<EncodeRuntime> {
     let (options, directories) = (options.clone(), Arc::clone(directories));
-    let load = move || {
+    let load = move |beside: &Beside| {
         let stored = store.as_ref().map(|store| &store.spec().model);
         let factory = match stored {
             Some(stored) => load_of_store(model.as_ref(), stored, "a text")?,
@@ -315,7 +320,7 @@ fn lazy_runtime(
             allow_external: options.allow_external_paths,
             max_bytes: largest_file(options.max_pixels),
         };
-        encoding.loaded(factory, paths)
+        encoding.loaded(factory, paths, beside)
     };
     Arc::new(EncodeRuntime::lazy(Arc::new(load), Arc::clone(counters)))
 }

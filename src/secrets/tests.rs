@@ -222,6 +222,33 @@ fn settings_are_hidden_in_messages_and_stay_in_conditions() {
 }
 
 #[test]
+fn logins_without_a_scheme_are_hidden_in_messages_and_stay_in_conditions() {
+    shown_as(
+        in_message,
+        &[
+            ("u:SECRET@h", "***@h"),
+            (
+                "no column 'u:p:w@h.example': name",
+                "no column '***@h.example': name",
+            ),
+            ("--add=bob:pw@h,ann:pw@[::1]", "--add=***@h,***@[::1]"),
+            ("é bob:p%40w@é.example", "é ***@é.example"),
+            ("https://u:p@h/x", "https://***@h/x"),
+        ],
+    );
+    for kept in [
+        "a@b.c, mailto:a@b.c",
+        "hf:name@main hf:org/name@main",
+        "git@github.com:org/name",
+        "C:/a@b data/x:1/a@b",
+        "12:30 @ noon, 12:30@ noon, :@h, u:@h",
+    ] {
+        shown_as(in_message, &[(kept, kept)]);
+    }
+    shown_as(in_text, &[("text = 'u:p@h'", "text = 'u:p@h'")]);
+}
+
+#[test]
 fn a_command_line_keeps_all_but_secrets() {
     let words = |line: &str| in_words(line.split(' ').map(Cow::from));
     shown_as(
@@ -248,6 +275,8 @@ fn a_command_line_keeps_all_but_secrets() {
                 "p --where token='x' --where=password=n",
             ),
             ("p https://u:p@h/x?sig=a", "p https://***@h/x?sig=***"),
+            ("p u:p@h/x --balance=u:p@h", "p ***@h/x --balance=***@h"),
+            ("p --where text='u:p@h'", "p --where text='u:p@h'"),
         ],
     );
 }

@@ -19,7 +19,7 @@
 //!
 //! Only the first of these needs a rename: that a file can be moved is known to `local.rs` alone.
 
-use std::{fmt, io::Write, path::Path, sync::Arc};
+use std::{fmt, fs::File, io::Write, path::Path, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -52,7 +52,7 @@ pub const UPLOADS: &str = "uploads-";
 /// Who writes an output, which says what may be done with what a killed process has left of one.
 #[derive(Debug, Clone, Copy)]
 pub enum Owner<'a> {
-    /// This process alone: what others have left is not touched.
+    /// This process alone: what others write is not touched; what those that are dead have left is removed.
     Process,
     /// A run, of which no two write the same output at a time: what an earlier one has left is removed.
     Run {
@@ -135,6 +135,11 @@ pub trait Commit: fmt::Debug + Send + Sync {
     /// # Errors
     /// When the place is missing, read-only or full.
     fn stage(&self, placement: &Placement<'_>) -> Result<Pending>;
+
+    /// What is kept open while the output is under way, so that others see that its process lives.
+    fn hold(&self, _: &Pending) -> Option<File> {
+        None
+    }
 
     /// Begins a part, with a name that no other has. Several may be under way at a time.
     ///

@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     Commit, Destination, Existing, Fate, OutputPath, Owner, Part, Pending, Placement, WrittenPart,
+    abandoned::{hold, remove_abandoned, token_of},
 };
 use crate::error::{Error, Result};
 
@@ -51,7 +52,10 @@ impl Commit for LocalCommit {
         let path = local(placement.destination)?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let token = match placement.owner {
-            Owner::Process => format!(".{name}.clip-filter-{}.tmp", std::process::id()),
+            Owner::Process => {
+                remove_abandoned(path, &name);
+                token_of(&name, std::process::id())
+            }
             Owner::Run {
                 directory: Some(directory),
                 ..
@@ -76,6 +80,11 @@ impl Commit for LocalCommit {
             token,
             parts: Vec::new(),
         })
+    }
+
+    fn hold(&self, pending: &Pending) -> Option<File> {
+        let path = local(&pending.destination).ok()?;
+        hold(&temporary(path, pending))
     }
 
     fn part(&self, pending: &Pending, number: usize) -> Result<Box<dyn Part>> {
@@ -193,7 +202,7 @@ pub(super) fn part_name(number: usize) -> String {
 }
 
 /// The directory that a path lies in.
-fn parent(path: &Path) -> &Path {
+pub(super) fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -260,7 +269,7 @@ fn replace_directory(temporary: &Path, path: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-fn remove(path: &Path) {
+pub(super) fn remove(path: &Path) {
     // Nothing can be done about a leftover that cannot be removed, and nothing depends on it.
     let _ = if path.is_dir() {
         std::fs::remove_dir_all(path)

@@ -5,6 +5,7 @@
 //! `rejects` files of a few facts per row. A new kind of place is a file beside `local`, and a line where
 //! [`OutputPlaces`] has its default.
 
+mod abandoned;
 mod arrow_stream;
 mod commit;
 mod destination;

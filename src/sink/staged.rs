@@ -1,6 +1,7 @@
 //! An output under way, which leaves nothing unless it is finished: whole, as one file, or as bytes at once.
 
 use std::{
+    fs::File,
     io::{BufWriter, Write},
     sync::Arc,
 };
@@ -16,6 +17,8 @@ const BUFFER_BYTES: usize = 1 << 18;
 pub struct Staged {
     commit: Arc<dyn Commit>,
     pending: Pending,
+    /// Tells others that this process lives.
+    _held: Option<File>,
     /// Nothing of it may be removed any more.
     settled: bool,
 }
@@ -23,6 +26,7 @@ pub struct Staged {
 impl Staged {
     pub(super) fn new(commit: Arc<dyn Commit>, pending: Pending) -> Self {
         Self {
+            _held: commit.hold(&pending),
             commit,
             pending,
             settled: false,

@@ -301,7 +301,8 @@ fn what_is_refused_is_told_without_secrets() {
     let setting = format!("account_key={SIGNATURE}");
     let wrong = format!("nothing = 3 AND {condition}");
     fs::write(place.path("run.toml"), format!("keep = '{url}'\n")).unwrap();
-    let cases: [(i32, &[&str], &str); 9] = [
+    let login = format!("user:{SIGNATURE}@h");
+    let cases: [(i32, &[&str], &str); 11] = [
         (2, &[&url, "out.parquet"], "read a URL as a shard"),
         (
             2,
@@ -331,6 +332,16 @@ fn what_is_refused_is_told_without_secrets() {
         (2, &["in.parquet", &url], "https://h.example/a.parquet\n"),
         (2, &["sql", &wrong, "--input", "in.parquet"], "failed to"),
         (2, &["inspect", &url], "failed to"),
+        (
+            2,
+            &["in.parquet", "out.parquet", "--balance", &login],
+            "***@h",
+        ),
+        (
+            2,
+            &["in.parquet", "out.parquet", "--threads", &login],
+            "***@h",
+        ),
     ];
     for (code, args, says) in cases {
         let said = run(&place, code, args, MOCK);

@@ -5,14 +5,12 @@ use std::path::PathBuf;
 use clap::Args as ClapArgs;
 
 use crate::cli::{
-    args::{
-        ColumnNameArgs, ConditionArgs, ModelArgs, ResourceArgs, SelectArgs, StoreArgs,
-        VerbosityArgs,
-    },
+    args::{ColumnNameArgs, ConditionArgs, ModelArgs, ResourceArgs, SelectArgs, StoreArgs},
     image_args::ImageArgs,
     input_args::InputArgs,
     label_args::LabelArgs,
     method_args::{ChooseArgs, MethodArgs},
+    tell_args::VerbosityArgs,
 };
 
 const AFTER_REPORT: &str = "\

@@ -7,9 +7,10 @@ use clap::Args as ClapArgs;
 use super::format::Format;
 use crate::{
     cli::{
-        args::{ColumnNameArgs, ModelArgs, ResourceArgs, VerbosityArgs},
+        args::{ColumnNameArgs, ModelArgs, ResourceArgs},
         image_args::ImageArgs,
         input_args::InputArgs,
+        tell_args::VerbosityArgs,
         tracing::TraceArgs,
     },
     pipeline::DEFAULT_TABLE,

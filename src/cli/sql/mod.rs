@@ -312,8 +312,11 @@ fn protected(args: &SqlArgs) -> Vec<OutputPath> {
 }
 
 fn runtime(args: &SqlArgs) -> Result<Runtime> {
+    let options = SqlOptions::new()
+        .with_threads(args.resources.threads())
+        .with_memory_limit(args.resources.memory_limit());
     tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(args.resources.threads())
+        .worker_threads(options.worker_threads())
         .enable_all()
         .build()
         .map_err(|error| Error::resources("start the runtime").source(error))

@@ -29,8 +29,12 @@ use datafusion::{
 
 use super::CallKind;
 use crate::{
+    config::ByteSize,
     encode::MockFactory,
-    engine::{BatchSize, EncodeOptions, EncodeRuntime, Loaded, MemoryPlan, ShardTable, planner},
+    engine::{
+        BatchSize, Beside, EncodeOptions, EncodeRuntime, Loaded, MemoryNeeds, MemoryPlan, Purpose,
+        ShardTable, planner,
+    },
     preprocess::PathPolicy,
     score::cosine,
     source::{Location, ShardSet},
@@ -140,6 +144,15 @@ fn loaded() -> Loaded {
             row_group_bytes: 1 << 20,
             operator_bytes: 1 << 20,
         },
+        needs: MemoryNeeds {
+            limit: ByteSize(1 << 30),
+            threads: 2,
+            most_encoders: 1,
+            encoder_bytes: 1 << 20,
+            model_batch_rows: 4,
+            image_bytes: 1 << 10,
+            purpose: Purpose::Queries,
+        },
     }
 }
 
@@ -155,7 +168,7 @@ impl Engine {
         let counters = Arc::new(Counters::default());
         let loads = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&loads);
-        let load = move || {
+        let load = move |_: &Beside| {
             counted.fetch_add(1, Relaxed);
             Ok(loaded())
         };

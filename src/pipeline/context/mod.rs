@@ -46,7 +46,7 @@ pub use cancel::Cancel;
 pub(super) use cancel::interrupted;
 pub(super) use conditions::Narrow;
 pub(super) use keys::{column, key_of, keys_of};
-pub(super) use loading::{EncodeLimits, load, load_of_store, loaded};
+pub(super) use loading::{EncodeLimits, PagesRead, load, load_of_store, loaded};
 pub use options::{RunOptions, addable, addable_names};
 pub(super) use placing::check_store;
 pub use prepared::Prepared;

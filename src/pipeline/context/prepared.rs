@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     engine::{
-        AddedColumn, BatchSize, MemoryPlan, PairsTable, RowCondition, StoredScores, check_pages,
+        AddedColumn, BatchSize, MemoryPlan, PairsTable, RowCondition, StoredScores, WholePage,
         condition_needs_scores,
     },
     error::{Error, Result},
@@ -42,6 +42,8 @@ pub struct Prepared {
     pub(in crate::pipeline) work: Option<WorkDir>,
     /// What a killed run of the same identity has staged.
     pub(super) unfinished: Option<Ledger<LastStep>>,
+    /// Refused when it is known whether a model needs memory, too.
+    written_page: Option<WholePage>,
     needs_scores: bool,
 }
 
@@ -70,22 +72,21 @@ impl Prepared {
             shards.binding.label_column(),
             &shards.set.schema,
         )?;
-        if options.writes() {
-            let limit = options.scoring.memory_limit;
-            let columns: Vec<usize> = (0..shards.set.schema.fields().len()).collect();
-            check_pages(
-                &shards.set,
-                &columns,
-                &MemoryPlan::without_model(limit),
-                limit,
-            )?;
-        }
+        let written_page = match options.writes() {
+            true => {
+                let room = MemoryPlan::without_model(options.scoring.memory_limit).page_bytes;
+                let columns: Vec<usize> = (0..shards.set.schema.fields().len()).collect();
+                WholePage::over(room, &shards.set, &columns)?
+            }
+            false => None,
+        };
         let scored = scored_columns(options, &shards.set, clash)?;
         Ok(Self {
             shards,
             scored,
             work: None,
             unfinished: None,
+            written_page,
             needs_scores: false,
         })
     }
@@ -105,6 +106,11 @@ impl Prepared {
             self.needs_scores = condition_needs_scores(&condition, &self.shards.set.schema)?;
         }
         Ok(())
+    }
+
+    /// A page that the memory limit has no room for when outputs are written.
+    pub(in crate::pipeline) fn written_page(&self) -> Option<&WholePage> {
+        self.written_page.as_ref()
     }
 
     /// True if the condition names a score column.

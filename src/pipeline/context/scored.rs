@@ -2,7 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{config::ByteSize, engine::MemoryPlan, store::ScoreStore};
+use crate::{
+    config::ByteSize,
+    engine::{MemoryPlan, WholePage, check_limit},
+    error::Result,
+    store::ScoreStore,
+};
 
 /// A store that has every row that is wanted of the shards.
 pub(in crate::pipeline) struct Scored {
@@ -20,15 +25,23 @@ pub(in crate::pipeline) struct Scored {
 
 impl Scored {
     /// The rows of a store as they are.
-    pub(in crate::pipeline) fn stored(store: ScoreStore, limit: ByteSize) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// When `limit` is too small, or has no room for what is `written`.
+    pub(in crate::pipeline) fn stored(
+        store: ScoreStore,
+        limit: ByteSize,
+        written: Option<&WholePage>,
+    ) -> Result<Self> {
+        check_limit(limit, written)?;
+        Ok(Self {
             store: Arc::new(store),
             memory: MemoryPlan::without_model(limit),
             rows_scored: 0,
             is_private: false,
             took: Duration::ZERO,
             _temporary: None,
-        }
+        })
     }
 
     /// Keeps the directory of a store that is needed no longer than its rows.

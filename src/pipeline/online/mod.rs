@@ -16,7 +16,7 @@ use std::sync::{Arc, atomic::Ordering};
 use arrow::datatypes::Schema;
 use futures::StreamExt;
 
-use super::context::{Prepared, RunContext, RunOptions, load, loaded, written_schema};
+use super::context::{PagesRead, Prepared, RunContext, RunOptions, load, loaded, written_schema};
 use crate::{
     engine::{
         EncodeRuntime, MemoryPlan, RunningQuery, ShardTable, WidePlan, from_datafusion, one_pass,
@@ -95,7 +95,8 @@ pub async fn online(options: &OnlineOptions, context: RunContext) -> Result<Onli
         selection: format!("{}, in one pass", run.describe_selection()),
         derived: None,
     };
-    let loaded = loaded(&run.scoring, &prepared.shards, factory)?;
+    let pages = PagesRead::of_all(&prepared.shards);
+    let loaded = loaded(&run.scoring, &prepared.shards, factory, pages)?;
     let memory = loaded.memory.clone();
     let counters = &context.counters;
     let rows = prepared.shards.set.rows();

@@ -212,7 +212,7 @@ fn in_store(options: &RunOptions, directory: &Path) -> Result<FoundCase> {
     };
     Ok(FoundCase {
         prepared: Prepared::over(&options, shards, Clash::Hidden)?,
-        scored: Scored::stored(store, options.scoring.memory_limit),
+        scored: Scored::stored(store, options.scoring.memory_limit, None)?,
         subject: subject(kind, &[directory.display().to_string()]),
         options,
         shards_gone,
@@ -313,7 +313,7 @@ fn in_output(options: &ReportOptions) -> Result<FoundCase> {
     let shards = BoundShards::new(set, binding);
     let told = shards.set.told();
     let (store, temporary) = output_store::of(&shards, &provenance, &run.scoring)?;
-    let scored = Scored::stored(store, run.scoring.memory_limit).holding(temporary);
+    let scored = Scored::stored(store, run.scoring.memory_limit, None)?.holding(temporary);
     Ok(FoundCase {
         prepared: Prepared::over(&run, shards, Clash::Hidden)?,
         scored,

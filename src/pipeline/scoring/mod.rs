@@ -7,12 +7,12 @@ mod filling;
 use std::{path::Path, sync::Arc};
 
 use super::context::{
-    Prepared, RunContext, RunOptions, ScoreOptions, Scored, count_settled, load, loaded,
+    PagesRead, Prepared, RunContext, RunOptions, ScoreOptions, Scored, count_settled, load, loaded,
 };
 use crate::{
     config::OnError,
     encode::EncoderFactory,
-    engine::{EncodeRuntime, RowCondition},
+    engine::{EncodeRuntime, RowCondition, WholePage},
     error::{Error, Result},
     secrets,
     source::{BoundShards, Classes},
@@ -29,6 +29,8 @@ struct Wanted<'a> {
     condition: Option<RowCondition>,
     /// The first bad row is an error.
     fail_on_bad: bool,
+    /// What is read when all is scored, and may be too large for the memory limit.
+    written: Option<&'a WholePage>,
 }
 
 /// The scores of shards in a store of the user's, filled where it lacks some.
@@ -43,6 +45,7 @@ pub(super) async fn scores_in(
         shards,
         condition: None,
         fail_on_bad: false,
+        written: None,
     };
     wanted.scores_in(directory, context).await
 }
@@ -55,7 +58,14 @@ pub(super) async fn scores_of(
 ) -> Result<Scored> {
     let scoring = &options.scoring;
     if let Some(directory) = &scoring.scores {
-        return scores_in(directory, scoring, &prepared.shards, context).await;
+        let wanted = Wanted {
+            options: scoring,
+            shards: &prepared.shards,
+            condition: None,
+            fail_on_bad: false,
+            written: prepared.written_page(),
+        };
+        return wanted.scores_in(directory, context).await;
     }
     let embeddings = match (options.adds_embeddings(), options.needs_embeddings()) {
         (true, _) => EmbeddingType::F32,
@@ -72,6 +82,7 @@ pub(super) async fn scores_of(
         shards: &prepared.shards,
         condition: prepared.condition(options),
         fail_on_bad: options.on_error == OnError::Fail,
+        written: prepared.written_page(),
     };
     match &prepared.work {
         Some(work) => wanted.private_scores(&work.scores(), context).await,
@@ -111,7 +122,7 @@ impl Wanted<'_> {
             self.shards.set.rows(),
             self.shards.set.rows(),
         );
-        Ok(Scored::stored(store, self.options.memory_limit))
+        Scored::stored(store, self.options.memory_limit, self.written)
     }
 
     /// A store of this run: one that an earlier run left is used if it fits, and made anew if not.
@@ -148,7 +159,11 @@ impl Wanted<'_> {
         factory: Arc<dyn EncoderFactory>,
         context: &RunContext,
     ) -> Result<Scored> {
-        let loaded = loaded(self.options, self.shards, factory)?;
+        let pages = PagesRead {
+            written: self.written,
+            ..PagesRead::of_pairs(self.shards)
+        };
+        let loaded = loaded(self.options, self.shards, factory, pages)?;
         let memory = loaded.memory.clone();
         let mut store = ScoreStore::open_or_create(directory, spec)?;
         if !self.options.only_new {

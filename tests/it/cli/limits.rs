@@ -1,6 +1,6 @@
 //! What a memory limit has no room for ends a run, and says so; it never makes a row bad.
 
-use std::{fs::File, sync::Arc, time::Duration};
+use std::{fs::File, process::Stdio, sync::Arc, time::Duration};
 
 use arrow::{
     array::{ArrayRef, AsArray, Float64Array, UInt32Array},
@@ -13,13 +13,13 @@ use parquet::{
 
 use crate::{
     pictures,
-    program::{Place, program},
+    program::{Place, Ran, program},
     shards::{self, Pair},
 };
 
-/// Pairs with a column `weight` whose one page of 12.8 MB is of an encoding that is read as a whole.
+/// Pairs with a column `weight` whose one page of 24 MB is of an encoding that is read as a whole.
 fn place_with_a_large_page() -> Place {
-    const ROWS: u32 = 1_600_000;
+    const ROWS: u32 = 3_000_000;
     let place = Place::new();
     let weights: ArrayRef = Arc::new(Float64Array::from_iter_values((0..ROWS).map(f64::from)));
     let pair = Pair::new(pictures::bmp(0), "a picture");
@@ -58,22 +58,96 @@ fn a_page_that_is_read_as_a_whole_is_counted_before_anything_starts() {
         let sql = "sql --input in.parquet --format csv --memory-limit";
         place.mock_with(&format!("{sql} {limit}"), &[query])
     };
-    let ran = sql("160MiB", count)
+    let refused = sql("192MiB", count)
         .exits(1)
-        .says(&["in.parquet", "12.2 MiB", "--memory-limit 16"]);
-    let hint = ran.stderr.rsplit("--memory-limit ").next().unwrap();
-    let least = hint.split(',').next().unwrap();
+        .says(&["in.parquet", "22.9 MiB"]);
     assert_eq!(
-        sql(least, count).exits(0).stdout.trim(),
-        "n,most\n1600000,1599999.0"
+        sql(&named(&refused), count).exits(0).stdout.trim(),
+        "n,most\n3000000,2999999.0"
     );
     // Columns that are not read take no room.
-    assert_eq!(sql("160MiB", narrow).exits(0).stdout.trim(), "n\n1600000");
-    place
-        .mock("in.parquet out.parquet --memory-limit 160MiB")
-        .exits(1)
-        .says(&["in.parquet", "12.2 MiB", least]);
+    assert_eq!(sql("192MiB", narrow).exits(0).stdout.trim(), "n\n3000000");
+    // The model is refused first, with a limit that has room for the page, too.
+    let run = |limit: &str| {
+        let words = "in.parquet out.parquet --keep-rows 10 --memory-limit";
+        place.mock(&format!("{words} {limit}"))
+    };
+    let refused = run("192MiB").exits(1);
     assert!(!place.path("out.parquet").exists());
+    run(&named(&refused)).exits(0);
+}
+
+/// The limit that a refusal names.
+fn named(refused: &Ran) -> String {
+    let hint = refused.stderr.rsplit("--memory-limit ").next().unwrap();
+    let end = hint.find([',', ' ', '\n']).unwrap_or(hint.len());
+    hint[..end].to_owned()
+}
+
+#[test]
+fn a_limit_that_is_refused_is_told_one_that_is_accepted() {
+    let place = Place::new();
+    let pairs: Vec<Pair> = (0..30)
+        .map(|row| {
+            let mut picture = pictures::bmp(row);
+            picture.resize(1_000_000, 0);
+            Pair::new(picture, "a picture")
+        })
+        .collect();
+    shards::write_pairs(&place.path("in.parquet"), &pairs, 30);
+    place.mock("score in.parquet --scores whole").exits(0);
+    let ordered = "SELECT clip_score, image FROM pairs ORDER BY clip_score";
+    let joined = "SELECT a.image, b.image AS other FROM pairs_shards a JOIN pairs_shards b ON a.text = b.text \
+                  LIMIT 5";
+    let runs: [(&str, Option<&str>); 10] = [
+        ("score in.parquet --scores scores", None),
+        ("in.parquet out.parquet --keep 0.5", None),
+        ("in.parquet out.parquet --keep 0.5 --scores whole", None),
+        ("in.parquet - --online --keep 0.5", None),
+        ("report whole --keep 0.5 --output page.html", None),
+        ("sql", Some("SELECT 1 AS one")),
+        (
+            "sql --input in.parquet",
+            Some("SELECT avg(clip_score) FROM pairs"),
+        ),
+        ("sql --input in.parquet --output out.parquet", Some(ordered)),
+        (
+            "sql --input in.parquet --scores whole --output out.parquet",
+            Some(ordered),
+        ),
+        ("sql --input in.parquet --output out.parquet", Some(joined)),
+    ];
+    for (words, query) in runs {
+        for limit in ["1MiB", "190MiB"] {
+            let under = |limit: &str| {
+                let mut command = program();
+                command
+                    .current_dir(place.dir())
+                    .env("CLIP_FILTER_MODEL", "mock")
+                    .args(words.split_whitespace())
+                    .args(["--memory-limit", limit])
+                    .args(query)
+                    .stdout(Stdio::null());
+                Ran::from(command.output().unwrap())
+            };
+            let refused = under(limit).exits(1);
+            for new in ["out.parquet", "scores", "page.html"] {
+                assert!(!place.path(new).exists(), "{words}: {new}");
+            }
+            let least = named(&refused);
+            let accepted = under(&least);
+            assert_eq!(
+                accepted.code,
+                Some(0),
+                "{words} {query:?}: {limit}, then {least}: {}",
+                accepted.stderr
+            );
+            for file in ["out.parquet", "page.html"] {
+                let _ = std::fs::remove_file(place.path(file));
+            }
+            let _ = std::fs::remove_dir_all(place.path("scores"));
+        }
+    }
 }
 
 #[test]
@@ -240,12 +314,7 @@ fn what_a_query_cannot_hold_is_refused_with_a_remedy() {
         .exits(1)
         .says(&["sort, group or join a row", "row: 19.1 MiB"]);
     assert!(!place.path("out.parquet").exists());
-    let least = refused
-        .stderr
-        .rsplit("--memory-limit ")
-        .next()
-        .unwrap()
-        .trim();
+    let least = named(&refused);
     place
         .mock_with(&format!("{sql} {least}"), &[sorts])
         .exits(0);

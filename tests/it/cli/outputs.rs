@@ -412,6 +412,34 @@ fn a_killed_run_leaves_nothing_under_the_output_name_and_the_next_one_works() {
 }
 
 #[test]
+fn what_a_killed_query_has_left_goes_with_the_next_one() {
+    let place = Place::new();
+    let sql = |query: &str| {
+        let mut command = program();
+        command
+            .current_dir(place.dir())
+            .args(["sql", query, "--output", "out.parquet"]);
+        command
+    };
+    let mut child = sql("SELECT * FROM range(0, 1000000000000)")
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    while place.names().is_empty() {
+        assert!(child.try_wait().unwrap().is_none());
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let another = sql("SELECT 1 AS one").status().unwrap();
+    assert!(another.success());
+    assert_eq!(place.names().len(), 2, "one that lives keeps its own");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let next = sql("SELECT 2 AS two").arg("--overwrite").status().unwrap();
+    assert!(next.success());
+    assert_eq!(place.names(), ["out.parquet"]);
+}
+
+#[test]
 fn a_closed_pipe_is_no_error() {
     let place = place(10);
     let script =

@@ -150,34 +150,13 @@ fn every_option_has_a_twin_in_the_environment_and_the_flag_wins() {
 }
 
 #[test]
-fn a_memory_limit_below_what_is_needed_is_refused_with_one_that_works() {
-    let place = place();
-    let ran = place
-        .mock("in.parquet out.parquet --memory-limit 64MiB")
-        .exits(1)
-        .says(&["--memory-limit"]);
-    let hint = ran
-        .stderr
-        .rsplit("--memory-limit ")
-        .next()
-        .unwrap()
-        .trim()
-        .to_owned();
-    place
-        .mock(&format!("in.parquet out.parquet --memory-limit {hint}"))
-        .exits(0);
-    place
-        .mock("in.parquet out2.parquet --memory-limit lots")
-        .exits(2);
-}
-
-#[test]
 fn usage_errors_are_exit_code_two() {
     let place = place();
     for args in [
         "--no-such-flag",
         "in.parquet out.parquet --threads 0",
         "in.parquet out.parquet --batch-size 0",
+        "in.parquet out.parquet --memory-limit lots",
         "in.parquet out.parquet --device gpu",
         "in.parquet out.parquet --on-error ignore",
     ] {

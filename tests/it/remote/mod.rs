@@ -19,8 +19,17 @@ fn shards(s3: &S3, place: &Place) {
         let sql = ["sql", &query, "--input"];
         let table = format!("t={}", sample.display());
         let mut command = s3.program(place);
-        let ran = command.args(sql).arg(table).args(["--output", file.to_str().unwrap()]).output().unwrap();
-        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        let ran = command
+            .args(sql)
+            .arg(table)
+            .args(["--output", file.to_str().unwrap()])
+            .output()
+            .unwrap();
+        assert!(
+            ran.status.success(),
+            "{}",
+            String::from_utf8_lossy(&ran.stderr)
+        );
         s3.put(&name, &file);
     }
 }
@@ -29,8 +38,16 @@ fn shards(s3: &S3, place: &Place) {
 fn rows(s3: &S3, place: &Place, path: &str) -> String {
     let query = "SELECT uid, clip_score FROM t ORDER BY uid";
     let mut command = s3.program(place);
-    let ran = command.args(["sql", query, "--format", "csv", "--input"]).arg(format!("t={path}")).output().unwrap();
-    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let ran = command
+        .args(["sql", query, "--format", "csv", "--input"])
+        .arg(format!("t={path}"))
+        .output()
+        .unwrap();
+    assert!(
+        ran.status.success(),
+        "{}",
+        String::from_utf8_lossy(&ran.stderr)
+    );
     String::from_utf8(ran.stdout).unwrap()
 }
 
@@ -55,11 +72,19 @@ fn inputs_are_found_as_on_a_disk_and_rows_are_the_same() {
     .enumerate()
     {
         let output = format!("there-{number}.parquet");
-        let report = s3.run(&place, &format!("{input} {output} --keep 0.4 --json")).exits(0).json();
+        let report = s3
+            .run(&place, &format!("{input} {output} --keep 0.4 --json"))
+            .exits(0)
+            .json();
         assert_eq!(report["rows_in"], 232, "{input}");
         assert_eq!(rows(&s3, &place, &output), here, "{input}");
     }
-    let counted = s3.run(&place, "sql SELECT(count(*))FROM(t) --format csv --input t=s3://data/in").exits(0);
+    let counted = s3
+        .run(
+            &place,
+            "sql SELECT(count(*))FROM(t) --format csv --input t=s3://data/in",
+        )
+        .exits(0);
     assert_eq!(counted.stdout.lines().nth(1), Some("232"));
 }
 
@@ -69,7 +94,9 @@ fn outputs_are_there_at_once_or_not_at_all() {
         return;
     };
     shards(&s3, &place);
-    place.mock("in here.parquet --keep 0.4 --rejects bad.parquet").exits(0);
+    place
+        .mock("in here.parquet --keep 0.4 --rejects bad.parquet")
+        .exits(0);
     let here = rows(&s3, &place, "here.parquet");
     let run = |args: &str| s3.run(&place, &format!("s3://data/in {args} --keep 0.4"));
     run("s3://data/out/one.parquet --rejects s3://data/out/bad.parquet --report s3://data/out/report.html").exits(0);
@@ -80,7 +107,9 @@ fn outputs_are_there_at_once_or_not_at_all() {
     assert_eq!(rows(&s3, &place, "s3://data/out/one.parquet"), here);
     let page = std::fs::read_to_string(place.path("report.html")).unwrap();
     assert!(page.contains("<html"));
-    run("s3://data/out/one.parquet").exits(1).says(&["it exists", "--overwrite"]);
+    run("s3://data/out/one.parquet")
+        .exits(1)
+        .says(&["it exists", "--overwrite"]);
     run("s3://data/out/one.parquet --overwrite").exits(0);
     run("s3://data/kept").exits(0);
     let parts = || -> Vec<String> {
@@ -92,12 +121,24 @@ fn outputs_are_there_at_once_or_not_at_all() {
     assert_eq!(rows(&s3, &place, "s3://data/kept"), here);
     run("s3://data/kept").exits(1).says(&["it exists"]);
     run("s3://data/kept --overwrite").exits(0);
-    assert!(parts().iter().all(|part| !first.contains(part)), "parts of the output before are gone");
+    assert!(
+        parts().iter().all(|part| !first.contains(part)),
+        "parts of the output before are gone"
+    );
     assert_eq!(rows(&s3, &place, "s3://data/kept"), here);
     assert_eq!(s3.uploads(), [""; 0]);
     run("s3://data/in").exits(2).says(&["over an input"]);
-    let left: Vec<_> = std::fs::read_dir(place.dir()).unwrap().flatten().map(|entry| entry.file_name()).collect();
-    assert!(!left.iter().any(|name| name.to_string_lossy().contains("clip-filter")), "{left:?}");
+    let left: Vec<_> = std::fs::read_dir(place.dir())
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.file_name())
+        .collect();
+    assert!(
+        !left
+            .iter()
+            .any(|name| name.to_string_lossy().contains("clip-filter")),
+        "{left:?}"
+    );
 }
 
 #[test]
@@ -106,15 +147,32 @@ fn what_cannot_be_reached_is_told_with_what_to_do() {
         return;
     };
     shards(&s3, &place);
-    s3.run(&place, "s3://data/nothing out.parquet").exits(1).says(&["nothing is there", "s3://data/nothing"]);
-    s3.run(&place, "s3://data/in/*.nothing out.parquet").exits(1).says(&["find a file that matches"]);
-    s3.run(&place, "s3://nobucket/in out.parquet").exits(1).says(&["no such bucket"]);
-    s3.run(&place, "in s3://nobucket/out.parquet").says(&["no such bucket"]);
-    s3.run(&place, "ftp://h/in out.parquet").exits(2).says(&["URLs begin with", "s3"]);
-    s3.run(&place, "in https://h/out.parquet").exits(2).says(&["web server"]);
-    s3.run(&place, "http://example.invalid/in.parquet out.parquet").exits(2).says(&["https://"]);
+    s3.run(&place, "s3://data/nothing out.parquet")
+        .exits(1)
+        .says(&["nothing is there", "s3://data/nothing"]);
+    s3.run(&place, "s3://data/in/*.nothing out.parquet")
+        .exits(1)
+        .says(&["find a file that matches"]);
+    s3.run(&place, "s3://nobucket/in out.parquet")
+        .exits(1)
+        .says(&["no such bucket"]);
+    s3.run(&place, "in s3://nobucket/out.parquet")
+        .says(&["no such bucket"]);
+    s3.run(&place, "ftp://h/in out.parquet")
+        .exits(2)
+        .says(&["URLs begin with", "s3"]);
+    s3.run(&place, "in https://h/out.parquet")
+        .exits(2)
+        .says(&["web server"]);
+    s3.run(&place, "http://example.invalid/in.parquet out.parquet")
+        .exits(2)
+        .says(&["https://"]);
     let plain = |command: &mut std::process::Command| -> crate::program::Ran {
-        command.args(["s3://data/in", "out.parquet"]).output().unwrap().into()
+        command
+            .args(["s3://data/in", "out.parquet"])
+            .output()
+            .unwrap()
+            .into()
     };
     let mut far = s3.program(&place);
     plain(far.env("AWS_ENDPOINT_URL", "http://10.255.255.1:9")).says(&["AWS_ALLOW_HTTP"]);
@@ -130,11 +188,16 @@ fn a_table_is_no_folder_of_loose_files() {
     std::fs::write(place.path("log"), "{}").unwrap();
     s3.put("in/_delta_log/0.json", &place.path("log"));
     for input in ["s3://data/in", "s3://data/in/*/*.parquet"] {
-        s3.run(&place, &format!("{input} out.parquet")).exits(2).says(&["Delta table", "--no-table"]);
+        s3.run(&place, &format!("{input} out.parquet"))
+            .exits(2)
+            .says(&["Delta table", "--no-table"]);
     }
-    s3.run(&place, "s3://data/in out.parquet --no-table").exits(0).says(&["Delta table"]);
+    s3.run(&place, "s3://data/in out.parquet --no-table")
+        .exits(0)
+        .says(&["Delta table"]);
     s3.remove("in/_delta_log/0.json");
-    s3.run(&place, "s3://data/in out.parquet --overwrite").exits(0);
+    s3.run(&place, "s3://data/in out.parquet --overwrite")
+        .exits(0);
 }
 
 #[test]

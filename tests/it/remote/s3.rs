@@ -26,7 +26,8 @@ struct Talk {
 impl S3 {
     /// `None` where no Python has moto.
     pub(super) fn start() -> Option<Self> {
-        let python = std::env::var("CLIP_FILTER_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+        let python =
+            std::env::var("CLIP_FILTER_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
         let server = Command::new(python)
             .arg(Path::new(ROOT).join("tests/interop/s3.py"))
             .env("PYTHONDONTWRITEBYTECODE", "1")
@@ -41,7 +42,9 @@ impl S3 {
         answers.read_line(&mut address).unwrap();
         if address.is_empty() {
             let _ = started.wait();
-            eprintln!("skipped: no Python with moto[server] and boto3 (set CLIP_FILTER_TEST_PYTHON to one)");
+            eprintln!(
+                "skipped: no Python with moto[server] and boto3 (set CLIP_FILTER_TEST_PYTHON to one)"
+            );
             return None;
         }
         Some(Self {
@@ -110,7 +113,11 @@ impl S3 {
     /// Runs it; `args` are separated by white space.
     pub(super) fn run(&self, place: &Place, args: &str) -> Ran {
         let mut command = self.program(place);
-        command.args(args.split_whitespace()).output().unwrap().into()
+        command
+            .args(args.split_whitespace())
+            .output()
+            .unwrap()
+            .into()
     }
 }
 
