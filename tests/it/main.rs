@@ -33,5 +33,6 @@ mod shards;
 mod sharing;
 mod slt;
 mod sql;
+mod times;
 mod world;
 mod worlds;
