@@ -35,7 +35,7 @@ use super::{
     udf,
 };
 use crate::{
-    config::ByteSize,
+    config::{ByteSize, Orientation},
     error::{Error, Result},
     schema::{ROW, SHARD, ScoreColumn},
     source::{ColumnBinding, ImageLayout, ShardSet, StoredType},
@@ -54,6 +54,8 @@ pub struct SqlLimits {
     pub threads: usize,
     /// Where what does not fit into memory is written.
     pub temporary_files: PathBuf,
+    /// Whether `width` and `height` are of the pictures as they are turned.
+    pub orientation: Orientation,
 }
 
 /// Schema and rows of one statement; dropping the stream stops the query.
@@ -215,8 +217,8 @@ impl SqlSession {
             ScoreColumn::CLIP_SCORE => ("clip_score", vec![image(), text()]),
             ScoreColumn::STATUS => ("clip_status", vec![image(), text()]),
             ScoreColumn::REASON => ("clip_reason", vec![image(), text()]),
-            ScoreColumn::WIDTH => ("image_width", vec![image()]),
-            ScoreColumn::HEIGHT => ("image_height", vec![image()]),
+            ScoreColumn::WIDTH => (self.size_functions()[0], vec![image()]),
+            ScoreColumn::HEIGHT => (self.size_functions()[1], vec![image()]),
             ScoreColumn::IMAGE_EMBEDDING => ("clip_image_embedding", vec![image()]),
             ScoreColumn::TEXT_EMBEDDING => ("clip_text_embedding", vec![text()]),
             // Only a store has them.
@@ -224,12 +226,21 @@ impl SqlSession {
         };
         let functions = udf::cheap_functions()
             .into_iter()
+            .chain(udf::upright_sizes())
             .chain(udf::clip_functions(&self.runtime));
         let mut functions = functions.filter(|known: &ScalarUDF| known.name() == function);
         match functions.next() {
             Some(function) => function.call(arguments).alias(added.name()),
             // Every name above is one of ours.
             None => Expr::Column(Column::from_name(function)),
+        }
+    }
+
+    /// What tells width and height of a picture as it is encoded.
+    fn size_functions(&self) -> [&'static str; 2] {
+        match self.limits.orientation {
+            Orientation::Ignore => ["image_width", "image_height"],
+            Orientation::Apply => ["upright_width", "upright_height"],
         }
     }
 

@@ -202,6 +202,7 @@ fn options(
         adapted,
     })?);
     options.selection_given = selection_given;
+    options.images = args.images.choice();
     options.run.command.clone_from(&args.command);
     Ok(options)
 }
