@@ -63,6 +63,7 @@ mod union;
 mod views;
 mod walk;
 mod widen;
+mod zones;
 
 pub use bound::{BoundShards, ShardIdentity};
 pub use classes::{Classes, LabelChoice};
