@@ -23,7 +23,7 @@ use crate::{
     report::{Report, is_row_reference},
     sink::{Destination, Existing, OutputPath, OutputPlaces, Owner, Placement, StagedFile},
     source::Location,
-    summary::RunSummary,
+    summary::{RunSummary, told_of_nan},
 };
 use args::CaseArgs;
 
@@ -156,6 +156,7 @@ pub(super) fn write_of_run(
     let written = reported.and_then(|mut report| {
         report.run = Some(summary.clone());
         report.notes.extend(summary.warnings.iter().cloned());
+        report.notes.extend(told_of_nan(summary.rows_nan));
         write(path, &report)
     });
     written.map_err(|error| error.with("the run itself", "succeeded, its output is in place"))
