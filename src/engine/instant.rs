@@ -116,11 +116,44 @@ impl Instant {
 }
 
 /// Nanoseconds of a day.
-pub(super) const DAY: i128 = 86_400_000_000_000;
+const DAY: i128 = 86_400_000_000_000;
 
 /// `instant` as a literal.
 pub(super) fn instant_literal(instant: Option<i128>) -> Expr {
     Expr::Literal(ScalarValue::Decimal128(instant, DIGITS, 0), None)
+}
+
+/// `instant` as a value of `data_type`; `None` if that has none.
+pub(super) fn as_type(instant: Option<i128>, data_type: &DataType) -> Result<Option<ScalarValue>> {
+    use DataType::{Date32, Date64, Timestamp};
+    let Some(instant) = instant else {
+        return ScalarValue::try_from(data_type).map(Some);
+    };
+    let size = match data_type {
+        Timestamp(TimeUnit::Second, _) => 1_000_000_000,
+        Timestamp(TimeUnit::Millisecond, _) | Date64 => 1_000_000,
+        Timestamp(TimeUnit::Microsecond, _) => 1_000,
+        Timestamp(TimeUnit::Nanosecond, _) => 1,
+        Date32 => DAY,
+        _ => return Ok(None),
+    };
+    let whole = (instant % size == 0).then_some(instant / size);
+    let Some(number) = whole.and_then(|number| i64::try_from(number).ok()) else {
+        return Ok(None);
+    };
+    Ok(match data_type {
+        Date32 => i32::try_from(number)
+            .ok()
+            .map(|day| ScalarValue::Date32(Some(day))),
+        Date64 => Some(ScalarValue::Date64(Some(number))),
+        Timestamp(unit, zone) => Some(match unit {
+            TimeUnit::Second => ScalarValue::TimestampSecond(Some(number), zone.clone()),
+            TimeUnit::Millisecond => ScalarValue::TimestampMillisecond(Some(number), zone.clone()),
+            TimeUnit::Microsecond => ScalarValue::TimestampMicrosecond(Some(number), zone.clone()),
+            TimeUnit::Nanosecond => ScalarValue::TimestampNanosecond(Some(number), zone.clone()),
+        }),
+        _ => None,
+    })
 }
 
 impl ScalarUDFImpl for Instant {

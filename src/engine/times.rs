@@ -23,7 +23,7 @@ use datafusion::{
     optimizer::{AnalyzerRule, utils::NamePreserver},
 };
 
-use super::instant::{DAY, Instant, instant_literal};
+use super::instant::{Instant, as_type, instant_literal};
 
 /// To come before types are coerced, which brings times to nanoseconds.
 #[derive(Debug)]
@@ -260,39 +260,6 @@ fn constant(expr: &Expr) -> Option<ScalarValue> {
         Expr::Cast(cast) => constant(&cast.expr)?.cast_to(cast.field.data_type()).ok(),
         _ => None,
     }
-}
-
-/// `instant` as a value of `data_type`; `None` if that has none.
-fn as_type(instant: Option<i128>, data_type: &DataType) -> Result<Option<ScalarValue>> {
-    use DataType::{Date32, Date64, Timestamp};
-    let Some(instant) = instant else {
-        return ScalarValue::try_from(data_type).map(Some);
-    };
-    let size = match data_type {
-        Timestamp(TimeUnit::Second, _) => 1_000_000_000,
-        Timestamp(TimeUnit::Millisecond, _) | Date64 => 1_000_000,
-        Timestamp(TimeUnit::Microsecond, _) => 1_000,
-        Timestamp(TimeUnit::Nanosecond, _) => 1,
-        Date32 => DAY,
-        _ => return Ok(None),
-    };
-    let whole = (instant % size == 0).then_some(instant / size);
-    let Some(number) = whole.and_then(|number| i64::try_from(number).ok()) else {
-        return Ok(None);
-    };
-    Ok(match data_type {
-        Date32 => i32::try_from(number)
-            .ok()
-            .map(|day| ScalarValue::Date32(Some(day))),
-        Date64 => Some(ScalarValue::Date64(Some(number))),
-        Timestamp(unit, zone) => Some(match unit {
-            TimeUnit::Second => ScalarValue::TimestampSecond(Some(number), zone.clone()),
-            TimeUnit::Millisecond => ScalarValue::TimestampMillisecond(Some(number), zone.clone()),
-            TimeUnit::Microsecond => ScalarValue::TimestampMicrosecond(Some(number), zone.clone()),
-            TimeUnit::Nanosecond => ScalarValue::TimestampNanosecond(Some(number), zone.clone()),
-        }),
-        _ => None,
-    })
 }
 
 /// `time`, if it is written down and an interval of nanoseconds is added to it, as one that has them.
