@@ -5,7 +5,7 @@ mod reading;
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-pub use reading::{Orientation, Reading, Truncated};
+pub use reading::{ImageChoice, Orientation, Reading, Truncated};
 
 /// Images that declare more pixels than this are bad rows, unless another limit is asked for.
 pub const DEFAULT_MAX_PIXELS: u64 = 178_956_970;

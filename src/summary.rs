@@ -31,6 +31,8 @@ pub struct Counters {
     pub rows_total: AtomicU64,
     /// Rows that the scan left out by a condition on input columns.
     pub rows_skipped: AtomicU64,
+    /// Rows of which a column that the condition names is NaN, where rows are read once.
+    pub rows_nan: AtomicU64,
     /// Rows that have left the encode operator.
     pub rows_done: AtomicU64,
     /// Bad rows among them.
@@ -191,7 +193,7 @@ pub struct RunSummary {
     /// Rows that a condition, a threshold or the budget left out.
     pub rows_cut: u64,
     /// Rows of which a column that the condition names is NaN: no comparison with that holds. Bad rows are among them.
-    /// Not counted in a stream.
+    /// Of a stream, among the rows that were read.
     #[serde(default)]
     pub rows_nan: u64,
     /// Rows that could not be scored.
@@ -241,6 +243,18 @@ pub struct RunSummary {
 
 /// Of 100 images that are decoded so many have to be stored turned for a run to say that they were not turned.
 const UNTURNED_PERCENT: u64 = 1;
+
+/// What is said of rows of which a column that a condition names is NaN; nothing where there are none.
+pub fn told_of_nan(rows: u64) -> Option<String> {
+    let rows = match rows {
+        0 => return None,
+        1 => "1 row has".to_owned(),
+        rows => format!("{rows} rows have"),
+    };
+    Some(format!(
+        "{rows} NaN in a column of --where: no comparison with it holds"
+    ))
+}
 
 impl RunSummary {
     /// What a run should say of how its encoders fared, and of the pictures they got.

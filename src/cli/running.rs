@@ -51,8 +51,8 @@ pub(super) fn score_options(args: Scoring<'_>) -> Result<ScoreOptions> {
         .with_columns(columns)
         .with_threads(args.resources.threads())
         .with_memory_limit(args.resources.memory_limit())
-        .with_max_pixels(args.images.max_pixels)
-        .with_reading(args.images.reading())
+        .with_max_pixels(args.images.choice().max_pixels())
+        .with_reading(args.images.choice().reading())
         .with_method(args.method.options())
         .with_derived(args.derived);
     options.scores = args.scores;

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::DEFAULT_MAX_PIXELS;
+
 /// How picture files are read; part of what decides a score.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -34,6 +36,37 @@ pub enum Truncated {
     Drop,
     /// What is missing is filled, as Pillow does with `ImageFile.LOAD_TRUNCATED_IMAGES`.
     Fill,
+}
+
+/// What was said about pictures; the rest is the default, or what a score store was made with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ImageChoice {
+    /// Images of more pixels are bad rows.
+    pub max_pixels: Option<u64>,
+    /// As in [`Reading`].
+    pub orientation: Option<Orientation>,
+    /// As in [`Reading`].
+    pub truncated: Option<Truncated>,
+}
+
+impl ImageChoice {
+    /// Images of more pixels are bad rows.
+    pub fn max_pixels(&self) -> u64 {
+        self.max_pixels.unwrap_or(DEFAULT_MAX_PIXELS)
+    }
+
+    /// How picture files are read.
+    pub fn reading(&self) -> Reading {
+        self.over(Reading::default())
+    }
+
+    /// `reading`, but for what was said.
+    pub fn over(&self, reading: Reading) -> Reading {
+        Reading {
+            orientation: self.orientation.unwrap_or(reading.orientation),
+            truncated: self.truncated.unwrap_or(reading.truncated),
+        }
+    }
 }
 
 impl Reading {

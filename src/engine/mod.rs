@@ -9,6 +9,7 @@
 //! | SQL functions, and those of the model made columns of the operator | `udf`, `hoist`, `prune` |
 //! | rows that a query reads twice | `share`, `shared_rows_exec` |
 //! | conditions: `--where` taken apart, and evaluated within a scan | `condition`, `predicate` |
+//! | comparisons of times by their instants, and with NaN | `times`, `instant`, `nan` |
 //! | the queries of a run, and the memory they may use | `plan`, `memory_plan` |
 //! | the memory of a query in SQL, and operators that cannot do with it | `query_memory`, `held_rows`, `wide_join` |
 //! | a session for SQL, and queries that come with the program | `sql`, `session`, `planner`, `recipe` |
@@ -22,6 +23,7 @@ mod encode_node;
 mod gather;
 mod held_rows;
 mod hoist;
+mod instant;
 mod memory_plan;
 mod missing_column;
 mod missing_table;
@@ -44,6 +46,7 @@ mod shared_rows_exec;
 mod sql;
 mod stored_scan;
 mod stored_types;
+mod times;
 mod udf;
 mod wide_join;
 
@@ -89,6 +92,7 @@ pub(crate) fn from_datafusion(error: DataFusionError, doing: &str) -> Error {
         }
         DataFusionError::Shared(shared) => match find_ours(shared.as_ref()) {
             Some(ours) => ours.copied(),
+            None if is_of_data(&shared) => Error::input(doing).source(shared),
             None => Error::internal(doing).source(DataFusionError::Shared(shared)),
         },
         DataFusionError::ResourcesExhausted(_) => Error::resources(doing)
@@ -127,6 +131,17 @@ pub(crate) fn from_datafusion(error: DataFusionError, doing: &str) -> Error {
             None => Error::internal(doing),
         },
         other => Error::internal(doing).source(other),
+    }
+}
+
+fn is_of_data(error: &DataFusionError) -> bool {
+    match error {
+        DataFusionError::Execution(_) | DataFusionError::ArrowError(..) => true,
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => {
+            is_of_data(inner)
+        }
+        DataFusionError::Shared(shared) => is_of_data(shared),
+        _ => false,
     }
 }
 

@@ -3,12 +3,14 @@
 //! Readers disagree on where NaN is, and a file that has statistics may give another answer than one that has none:
 //! Arrow's order has NaN above all numbers, so that `score > 0.5` would take it, and a list from the top begin with it.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use arrow::{
-    array::{ArrayRef, AsArray, BooleanArray},
-    compute::nullif,
+    array::{ArrayRef, AsArray, BooleanArray, RecordBatch},
+    buffer::BooleanBuffer,
+    compute::{nullif, or_kleene},
     datatypes::{DataType, Float16Type, Float32Type, Float64Type},
+    error::ArrowError,
 };
 use datafusion::{
     common::{
@@ -26,6 +28,8 @@ use datafusion::{
     },
     optimizer::{AnalyzerRule, utils::NamePreserver},
 };
+
+use crate::{source::RowPredicate, summary::Counters};
 
 /// Puts [`NumberOrNull`] around what is compared, and "is it NaN" before what is ordered by.
 #[derive(Debug)]
@@ -202,7 +206,16 @@ impl ScalarUDFImpl for NumberOrNull {
 }
 
 fn numbers(column: &ArrayRef) -> Result<ArrayRef> {
-    let is_nan = match column.data_type() {
+    let is_nan = is_nan_each(column)?;
+    match is_nan.true_count() {
+        0 => Ok(Arc::clone(column)),
+        _ => Ok(nullif(column, &is_nan)?),
+    }
+}
+
+/// Whether each float is NaN.
+fn is_nan_each(column: &ArrayRef) -> Result<BooleanArray> {
+    Ok(match column.data_type() {
         DataType::Float16 => {
             BooleanArray::from_unary(column.as_primitive::<Float16Type>(), |value| value.is_nan())
         }
@@ -213,9 +226,27 @@ fn numbers(column: &ArrayRef) -> Result<ArrayRef> {
             BooleanArray::from_unary(column.as_primitive::<Float64Type>(), f64::is_nan)
         }
         other => return exec_err!("{} is of floats, not of {other}", NumberOrNull::NAME),
-    };
-    match is_nan.true_count() {
-        0 => Ok(Arc::clone(column)),
-        _ => Ok(nullif(column, &is_nan)?),
+    })
+}
+
+/// A condition that every row fulfils, which adds those to `rows_nan` of which one of `columns` is NaN.
+pub(super) fn counting_nan(columns: Vec<usize>, counters: Arc<Counters>) -> RowPredicate {
+    RowPredicate {
+        columns,
+        evaluate: Arc::new(move |batch: &RecordBatch| {
+            let mut any = BooleanArray::new(BooleanBuffer::new_unset(batch.num_rows()), None);
+            for column in batch.columns() {
+                // All of it is null where the shard lacks it.
+                if column.data_type().is_floating() {
+                    let is_nan = is_nan_each(column)
+                        .map_err(|error| ArrowError::ExternalError(Box::new(error)))?;
+                    any = or_kleene(&any, &is_nan)?;
+                }
+            }
+            let rows = any.true_count() as u64;
+            counters.rows_nan.fetch_add(rows, Ordering::Relaxed);
+            let all = BooleanBuffer::new_set(batch.num_rows());
+            Ok(BooleanArray::new(all, None))
+        }),
     }
 }

@@ -14,7 +14,7 @@ use datafusion::{
 
 use super::{
     AddedColumn,
-    predicate::{Condition, shard_predicate},
+    predicate::{Condition, ScanFilters, shard_predicate},
     query_memory::read_batch,
     scan_exec::ScoredScanExec,
     stored_scan::StoredScan,
@@ -190,7 +190,8 @@ impl TableProvider for PairsTable {
         let all: Vec<usize> = (0..self.schema.fields().len()).collect();
         let projection = projection.unwrap_or(&all);
         let (mut shard_conditions, mut stored_conditions) = (Vec::new(), Vec::new());
-        for filter in filters {
+        let found = ScanFilters::of(state, filters)?;
+        for filter in &found.of_columns {
             match self.decider_of(filter) {
                 DecidedBy::Shard => {
                     shard_conditions.push(shard_predicate(state, &self.schema, filter)?)
@@ -215,7 +216,7 @@ impl TableProvider for PairsTable {
             stored_conditions,
             batch: read_batch(state, self.batch),
             shown: shown.join(" AND "),
-            limit,
+            limit: found.limit(limit),
             page_limit: self.page_limit,
             image: self.schema.index_of(&self.binding.image)?,
             captions: self.set.schema.index_of(&self.binding.text).ok(),

@@ -23,6 +23,7 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::Schema;
 use datafusion::{
     common::Column,
     datasource::provider_as_source,
@@ -86,13 +87,17 @@ pub async fn wide_pass(plan: WidePlan) -> Result<RunningQuery> {
     encode(&context, plan, early, None).await
 }
 
-/// As [`wide_pass`], with [`PASSES`] behind the added columns.
+/// As [`wide_pass`], with [`PASSES`] behind the added columns; rows with NaN in a column of the condition are counted.
 ///
 /// # Errors
 /// As [`wide_pass`].
-pub async fn one_pass(plan: WidePlan) -> Result<RunningQuery> {
+pub async fn one_pass(mut plan: WidePlan) -> Result<RunningQuery> {
     let context = session(plan.memory_limit, plan.table.batch_rows())?;
     let parts = split(&plan, &context)?;
+    if let Some(condition) = &plan.condition {
+        let floats = floats(condition, &context, plan.table.shard_schema())?;
+        plan.table = plan.table.counting_nan(&floats);
+    }
     let passes = parts.late.unwrap_or_else(|| lit(true)).alias(PASSES);
     encode(&context, plan, parts.early, Some(passes)).await
 }
@@ -210,12 +215,10 @@ pub async fn nan_pass(
 ) -> Result<Option<RunningQuery>> {
     let context = session(memory_limit, NARROW_BATCH_ROWS)?;
     let shards = Arc::clone(table.shard_schema());
-    let floats = condition.columns(&context, &shards)?.into_iter();
-    let floats = floats.filter(|name| {
-        let field = shards.field_with_name(name);
-        field.is_ok_and(|field| field.data_type().is_floating())
-    });
-    let is_nan = floats.map(|name| isnan(Expr::Column(Column::from_name(name))));
+    let floats = floats(condition, &context, &shards)?;
+    let is_nan = floats
+        .iter()
+        .map(|name| isnan(Expr::Column(Column::from_name(name))));
     let Some(any) = is_nan.reduce(Expr::or) else {
         return Ok(None);
     };
@@ -229,6 +232,20 @@ pub async fn nan_pass(
     run(&context, &logical, doing, async { Ok(()) })
         .await
         .map(Some)
+}
+
+/// Columns of the shards that `condition` names and that may be NaN.
+fn floats(
+    condition: &RowCondition,
+    context: &SessionContext,
+    shards: &Schema,
+) -> Result<Vec<String>> {
+    let mut names: Vec<String> = condition.columns(context, shards)?.into_iter().collect();
+    names.retain(|name| {
+        let field = shards.field_with_name(name);
+        field.is_ok_and(|field| field.data_type().is_floating())
+    });
+    Ok(names)
 }
 
 async fn narrow(context: &SessionContext, plan: NarrowPlan, parts: Parts) -> Result<RunningQuery> {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{BooleanArray, RecordBatch},
-    datatypes::SchemaRef,
+    array::{Array, BooleanArray, RecordBatch, RecordBatchOptions},
+    datatypes::{Schema, SchemaRef},
     error::ArrowError,
 };
 use datafusion::{
@@ -89,7 +89,9 @@ impl Condition {
             .zip(self.schema.fields())
             .map(|(column, field)| conform(column, field.data_type()));
         let columns = columns.collect::<Result<_, _>>()?;
-        let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns)?;
+        let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        let schema = Arc::clone(&self.schema);
+        let batch = RecordBatch::try_new_with_options(schema, columns, &rows)?;
         let value = self
             .expr
             .evaluate(&batch)
@@ -102,6 +104,39 @@ impl Condition {
         Ok(as_boolean_array(&value.map_err(failed)?)
             .map_err(failed)?
             .clone())
+    }
+}
+
+/// Filters of a scan.
+pub(super) struct ScanFilters<'a> {
+    /// Those that name a column.
+    pub(super) of_columns: Vec<&'a Expr>,
+    /// Whether all others hold, which may be left of one that named a column.
+    pub(super) others_hold: bool,
+}
+
+impl<'a> ScanFilters<'a> {
+    pub(super) fn of(state: &dyn Session, filters: &'a [Expr]) -> Result<Self> {
+        let (of_columns, others): (Vec<&Expr>, Vec<&Expr>) = filters
+            .iter()
+            .partition(|filter| !filter.column_refs().is_empty());
+        let one_row = RecordBatchOptions::new().with_row_count(Some(1));
+        let nothing = Arc::new(Schema::empty());
+        let one_row = RecordBatch::try_new_with_options(nothing, Vec::new(), &one_row)?;
+        let mut others_hold = true;
+        for filter in others {
+            let holds = Condition::of(state, &one_row.schema(), filter)?.evaluate(&one_row)?;
+            others_hold &= holds.is_valid(0) && holds.value(0);
+        }
+        Ok(Self {
+            of_columns,
+            others_hold,
+        })
+    }
+
+    /// Most rows that the scan gives.
+    pub(super) fn limit(&self, limit: Option<usize>) -> Option<usize> {
+        if self.others_hold { limit } else { Some(0) }
     }
 }
 

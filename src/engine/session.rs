@@ -12,7 +12,10 @@ use datafusion::{
     prelude::{SessionConfig, SessionContext},
 };
 
-use super::{from_datafusion, nan::NanIsNoNumber, planner, query_memory::RUNS_MERGED, udf};
+use super::{
+    from_datafusion, nan::NanIsNoNumber, planner, query_memory::RUNS_MERGED,
+    times::TimesAreInstants, udf,
+};
 use crate::{config::ByteSize, error::Result};
 
 /// A session for one plan of this program: one partition keeps rows in order, and the encode operator brings
@@ -53,6 +56,8 @@ pub(super) fn session_builder(
         .with_runtime_env(runtime)
         .with_default_features()
         .with_analyzer_rule(Arc::new(NanIsNoNumber));
+    let analyzer = builder.analyzer().get_or_insert_default();
+    analyzer.rules.insert(0, Arc::new(TimesAreInstants));
     // After DataFusion's own, so that of two functions of one name ours stays.
     let functions = builder.scalar_functions().get_or_insert_default();
     functions.extend(udf::cheap_functions().into_iter().map(Arc::new));

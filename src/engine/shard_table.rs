@@ -13,8 +13,9 @@ use datafusion::{
 };
 
 use super::{
+    nan::counting_nan,
     pairs_table::BatchSize,
-    predicate::shard_predicate,
+    predicate::{ScanFilters, shard_predicate},
     query_memory::read_batch,
     scan_exec::ShardScanExec,
     shard_scan::{ShardScan, ShardStarts},
@@ -35,6 +36,8 @@ pub struct ShardTable {
     /// The captions, in which what is not UTF-8 is null.
     captions: Option<usize>,
     starts: Option<Arc<dyn ShardStarts>>,
+    /// Floats of which those that are NaN are counted.
+    counted: Vec<usize>,
     schema: SchemaRef,
     batch: BatchSize,
     page_limit: Option<ByteSize>,
@@ -50,6 +53,7 @@ impl ShardTable {
         let schema = Arc::new(Schema::new(fields));
         Self {
             captions: None,
+            counted: Vec::new(),
             starts: None,
             page_limit: None,
             set,
@@ -71,6 +75,16 @@ impl ShardTable {
     #[must_use]
     pub fn with_captions(mut self, text: &str) -> Self {
         self.captions = self.set.schema.index_of(text).ok();
+        self
+    }
+
+    /// The table that counts rows of which one of these columns is NaN.
+    #[must_use]
+    pub(super) fn counting_nan(mut self, columns: &[String]) -> Self {
+        let place = |name: &String| self.set.schema.index_of(name).ok();
+        let mut counted: Vec<usize> = columns.iter().filter_map(place).collect();
+        counted.sort_unstable();
+        self.counted = counted;
         self
     }
 
@@ -150,14 +164,23 @@ impl TableProvider for ShardTable {
             .filter(|&column| column < file_columns)
             .collect();
         columns.sort_unstable();
+        let counted = (!self.counted.is_empty())
+            .then(|| counting_nan(self.counted.clone(), Arc::clone(&self.counters)));
+        let found = ScanFilters::of(state, filters)?;
+        let filtering = found
+            .of_columns
+            .iter()
+            .map(|filter| shard_predicate(state, &self.schema, filter));
         let plan = ReadPlan {
             columns,
             stored: Vec::new(),
             lenient: self.captions.into_iter().collect(),
             row_numbers: true,
-            predicates: filters
-                .iter()
-                .map(|filter| shard_predicate(state, &self.schema, filter))
+            // What counts sees every row.
+            predicates: counted
+                .map(Ok)
+                .into_iter()
+                .chain(filtering)
                 .collect::<Result<_>>()?,
             batch_rows: self.batch.rows,
             batch_bytes: read_batch(state, self.batch).bytes,
@@ -173,7 +196,7 @@ impl TableProvider for ShardTable {
             schema,
             filters: shown.join(" AND "),
             conditions_change: false,
-            limit,
+            limit: found.limit(limit),
             page_limit: self.page_limit,
             counters: Arc::clone(&self.counters),
         })))

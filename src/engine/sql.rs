@@ -34,7 +34,7 @@ use super::{
     stored_types::{StoredTypes, under, unmarked},
 };
 use crate::{
-    config::ByteSize,
+    config::{ByteSize, Orientation},
     error::{Error, Result},
     schema::{ROW, SHARD, ScoreColumn},
     source::StoredType,
@@ -50,6 +50,8 @@ pub struct SqlLimits {
     pub threads: usize,
     /// Where what does not fit into memory is written.
     pub temporary_files: PathBuf,
+    /// Whether `width` and `height` are of the pictures as they are turned.
+    pub orientation: Orientation,
 }
 
 /// Schema and rows of one statement; dropping the stream stops the query.

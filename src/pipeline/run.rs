@@ -134,6 +134,7 @@ async fn decide_and_write(
         model: scored.store.spec().model.clone(),
         command: options.command.clone(),
         selection: options.describe_selection(),
+        reading: scored.store.spec().reading,
         derived: derived_provenance(options, &scored.store),
     };
     let mut summary = counted(&narrow, &chosen, &provenance);

@@ -7,10 +7,10 @@ use std::{
 
 use super::context::{EncodeLimits, RunContext, load_of_store};
 use crate::{
-    config::{ByteSize, DEFAULT_MAX_PIXELS, OnBadShard, Reading},
+    config::{ByteSize, ImageChoice, OnBadShard},
     encode::EncoderSource,
     engine::{Beside, EncodeRuntime, Purpose, SqlLimits, SqlSession, query_threads},
-    error::Result,
+    error::{Error, Result},
     machine,
     preprocess::{PathPolicy, largest_file},
     source::{ColumnBinding, ColumnChoice, Places, ShardSet},
@@ -39,10 +39,8 @@ pub struct SqlOptions {
     pub threads: usize,
     /// Memory that the session may use.
     pub memory_limit: ByteSize,
-    /// Images of more pixels are bad rows.
-    pub max_pixels: u64,
-    /// How picture files are read.
-    pub reading: Reading,
+    /// What was said about pictures; what a store was made with is refused where it is something else.
+    pub images: ImageChoice,
     /// Follow image paths out of the shard's directory.
     pub allow_external_paths: bool,
     /// What becomes of a shard whose footer cannot be read.
@@ -60,8 +58,7 @@ impl Default for SqlOptions {
             model_batch_rows: None,
             threads: machine::threads(),
             memory_limit: machine::default_memory_limit(),
-            max_pixels: DEFAULT_MAX_PIXELS,
-            reading: Reading::default(),
+            images: ImageChoice::default(),
             allow_external_paths: false,
             on_bad_shard: OnBadShard::Fail,
         }
@@ -126,17 +123,10 @@ impl SqlOptions {
         self
     }
 
-    /// Takes images of more pixels for bad rows.
+    /// Reads pictures this way.
     #[must_use]
-    pub fn with_max_pixels(mut self, pixels: u64) -> Self {
-        self.max_pixels = pixels;
-        self
-    }
-
-    /// Reads picture files this way.
-    #[must_use]
-    pub fn with_reading(mut self, reading: Reading) -> Self {
-        self.reading = reading;
+    pub fn with_images(mut self, images: ImageChoice) -> Self {
+        self.images = images;
         self
     }
 
@@ -168,12 +158,19 @@ impl SqlOptions {
 /// are the table `pairs`.
 ///
 /// # Errors
-/// When a file cannot be read, a shard has changed since it was scored, or the store cannot be opened.
+/// When a file cannot be read, a shard has changed since it was scored, or the store cannot be opened or was made with
+/// pictures read in another way than was asked for.
 pub fn open_sql(options: &SqlOptions, context: RunContext) -> Result<SqlSession> {
     let store = match &options.scores {
         Some(directory) => Some(Arc::new(ScoreStore::open(directory)?)),
         None => None,
     };
+    let mut options = options.clone();
+    if let Some(store) = &store {
+        store.check_images(&options.images)?;
+        options.images = store.spec().images();
+    }
+    let options = &options;
     let (model, counters) = (context.model, context.counters);
     let directories = Arc::new(Mutex::new(Vec::new()));
     let runtime = lazy_runtime(options, model, store.clone(), &directories, &counters);
@@ -181,6 +178,7 @@ pub fn open_sql(options: &SqlOptions, context: RunContext) -> Result<SqlSession>
         memory_limit: options.memory_limit,
         threads: options.threads,
         temporary_files: std::env::temp_dir(),
+        orientation: options.images.reading().orientation,
     };
     let session = SqlSession::try_new(limits, runtime, counters)?;
     let opening = Opening {
@@ -191,7 +189,11 @@ pub fn open_sql(options: &SqlOptions, context: RunContext) -> Result<SqlSession>
     };
     let mut tables = options.tables.clone();
     if let (true, Some(store)) = (tables.is_empty(), &store) {
-        let shards = store.shards().iter().map(|shard| shard.path.clone());
+        let shards = store.shards().iter();
+        for shard in shards.clone() {
+            check_is_there(&options.places, &shard.path, store)?;
+        }
+        let shards = shards.map(|shard| shard.path.clone());
         tables.push((DEFAULT_TABLE.to_owned(), shards.collect()));
     }
     for (name, inputs) in &tables {
@@ -202,6 +204,22 @@ pub fn open_sql(options: &SqlOptions, context: RunContext) -> Result<SqlSession>
             .extend(found);
     }
     Ok(session)
+}
+
+/// Refuses a shard of the store that is not where it was.
+fn check_is_there(places: &Places, shard: &str, store: &ScoreStore) -> Result<()> {
+    if places.at(shard)?.exists() {
+        return Ok(());
+    }
+    let directory = store.directory().display();
+    Err(
+        Error::input("open the shards of the score store: one is not there any more")
+            .with("shard", shard)
+            .with("store", &directory)
+            .hint(format!(
+                "put it back, or name those that are there: clip-filter sql --scores {directory} --input PATH"
+            )),
+    )
 }
 
 struct Opening<'a> {
@@ -311,14 +329,14 @@ fn lazy_runtime(
             memory_limit: options.memory_limit,
             threads: options.threads,
             model_batch_rows: options.model_batch_rows,
-            max_pixels: options.max_pixels,
-            reading: options.reading,
+            max_pixels: options.images.max_pixels(),
+            reading: options.images.reading(),
             purpose: Purpose::Queries,
         };
         let paths = PathPolicy {
             directories: directories.clone(),
             allow_external: options.allow_external_paths,
-            max_bytes: largest_file(options.max_pixels),
+            max_bytes: largest_file(options.images.max_pixels()),
         };
         encoding.loaded(factory, paths, beside)
     };

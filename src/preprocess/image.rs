@@ -23,6 +23,11 @@ pub fn probe(bytes: &[u8], max_pixels: u64) -> Result<ImageFacts, RowFault> {
     Ok(facts)
 }
 
+/// The same image turned as its metadata say.
+pub fn upright(facts: &ImageFacts) -> ImageFacts {
+    facts.oriented(clip_filter_pixels::Orientation::Apply)
+}
+
 /// Image bytes to what an encoder takes; one per thread, its buffers are reused.
 pub struct ImageKernel {
     kernel: Kernel,

@@ -9,7 +9,7 @@ mod tokenize;
 
 pub use clean::{Cleaning, OpenClipCleaning};
 pub use clip_filter_pixels::{ImageFacts, PixelSpec, Scaling};
-pub use image::{ImageKernel, probe};
+pub use image::{ImageKernel, probe, upright};
 pub use legible::is_legible;
 pub use load::{ImageFile, PathPolicy, RowFault, largest_file};
 pub use thumbnail::{Thumbnail, ThumbnailLimits};

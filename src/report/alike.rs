@@ -35,7 +35,8 @@ pub(super) struct Alike {
     pub(super) groups: Vec<(f32, Vec<RowRef>)>,
 }
 
-/// Rows that resemble one row, most alike first, itself not among them.
+/// Rows that resemble one row, most alike first, itself not among them: the same row of other copies of its shard, then rows of
+/// the first copy of every shard.
 pub(super) fn neighbours(
     case: &Case<'_>,
     row: RowRef,
@@ -46,9 +47,25 @@ pub(super) fn neighbours(
     };
     let (found, _) = search.run(case, most + 1, -1.0)?;
     let found = found.into_iter().flat_map(|(_, found)| found);
-    let mut found: Vec<_> = found.filter(|(_, other)| *other != row).collect();
-    found.truncate(most);
-    Ok(Some(found))
+    let first = first_copy(case, row);
+    let others = found.filter(|(_, other)| *other != first);
+    let copies = copies(case, row).filter(|copy| *copy != row);
+    let copies = copies.map(|copy| (1.0, copy));
+    Ok(Some(copies.chain(others).take(most).collect()))
+}
+
+/// The same row of every shard of the same content, itself among them.
+fn copies<'a>(case: &'a Case<'_>, row: RowRef) -> impl Iterator<Item = RowRef> + 'a {
+    let shards = &case.shards.identities;
+    let own = &shards[row.shard].fingerprint;
+    let same = shards.iter().enumerate();
+    let same = same.filter(move |(_, shard)| shard.fingerprint == *own);
+    same.map(move |(shard, _)| RowRef { shard, ..row })
+}
+
+/// The copy of a row that counts.
+fn first_copy(case: &Case<'_>, row: RowRef) -> RowRef {
+    copies(case, row).next().unwrap_or(row)
 }
 
 /// Near-duplicates among all good rows, of those rows that most likely have one; `None` without embeddings.
@@ -128,7 +145,8 @@ impl Search {
         if rows.is_empty() || store.schema().index_of(IMAGE_EMBEDDING).is_err() {
             return Ok(None);
         }
-        let wanted = selection_of(case, rows);
+        let first: Vec<RowRef> = rows.iter().map(|&row| first_copy(case, row)).collect();
+        let wanted = selection_of(case, &first);
         let shards = &case.shards.identities;
         let mut search = Self {
             rows: Vec::new(),

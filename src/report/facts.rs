@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::{fate::Rule, histogram::Histogram};
 use crate::{
+    config::Reading,
     inspect::Scores,
     preprocess::Thumbnail,
     source::Spread,
@@ -26,6 +27,8 @@ pub struct Report {
     pub selection: String,
     /// The model that scored.
     pub model: ModelCard,
+    /// How picture files were read.
+    pub reading: Reading,
     /// What scores from embeddings were made with, by name.
     pub made_with: BTreeMap<String, String>,
     /// The first shards.

@@ -93,6 +93,7 @@ pub(crate) fn of_case(case: &Case<'_>) -> Result<Report> {
         command: secrets::in_text(&case.command),
         selection: secrets::in_text(&case.selection),
         model: spec.model.clone(),
+        reading: spec.reading,
         made_with: derived
             .map(|spec| spec.made_with.clone())
             .unwrap_or_default(),

@@ -5,7 +5,12 @@ use std::collections::HashMap;
 use arrow::datatypes::{DataType, Schema};
 use serde_json::{Value, json};
 
-use crate::{secrets, summary::ModelCard};
+use crate::{
+    config::{ImageChoice, Reading},
+    error::{Error, Result},
+    secrets,
+    summary::ModelCard,
+};
 
 /// Key of the metadata that HF `datasets` writes and reads.
 const HUGGINGFACE: &str = "huggingface";
@@ -19,6 +24,8 @@ pub struct Provenance {
     pub command: String,
     /// What selected the rows.
     pub selection: String,
+    /// How picture files were read.
+    pub reading: Reading,
     /// What scores from embeddings were made with, JSON; `None` if there are none.
     pub derived: Option<String>,
 }
@@ -36,6 +43,11 @@ impl Provenance {
             pair("selection", secrets::in_text(&self.selection)),
             pair("command", secrets::in_text(&self.command)),
         ];
+        // Outputs of before it could be chosen say nothing of it.
+        if !self.reading.is_default() {
+            let reading = serde_json::to_string(&self.reading).unwrap_or_default();
+            pairs.push(pair("reading", reading));
+        }
         pairs.extend(
             self.derived
                 .iter()
@@ -53,9 +65,41 @@ impl Provenance {
             // Another version may have hidden less.
             command: secrets::in_text(&value("command")?),
             selection: secrets::in_text(&value("selection")?),
+            reading: match value("reading") {
+                Some(reading) => serde_json::from_str(&reading).ok()?,
+                None => Reading::default(),
+            },
             derived: value("derived"),
         };
         Some((value("version")?, provenance))
+    }
+
+    /// How picture files were read.
+    ///
+    /// # Errors
+    /// When something else was asked for.
+    pub fn check_reading(&self, asked: &ImageChoice) -> Result<Reading> {
+        let (ours, theirs) = (self.reading, asked.over(self.reading));
+        let texts = |reading: Reading| {
+            (
+                reading.orientation.to_string(),
+                reading.truncated.to_string(),
+            )
+        };
+        let ((turned, filled), (other_turned, other_filled)) = (texts(ours), texts(theirs));
+        let facts = [
+            ("--orientation", turned, other_turned),
+            ("--truncated", filled, other_filled),
+        ];
+        match facts.into_iter().find(|(_, ours, theirs)| ours != theirs) {
+            None => Ok(ours),
+            Some((what, ours, theirs)) => Err(Error::input(format!(
+                "report on the output: it was made with another {what}"
+            ))
+            .with("the output has", ours)
+            .with("asked for", theirs)
+            .hint(format!("leave {what} out"))),
+        }
     }
 
     /// Metadata of an added column.
@@ -123,6 +167,7 @@ mod tests {
     use arrow::datatypes::Field;
 
     use super::*;
+    use crate::config::Orientation;
 
     #[test]
     fn provenance_is_read_as_it_was_written() {
@@ -134,11 +179,24 @@ mod tests {
             },
             command: "clip-filter a b".into(),
             selection: "keep 0.3".into(),
+            reading: Reading {
+                orientation: Orientation::Apply,
+                ..Reading::default()
+            },
             derived: None,
         };
         let metadata = written.pairs().into_iter().collect();
         let (version, read) = Provenance::of_file(&metadata).unwrap();
         assert_eq!(version, env!("CARGO_PKG_VERSION"));
+        let asked = |orientation| ImageChoice {
+            orientation: Some(orientation),
+            ..ImageChoice::default()
+        };
+        let same = asked(Orientation::Apply);
+        assert_eq!(read.check_reading(&same).unwrap(), written.reading);
+        let refused = read.check_reading(&asked(Orientation::Ignore));
+        let refused = refused.unwrap_err().report();
+        assert!(refused.contains("--orientation"), "{refused}");
         assert_eq!((read.model, read.command), (written.model, written.command));
         assert!(Provenance::of_file(&HashMap::new()).is_none());
     }

@@ -31,6 +31,8 @@ pub(super) struct ShardColumns {
     origins: Arc<[Origin]>,
     /// As the set has them.
     fields: SchemaRef,
+    /// The shards whose values need the types of these.
+    widest: Arc<[Arc<str>]>,
 }
 
 impl ShardColumns {
@@ -39,6 +41,7 @@ impl ShardColumns {
         Self {
             origins: Arc::new([]),
             fields: Arc::new(Schema::empty()),
+            widest: Arc::new([]),
         }
     }
 
@@ -78,7 +81,14 @@ impl ShardColumns {
         Ok(Self {
             origins: origins.into(),
             fields: Arc::clone(set),
+            widest: Arc::new([]),
         })
+    }
+
+    /// The same columns, whose types are those that the values of these shards need.
+    pub(super) fn widened_by(mut self, widest: &Arc<[Arc<str>]>) -> Self {
+        self.widest = Arc::clone(widest);
+        self
     }
 
     /// Whether the file has the columns of the set, no others, in their order and of their types.
@@ -165,6 +175,8 @@ pub(super) struct Fit {
 struct FittedColumn {
     field: FieldRef,
     source: FitSource,
+    /// The shard whose values need its type.
+    widest: Arc<str>,
 }
 
 #[derive(Debug)]
@@ -189,7 +201,12 @@ impl Fit {
                 }
             };
             let field = Arc::new(field.clone());
-            Some(FittedColumn { field, source })
+            let widest = shard.widest.get(column).cloned().unwrap_or_default();
+            Some(FittedColumn {
+                field,
+                source,
+                widest,
+            })
         });
         Self {
             columns: columns.collect(),
@@ -211,6 +228,7 @@ impl Fit {
                             "read the column '{name}' as {data_type}, which another shard has"
                         ))
                         .with("it is", own)
+                        .with("the other shard", &column.widest)
                         .source(error)
                         .hint("filter the shards in separate runs, or bring the column to one type first");
                         ArrowError::ExternalError(Box::new(error))

@@ -67,6 +67,7 @@ mod walk;
 mod widen;
 #[cfg(feature = "remote")]
 mod windows;
+mod zones;
 
 pub use bound::{BoundShards, ShardIdentity};
 pub use classes::{Classes, LabelChoice};

@@ -25,6 +25,7 @@ use super::{
         is_carried, is_interval, is_read_well, stored_schema, with_micros, without_intervals,
     },
     views::with_millis,
+    zones::with_zones,
 };
 use crate::error::{Error, Result, contained};
 
@@ -89,10 +90,10 @@ fn value_bytes(footer: &ArrowReaderMetadata) -> Vec<u64> {
 /// those who write so have it. An interval is of months, days and nanoseconds; within other columns it is bytes.
 pub(super) fn declared_schema(footer: &ArrowReaderMetadata) -> Result<Schema, ParquetError> {
     let columns = footer.parquet_schema().root_schema().get_fields();
-    if columns.iter().all(|column| is_read_well(column)) {
-        return Ok(Schema::clone(footer.schema()));
-    }
     let pairs = footer.metadata().file_metadata().key_value_metadata();
+    if columns.iter().all(|column| is_read_well(column)) {
+        return Ok(with_zones(Schema::clone(footer.schema()), pairs));
+    }
     let mut pairs_in_file = pairs.into_iter().flatten();
     let declares = pairs_in_file.any(|pair| pair.key == ARROW_SCHEMA_META_KEY);
     let shown = columns.iter().map(|column| match declares {
@@ -113,10 +114,8 @@ pub(super) fn declared_schema(footer: &ArrowReaderMetadata) -> Result<Schema, Pa
         _ => Arc::clone(field),
     });
     let metadata = schema.metadata().clone();
-    Ok(Schema::new_with_metadata(
-        fields.collect::<Vec<_>>(),
-        metadata,
-    ))
+    let schema = Schema::new_with_metadata(fields.collect::<Vec<_>>(), metadata);
+    Ok(with_zones(schema, pairs))
 }
 
 /// Key-value pairs of a file, without the Arrow schema.

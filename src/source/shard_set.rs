@@ -135,13 +135,14 @@ impl ShardSet {
                 union.add(&shard.location, fields)?;
             }
         }
+        let widest = union.widest();
         let all = union.columns(opened.len());
         let mut known: Option<(Arc<FileColumns>, ShardColumns)> = None;
         let shards = opened.into_iter().map(|(shard, own, constants)| {
             let same = known.as_ref().filter(|(known, _)| Arc::ptr_eq(known, &own));
             let columns = match same {
                 Some((_, columns)) if constants.is_empty() => columns.clone(),
-                _ => ShardColumns::of(&all.schema, &own, &constants)?,
+                _ => ShardColumns::of(&all.schema, &own, &constants)?.widened_by(&widest),
             };
             known = constants.is_empty().then(|| (own, columns.clone()));
             Ok(Shard { columns, ..shard })

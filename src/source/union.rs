@@ -31,6 +31,8 @@ struct Column {
     files: usize,
     /// The first of them.
     first: Location,
+    /// The one whose values need its type.
+    widest: Location,
 }
 
 /// Grows by the columns of one file after the other.
@@ -72,6 +74,7 @@ impl Union {
                     stored: stored.clone(),
                     files: 1,
                     first: shard.clone(),
+                    widest: shard.clone(),
                 },
             });
         }
@@ -93,6 +96,14 @@ impl Union {
     /// The place of the column `name`.
     pub(super) fn place(&self, name: &str) -> Option<usize> {
         self.places.get(name).copied()
+    }
+
+    /// The shards whose values need the types of [`Union::columns`].
+    pub(super) fn widest(&self) -> Arc<[Arc<str>]> {
+        let shards = self.columns.iter();
+        shards
+            .map(|column| column.widest.to_string().into())
+            .collect()
     }
 
     /// All columns, in the order in which they were first seen; one that one of `files` lacks may be null.
@@ -127,7 +138,9 @@ impl Column {
             .with("which has", self.field.data_type())
             .hint("filter them in separate runs, or bring the column to one type first"));
         };
+        let is_wider = wide.data_type() != self.field.data_type();
         Ok(Self {
+            widest: if is_wider { shard } else { &self.widest }.clone(),
             field: Arc::new(wide),
             stored: match (&self.stored, stored) {
                 (Some(ours), Some(theirs)) if same_meaning(&self.field, field) => {

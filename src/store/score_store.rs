@@ -22,6 +22,7 @@ use super::{
     stored_schema,
 };
 use crate::{
+    config::ImageChoice,
     error::{Error, Result},
     source::ShardIdentity,
 };
@@ -170,6 +171,17 @@ impl ScoreStore {
     /// Names the first difference, with both values.
     pub fn check(&self, wanted: &StoreSpec) -> Result<()> {
         check(&self.directory, &self.spec, wanted)
+    }
+
+    /// Refuses a store whose pictures were read in another way than was asked for.
+    ///
+    /// # Errors
+    /// Names the first difference, with both values.
+    pub fn check_images(&self, asked: &ImageChoice) -> Result<()> {
+        let mut wanted = self.spec.clone();
+        wanted.reading = asked.over(wanted.reading);
+        wanted.max_pixels = asked.max_pixels.unwrap_or(wanted.max_pixels);
+        self.check(&wanted)
     }
 
     /// Refuses shards whose content has changed since they were scored.

@@ -5,7 +5,11 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{config::Reading, error::Result, summary::ModelCard};
+use crate::{
+    config::{ImageChoice, Reading},
+    error::Result,
+    summary::ModelCard,
+};
 
 /// How a store keeps embeddings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -101,6 +105,15 @@ impl StoreSpec {
         }
         let facts: Vec<&str> = facts.iter().map(String::as_str).collect();
         hash(&facts)
+    }
+
+    /// How pictures were read.
+    pub fn images(&self) -> ImageChoice {
+        ImageChoice {
+            max_pixels: Some(self.max_pixels),
+            orientation: Some(self.reading.orientation),
+            truncated: Some(self.reading.truncated),
+        }
     }
 
     /// The first thing in which `self`, what a store was made with, differs from `wanted`: name and both values.

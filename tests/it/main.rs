@@ -35,5 +35,6 @@ mod shards;
 mod sharing;
 mod slt;
 mod sql;
+mod times;
 mod world;
 mod worlds;

@@ -257,6 +257,20 @@ fn uncompressed(
     Ok(())
 }
 
+/// Colors of a palette; of one that is grey Pillow looks at none, so that it may have more.
+const MOST_COLORS: usize = 256;
+
+/// Whether each color is the grey of its own number.
+fn is_grey(table: &[u8], header: &Header) -> bool {
+    let (entries, entry_bytes) = header.palette;
+    let mut colors = table.chunks_exact(entry_bytes).enumerate();
+    table.len() == entries * entry_bytes
+        && colors.all(|(number, color)| {
+            let number = number.to_le_bytes()[0];
+            color[..3] == [number; 3]
+        })
+}
+
 /// Blue, green, red and, but for the oldest headers, a byte of padding.
 fn palette(bytes: &[u8], header: &Header) -> Result<Palette, Fault> {
     let (entries, entry_bytes) = header.palette;
@@ -265,6 +279,10 @@ fn palette(bytes: &[u8], header: &Header) -> Result<Palette, Fault> {
     let table = bytes
         .get(header.palette_at..end.min(bytes.len()))
         .ok_or_else(|| Fault::truncated("bmp: the file ends before the palette"))?;
+    let colors = table.len() / entry_bytes;
+    if colors > MOST_COLORS && !is_grey(table, header) {
+        return Err(Fault::corrupt(format!("bmp: palette of {colors} colors")));
+    }
     let triples: Vec<u8> = table
         .chunks_exact(entry_bytes)
         .flat_map(|entry| [entry[2], entry[1], entry[0]])

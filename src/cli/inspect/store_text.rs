@@ -3,7 +3,7 @@
 use super::text::{card, numbered, percent, spread};
 use crate::{
     adapt::{Method, Outcome, TrainingRecord},
-    cli::{lines::Lines, summary::count},
+    cli::{image_args::read, lines::Lines, summary::count},
     config::ByteSize,
     inspect::{DerivedColumn, DerivedFacts, FileState, Progress, Scores, StoreFacts, StoredShard},
 };
@@ -42,6 +42,10 @@ pub(super) fn store(facts: &StoreFacts, lines: &mut Lines) {
             "image {}, caption {}; embeddings {}",
             made.image_column, made.text_column, made.embeddings
         ),
+    );
+    lines.add(
+        "pictures",
+        format!("{}, --max-pixels {}", read(made.reading), made.max_pixels),
     );
     lines.add("condition", made.condition.as_deref().unwrap_or("none"));
     lines.add("rows", store_rows(facts));

@@ -22,7 +22,7 @@ use crate::{
     pipeline::{self, ExplainOptions, ReportOptions, RunOptions, WhichRow},
     report::{Report, is_row_reference},
     sink::{Destination, Existing, OutputPath, Owner, Placement, StagedFile},
-    summary::RunSummary,
+    summary::{RunSummary, told_of_nan},
 };
 use args::CaseArgs;
 
@@ -154,6 +154,7 @@ pub(super) fn write_of_run(
     let written = reported.and_then(|mut report| {
         report.run = Some(summary.clone());
         report.notes.extend(summary.warnings.iter().cloned());
+        report.notes.extend(told_of_nan(summary.rows_nan));
         write(path, &report)
     });
     written.map_err(|error| error.with("the run itself", "succeeded, its output is in place"))
@@ -200,6 +201,7 @@ fn options(
         adapted,
     })?);
     options.selection_given = selection_given;
+    options.images = args.images.choice();
     options.run.command.clone_from(&args.command);
     Ok(options)
 }

@@ -1,7 +1,7 @@
 //! The facts of a report for a terminal: tables and histograms.
 
 use crate::{
-    cli::{lines::Lines, plain::plain, summary::count},
+    cli::{image_args::read, lines::Lines, plain::plain, summary::count},
     report::{BINS, Density, Duplicates, Groups, Report, ScoreFacts},
 };
 
@@ -55,6 +55,7 @@ fn summary(report: &Report, lines: &mut Lines) {
             model.precision
         ),
     );
+    lines.add("pictures", read(report.reading));
     lines.add("rows in", count(report.rows_in));
     for (name, rows) in [
         ("kept", report.rows_kept),

@@ -219,8 +219,7 @@ fn open(args: &SqlArgs, trace: Option<&TraceFile>) -> Result<Box<dyn Queries>> {
         .with_columns(columns)
         .with_threads(args.resources.threads())
         .with_memory_limit(args.resources.memory_limit())
-        .with_max_pixels(args.images.max_pixels)
-        .with_reading(args.images.reading());
+        .with_images(args.images.choice());
     options.tables = tables;
     options.scores = args.tables.scores.clone();
     options.model_batch_rows = args.model.batch_size.map(|rows| rows as usize);

@@ -11,6 +11,7 @@ use datafusion::{
 
 use super::SqlSession;
 use crate::{
+    config::Orientation,
     engine::{
         AddedColumn, BatchSize, MemoryPlan, PairNames, PairsTable, ShardTable, StoredScores,
         from_datafusion, query_memory::BATCH_ROWS, recipe::identifier, udf,
@@ -112,8 +113,8 @@ impl SqlSession {
             ScoreColumn::CLIP_SCORE => ("clip_score", vec![image(), text()]),
             ScoreColumn::STATUS => ("clip_status", vec![image(), text()]),
             ScoreColumn::REASON => ("clip_reason", vec![image(), text()]),
-            ScoreColumn::WIDTH => ("image_width", vec![image()]),
-            ScoreColumn::HEIGHT => ("image_height", vec![image()]),
+            ScoreColumn::WIDTH => (self.size_functions()[0], vec![image()]),
+            ScoreColumn::HEIGHT => (self.size_functions()[1], vec![image()]),
             ScoreColumn::IMAGE_EMBEDDING => ("clip_image_embedding", vec![image()]),
             ScoreColumn::TEXT_EMBEDDING => ("clip_text_embedding", vec![text()]),
             // Only a store has them.
@@ -121,12 +122,21 @@ impl SqlSession {
         };
         let functions = udf::cheap_functions()
             .into_iter()
+            .chain(udf::upright_sizes())
             .chain(udf::clip_functions(&self.runtime));
         let mut functions = functions.filter(|known: &ScalarUDF| known.name() == function);
         match functions.next() {
             Some(function) => function.call(arguments).alias(added.name()),
             // Every name above is one of ours.
             None => Expr::Column(Column::from_name(function)),
+        }
+    }
+
+    /// What tells width and height of a picture as it is encoded.
+    fn size_functions(&self) -> [&'static str; 2] {
+        match self.limits.orientation {
+            Orientation::Ignore => ["image_width", "image_height"],
+            Orientation::Apply => ["upright_width", "upright_height"],
         }
     }
 

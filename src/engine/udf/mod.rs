@@ -25,6 +25,7 @@ mod octet_length;
 mod takes;
 mod text_counts;
 mod text_length;
+mod upright_size;
 mod vectors;
 mod word_count;
 
@@ -51,6 +52,14 @@ pub(super) fn cheap_functions() -> Vec<ScalarUDF> {
         word_count::word_count(),
         text_length::text_length(),
         octet_length::octet_length(),
+    ]
+}
+
+/// What the columns `width` and `height` are where pictures are turned; no query can name them.
+pub(super) fn upright_sizes() -> [ScalarUDF; 2] {
+    [
+        upright_size::upright_width(),
+        upright_size::upright_height(),
     ]
 }
 

@@ -93,6 +93,7 @@ pub async fn online(options: &OnlineOptions, context: RunContext) -> Result<Onli
         model: factory.card().clone(),
         command: options.command.clone(),
         selection: format!("{}, in one pass", run.describe_selection()),
+        reading: run.scoring.reading,
         derived: None,
     };
     let pages = PagesRead::of_all(&prepared.shards);

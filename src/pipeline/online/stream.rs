@@ -114,6 +114,7 @@ impl OnlineStream {
             bad_shards: self.pass.left_out.bad_shards.clone(),
             warnings: self.pass.left_out.notes.clone(),
             rows_kept: tally.kept,
+            rows_nan: counters.rows_nan.load(Ordering::Relaxed),
             rows_cut: rows_in - tally.kept - rows_bad,
             rows_bad,
             bad: tally.bad.clone(),

@@ -10,6 +10,7 @@ use super::context::RunContext;
 use crate::{
     error::Result,
     report::{self, Explanation, Report, ShardNames, only_row},
+    summary::told_of_nan,
 };
 pub use open::ReportOptions;
 
@@ -48,6 +49,10 @@ pub async fn report(options: &ReportOptions, context: RunContext) -> Result<Repo
     let opened = open::open(options, &context).await?;
     let cancelled = context.stopping();
     let mut report = report::of_case(&opened.case(&context, &cancelled))?;
+    if opened.shards_gone.is_none() {
+        let rows_nan = opened.narrow(&context).rows_of_nan().await?;
+        report.notes.extend(told_of_nan(rows_nan));
+    }
     if let Some(provenance) = opened.provenance {
         report.command = provenance.command;
         report.selection = provenance.selection;

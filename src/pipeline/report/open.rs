@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::output_store;
 use crate::{
+    config::ImageChoice,
     error::{Error, Result},
     pipeline::{
         context::{Clash, Narrow, Prepared, RunContext, RunOptions, ScoreOptions, Scored},
@@ -29,6 +30,8 @@ pub struct ReportOptions {
     pub run: RunOptions,
     /// A selection was asked for: else all rows of an output stay.
     pub selection_given: bool,
+    /// What was said about pictures: refused where a store or an output was made with something else.
+    pub images: ImageChoice,
 }
 
 impl ReportOptions {
@@ -37,6 +40,7 @@ impl ReportOptions {
         Self {
             run: RunOptions::deciding(scoring),
             selection_given: false,
+            images: ImageChoice::default(),
         }
     }
 
@@ -48,12 +52,20 @@ impl ReportOptions {
         self
     }
 
+    /// Refuses what was made with pictures read in another way.
+    #[must_use]
+    pub fn with_images(mut self, images: ImageChoice) -> Self {
+        self.images = images;
+        self
+    }
+
     /// Reports the run that these options describe, of which nothing is written.
     #[must_use]
     pub fn of_run(run: RunOptions) -> Self {
         Self {
             run,
             selection_given: true,
+            images: ImageChoice::default(),
         }
     }
 }
@@ -137,13 +149,13 @@ impl Opened {
 async fn find(options: &ReportOptions, context: &RunContext) -> Result<FoundCase> {
     let scoring = &options.run.scoring;
     match (scoring.inputs.as_slice(), &scoring.scores) {
-        ([], Some(store)) => in_store(&options.run, store),
+        ([], Some(store)) => in_store(options, store),
         ([], None) => Err(
             Error::usage("find what is to be reported on: no path was given")
                 .hint("a score store, shards with --scores DIR, or an output of clip-filter"),
         ),
         ([single], None) if ScoreStore::is_at(Path::new(single)) => {
-            in_store(&options.run, Path::new(single))
+            in_store(options, Path::new(single))
         }
         (_, None) => in_output(options),
         (inputs, Some(_)) => {
@@ -170,8 +182,9 @@ fn subject(kind: SubjectKind, names: &[String]) -> Subject {
 }
 
 /// The finished shards of a store; where they are no longer, what the store knows of them.
-fn in_store(options: &RunOptions, directory: &Path) -> Result<FoundCase> {
+fn in_store(options: &ReportOptions, directory: &Path) -> Result<FoundCase> {
     let store = ScoreStore::open(directory)?;
+    store.check_images(&options.images)?;
     let spec = store.spec().clone();
     let (mut finished, mut notes) = (Vec::new(), Vec::new());
     for shard in store.shards() {
@@ -193,7 +206,7 @@ fn in_store(options: &RunOptions, directory: &Path) -> Result<FoundCase> {
             "{left} of {shards} shards are not scored to their end and left out"
         ));
     }
-    let mut options = options.clone();
+    let mut options = options.run.clone();
     options.scoring.inputs = finished.iter().map(|shard| shard.path.clone()).collect();
     options.scoring.scores = Some(directory.to_path_buf());
     options.scoring.max_pixels = spec.max_pixels;
@@ -304,6 +317,7 @@ fn in_output(options: &ReportOptions) -> Result<FoundCase> {
                 "clip-filter report {inputs} --scores DIR, or clip-filter {inputs} --dry-run --report FILE"
             )));
     };
+    run.scoring.reading = provenance.check_reading(&options.images)?;
     let choice = &run.scoring.columns;
     let binding = ColumnBinding::detect(&set.schema, &set.metadata, choice);
     let binding = binding.or_else(|error| labelled(&set, choice).ok_or(error))?;

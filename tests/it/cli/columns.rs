@@ -6,16 +6,18 @@ use arrow::{
     array::{
         Array, ArrayRef, AsArray, BinaryArray, Decimal128Array, DictionaryArray,
         DurationMillisecondArray, DurationSecondArray, FixedSizeBinaryArray, Float64Array,
-        Int32Array, Int64Array, StringArray, TimestampMicrosecondArray, TimestampNanosecondArray,
+        Int32Array, Int64Array, StringArray, StructArray, TimestampMicrosecondArray,
+        TimestampMillisecondArray, TimestampNanosecondArray,
     },
-    datatypes::{DataType, DurationMillisecondType, Field, Int8Type, Int64Type, Schema},
+    datatypes::{DataType, DurationMillisecondType, Field, Int8Type, Int64Type, Schema, TimeUnit},
 };
 use parquet::{
-    arrow::{ArrowWriter, arrow_writer::ArrowWriterOptions},
+    arrow::{ArrowWriter, arrow_writer::ArrowWriterOptions, encode_arrow_schema},
     basic::Compression,
     column::{reader::ColumnReader, writer::ColumnWriter},
     data_type::Int96,
     file::{
+        metadata::KeyValue,
         properties::WriterProperties,
         reader::{FileReader, SerializedFileReader},
         writer::SerializedFileWriter,
@@ -25,7 +27,7 @@ use parquet::{
 
 use crate::{
     pictures,
-    program::Place,
+    program::{Place, program},
     shards::{self, Pair},
 };
 
@@ -386,6 +388,7 @@ fn a_value_that_the_wider_type_has_not_is_no_damage() {
         let ran = place.mock_with("in out.parquet", &flags).exits(1).says(&[
             "'taken'",
             "in/a.parquet",
+            "the other shard: in/b.parquet",
             "separate runs",
         ]);
         assert!(!ran.stderr.contains("damaged"), "{}", ran.stderr);
@@ -423,6 +426,30 @@ fn a_comparison_with_nan_selects_nothing() {
         let counted = sql(&format!("select count(*) n from pairs where {condition}"));
         assert_eq!(counted, format!("n {expected}"), "{condition}");
     }
+    for condition in ["score > 0.5", "score > clip_score and n > 3"] {
+        let online = program()
+            .current_dir(place.dir())
+            .args("in.parquet - --online --keep 1 --json --model mock --where".split(' '))
+            .arg(condition)
+            .output()
+            .unwrap();
+        let report = String::from_utf8(online.stderr).unwrap();
+        assert!(report.contains("\"rows_nan\":2,"), "{condition}: {report}");
+    }
+    place.mock("score in.parquet --scores scores").exits(0);
+    let note = "2 rows have NaN in a column of --where";
+    for (args, told) in [
+        ("report scores --text --where score>0.5", true),
+        ("report scores --text --where n>2", false),
+    ] {
+        let report = place.mock(args).exits(0).stdout;
+        assert_eq!(report.contains(note), told, "{report}");
+    }
+    place
+        .mock("in.parquet --dry-run --keep 1 --where score>0.5 --report run.html")
+        .exits(0);
+    let page = std::fs::read_to_string(place.path("run.html")).unwrap();
+    assert!(page.contains(note));
     let told = place
         .mock("in.parquet nan.parquet --keep 1 --where score>0.5")
         .exits(0)
@@ -502,6 +529,102 @@ fn a_query_is_told_that_pictures_are_text() {
             "note: pairs is no table of pairs",
             "output_format_parquet_string_as_string = 0",
         ]);
+}
+
+/// Parquet has them in milliseconds, and their zone in the Arrow schema alone, which says seconds.
+#[test]
+fn whole_seconds_keep_their_zone() {
+    let place = Place::new();
+    let seconds = DataType::Timestamp(TimeUnit::Second, Some("Europe/Berlin".into()));
+    let millis = |zone: &str| DataType::Timestamp(TimeUnit::Millisecond, Some(zone.into()));
+    let times =
+        || TimestampMillisecondArray::from_iter_values((0..i64::from(ROWS)).map(|row| row * 1_000));
+    let utc: ArrayRef = Arc::new(times().with_timezone("UTC"));
+    let within = StructArray::from(vec![(
+        Arc::new(Field::new("at", millis("UTC"), true)),
+        Arc::clone(&utc),
+    )]);
+    let mut columns = pairs(0);
+    columns.extend([("taken", Arc::clone(&utc)), ("plain", utc)]);
+    columns.push(("made", Arc::new(within)));
+    let batch = shards::batch(columns);
+    let schema = batch.schema();
+    let declared = schema.fields().iter().map(|field| {
+        let inner = Field::new("at", seconds.clone(), true);
+        match field.name().as_str() {
+            "taken" => Field::clone(field).with_data_type(seconds.clone()),
+            "made" => Field::clone(field).with_data_type(DataType::Struct(vec![inner].into())),
+            _ => Field::clone(field),
+        }
+    });
+    let declared = encode_arrow_schema(&Schema::new(declared.collect::<Vec<_>>()));
+    let declared = KeyValue::new("ARROW:schema".to_owned(), declared);
+    let properties = WriterProperties::builder().set_key_value_metadata(Some(vec![declared]));
+    let options = ArrowWriterOptions::new()
+        .with_skip_arrow_metadata(true)
+        .with_properties(properties.build());
+    let file = File::create(place.path("in.parquet")).unwrap();
+    let mut writer = ArrowWriter::try_new_with_options(file, batch.schema(), options).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    for args in [
+        "in.parquet out.parquet --overwrite --keep 1",
+        "in.parquet out.parquet --overwrite --keep 1 --where n<7",
+    ] {
+        place.mock(args).exits(0);
+        let rows = shards::read(&place.path("out.parquet"));
+        let schema = rows.schema();
+        let of = |name: &str| schema.field_with_name(name).unwrap().data_type().clone();
+        assert_eq!(of("taken"), millis("Europe/Berlin"));
+        assert_eq!(of("plain"), millis("UTC"));
+        let within = Field::new("at", millis("Europe/Berlin"), true);
+        assert_eq!(of("made"), DataType::Struct(vec![within].into()));
+        let taken = arrow::compute::cast(&rows["taken"], &DataType::Int64).unwrap();
+        assert_eq!(taken.as_primitive::<Int64Type>().value(6), 6_000);
+    }
+    // The clock there is an hour ahead.
+    let query = "SELECT count(*) n FROM pairs WHERE taken >= timestamp '1970-01-01 01:00:04'";
+    let ran = place.mock_with("sql --input in.parquet --format csv", &[query]);
+    assert_eq!(ran.exits(0).stdout, "n\n6\n");
+}
+
+/// The Arrow schema of image, text and `big`, as Polars 2.1 writes it where `big` is Int128.
+const INT128: [&str; 4] = [
+    "/////9IAAAAEAAAA8v///xQAAAAEAAEAAAAKAAsACAAKAAQA+P///wwAAAAIAAgAAAAEAAMAAABoAAAAPAAAAAQAAA",
+    "CQ////KAAAABAAAAAIAAAAAQIAAAAAAAD0////gAAAAAEAAAAIAAkABAAIAAMAAABiaWcAxP///xgAAAAQAAAACAAA",
+    "AAEUAAAAAAAAxP///wQAAAB0ZXh0AAAAAOz///8sAAAAIAAAABgAAAABEwAAEAASAAQAEAARAAgAAAAMAAAAAAD8//",
+    "//BAAEAAUAAABpbWFnZQA=",
+];
+
+#[test]
+fn a_column_that_its_writer_alone_knows_is_named_with_a_remedy() {
+    let place = Place::new();
+    let pairs = shards::good_pairs(1);
+    let big = FixedSizeBinaryArray::try_from_iter([[0_u8; 16]].iter()).unwrap();
+    let batch = shards::batch(vec![
+        ("image", shards::bytes_column(&pairs)),
+        ("text", shards::text_column(&pairs)),
+        ("big", Arc::new(big)),
+    ]);
+    let declared = KeyValue::new("ARROW:schema".to_owned(), INT128.concat());
+    let properties = WriterProperties::builder().set_key_value_metadata(Some(vec![declared]));
+    let options = ArrowWriterOptions::new()
+        .with_skip_arrow_metadata(true)
+        .with_properties(properties.build());
+    let file = File::create(place.path("in.parquet")).unwrap();
+    let mut writer = ArrowWriter::try_new_with_options(file, batch.schema(), options).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    for command in ["in.parquet out.parquet", "inspect in.parquet"] {
+        let ran = place.mock(command).exits(1).says(&[
+            "its writer declared a type that is not known",
+            "in.parquet",
+            "big of 16 bytes",
+            "bit width of 128",
+            "cast(pl.Decimal(38, 0))",
+        ]);
+        assert!(!ran.stderr.contains("damaged"), "{}", ran.stderr);
+    }
 }
 
 #[test]

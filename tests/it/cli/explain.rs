@@ -216,3 +216,25 @@ fn what_names_no_row_is_refused_with_a_remedy() {
         &["without their scores"],
     );
 }
+
+#[test]
+fn a_second_copy_of_a_shard_is_explained_as_the_first() {
+    let place = place();
+    std::fs::copy(place.path("in/a.parquet"), place.path("in/b.parquet")).unwrap();
+    place.mock("score in --scores scores --quiet").exits(0);
+    let [first, second] = ["a", "b"].map(|name| explained(&place, &format!("{name}.parquet:5 in")));
+    assert_eq!(first["scores"], second["scores"]);
+    let near = |facts: &Value| -> Vec<(String, f64)> {
+        let found = facts["neighbours"].as_array().unwrap().iter();
+        let near = found.map(|near| {
+            let row = near["row"]["reference"].as_str().unwrap().to_owned();
+            (row, near["cosine"].as_f64().unwrap())
+        });
+        near.collect()
+    };
+    let [first, second] = [near(&first), near(&second)];
+    // The other copy, then the same rows.
+    assert_eq!(first[0], ("b.parquet:5".to_owned(), 1.0));
+    assert_eq!(second[0], ("a.parquet:5".to_owned(), 1.0));
+    assert_eq!((first.len(), &first[1..]), (8, &second[1..]));
+}

@@ -242,6 +242,7 @@ fn a_store_is_described_on_one_screen() {
     embeddings  8 numbers
     pixels      resize 8x8 bilinear, scale 0.003921569 mean [0.5, 0.5, 0.5] std [0.5, 0.5, 0.5]
     columns     image image, caption text; embeddings f16
+    pictures    --orientation ignore, --truncated drop, --max-pixels 178956970
     condition   none
     rows        60 of 60 scored (100.0 %)
     bad         8   (2 empty_image, 2 null_image, 2 truncated_image, 2 unsupported_image)

@@ -113,6 +113,95 @@ fn a_store_is_not_gone_on_with_when_pictures_are_read_otherwise() {
 }
 
 #[test]
+fn what_looks_at_a_store_says_how_its_pictures_were_read() {
+    let place = place();
+    place
+        .mock("score in.parquet --scores scores --orientation apply --max-pixels 4000")
+        .exits(0);
+    let turned = "keep 1 --add width --orientation apply --overwrite";
+    place
+        .mock(&format!("in.parquet out.parquet --{turned}"))
+        .exits(0);
+    let query = "SELECT width, height FROM pairs LIMIT 1";
+    let looks: [(&str, &[&str]); 4] = [
+        ("report scores --text", &[]),
+        (
+            "report in.parquet --scores scores --max-pixels 4000 --text",
+            &[],
+        ),
+        ("explain in.parquet:0 --scores scores", &[]),
+        ("sql --scores scores --format csv", &[query]),
+    ];
+    for (look, more) in looks {
+        for (asked, has, wants) in [
+            ("--orientation ignore", "apply", "ignore"),
+            ("--truncated fill", "drop", "fill"),
+            ("--max-pixels 5000", "4000", "5000"),
+        ] {
+            let option = asked.split(' ').next().unwrap();
+            // Shards beside a store are read as they would be scored.
+            if look.contains("in.parquet --scores") && option != "--orientation" {
+                continue;
+            }
+            let refused = place.mock_with(&format!("{look} {asked}"), more).exits(1);
+            refused.says(&[
+                &format!("another {option}"),
+                &format!("the store has: {has}"),
+                &format!("this run has: {wants}"),
+            ]);
+        }
+        let said = place
+            .mock_with(&format!("{look} --orientation apply"), more)
+            .exits(0);
+        if look.starts_with("report") {
+            let line = "pictures    --orientation apply, --truncated drop";
+            assert!(said.stdout.contains(line), "{}", said.stdout);
+        }
+    }
+    let report = place.mock("report scores --json").exits(0).json();
+    assert_eq!(
+        report["reading"],
+        json!({"orientation": "apply", "truncated": "drop"})
+    );
+    let inspected = place.mock("inspect scores").exits(0).stdout;
+    let line = "pictures    --orientation apply, --truncated drop, --max-pixels 4000";
+    assert!(inspected.contains(line), "{inspected}");
+    // An output knows it, too.
+    let report = place.mock("report out.parquet --json").exits(0).json();
+    assert_eq!(report["reading"]["orientation"], "apply");
+    place
+        .mock("report out.parquet --text --orientation ignore")
+        .exits(1)
+        .says(&["another --orientation", "the output has: apply"]);
+}
+
+#[test]
+fn queries_show_pictures_as_they_are_scored() {
+    let place = place();
+    let query = "SELECT width, height, count(*) n, min(image_width(image)) stored FROM pairs GROUP BY 1, 2 ORDER BY 1";
+    place
+        .mock("score in.parquet --scores scores --orientation apply --truncated fill")
+        .exits(0);
+    for tables in [
+        "--input in.parquet --orientation apply --truncated fill",
+        "--scores scores",
+    ] {
+        let answer = place.mock_with(&format!("sql {tables} --format csv"), &[query]);
+        assert_eq!(
+            answer.exits(0).stdout,
+            "width,height,n,stored\n12,16,10,16\n16,12,11,16\n",
+            "{tables}"
+        );
+    }
+    let wide = "SELECT count(*) n FROM pairs WHERE width > height";
+    for (reading, rows) in [("ignore", 21), ("apply", 11)] {
+        let tables = format!("sql --input in.parquet --format csv --orientation {reading}");
+        let answer = place.mock_with(&tables, &[wide]).exits(0).stdout;
+        assert_eq!(answer, format!("n\n{rows}\n"));
+    }
+}
+
+#[test]
 fn queries_and_configuration_files_take_them() {
     let place = place();
     let query = "SELECT count(clip_score) AS n FROM pairs";

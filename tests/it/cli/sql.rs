@@ -554,3 +554,32 @@ fn the_bytes_of_an_image_are_counted() {
         .json();
     assert_eq!(summary["rows_kept"], 0);
 }
+
+#[test]
+fn a_shard_of_a_store_that_is_gone_is_named() {
+    let place = Place::new();
+    for name in ["a.parquet", "b.parquet"] {
+        let seed = u32::from(name.as_bytes()[0]);
+        let pairs: Vec<_> = shards::good_pairs(seed).split_off(90);
+        shards::write_pairs(&place.path(name), &pairs, 4);
+    }
+    place
+        .mock("score a.parquet b.parquet --scores scores")
+        .exits(0);
+    std::fs::remove_file(place.path("a.parquet")).unwrap();
+    let query = "SELECT count(clip_score) n FROM pairs";
+    place
+        .mock_with("sql --scores scores", &[query])
+        .exits(1)
+        .says(&[
+            "a.parquet",
+            "store: scores",
+            "is not there any more",
+            "--input PATH",
+        ]);
+    let left = place.mock_with(
+        "sql --scores scores --input b.parquet --format csv",
+        &[query],
+    );
+    assert_eq!(left.exits(0).stdout, "n\n8\n");
+}

@@ -431,3 +431,63 @@ fn image(name: &str) -> Vec<u8> {
     let mut images = images().into_iter();
     images.find(|(other, _)| other == name).unwrap().1
 }
+
+/// A BMP of 4 x 4 pixels of eight bits that declares `colors` and has `entries` of them.
+fn indexed_bmp(colors: u32, entries: u32, color: fn(u8) -> [u8; 3]) -> Vec<u8> {
+    let data_at = 54 + entries * 4;
+    let fields = [
+        data_at + 16,
+        0,
+        data_at,
+        40,
+        4,
+        4,
+        1 | 8 << 16,
+        0,
+        0,
+        0,
+        0,
+        colors,
+        0,
+    ];
+    let mut bytes = b"BM".to_vec();
+    bytes.extend(fields.iter().flat_map(|field| field.to_le_bytes()));
+    for entry in 0..entries {
+        bytes.extend(color(entry.to_le_bytes()[0]));
+        bytes.push(0);
+    }
+    bytes.extend(0..16);
+    bytes
+}
+
+/// What Pillow 13 opens, and what it refuses as "invalid palette size".
+#[test]
+fn a_palette_has_256_colors_unless_it_is_grey() {
+    let mut kernel = kernel(1 << 22);
+    let mut out = vec![0.0; 3072];
+    let (grey, mixed) = (|of| [of; 3], |of: u8| [of, of.wrapping_mul(7), 1]);
+    for (colors, entries, color, is_good) in [
+        (256, 256, mixed as fn(u8) -> [u8; 3], true),
+        (257, 257, mixed, false),
+        (65_536, 65_536, mixed, false),
+        (257, 257, grey, true),
+        (300, 300, grey, true),
+        // What is there of it counts, and so do pixels behind it.
+        (300, 200, mixed, true),
+        (300, 253, mixed, false),
+        (70_000, 10, mixed, false),
+    ] {
+        let bytes = indexed_bmp(colors, entries, color);
+        match kernel.run(&bytes, &mut out) {
+            Ok(_) => assert!(is_good, "{colors}, {entries}"),
+            Err(fault) => {
+                assert!(!is_good, "{colors}, {entries}: {}", fault.message);
+                assert!(
+                    fault.message.starts_with("bmp: palette of "),
+                    "{}",
+                    fault.message
+                );
+            }
+        }
+    }
+}
