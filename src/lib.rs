@@ -67,8 +67,8 @@
 //!   (see [`summary::ModelCard::batch_dependent`]). Clusters, random batches and adapters of `--adapt=infonce` are drawn by the
 //!   position of rows: they depend on the order of shards, too, and on nothing else but `--seed`. Adapters in closed form depend on neither.
 //! - Scores from embeddings, and selections by them, hold stretches of rows or of a cell in memory, not the dataset.
-//! - No room reads the environment unless a host asks for it ([`model::ModelOptions::from_environment`]); `provision` alone reaches the
-//!   network.
+//! - No room reads the environment unless a host asks for it ([`model::ModelOptions::from_environment`]); `provision` and `remote` alone
+//!   reach the network.
 //! - The library sets nothing that belongs to the process: no environment, signal handlers, panic hooks, thread pools. One
 //!   thing is one per process all the same: ONNX Runtime, loaded with the first model.
 //!

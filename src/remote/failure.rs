@@ -13,7 +13,7 @@ pub(super) fn settings_error(address: &Address, error: StoreError) -> Error {
     Error::usage("open the object store")
         .with("store", secrets::without_credentials(&address.bucket))
         .hint(credentials_hint(address.kind))
-        .source(hidden(error))
+        .source(hidden(&error))
 }
 
 /// An operation that failed: `doing` reads after "failed to".
@@ -29,7 +29,7 @@ pub(super) fn failed(
         Some(hint) => told.hint(hint),
         None => told,
     };
-    told.source(hidden(error))
+    told.source(hidden(&error))
 }
 
 /// The same for who reads bytes.
@@ -45,8 +45,8 @@ pub(super) fn as_io(url: &str, store: Kind, error: StoreError) -> std::io::Error
     };
     let words = match (&error, hint(store, &error)) {
         (StoreError::Precondition { .. }, _) => changed(url),
-        (_, Some(hint)) => format!("{}; {hint}", hidden(error)),
-        (_, None) => hidden(error),
+        (_, Some(hint)) => format!("{}; {hint}", hidden(&error)),
+        (_, None) => hidden(&error),
     };
     std::io::Error::new(kind, words)
 }
@@ -60,7 +60,10 @@ pub(super) fn changed(url: &str) -> String {
 }
 
 fn hint(store: Kind, error: &StoreError) -> Option<&'static str> {
-    let words = error.to_string();
+    let words = words(error);
+    if names_no_bucket(&words) {
+        return Some("there is no such bucket: look at its name, region and endpoint");
+    }
     match error {
         StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. } => {
             Some(credentials_hint(store))
@@ -70,20 +73,16 @@ fn hint(store: Kind, error: &StoreError) -> Option<&'static str> {
         {
             Some(credentials_hint(store))
         }
-        StoreError::NotFound { .. }
-            if words.contains("NoSuchBucket") || words.contains("ContainerNotFound") =>
-        {
-            Some("there is no such bucket: look at its name, region and endpoint")
-        }
-        StoreError::Generic { .. }
-            if words.contains("scheme is not allowed") || words.contains("http is not allowed") =>
-        {
-            Some(
-                "plain http is for this machine: use https, or insist with AWS_ALLOW_HTTP=true (AZURE_ALLOW_HTTP)",
-            )
-        }
+        StoreError::Generic { .. } if words.contains("scheme is not allowed") => Some(
+            "plain http is for this machine: use https, or insist with AWS_ALLOW_HTTP=true (AZURE_ALLOW_HTTP)",
+        ),
         _ => None,
     }
+}
+
+/// Whether a store says that the bucket itself is not there.
+pub(super) fn names_no_bucket(words: &str) -> bool {
+    words.contains("NoSuchBucket") || words.contains("ContainerNotFound")
 }
 
 fn credentials_hint(store: Kind) -> &'static str {
@@ -102,9 +101,14 @@ fn credentials_hint(store: Kind) -> &'static str {
 }
 
 /// Its words, without what is secret in them.
-fn hidden(error: StoreError) -> String {
+fn hidden(error: &StoreError) -> String {
+    secrets::in_message(&words(error))
+}
+
+/// Its words and those of its causes.
+fn words(error: &StoreError) -> String {
     let mut words = error.to_string();
-    let mut cause = std::error::Error::source(&error);
+    let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
         let more = error.to_string();
         if !words.contains(&more) {
@@ -112,5 +116,5 @@ fn hidden(error: StoreError) -> String {
         }
         cause = error.source();
     }
-    secrets::in_message(&words)
+    words
 }

@@ -16,7 +16,7 @@ use object_store::{
 use super::{
     address::Kind,
     bucket::Bucket,
-    failure::{as_io, changed, failed},
+    failure::{as_io, changed, failed, names_no_bucket},
     upload::Upload,
 };
 use crate::error::{Error, ErrorKind, Result};
@@ -360,6 +360,5 @@ impl Object {
 
 /// A bucket that is not there is no object that is not there.
 fn is_missing_bucket(error: &(dyn std::error::Error + 'static)) -> bool {
-    let words = error.to_string();
-    words.contains("NoSuchBucket") || words.contains("ContainerNotFound")
+    names_no_bucket(&error.to_string())
 }

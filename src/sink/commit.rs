@@ -47,7 +47,15 @@ impl Existing {
 }
 
 /// How names of files begin in which uploads are noted; see [`Owner::Run`].
-pub const UPLOADS: &str = "uploads-";
+pub(super) const UPLOADS: &str = "uploads-";
+
+/// True if uploads are noted in a run's directory that nobody has ended.
+pub fn has_uploads(directory: &Path) -> bool {
+    let entries = std::fs::read_dir(directory).into_iter().flatten();
+    entries
+        .flatten()
+        .any(|entry| entry.file_name().to_string_lossy().starts_with(UPLOADS))
+}
 
 /// Who writes an output, which says what may be done with what a killed process has left of one.
 #[derive(Debug, Clone, Copy)]

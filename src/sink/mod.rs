@@ -26,7 +26,7 @@ mod writer;
 
 pub use arrow_stream::ArrowStream;
 pub use commit::{
-    Commit, Existing, Fate, OutputPlaces, Owner, Part, Pending, Placement, UPLOADS, WrittenPart,
+    Commit, Existing, Fate, OutputPlaces, Owner, Part, Pending, Placement, WrittenPart, has_uploads,
 };
 pub use destination::{Destination, OutputPath};
 pub use ledger::Ledger;

@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{
-    Commit, Destination, Existing, Fate, OutputPath, Owner, Part, Pending, Placement, UPLOADS,
-    WrittenPart,
+    Commit, Destination, Existing, Fate, OutputPath, Owner, Part, Pending, Placement, WrittenPart,
+    commit::UPLOADS,
 };
 use crate::{
     error::{Error, Result},

@@ -32,89 +32,100 @@ pub(crate) enum Part {
     Whole,
 }
 
-/// IntegerRows of `dim` values within [`LARGEST`].
-#[derive(Clone, Copy)]
-pub(crate) struct IntegerRows<'a> {
-    pub(crate) values: &'a [i16],
-    pub(crate) dim: usize,
+/// Rows by tiles of columns, those of [`DEEP`] rows one after the other; what is missing of either is zero.
+#[derive(Debug, Clone)]
+pub(crate) struct Tiles<const COLUMNS: usize> {
+    tiles: Vec<Tile<COLUMNS>>,
+    dim: usize,
+}
+
+/// Rows as the left side of a product, and as the right side.
+pub(crate) type LeftTiles = Tiles<TALL>;
+pub(crate) type RightTiles = Tiles<WIDE>;
+
+impl<const COLUMNS: usize> Tiles<COLUMNS> {
+    /// None yet, of rows of `dim` values.
+    pub(crate) fn new(dim: usize) -> Self {
+        Self {
+            tiles: Vec::new(),
+            dim,
+        }
+    }
+
+    /// Takes the place of what was there: rows of values within [`LARGEST`].
+    pub(crate) fn fill(&mut self, rows: &[i16], threads: usize) {
+        let dim = self.dim;
+        let blocks: Vec<&[i16]> = rows.chunks(DEEP * dim).collect();
+        let across = dim.div_ceil(COLUMNS);
+        let empty = [[[0; 2]; COLUMNS]; DEEP / 2];
+        self.tiles.clear();
+        self.tiles.resize(across * blocks.len(), empty);
+        let jobs = self.tiles.chunks_mut(across).zip(blocks);
+        share(
+            threads,
+            jobs,
+            || (),
+            |(tiles, block), ()| {
+                for (pair, rows) in block.chunks(2 * dim).enumerate() {
+                    let (even, odd) = rows.split_at(dim);
+                    for (place, (tile, even)) in
+                        tiles.iter_mut().zip(even.chunks(COLUMNS)).enumerate()
+                    {
+                        let into = &mut tile[pair];
+                        into.iter_mut()
+                            .zip(even)
+                            .for_each(|(pair, value)| pair[0] = *value);
+                        let odd = odd.get(place * COLUMNS..).unwrap_or_default();
+                        into.iter_mut()
+                            .zip(odd)
+                            .for_each(|(pair, value)| pair[1] = *value);
+                    }
+                }
+            },
+        );
+    }
+
+    /// Tiles of [`DEEP`] rows at a time.
+    fn blocks(&self) -> impl Iterator<Item = &[Tile<COLUMNS>]> {
+        self.tiles.chunks(self.dim.div_ceil(COLUMNS).max(1))
+    }
 }
 
 /// Adds left' right to `sums`, dim x dim.
 pub(crate) fn add_products(
-    left: IntegerRows<'_>,
-    right: IntegerRows<'_>,
+    left: &LeftTiles,
+    right: &RightTiles,
     sums: &mut [i64],
     part: Part,
     threads: usize,
 ) {
     let dim = left.dim;
     assert_eq!(sums.len(), dim * dim, "a square of sums");
-    assert_eq!(left.values.len(), right.values.len(), "as many rows");
-    for rows in ranges(left.values.len() / dim, DEEP * 8) {
-        let values = rows.start * dim..rows.end * dim;
-        let lefts = packed::<TALL>(left, values.clone(), threads);
-        let rights = packed::<WIDE>(right, values, threads);
-        let panels: Vec<_> = ranges(dim, PANEL).collect();
-        let jobs = sums.chunks_mut(PANEL * dim).zip(panels);
-        share(
-            threads,
-            jobs,
-            || (),
-            |(sums, columns), _| {
-                let first = match part {
-                    Part::Upper => columns.start / WIDE,
-                    Part::Whole => 0,
-                };
-                let lefts = lefts.iter();
-                for (lefts, rights) in lefts.zip(&rights) {
-                    let lefts = &lefts[columns.start / TALL..columns.end.div_ceil(TALL)];
-                    for (tile, right) in rights.iter().enumerate().skip(first) {
-                        add_tiles(
-                            lefts,
-                            right,
-                            &mut sums[..],
-                            tile * WIDE..dim.min((tile + 1) * WIDE),
-                            dim,
-                        );
-                    }
-                }
-            },
-        );
-    }
-}
-
-/// Tiles of all columns, for every [`DEEP`] rows; what is missing of either is zero.
-fn packed<const COLUMNS: usize>(
-    rows: IntegerRows<'_>,
-    values: Range<usize>,
-    threads: usize,
-) -> Vec<Vec<Tile<COLUMNS>>> {
-    let dim = rows.dim;
-    let blocks: Vec<&[i16]> = rows.values[values].chunks(DEEP * dim).collect();
-    let empty = [[[0; 2]; COLUMNS]; DEEP / 2];
-    let mut packed = vec![vec![empty; dim.div_ceil(COLUMNS)]; blocks.len()];
+    assert_eq!(
+        left.blocks().count(),
+        right.blocks().count(),
+        "as many rows"
+    );
+    let panels: Vec<_> = ranges(dim, PANEL).collect();
+    let jobs = sums.chunks_mut(PANEL * dim).zip(panels);
     share(
         threads,
-        packed.iter_mut().zip(blocks),
+        jobs,
         || (),
-        |(tiles, block), _| {
-            for (pair, rows) in block.chunks(2 * dim).enumerate() {
-                let (even, odd) = rows.split_at(dim);
-                for (place, (tile, even)) in tiles.iter_mut().zip(even.chunks(COLUMNS)).enumerate()
-                {
-                    let into = &mut tile[pair];
-                    into.iter_mut()
-                        .zip(even)
-                        .for_each(|(pair, value)| pair[0] = *value);
-                    let odd = odd.get(place * COLUMNS..).unwrap_or_default();
-                    into.iter_mut()
-                        .zip(odd)
-                        .for_each(|(pair, value)| pair[1] = *value);
+        |(sums, columns), ()| {
+            let first = match part {
+                Part::Upper => columns.start / WIDE,
+                Part::Whole => 0,
+            };
+            for (lefts, rights) in left.blocks().zip(right.blocks()) {
+                let lefts = &lefts[columns.start / TALL..columns.end.div_ceil(TALL)];
+                for (tile, right) in rights.iter().enumerate().skip(first) {
+                    let columns = tile * WIDE..dim.min((tile + 1) * WIDE);
+                    add_tiles(lefts, right, &mut sums[..], columns, dim);
                 }
             }
         },
     );
-    packed
 }
 
 /// Adds the products of some tiles of the left with one of the right, whose columns are `columns`.
@@ -188,6 +199,15 @@ mod tests {
     use super::*;
     use crate::random::Random;
 
+    fn tiles(left: &[i16], right: &[i16], dim: usize, threads: usize) -> (LeftTiles, RightTiles) {
+        let (mut lefts, mut rights) = (Tiles::new(dim), Tiles::new(dim));
+        // What was there before is gone.
+        lefts.fill(&vec![7; 700 * dim], threads);
+        lefts.fill(left, threads);
+        rights.fill(right, threads);
+        (lefts, rights)
+    }
+
     #[test]
     fn sums_are_those_of_one_product_after_the_other() {
         let mut random = Random::new(7);
@@ -205,13 +225,13 @@ mod tests {
                     }
                 }
             }
-            let of = |values| IntegerRows { values, dim };
             for threads in [1, 3] {
+                let (left, right) = tiles(&left, &right, dim, threads);
                 let mut sums = vec![0; dim * dim];
-                add_products(of(&left), of(&right), &mut sums, Part::Whole, threads);
+                add_products(&left, &right, &mut sums, Part::Whole, threads);
                 assert_eq!(sums, expected, "{rows} rows of {dim}");
                 let mut upper = vec![0; dim * dim];
-                add_products(of(&left), of(&right), &mut upper, Part::Upper, threads);
+                add_products(&left, &right, &mut upper, Part::Upper, threads);
                 for (place, sum) in upper.iter().enumerate() {
                     if place % dim >= place / dim {
                         assert_eq!(*sum, expected[place]);
@@ -228,8 +248,8 @@ mod tests {
             let left = vec![LARGEST; 256 * dim];
             let right = vec![sign * LARGEST; 256 * dim];
             let mut sums = vec![0; dim * dim];
-            let of = |values| IntegerRows { values, dim };
-            add_products(of(&left), of(&right), &mut sums, Part::Whole, 1);
+            let (left, right) = tiles(&left, &right, dim, 1);
+            add_products(&left, &right, &mut sums, Part::Whole, 1);
             let largest = i64::from(LARGEST);
             assert!(
                 sums.iter()

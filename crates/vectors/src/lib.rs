@@ -53,7 +53,7 @@ pub use kmeans::KMeans;
 pub use linear::{apply_linear, normalise};
 pub use moment::{Moment, MomentSum};
 pub use nearest::nearest_distances;
-pub use pair_sums::{MOST_SUMMED_ROWS, PairSums, Partner, Totals};
+pub use pair_sums::{MOST_SUMMED_ROWS, PairSums, Partner, Totals, Workspace};
 pub use pool::best_others;
 pub use product::dot;
 pub use rows::{RowSource, Rows};

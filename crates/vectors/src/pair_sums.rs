@@ -2,13 +2,13 @@
 
 use ndarray::{Array1, Array2, Axis};
 
-use crate::integer_products::{IntegerRows, LARGEST, Part, add_products};
+use crate::integer_products::{LARGEST, LeftTiles, Part, RightTiles, add_products};
 
 /// Rows whose products are added at a time.
 const STRIP: usize = 1024;
 /// Values are rounded to multiples of 1 / UNITS. The usual size of a value among 512 is 1 / 22, 186 units: what rounding
 /// adds to a variance is 3 millionths of it.
-const UNITS: f64 = (1u32 << 12) as f64;
+const UNITS: f32 = (1u32 << 12) as f32;
 /// Rows that one [`PairSums`] can add: sums of products stay below 2^62 units.
 pub const MOST_SUMMED_ROWS: u64 = 1 << 38;
 
@@ -109,12 +109,18 @@ impl PairSums {
     ///
     /// # Panics
     /// If a value is not finite, or there are more than [`MOST_SUMMED_ROWS`].
-    pub fn push(&mut self, image: &[f32], partner: Partner<'_>, threads: usize) {
+    pub fn push(
+        &mut self,
+        image: &[f32],
+        partner: Partner<'_>,
+        workspace: &mut Workspace,
+        threads: usize,
+    ) {
         assert_eq!(image.len(), self.dim, "rows of one width");
         assert!(self.rows < MOST_SUMMED_ROWS, "no more rows than sums hold");
         self.rows += 1;
         let start = self.pending_images.len();
-        self.pending_images.extend(image.iter().map(|v| whole(*v)));
+        append_whole(image, &mut self.pending_images);
         let image = &self.pending_images[start..];
         match (&mut self.partners, partner) {
             (
@@ -127,7 +133,7 @@ impl PairSums {
             ) => {
                 assert_eq!(text.len(), self.dim, "rows of one width");
                 let start = self.pending_texts.len();
-                self.pending_texts.extend(text.iter().map(|v| whole(*v)));
+                append_whole(text, &mut self.pending_texts);
                 add(image_sum, image);
                 add(text_sum, &self.pending_texts[start..]);
             }
@@ -138,36 +144,64 @@ impl PairSums {
             _ => unreachable!("partners are of one kind"),
         }
         if self.pending_images.len() == STRIP * self.dim {
-            self.settle(threads);
+            self.settle_with(workspace, threads);
         }
     }
 
     /// Adds up what is pending; [`Totals::of`] needs it.
     pub fn settle(&mut self, threads: usize) {
-        let dim = self.dim;
-        let images = IntegerRows {
-            values: &self.pending_images,
-            dim,
-        };
-        add_products(images, images, &mut self.images, Part::Upper, threads);
+        self.settle_with(&mut Workspace::new(self.dim), threads);
+    }
+
+    fn settle_with(&mut self, workspace: &mut Workspace, threads: usize) {
+        let Workspace { left, right } = workspace;
+        left.fill(&self.pending_images, threads);
+        right.fill(&self.pending_images, threads);
+        add_products(left, right, &mut self.images, Part::Upper, threads);
         if let Partners::Texts { cross, .. } = &mut self.partners {
-            let texts = IntegerRows {
-                values: &self.pending_texts,
-                dim,
-            };
-            add_products(images, texts, cross, Part::Whole, threads);
+            right.fill(&self.pending_texts, threads);
+            add_products(left, right, cross, Part::Whole, threads);
         }
         self.pending_images.clear();
         self.pending_texts.clear();
     }
 }
 
-/// A value in units; those of unit rows are within [-1, 1].
-#[expect(clippy::cast_possible_truncation, reason = "clamped to 12 bits")]
-fn whole(value: f32) -> i16 {
-    assert!(value.is_finite(), "values are finite");
-    let units = (f64::from(value) * UNITS).round() as i64;
-    units.clamp(-i64::from(LARGEST), i64::from(LARGEST)) as i16
+/// Rows as they are multiplied, for several sums of one width.
+#[derive(Debug)]
+pub struct Workspace {
+    left: LeftTiles,
+    right: RightTiles,
+}
+
+impl Workspace {
+    /// For rows of `dim` values.
+    pub fn new(dim: usize) -> Self {
+        Self {
+            left: LeftTiles::new(dim),
+            right: RightTiles::new(dim),
+        }
+    }
+}
+
+/// Adding it to a number up to 2^22 rounds that to a whole one, which are the lowest bits of the sum then.
+const ROUNDING: f32 = 1.5 * (1u32 << 23) as f32;
+
+/// Appends values in units; those of unit rows are within [-1, 1].
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the lowest 16 bits are the number"
+)]
+fn append_whole(values: &[f32], to: &mut Vec<i16>) {
+    let are_finite = values
+        .iter()
+        .fold(true, |are, value| are & value.is_finite());
+    assert!(are_finite, "values are finite");
+    let largest = f32::from(LARGEST);
+    to.extend(values.iter().map(|value| {
+        let units = (value * UNITS).clamp(-largest, largest);
+        (units + ROUNDING).to_bits() as i16
+    }));
 }
 
 fn add(sums: &mut [i64], values: &[i16]) {
@@ -219,7 +253,8 @@ impl Totals {
         let folds: Vec<&PairSums> = counted().collect();
         let first = folds.first().filter(|_| count > 0)?;
         let (dim, rows) = (first.dim, number(count));
-        let mut images = square(sum(&folds, UNITS * UNITS, |fold| &fold.images), dim);
+        let unit = f64::from(UNITS);
+        let mut images = square(sum(&folds, unit * unit, |fold| &fold.images), dim);
         for row in 0..dim {
             for column in 0..row {
                 images[[row, column]] = images[[column, row]];
@@ -228,15 +263,15 @@ impl Totals {
         let (image_mean, partners) = match &first.partners {
             Partners::Texts { .. } => {
                 let part = |unit, part| sum(&folds, unit, |fold| fold.text_part(part));
-                let mean = |of| Array1::from(part(UNITS * rows, of));
+                let mean = |of| Array1::from(part(unit * rows, of));
                 let partners = TotalPartners::Texts {
                     mean: mean(TextPart::Texts),
-                    cross: square(part(UNITS * UNITS, TextPart::Cross), dim),
+                    cross: square(part(unit * unit, TextPart::Cross), dim),
                 };
                 (mean(TextPart::Images), partners)
             }
             Partners::Classes { .. } => {
-                let sums = sum(&folds, UNITS, PairSums::class_sums);
+                let sums = sum(&folds, unit, PairSums::class_sums);
                 let Ok(sums) = Array2::from_shape_vec((sums.len() / dim, dim), sums) else {
                     unreachable!("folds of one shape")
                 };
@@ -363,7 +398,7 @@ mod tests {
                         true => Partner::Class(*class),
                         false => Partner::Text(text),
                     };
-                    sums.push(image, partner, threads);
+                    sums.push(image, partner, &mut Workspace::new(dim), threads);
                 };
                 let mut batch = none();
                 (0..rows.len()).for_each(|row| add(&mut batch, row, 1));
@@ -391,14 +426,19 @@ mod tests {
         let rows: Vec<_> = (0..600).map(|_| unit_row(&mut random, dim)).collect();
         let mut sums = PairSums::of_texts(dim);
         for pair in rows.windows(2) {
-            sums.push(&pair[0], Partner::Text(&pair[1]), 1);
+            sums.push(
+                &pair[0],
+                Partner::Text(&pair[1]),
+                &mut Workspace::new(dim),
+                1,
+            );
         }
         sums.settle(1);
         let totals = Totals::of(&[sums], None).unwrap();
         let TotalPartners::Texts { cross, .. } = &totals.partners else {
             panic!("of texts")
         };
-        let rounded = |value: f32| (f64::from(value) * UNITS).round() / UNITS;
+        let rounded = |value: f32| f64::from((value * UNITS).round_ties_even()) / f64::from(UNITS);
         for a in 0..dim {
             for b in 0..dim {
                 let pairs = || rows.windows(2);

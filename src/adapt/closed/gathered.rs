@@ -2,7 +2,7 @@
 
 use std::collections::BinaryHeap;
 
-use clip_filter_vectors::{MOST_SUMMED_ROWS, PairSums, Partner, Totals, row_hash};
+use clip_filter_vectors::{MOST_SUMMED_ROWS, PairSums, Partner, Totals, Workspace, row_hash};
 
 use super::{FOLDS, fold_of_hash};
 use crate::{
@@ -19,6 +19,7 @@ pub(super) struct Gathered {
     pub(super) threads: usize,
     classes: Option<ClassOrder>,
     folds: Vec<PairSums>,
+    workspace: Workspace,
     pub(super) held_out: HeldOut,
 }
 
@@ -64,6 +65,7 @@ impl Gathered {
             threads: options.threads.max(1),
             classes,
             folds: (0..FOLDS).map(|_| none()).collect(),
+            workspace: Workspace::new(dim),
             held_out: HeldOut::new(dim),
         })
     }
@@ -119,7 +121,12 @@ impl Gathered {
                     let hash = row_hash(image);
                     let fold = &mut self.folds[fold_of_hash(hash)];
                     check_room(fold)?;
-                    fold.push(image, Partner::Class(place), self.threads);
+                    fold.push(
+                        image,
+                        Partner::Class(place),
+                        &mut self.workspace,
+                        self.threads,
+                    );
                     self.held_out.offer((hash, place as u64), image, &[]);
                 }
             }
@@ -129,7 +136,12 @@ impl Gathered {
                     let hash = row_hash(image);
                     let fold = &mut self.folds[fold_of_hash(hash)];
                     check_room(fold)?;
-                    fold.push(image, Partner::Text(text), self.threads);
+                    fold.push(
+                        image,
+                        Partner::Text(text),
+                        &mut self.workspace,
+                        self.threads,
+                    );
                     self.held_out.offer((hash, row_hash(text)), image, text);
                 }
             }

@@ -24,7 +24,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     error::{Error, Result},
-    sink::{Fate, Ledger, OutputPath, OutputPlaces, Staged, UPLOADS},
+    sink::{Fate, Ledger, OutputPath, OutputPlaces, Staged, has_uploads},
     store::{DirLock, ScoreStore},
     summary::{ModelCard, RunSummary},
 };
@@ -184,14 +184,6 @@ impl Drop for WorkDir {
             let _ = std::fs::remove_dir_all(&gone);
         }
     }
-}
-
-/// True if uploads are noted that nobody has ended.
-fn has_uploads(directory: &Path) -> bool {
-    let entries = std::fs::read_dir(directory).into_iter().flatten();
-    entries
-        .flatten()
-        .any(|entry| entry.file_name().to_string_lossy().starts_with(UPLOADS))
 }
 
 /// The name of a directory that is no longer needed.

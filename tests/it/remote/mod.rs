@@ -15,7 +15,10 @@ fn shards(s3: &S3, place: &Place) {
         let name = format!("in/{folder}/{number}.parquet");
         let file = place.path(&name);
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
-        let query = format!("SELECT * FROM t LIMIT 58 OFFSET {}", number * 58);
+        let query = format!(
+            "SELECT uid, image, text, caption_ok, source FROM t LIMIT 58 OFFSET {}",
+            number * 58
+        );
         let sql = ["sql", &query, "--input"];
         let table = format!("t={}", sample.display());
         let mut command = s3.program(place);
@@ -59,7 +62,7 @@ fn inputs_are_found_as_on_a_disk_and_rows_are_the_same() {
     shards(&s3, &place);
     place.mock("in here.parquet --keep 0.4").exits(0);
     let here = rows(&s3, &place, "here.parquet");
-    assert_eq!(here.lines().count(), 1 + 92, "of 232 rows 4 are bad");
+    assert_eq!(here.lines().count(), 1 + 91, "of 232 rows 4 are bad");
     for (number, input) in [
         "s3://data/in",
         "s3://data/in/",

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::*;
-use crate::{PairSums, Partner};
+use crate::{PairSums, Partner, Workspace};
 
 struct Golden(Value);
 
@@ -42,7 +42,7 @@ impl Golden {
                 true => Partner::Class(label),
                 false => Partner::Text(text),
             };
-            sums.push(image, partner, 1);
+            sums.push(image, partner, &mut Workspace::new(image.len()), 1);
         }
         sums.settle(1);
         Totals::of(&[sums], None).unwrap()
@@ -90,8 +90,8 @@ fn rows_that_do_not_differ_have_no_map() {
     let mut labelled = PairSums::of_classes(2, 3);
     let mut captioned = PairSums::of_texts(2);
     for _ in 0..5 {
-        labelled.push(&row, Partner::Class(1), 1);
-        captioned.push(&[1.0, 0.0], Partner::Text(&row), 1);
+        labelled.push(&row, Partner::Class(1), &mut Workspace::new(2), 1);
+        captioned.push(&[1.0, 0.0], Partner::Text(&row), &mut Workspace::new(2), 1);
     }
     labelled.settle(1);
     captioned.settle(1);
@@ -112,7 +112,12 @@ fn fewer_rows_than_dimensions_and_classes_of_one_row_or_none_are_fine() {
         let mut image: Vec<f32> = (0..dim).map(|_| single(random.unit() - 0.5)).collect();
         image[class] += 1.0;
         crate::normalise(&mut image, dim);
-        sums.push(&image, Partner::Class(class), 1);
+        sums.push(
+            &image,
+            Partner::Class(class),
+            &mut Workspace::new(image.len()),
+            1,
+        );
     }
     sums.settle(1);
     let discriminant = Discriminant::of(&Totals::of(&[sums], None).unwrap());
