@@ -74,7 +74,7 @@ fn hint(store: Kind, error: &StoreError) -> Option<&'static str> {
             Some(credentials_hint(store))
         }
         StoreError::Generic { .. } if words.contains("scheme is not allowed") => Some(
-            "plain http is for this machine: use https, or insist with AWS_ALLOW_HTTP=true (AZURE_ALLOW_HTTP)",
+            "plain http is for this machine: use https, or insist with AWS_ALLOW_HTTP set to true (AZURE_ALLOW_HTTP)",
         ),
         _ => None,
     }
@@ -88,13 +88,13 @@ pub(super) fn names_no_bucket(words: &str) -> bool {
 fn credentials_hint(store: Kind) -> &'static str {
     match store {
         Kind::S3 => {
-            "export AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY (AWS_SESSION_TOKEN) and AWS_REGION; profiles, ~/.aws and SSO are not read: `aws configure export-credentials --format env` prints them; AWS_SKIP_SIGNATURE=true for public buckets"
+            "export AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY (AWS_SESSION_TOKEN) and AWS_REGION; profiles, ~/.aws and SSO are not read: `aws configure export-credentials --format env` prints them; AWS_SKIP_SIGNATURE set to true for public buckets"
         }
         Kind::Gcs => {
-            "export GOOGLE_APPLICATION_CREDENTIALS (the file of a service account), or GOOGLE_SKIP_SIGNATURE=true for public buckets"
+            "export GOOGLE_APPLICATION_CREDENTIALS (the file of a service account), or GOOGLE_SKIP_SIGNATURE set to true for public buckets"
         }
         Kind::Azure => {
-            "export AZURE_STORAGE_ACCOUNT_NAME with AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_TOKEN, or AZURE_SKIP_SIGNATURE=true for public containers"
+            "export AZURE_STORAGE_ACCOUNT_NAME with AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_TOKEN, or AZURE_SKIP_SIGNATURE set to true for public containers"
         }
         Kind::Web => "the server asks for who you are: use a signed URL",
     }

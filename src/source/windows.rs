@@ -28,7 +28,6 @@ pub(super) struct Windows {
     state: Mutex<State>,
 }
 
-#[derive(Default)]
 struct State {
     /// The latest, by their places among the windows.
     kept: VecDeque<(usize, Bytes)>,
@@ -48,18 +47,26 @@ impl fmt::Debug for Windows {
 }
 
 impl Windows {
-    /// Those that hold `ranges`, ascending, none larger than `window_bytes`.
+    /// Those that hold `ranges`, ascending, none larger than `window_bytes`. The first is asked for at once: columns that
+    /// are read side by side are waited for together.
     pub(super) fn new(
         content: Arc<RemoteContent>,
         size_bytes: u64,
         ranges: &[Range<u64>],
         window_bytes: u64,
     ) -> Self {
+        let windows = windows(ranges, size_bytes, window_bytes.max(1));
+        let first = windows.first().cloned();
+        let first = first.and_then(|first| content.ask(first).ok());
+        let state = State {
+            kept: VecDeque::new(),
+            ahead: first.map(|bytes| Ahead { window: 0, bytes }),
+        };
         Self {
             content,
             size_bytes,
-            windows: windows(ranges, size_bytes, window_bytes.max(1)),
-            state: Mutex::default(),
+            windows,
+            state: Mutex::new(state),
         }
     }
 

@@ -146,9 +146,9 @@ fn what_names_nothing_is_an_error_that_repeats_it() {
         .exits(1)
         .says(&["*.parquet", "empty"]);
     place
-        .mock("s3://bucket/a.parquet out.parquet")
+        .mock("ftp://host/a.parquet out.parquet")
         .exits(2)
-        .says(&["s3://bucket/a.parquet"]);
+        .says(&["ftp://host/a.parquet"]);
     place
         .mock("data/part-00.parquet")
         .exits(2)

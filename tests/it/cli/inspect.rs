@@ -568,7 +568,7 @@ fn what_cannot_be_inspected_says_what_to_type() {
         "Some/model",
         "scores/manifest.json",
         "scores in",
-        "s3://bucket/a.parquet",
+        "ftp://host/a.parquet",
     ]
     .into_iter()
     .map(report)
@@ -606,10 +606,10 @@ fn what_cannot_be_inspected_says_what_to_type() {
       paths: scores, in
       try: clip-filter inspect PATH, with one score store or model at a time
 
-    s3://bucket/a.parquet: 2
+    ftp://host/a.parquet: 2
     error: failed to read a URL as a shard
-      input: s3://bucket/a.parquet
-      try: download or mount it first; this version reads local paths
+      input: ftp://host/a.parquet
+      try: download or mount it first; URLs begin with abfs, abfss, az, azure, gs, http, https, s3, s3a
     ");
     std::fs::write(place.path("scores/manifest.json"), "{\"format\": 2,").unwrap();
     place

@@ -458,17 +458,17 @@ fn a_closed_pipe_is_no_error() {
 fn a_url_is_refused_before_any_work() {
     let place = place(10);
     for args in [
-        "in.parquet s3://bucket/out.parquet",
-        "in.parquet out.parquet --rejects s3://bucket/out.parquet",
-        "in.parquet out.parquet --report s3://bucket/out.parquet",
-        "in.parquet out.parquet --trace s3://bucket/out.parquet",
-        "in.parquet out.parquet --scores scores --changes s3://bucket/out.parquet",
-        "sql SELECT(1) -o s3://bucket/out.parquet",
-        "adapt --scores scores -o s3://bucket/out.parquet",
+        "in.parquet ftp://host/out.parquet",
+        "in.parquet out.parquet --rejects ftp://host/out.parquet",
+        "in.parquet out.parquet --report ftp://host/out.parquet",
+        "in.parquet out.parquet --trace ftp://host/out.parquet",
+        "in.parquet out.parquet --scores scores --changes ftp://host/out.parquet",
+        "sql SELECT(1) -o ftp://host/out.parquet",
+        "adapt --scores scores -o ftp://host/out.parquet",
     ] {
         let ran = place.mock(args);
         ran.exits(2)
-            .says(&["s3://bucket/out.parquet", "local path"]);
+            .says(&["ftp://host/out.parquet", "local path"]);
         assert_eq!(place.names(), ["in.parquet"], "{args}");
     }
 }

@@ -1,10 +1,14 @@
 //! Shards, outputs and stores in object stores: a real S3 server, and the program as a user runs it.
 
+mod azure;
 mod s3;
+mod web;
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::atomic::Ordering::Relaxed, time::Duration};
 
+use azure::Azure;
 use s3::S3;
+use web::Web;
 
 use crate::program::{Place, ROOT};
 
@@ -225,4 +229,152 @@ fn a_killed_run_leaves_no_upload_once_it_has_run_again() {
         assert_eq!(rows(&s3, &place, &output), here, "killed after {kill}");
     }
     assert_eq!(s3.uploads(), [""; 0]);
+}
+
+#[test]
+fn azure_takes_outputs_and_gives_them_back() {
+    let place = Place::new();
+    let Some(azure) = Azure::start(&place) else {
+        return;
+    };
+    let sample = Path::new(ROOT).join("assets/sample.parquet");
+    std::fs::copy(sample, place.path("in.parquet")).unwrap();
+    place.mock("in.parquet here.parquet --keep 0.4").exits(0);
+    let rows = |path: &str| {
+        let query = "SELECT uid, clip_score FROM t ORDER BY uid";
+        let table = format!("t={path}");
+        let mut command = azure.program(&place);
+        let ran = command
+            .args(["sql", query, "--format", "csv", "--input", &table])
+            .output();
+        crate::program::Ran::from(ran.unwrap()).exits(0).stdout
+    };
+    let here = rows("here.parquet");
+    let run = |args: &str| azure.run(&place, args);
+    run("in.parquet az://data/one.parquet --keep 0.4 --rejects az://data/bad.parquet").exits(0);
+    assert_eq!(rows("az://data/one.parquet"), here);
+    run("in.parquet az://data/one.parquet --keep 0.4")
+        .exits(1)
+        .says(&["it exists"]);
+    run("in.parquet az://data/kept --keep 0.4").exits(0);
+    run("in.parquet az://data/kept --keep 0.4 --overwrite").exits(0);
+    assert_eq!(rows("az://data/kept"), here);
+    run("az://data/kept again.parquet --keep 1 --prefix again_").exits(0);
+    assert_eq!(rows("again.parquet"), here);
+    run("az://nothing/in out.parquet")
+        .exits(1)
+        .says(&["no such bucket"]);
+    run("az://data/nothing out.parquet")
+        .exits(1)
+        .says(&["nothing is there"]);
+}
+
+fn sample() -> Vec<u8> {
+    std::fs::read(Path::new(ROOT).join("assets/sample.parquet")).unwrap()
+}
+
+#[test]
+fn a_file_of_a_web_server_is_read_in_ranges_whatever_the_server_does() {
+    let (place, web) = (Place::new(), Web::start());
+    std::fs::write(place.path("in.parquet"), sample()).unwrap();
+    web.put("/data/in.parquet", sample());
+    let url = format!("{}/data/in.parquet", web.address);
+    let sql = |path: &str| {
+        let query = "sql SELECT\u{1}uid,clip_score\u{1}FROM\u{1}t\u{1}ORDER\u{1}BY\u{1}uid --format csv --input";
+        let words: Vec<String> = query
+            .split(' ')
+            .map(|word| word.replace('\u{1}', " "))
+            .collect();
+        let table = format!("t={path}");
+        let words: Vec<&str> = words
+            .iter()
+            .map(String::as_str)
+            .chain([table.as_str()])
+            .collect();
+        place.mock_with("", &words).exits(0).stdout
+    };
+    place.mock("in.parquet here.parquet --keep 0.4").exits(0);
+    let here = sql("here.parquet");
+    let run = |output: &str| {
+        place
+            .mock(&format!("{url}?sig=SECRET {output} --keep 0.4"))
+            .exits(0);
+        assert_eq!(sql(output), here, "{output}");
+    };
+    run("there.parquet");
+    // Waits and asks again.
+    web.ways.busy.store(3, Relaxed);
+    run("busy.parquet");
+    assert_eq!(web.ways.busy.load(Relaxed), 0);
+    web.ways.cut.store(2, Relaxed);
+    run("cut.parquet");
+    assert_eq!(web.ways.cut.load(Relaxed), 0);
+    let meta = place.mock("inspect there.parquet --json").exits(0).stdout;
+    assert!(!meta.contains("SECRET"), "{meta}");
+    // A narrow query does not fetch the pictures.
+    web.ways.sent.store(0, Relaxed);
+    let counted = place.mock_with(
+        "",
+        &[
+            "sql",
+            "SELECT count(text) FROM t",
+            "--format",
+            "csv",
+            "--input",
+            &format!("t={url}"),
+        ],
+    );
+    assert!(counted.exits(0).stdout.contains("232"));
+    let sent = web.ways.sent.load(Relaxed);
+    assert!(
+        sent < sample().len() as u64 / 3,
+        "{sent} of {}",
+        sample().len()
+    );
+    // Names of other files, and the folder.
+    place
+        .mock(&format!("{}/data/no.parquet out.parquet", web.address))
+        .exits(1)
+        .says(&["nothing is there"]);
+    place
+        .mock(&format!("{}/data/*.parquet out.parquet", web.address))
+        .says(&["web server"]);
+}
+
+#[test]
+fn a_shard_that_is_replaced_under_a_run_is_told() {
+    let (place, web) = (Place::new(), Web::start());
+    web.put("/in.parquet", sample());
+    let mut other = sample();
+    other.push(0);
+    *web.ways.replace_after.lock().unwrap() = Some((2, other));
+    let ran = place
+        .mock(&format!("{}/in.parquet out.parquet", web.address))
+        .exits(1);
+    ran.says(&["was replaced while it was read", "/in.parquet"]);
+    assert!(!place.path("out.parquet").exists());
+}
+
+#[test]
+fn who_is_sent_on_to_another_host_takes_no_token_there() {
+    let (place, first, second) = (Place::new(), Web::start(), Web::start());
+    second.put("/data/in.parquet", sample());
+    *first.ways.redirect.lock().unwrap() = Some(second.address.clone());
+    let mut command = crate::program::program();
+    command
+        .current_dir(place.dir())
+        .env("CLIP_FILTER_MODEL", "mock")
+        .env("AWS_ENDPOINT_URL", &first.address)
+        .env("AWS_ACCESS_KEY_ID", "KEY-OF-MINE")
+        .env("AWS_SECRET_ACCESS_KEY", "s")
+        .env("AWS_SESSION_TOKEN", "TOKEN-OF-MINE")
+        .env("AWS_REGION", "us-east-1")
+        .args(["s3://data/in.parquet", "out.parquet"]);
+    let ran: crate::program::Ran = command.output().unwrap().into();
+    let heads = |web: &Web| web.ways.heads.lock().unwrap().join("");
+    assert!(heads(&first).contains("KEY-OF-MINE"), "{ran:?}");
+    for secret in ["KEY-OF-MINE", "TOKEN-OF-MINE"] {
+        assert!(!heads(&second).contains(secret), "{}", heads(&second));
+        assert!(!ran.stderr.contains(secret), "{}", ran.stderr);
+    }
 }
