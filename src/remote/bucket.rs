@@ -14,6 +14,7 @@ use object_store::{
 use super::{
     Waiting,
     address::{Address, Kind},
+    connector::Follow,
     failure::settings_error,
 };
 use crate::error::{Error, Result};
@@ -58,6 +59,7 @@ fn both<S: ObjectStore + MultipartStore>(store: S) -> Opened {
 fn s3(address: &Address) -> Opened {
     let mut builder = AmazonS3Builder::from_env()
         .with_url(&address.bucket)
+        .with_http_connector(Follow::SameHost)
         .with_retry(retry());
     let endpoint = builder.get_config_value(&AmazonS3ConfigKey::Endpoint);
     if endpoint.as_deref().is_some_and(is_loopback) {
@@ -67,12 +69,16 @@ fn s3(address: &Address) -> Opened {
 }
 
 fn gcs(address: &Address) -> Opened {
-    let builder = GoogleCloudStorageBuilder::from_env().with_url(&address.bucket);
+    let builder = GoogleCloudStorageBuilder::from_env()
+        .with_url(&address.bucket)
+        .with_http_connector(Follow::SameHost);
     both(builder.with_retry(retry()).build()?)
 }
 
 fn azure(address: &Address) -> Opened {
-    let builder = MicrosoftAzureBuilder::from_env().with_url(&address.bucket);
+    let builder = MicrosoftAzureBuilder::from_env()
+        .with_url(&address.bucket)
+        .with_http_connector(Follow::SameHost);
     both(builder.with_retry(retry()).build()?)
 }
 
@@ -89,6 +95,7 @@ fn web(address: &Address) -> Result<Opened> {
     let builder = HttpBuilder::new()
         .with_url(&address.bucket)
         .with_client_options(options)
+        .with_http_connector(Follow::Anybody)
         .with_retry(retry());
     let built = builder.build();
     Ok(built.map(|store| (Arc::new(store) as Arc<dyn ObjectStore>, None)))
@@ -112,7 +119,7 @@ fn is_loopback(url: &str) -> bool {
 /// A store that throttles is waited for; one that is gone is told before somebody wonders.
 fn retry() -> RetryConfig {
     RetryConfig {
-        max_retries: 8,
+        max_retries: 7,
         retry_timeout: std::time::Duration::from_secs(90),
         ..RetryConfig::default()
     }

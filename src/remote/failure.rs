@@ -73,6 +73,9 @@ fn hint(store: Kind, error: &StoreError) -> Option<&'static str> {
         {
             Some(credentials_hint(store))
         }
+        StoreError::Generic { .. } if words.contains("edirect") => Some(
+            "the store sends requests on to another host, which are not followed with your credentials: look at AWS_REGION and the endpoint",
+        ),
         StoreError::Generic { .. } if words.contains("scheme is not allowed") => Some(
             "plain http is for this machine: use https, or insist with AWS_ALLOW_HTTP set to true (AZURE_ALLOW_HTTP)",
         ),

@@ -11,7 +11,8 @@
 //! | `az://container/blob`, `abfs(s)://container@account.dfs.core.windows.net/blob` | Azure | `AZURE_*` |
 //! | `https://host/path` | any web server: that file, nothing listed, nothing written | none, or in the URL |
 //!
-//! Variables are those of object_store's builders. Tokens go to no other host: a redirect leads on without them. Plain
+//! Variables are those of object_store's builders. Tokens go to no other host: who signs follows a
+//! redirect on the same host only. Plain
 //! `http` is for this machine, unless `AWS_ALLOW_HTTP` or its like insists.
 //!
 //! # Why conditions, and no renaming?
@@ -20,6 +21,7 @@
 
 mod address;
 mod bucket;
+mod connector;
 mod failure;
 mod object;
 mod upload;

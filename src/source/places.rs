@@ -146,14 +146,14 @@ impl Places {
         for input in inputs {
             let place = self.place_of(input)?;
             // A file whose own name holds a brace or a star is taken literally.
-            let is_name = !input.contains(['*', '?', '[', '{']);
+            let is_name = !is_pattern(input) && !input.contains('{');
             if is_name || place.exists(&place.at(input)) {
                 all.add(place.below(input)?, place);
                 continue;
             }
             let (patterns, names): (Vec<String>, Vec<String>) = expand_braces(input)?
                 .into_iter()
-                .partition(|pattern| pattern.contains(['*', '?', '[']));
+                .partition(|pattern| is_pattern(pattern));
             for pattern in &patterns {
                 all.add(place.matching(pattern)?, place);
             }
@@ -194,6 +194,16 @@ impl Places {
                 .hint(hint)
         })
     }
+}
+
+/// Whether a name may stand for several; the query of a web address is none of it.
+fn is_pattern(name: &str) -> bool {
+    let is_web = name.starts_with("https://") || name.starts_with("http://");
+    let name = match name.split_once('?') {
+        Some((path, _)) if is_web => path,
+        _ => name,
+    };
+    name.contains(['*', '?', '['])
 }
 
 /// What places have listed.

@@ -302,8 +302,17 @@ fn what_is_refused_is_told_without_secrets() {
     let wrong = format!("nothing = 3 AND {condition}");
     fs::write(place.path("run.toml"), format!("keep = '{url}'\n")).unwrap();
     let login = format!("user:{SIGNATURE}@h");
-    let cases: [(i32, &[&str], &str); 11] = [
-        (2, &[&url, "out.parquet"], "read a URL as a shard"),
+    let unknown = url.replacen("https", "ftp", 1);
+    // Nobody answers there, which takes some seconds to be believed.
+    let silent = url.replacen("https", "http", 1);
+    let silent = silent.replacen("h.example", "127.0.0.1:9", 1);
+    let cases: [(i32, &[&str], &str); 12] = [
+        (2, &[&unknown, "out.parquet"], "read a URL as a shard"),
+        (
+            1,
+            &[&silent, "out.parquet"],
+            "http://127.0.0.1:9/a.parquet\n",
+        ),
         (
             2,
             &["in.parquet", "out.parquet", "--keep", &url],
@@ -331,7 +340,7 @@ fn what_is_refused_is_told_without_secrets() {
         ),
         (2, &["in.parquet", &url], "https://h.example/a.parquet\n"),
         (2, &["sql", &wrong, "--input", "in.parquet"], "failed to"),
-        (2, &["inspect", &url], "failed to"),
+        (2, &["inspect", &unknown], "failed to"),
         (
             2,
             &["in.parquet", "out.parquet", "--balance", &login],

@@ -467,8 +467,7 @@ fn a_url_is_refused_before_any_work() {
         "adapt --scores scores -o ftp://host/out.parquet",
     ] {
         let ran = place.mock(args);
-        ran.exits(2)
-            .says(&["ftp://host/out.parquet", "local path"]);
+        ran.exits(2).says(&["ftp://host/out.parquet", "local path"]);
         assert_eq!(place.names(), ["in.parquet"], "{args}");
     }
 }

@@ -10,7 +10,12 @@ use azure::Azure;
 use s3::S3;
 use web::Web;
 
-use crate::program::{Place, ROOT};
+use parquet::file::properties::WriterProperties;
+
+use crate::{
+    program::{Place, ROOT},
+    shards,
+};
 
 /// The sample, cut into shards `in/a/0.parquet` to `in/b/3.parquet` of the server and of the place.
 fn shards(s3: &S3, place: &Place) {
@@ -313,18 +318,13 @@ fn a_file_of_a_web_server_is_read_in_ranges_whatever_the_server_does() {
     assert!(!meta.contains("SECRET"), "{meta}");
     // A narrow query does not fetch the pictures.
     web.ways.sent.store(0, Relaxed);
-    let counted = place.mock_with(
-        "",
-        &[
-            "sql",
-            "SELECT count(text) FROM t",
-            "--format",
-            "csv",
-            "--input",
-            &format!("t={url}"),
-        ],
-    );
-    assert!(counted.exits(0).stdout.contains("232"));
+    let count = |path: &str| {
+        let table = format!("t={path}");
+        let query = "SELECT count(uid), max(text) FROM t";
+        let ran = place.mock_with("", &["sql", query, "--format", "csv", "--input", &table]);
+        ran.exits(0).stdout
+    };
+    assert_eq!(count(&url), count("in.parquet"));
     let sent = web.ways.sent.load(Relaxed);
     assert!(
         sent < sample().len() as u64 / 3,
@@ -372,9 +372,106 @@ fn who_is_sent_on_to_another_host_takes_no_token_there() {
         .args(["s3://data/in.parquet", "out.parquet"]);
     let ran: crate::program::Ran = command.output().unwrap().into();
     let heads = |web: &Web| web.ways.heads.lock().unwrap().join("");
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.stderr.contains("another host"), "{}", ran.stderr);
     assert!(heads(&first).contains("KEY-OF-MINE"), "{ran:?}");
+    // What is asked without credentials may be sent on, and says nothing of where it came from.
+    let url = format!("{}/data/in.parquet?sig=SIGNATURE-OF-MINE", first.address);
+    place.mock(&format!("{url} out.parquet")).exits(0);
+    assert!(
+        !heads(&second).to_lowercase().contains("referer"),
+        "{}",
+        heads(&second)
+    );
     for secret in ["KEY-OF-MINE", "TOKEN-OF-MINE"] {
         assert!(!heads(&second).contains(secret), "{}", heads(&second));
         assert!(!ran.stderr.contains(secret), "{}", ran.stderr);
+    }
+}
+
+/// 200 pairs whose images are on pages of their own.
+fn paged(path: &Path) {
+    let mut pairs = shards::good_pairs(200);
+    for (row, pair) in pairs.iter_mut().enumerate() {
+        let mut state = row as u64 + 1;
+        let bytes = pair.bytes.as_mut().unwrap();
+        // No codec makes anything of it.
+        bytes.resize_with(60_000, || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            state.to_be_bytes()[0]
+        });
+    }
+    let properties = WriterProperties::builder()
+        .set_data_page_row_count_limit(1)
+        .set_write_batch_size(1)
+        .set_dictionary_enabled(false)
+        .build();
+    shards::write_with(path, &shards::hf_batch(&pairs), properties);
+}
+
+#[test]
+fn only_pages_with_a_row_that_is_kept_are_fetched() {
+    let (place, web) = (Place::new(), Web::start());
+    let file = place.path("in.parquet");
+    paged(&file);
+    web.put("/in.parquet", std::fs::read(&file).unwrap());
+    let url = format!("{}/in.parquet", web.address);
+    place.mock(&format!("score {url} --scores scores")).exits(0);
+    for keep in [0.3, 0.05] {
+        web.ways.sent.store(0, Relaxed);
+        let output = format!("kept-{keep}.parquet");
+        place
+            .mock(&format!("{url} {output} --scores scores --keep {keep}"))
+            .exits(0);
+        let sent = web.ways.sent.load(Relaxed);
+        let rows = shards::read(&place.path(&output));
+        let kept = rows.num_rows() as u64;
+        assert!(kept > 5);
+        let theirs = kept * 60_000;
+        // The end of the file, its footer, is read as it is planned, selected and written.
+        let most = theirs * 115 / 100 + 4 * (64 << 10);
+        assert!(sent <= most, "{sent} bytes for {theirs} of {kept} rows");
+        place
+            .mock(&format!("in.parquet near-{output} --keep {keep}"))
+            .exits(0);
+        assert_eq!(
+            rows.column_by_name("uid"),
+            shards::read(&place.path(&format!("near-{output}"))).column_by_name("uid")
+        );
+    }
+}
+
+#[test]
+fn an_interrupt_ends_what_is_being_uploaded() {
+    let (place, Some(s3)) = (Place::new(), S3::start()) else {
+        return;
+    };
+    shards(&s3, &place);
+    for after in [150, 300, 450] {
+        let output = format!("s3://data/out/{after}.parquet");
+        let mut run = s3
+            .program(&place)
+            .args(["s3://data/in", &output])
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(after));
+        let pid = run.id().to_string();
+        let _ = std::process::Command::new("kill")
+            .args(["-INT", &pid])
+            .status();
+        let ended = run.wait().unwrap();
+        let is_there = s3.list().contains(&format!("out/{after}.parquet"));
+        // Signalled before it listens, it is ended by the signal itself; after it has written, there is nothing to end.
+        assert!(
+            ended.code().is_none() || is_there == ended.success(),
+            "{ended}"
+        );
+        assert_eq!(
+            s3.uploads(),
+            [""; 0],
+            "interrupted after {after} ms: {ended}"
+        );
     }
 }
