@@ -1,8 +1,10 @@
 //! Outputs in object stores: uploads that stay open until the output is finished.
 //!
-//! One file is one object, there when its upload is completed. A directory is what its manifest names: parts have names
-//! of their own, so that they can lie beside those of the output that they replace; the manifest is put last, on the
-//! condition that nobody else has. Whoever lists the directory sees whole parts only.
+//! One file is one object, there when its upload is completed. A directory `out/` is what its manifest, `out.manifest.json`,
+//! names: parts have names of their own, so that they can lie beside those of the output that they replace; the manifest
+//! is put last, on the condition that nobody else has. Whoever lists the directory sees whole parts, and `_SUCCESS`.
+//!
+//! The manifest lies beside the directory and not in it: Polars (2.1) reads no folder that holds another file with bytes.
 //!
 //! An upload that a killed process has left cannot be listed by every store. Its id is noted in a file of the run, before
 //! the first byte is sent, and whoever runs again takes it back.
@@ -26,8 +28,10 @@ use crate::{
     remote::{Object, ObjectStores, Put, Upload, Uploaded},
 };
 
-/// What makes the parts of a directory one output; tools that read Parquet pass over names like it.
-const MANIFEST: &str = "_manifest.json";
+/// Behind the name of a directory: what makes its parts one output.
+const MANIFEST: &str = ".manifest.json";
+/// Marker that a directory is complete, as on a disk; of no bytes.
+const SUCCESS: &str = "_SUCCESS";
 /// Letters of an identity that tell parts of one output from those of another.
 const IDENTITY_LETTERS: usize = 8;
 
@@ -75,9 +79,14 @@ impl RemoteCommit {
         }
     }
 
+    fn manifest_object(&self, directory: &Object) -> Result<Object> {
+        self.stores
+            .object(&format!("{}{MANIFEST}", directory.url()))
+    }
+
     /// The manifest of a directory, and its version.
-    fn manifest(directory: &Object) -> Result<(Option<String>, Manifest)> {
-        let object = directory.child(MANIFEST)?;
+    fn manifest(&self, directory: &Object) -> Result<(Option<String>, Manifest)> {
+        let object = self.manifest_object(directory)?;
         let Some((bytes, version)) = object.read_all()? else {
             return Ok((None, Manifest::default()));
         };
@@ -101,8 +110,8 @@ impl RemoteCommit {
             .collect()
     }
 
-    fn put_manifest(directory: &Object, pending: &Pending) -> Result<()> {
-        let (version, before) = Self::manifest(directory)?;
+    fn put_manifest(&self, directory: &Object, pending: &Pending) -> Result<()> {
+        let (version, before) = self.manifest(directory)?;
         let parts: Vec<String> = pending.parts.iter().map(|part| last(&part.name)).collect();
         if before.parts != parts {
             let manifest = Manifest {
@@ -115,7 +124,7 @@ impl RemoteCommit {
                 (Some(version), Existing::Replaced) => Put::Over(version),
                 _ => Put::IfNew,
             };
-            if !directory.child(MANIFEST)?.put(bytes, when)? {
+            if !self.manifest_object(directory)?.put(bytes, when)? {
                 return Err(Error::output(
                     "write the output: another run has written it meanwhile",
                 )
@@ -126,13 +135,27 @@ impl RemoteCommit {
                 directory.child(name)?.remove()?;
             }
         }
-        Ok(())
+        directory
+            .child(SUCCESS)?
+            .put(Vec::new(), Put::Always)
+            .map(drop)
     }
 }
 
-/// Whether a name is one that [`RemoteCommit`] gives to a part.
+/// Whether a name is one that [`RemoteCommit`] gives to a part: `part-00000-1f2e3d4c-1.parquet`. Those of other programs, whose
+/// parts begin alike, are not touched.
 fn is_part(name: &str) -> bool {
-    name.starts_with("part-") && name.ends_with(".parquet") && !name.contains('/')
+    let Some(name) = name.strip_suffix(".parquet") else {
+        return false;
+    };
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match name.split('-').collect::<Vec<_>>()[..] {
+        ["part", number, identity, output] => {
+            let named = identity.bytes().all(|byte| byte.is_ascii_alphanumeric());
+            number.len() >= 5 && is_number(number) && named && is_number(output)
+        }
+        _ => false,
+    }
 }
 
 fn last(name: &str) -> String {
@@ -183,7 +206,7 @@ impl Commit for RemoteCommit {
                 false => Ok(()),
             };
         }
-        let (version, _) = Self::manifest(&object)?;
+        let (version, _) = self.manifest(&object)?;
         match version {
             Some(_) if kept => Err(exists()),
             Some(_) => Ok(()),
@@ -208,7 +231,7 @@ impl Commit for RemoteCommit {
         let object = self.object(placement.destination)?;
         let takes_parts = placement.destination.takes_parts();
         let (version, manifest) = match takes_parts {
-            true => Self::manifest(&object)?,
+            true => self.manifest(&object)?,
             false => (None, Manifest::default()),
         };
         let (identity, notes) = match placement.owner {
@@ -287,7 +310,7 @@ impl Commit for RemoteCommit {
             }
         }
         if takes_parts {
-            Self::put_manifest(&output, pending)?;
+            self.put_manifest(&output, pending)?;
         }
         forget(pending);
         Ok(())
@@ -305,7 +328,8 @@ impl Commit for RemoteCommit {
                 false => Fate::Staged,
             });
         }
-        let (_, manifest) = Self::manifest(&output)?;
+        let (_, manifest) = self.manifest(&output)?;
+        all_there &= output.child(SUCCESS)?.facts()?.is_some();
         let parts = pending.parts.iter().map(|part| last(&part.name));
         Ok(
             match all_there && parts.eq(manifest.parts.iter().cloned()) {
@@ -408,5 +432,30 @@ impl Part for RemotePart {
             name: self.name,
             seal,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_other_programs_are_not_ours() {
+        for name in [
+            "part-00000-1f2e3d4c-1.parquet",
+            "part-123456-p77-12.parquet",
+        ] {
+            assert!(is_part(name), "{name}");
+        }
+        for name in [
+            "part-00000.parquet",
+            "part-00000-0a1b2c3d-4e5f-6789-abcd-ef0123456789-c000.snappy.parquet",
+            "part-00000-0a1b2c3d-c000.parquet",
+            "a/part-00000-1f2e3d4c-1.parquet",
+            "part-00000-1f2e3d4c-1.parquet.tmp",
+            "_SUCCESS",
+        ] {
+            assert!(!is_part(name), "{name}");
+        }
     }
 }
