@@ -190,7 +190,7 @@ mod avx2 {
                 }
             }
         }
-        sums.map(|sums| cast(sums))
+        sums.map(cast)
     }
 }
 

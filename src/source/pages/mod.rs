@@ -24,7 +24,7 @@ mod tests;
 mod values;
 mod whole;
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use parquet::{
     arrow::arrow_reader::RowSelection,
@@ -84,14 +84,14 @@ impl GroupPages {
         }
         let (start, length) = self.facts().column(column).byte_range();
         let end = start.saturating_add(length);
-        let ranges = match (&self.wanted, self.locations(column)) {
+        let ranges: Vec<Range<u64>> = match (&self.wanted, self.locations(column)) {
             (Some(wanted), Some(pages)) => {
                 let dictionary = pages
                     .first()
                     .map_or(start, |page| u64::try_from(page.offset).unwrap_or(start));
-                let mut ranges = vec![start..dictionary.clamp(start, end)];
-                ranges.extend(wanted.scan_ranges(pages));
-                ranges
+                let dictionary = start..dictionary.clamp(start, end);
+                let pages = wanted.scan_ranges(pages);
+                std::iter::once(dictionary).chain(pages).collect()
             }
             _ => vec![start..end; 1],
         };
