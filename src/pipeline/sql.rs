@@ -83,8 +83,7 @@ impl SqlOptions {
         self
     }
 
-    /// Takes scores from this score store; without tables its own shards are one. The URL of an object store is opened by
-    /// those of [`Self::with_places`].
+    /// Takes scores from this store, opened as inputs are; without tables its own shards are one.
     #[must_use]
     pub fn with_scores(mut self, at: impl Into<StoreAt>) -> Self {
         self.scores = Some(at.into());
@@ -162,13 +161,11 @@ impl SqlOptions {
 /// When a file cannot be read, a shard has changed since it was scored, or the store cannot be opened or was made with
 /// pictures read in another way than was asked for.
 pub fn open_sql(options: &SqlOptions, context: RunContext) -> Result<SqlSession> {
-    let store = match &options.scores {
-        Some(at) => {
-            let at = at.clone().in_places(&options.places);
-            Some(Arc::new(ScoreStore::open(at)?))
-        }
-        None => None,
-    };
+    let at = options
+        .scores
+        .clone()
+        .map(|at| at.in_places(&options.places));
+    let store = at.map(ScoreStore::open).transpose()?.map(Arc::new);
     let mut options = options.clone();
     if let Some(store) = &store {
         store.check_images(&options.images)?;

@@ -10,7 +10,10 @@ use std::sync::Arc;
 
 #[cfg(feature = "remote")]
 use crate::remote::ObjectStores;
-use crate::{secrets, source::Places};
+use crate::{
+    secrets,
+    source::{Places, input_that_reads, input_that_reads_url},
+};
 
 /// A directory of this machine, or the URL of a folder in an object store; it is shown without credentials.
 ///
@@ -39,18 +42,20 @@ impl StoreAt {
     }
 
     /// The same, its URL opened by the object stores that inputs are read from.
+    #[cfg(feature = "remote")]
     #[must_use]
     pub fn in_places(self, places: &Places) -> Self {
-        #[cfg(feature = "remote")]
-        return Self {
+        Self {
             stores: places.object_stores().cloned().or(self.stores),
             ..self
-        };
-        #[cfg(not(feature = "remote"))]
-        {
-            let _ = places;
-            self
         }
+    }
+
+    /// The same: nothing opens its URL.
+    #[cfg(not(feature = "remote"))]
+    #[must_use]
+    pub fn in_places(self, _: &Places) -> Self {
+        self
     }
 
     /// The directory, if it is one of this machine.
@@ -69,16 +74,23 @@ impl StoreAt {
         }
     }
 
+    /// The input that would read files of the store as shards.
+    pub fn read_by<'a>(&self, inputs: &'a [String]) -> Option<&'a str> {
+        let file = self.within("scores/of-a-shard.parquet");
+        match &file.place {
+            Place::Local(path) => input_that_reads(inputs, path),
+            Place::Url(url) => input_that_reads_url(inputs, url),
+        }
+    }
+
     /// What is called `name` in it.
     pub(super) fn within(&self, name: &str) -> Self {
-        let place = match &self.place {
+        let mut within = self.clone();
+        within.place = match &self.place {
             Place::Local(path) => Place::Local(path.join(name)),
             Place::Url(url) => Place::Url(format!("{}/{name}", url.trim_end_matches('/'))),
         };
-        Self {
-            place,
-            ..self.clone()
-        }
+        within
     }
 
     #[cfg(feature = "remote")]

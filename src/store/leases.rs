@@ -7,7 +7,7 @@
 use std::{
     sync::{Arc, Condvar, Mutex, PoisonError},
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ use super::{
     alive::Process,
     claims::{Claim, Claims},
     names,
-    remote::{RemoteBlobs, now, random_name},
+    remote::{RemoteBlobs, random_name},
 };
 use crate::{
     error::{Error, Result},
@@ -35,6 +35,9 @@ pub(super) const TERMS: Terms = Terms {
     holds: Duration::from_secs(60),
     renewed: Duration::from_secs(15),
 };
+
+/// How often a claim that is free is asked for, when others are faster each time.
+const TURNS: u32 = 30;
 
 /// What the object holds.
 #[derive(Debug, Serialize, Deserialize)]
@@ -67,6 +70,12 @@ impl Holder {
     fn to_bytes(&self) -> Result<Vec<u8>> {
         serde_json::to_vec(self).map_err(|error| Error::internal("describe a claim").source(error))
     }
+}
+
+/// Since 1970.
+fn now() -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.unwrap_or_default()
 }
 
 fn milliseconds(time: Duration) -> u64 {
@@ -113,10 +122,10 @@ impl Lease {
     /// When the store cannot be asked or written to.
     pub(super) fn take(object: &Object, terms: Terms) -> Result<Option<Self>> {
         let id = random_name();
-        loop {
+        for _ in 0..TURNS {
             let bytes = || Holder::of(&id, terms).to_bytes();
             if object.put(bytes()?, Put::IfNew)? {
-                break;
+                return Self::renewing(object, id, terms).map(Some);
             }
             let Some((holder, version)) = found(object)? else {
                 // Let go meanwhile.
@@ -124,14 +133,22 @@ impl Lease {
             };
             match holder {
                 // The answer to a put of ours was lost, and it was put again.
-                Some(holder) if holder.id == id => break,
+                Some(holder) if holder.id == id => {
+                    return Self::renewing(object, id, terms).map(Some);
+                }
                 Some(holder) if holder.holds() => return Ok(None),
-                _ if object.put(bytes()?, Put::Over(&version))? => break,
+                _ if object.put(bytes()?, Put::Over(&version))? => {
+                    return Self::renewing(object, id, terms).map(Some);
+                }
                 // Looked at anew: it may have been us.
                 _ => {}
             }
         }
-        Self::renewing(object, id, terms).map(Some)
+        Err(
+            Error::output("claim a part of the score store: its claim changes all the time")
+                .with("claim", format!("{object:?}"))
+                .hint("run the same command again; remove the claim if nobody uses the store"),
+        )
     }
 
     fn renewing(object: &Object, id: String, terms: Terms) -> Result<Self> {

@@ -11,7 +11,7 @@
 //!
 //! Nothing but this file knows that format. It goes when no store of version 0.1 is expected any more.
 
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use serde::Deserialize;
 
@@ -188,7 +188,22 @@ impl Blobs for Format1 {
     }
 
     fn list(&self, folder: &str) -> Result<Vec<String>> {
-        self.blobs.list(&self.now(folder))
+        if ![SCORES, PARTS].contains(&folder) {
+            return self.blobs.list(&self.now(folder));
+        }
+        // As they are called by now, wherever they are.
+        let now = |name: String| {
+            let ending = name.find('.').unwrap_or(name.len());
+            let (stem, ending) = name.split_at(ending);
+            match stem.ends_with(&format!("-{}", self.model)) {
+                true => name.clone(),
+                false => format!("{stem}-{}{ending}", self.model),
+            }
+        };
+        let mut names = self.blobs.list(folder)?;
+        names.extend(self.blobs.list(&self.old(folder))?);
+        let names: BTreeSet<String> = names.into_iter().map(now).collect();
+        Ok(names.into_iter().collect())
     }
 
     fn put(&self, name: &str, _: Durability, _: WriteBlob<'_>) -> Result<()> {

@@ -1,11 +1,6 @@
 //! A store in an object store: its blobs, who scores what, and who keeps state.
 
-use std::{
-    collections::BTreeSet,
-    path::Path,
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
 use super::{
     blobs::{BlobFile, Blobs, ChangeBlob, Durability, WriteBlob},
@@ -253,22 +248,18 @@ impl Blobs for RemoteBlobs {
 
 /// Longer the more often others were first, and not the same for two processes.
 fn pause(turn: u32) -> Duration {
-    let random = u64::from(now().subsec_nanos() / 1_000) ^ u64::from(std::process::id());
-    let base = Duration::from_millis(10) * (turn + 1);
-    let longest = base.min(LONGEST_PAUSE);
-    longest / 2 + longest.mul_f64(0.5 * f64::from(u32::try_from(random % 1000).unwrap_or(0)) / 1e3)
-}
-
-/// Since 1970.
-pub(super) fn now() -> Duration {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
+    let longest = (Duration::from_millis(10) * (turn + 1)).min(LONGEST_PAUSE);
+    let random = u32::try_from(random() % 1000).unwrap_or(0);
+    longest / 2 + longest.mul_f64(f64::from(random) / 2e3)
 }
 
 /// 16 hex digits that no other process and no other call gets.
 pub(super) fn random_name() -> String {
+    format!("{:016x}", random())
+}
+
+/// Seeded by the system, and another each time.
+fn random() -> u64 {
     use std::hash::{BuildHasher, RandomState};
-    // Seeded by the system, and another for each.
-    format!("{:016x}", RandomState::new().hash_one(now()))
+    RandomState::new().hash_one(std::process::id())
 }

@@ -37,6 +37,8 @@ pub struct Coverage {
 #[derive(Debug)]
 pub struct ScoreStore {
     pub(super) at: StoreAt,
+    /// Where the store is on another machine.
+    scratch: Option<tempfile::TempDir>,
     pub(super) blobs: Arc<dyn Blobs>,
     pub(super) claims: Arc<dyn Claims>,
     /// Names the model in files.
@@ -72,7 +74,15 @@ impl ScoreStore {
     pub(super) fn with(place: Place, manifest: Manifest, model: OneModel) -> Result<Self> {
         let known = KnownShards::read(place.blobs.as_ref(), &manifest.records)?;
         let bundles = Bundles::of(place.blobs.as_ref(), &manifest.records, &model.key)?;
+        let scratch = match place.at.local_path() {
+            Some(_) => None,
+            None => Some(
+                tempfile::tempdir()
+                    .map_err(|error| Error::output("make a temporary directory").source(error))?,
+            ),
+        };
         let store = Self {
+            scratch,
             bundles: Arc::new(bundles),
             schema: stored_schema(model.spec.embeddings, []),
             derived: None,
@@ -117,11 +127,12 @@ impl ScoreStore {
         &self.at
     }
 
-    /// A directory of this machine for files of a run that have no name: that of the store, or the system's for
-    /// temporary files.
+    /// A directory of this machine for files of a run that have no name: that of the store, or a temporary one that goes with
+    /// this value.
     pub fn scratch_directory(&self) -> PathBuf {
-        let directory = self.at.local_path();
-        directory.map_or_else(std::env::temp_dir, Into::into)
+        let temporary = self.scratch.as_ref().map(tempfile::TempDir::path);
+        let directory = self.at.local_path().or(temporary);
+        directory.map(Into::into).unwrap_or_default()
     }
 
     /// What its scores were made with.

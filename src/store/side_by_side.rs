@@ -9,6 +9,8 @@ use crate::source::{ShardBytes, ShardFile};
 
 /// Asked for at a time; of each column a few are held.
 const WINDOW_BYTES: u64 = 1 << 20;
+/// A smaller file has come whole with its footer.
+const SMALL_BYTES: u64 = 64 << 10;
 
 /// Each column by a plan of its own: front to back, over all row groups.
 #[derive(Debug)]
@@ -26,7 +28,7 @@ pub(super) fn side_by_side(
     groups: &[usize],
     are_read: impl Fn(&str) -> bool,
 ) -> ShardBytes {
-    if !file.is_planned() {
+    if !file.is_planned() || file.size_bytes() <= SMALL_BYTES {
         return file.clone();
     }
     let schema = footer.file_metadata().schema_descr();

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     sink::{Destination, Existing, Fate, Ledger, OutputPath, Owner, Placement, Staged},
-    source::{input_that_reads, input_that_reads_url},
+    source::input_that_reads,
     summary::RunSummary,
 };
 
@@ -215,15 +215,7 @@ pub(in crate::pipeline) fn check_store(options: &ScoreOptions) -> Result<()> {
     let Some(scores) = &options.scores else {
         return Ok(());
     };
-    let file = "scores/of-a-shard.parquet";
-    let reading = match (scores.local_path(), scores.url()) {
-        (Some(path), _) => input_that_reads(&options.inputs, &path.join(file)),
-        (None, url) => {
-            let url = url.unwrap_or_default().trim_end_matches('/');
-            input_that_reads_url(&options.inputs, &format!("{url}/{file}"))
-        }
-    };
-    match reading {
+    match scores.read_by(&options.inputs) {
         Some(input) => Err(unread("scores", scores, input)),
         None => Ok(()),
     }

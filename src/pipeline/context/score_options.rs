@@ -83,8 +83,7 @@ impl ScoreOptions {
         self
     }
 
-    /// Keeps scores in this directory, and uses those that are there. The URL of an object store is opened by those of
-    /// [`Self::with_places`].
+    /// Keeps scores there, and uses those that are; a URL is opened by the object stores of [`Self::with_places`].
     #[must_use]
     pub fn with_scores(mut self, at: impl Into<StoreAt>) -> Self {
         self.scores = Some(at.into());
