@@ -6,6 +6,7 @@ use std::path::Path;
 
 use clip_filter::error::Result;
 use clip_filter::inspect::Inspection;
+use clip_filter::source::Places;
 use clip_filter::store::ScoreStore;
 use clip_filter_fuzz::{Folder, store, tolerate_others};
 use libfuzzer_sys::fuzz_target;
@@ -39,7 +40,7 @@ fn read(directory: &Path) -> Result<()> {
 fuzz_target!(init: tolerate_others(), |bytes: &[u8]| {
     FOLDER.with(|folder| {
         let directory = folder.with(&store(bytes));
-        let _ = Inspection::of_store(directory);
+        let _ = Inspection::of_store(directory, &Places::default());
         let _ = read(directory);
     });
 });

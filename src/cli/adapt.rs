@@ -20,6 +20,7 @@ use crate::{
     pipeline::{self, AdaptOptions, ScoreOptions},
     score::MethodOptions,
     source::ColumnChoice,
+    store::StoreAt,
 };
 
 #[derive(Debug, ClapArgs)]
@@ -81,7 +82,7 @@ pub(super) fn run(args: &AdaptArgs) -> Result<ExitCode> {
         .with_threads(args.resources.threads())
         .with_memory_limit(args.resources.memory_limit())
         .with_method(MethodOptions::new().with_seed(args.seed));
-    scoring.scores = args.scores.clone();
+    scoring.scores = args.scores.as_deref().map(StoreAt::from);
     scoring.model_batch_rows = args.model.batch_size.map(|rows| rows as usize);
     let mut options = AdaptOptions::new(scoring, args.output.as_path());
     options.places = stores::output_places();

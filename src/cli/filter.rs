@@ -46,7 +46,7 @@ pub(super) fn run(args: FilterArgs) -> Result<ExitCode> {
             inputs: &options.scoring.inputs,
             outputs: &[
                 written(options.output.as_ref().filter(|_| !options.dry_run)),
-                options.scoring.scores.as_deref(),
+                args.scores.as_deref(),
                 written(options.rejects.as_ref()),
                 written(options.changes.as_ref()),
                 args.tells.report.as_deref(),

@@ -21,6 +21,7 @@ use crate::{
     pipeline::{Cancel, RunContext, ScoreOptions},
     schema::ScoreColumn,
     source::ColumnChoice,
+    store::StoreAt,
     summary::{Counters, RunSummary},
 };
 
@@ -55,7 +56,7 @@ pub(super) fn score_options(args: Scoring<'_>) -> Result<ScoreOptions> {
         .with_reading(args.images.choice().reading())
         .with_method(args.method.options())
         .with_derived(args.derived);
-    options.scores = args.scores;
+    options.scores = args.scores.map(StoreAt::from);
     options.only_new = args.store.only_new;
     options.embeddings = args.store.embeddings;
     options.model_batch_rows = args.model.batch_size.map(|rows| rows as usize);

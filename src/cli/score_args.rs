@@ -25,7 +25,7 @@ pub(super) struct ScoreArgs {
     pub(super) inputs: Vec<String>,
     #[command(flatten)]
     pub(super) reads: InputArgs,
-    /// Where the scores are kept: a directory, made if it is not there
+    /// Where the scores are kept: a directory, made if it is not there, or a URL as s3://bucket/scores
     #[arg(
         long,
         value_name = "DIR",

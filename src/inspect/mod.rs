@@ -10,11 +10,15 @@ mod store;
 mod stretches;
 mod subject;
 
-use std::path::Path;
-
 use serde::Serialize;
 
-use crate::{encode::ModelSpec, error::Result, model::ModelCheck, source::Found};
+use crate::{
+    encode::ModelSpec,
+    error::Result,
+    model::ModelCheck,
+    source::{Found, Places},
+    store::StoreAt,
+};
 
 pub use cells::CellFacts;
 pub use derived::{DerivedColumn, DerivedFacts};
@@ -46,13 +50,14 @@ impl Inspection {
         Ok(Self::Shards(Box::new(ShardFacts::read(found)?)))
     }
 
-    /// Reads the score store in `directory`, also while another process writes to it. Its scores are read twice,
-    /// and never held.
+    /// Reads a score store, also while another process writes to it, and looks for its shards in `places`. Its scores are
+    /// read twice, and never held.
     ///
     /// # Errors
     /// When it is damaged, or of another format.
-    pub fn of_store(directory: &Path) -> Result<Self> {
-        Ok(Self::Store(Box::new(StoreFacts::read(directory)?)))
+    pub fn of_store(at: impl Into<StoreAt>, places: &Places) -> Result<Self> {
+        let facts = StoreFacts::read(at.into().in_places(places), places)?;
+        Ok(Self::Store(Box::new(facts)))
     }
 
     /// What the files of a model say.

@@ -1,7 +1,5 @@
 //! The facts of a score store.
 
-use std::path::Path;
-
 use serde::Serialize;
 
 use super::{
@@ -11,8 +9,8 @@ use super::{
 };
 use crate::{
     error::Result,
-    source::{Location, ShardSet},
-    store::{ScoreStore, ShardIdentity, StoreSpec},
+    source::{Places, ShardSet},
+    store::{ScoreStore, ShardIdentity, StoreAt, StoreSpec},
     summary::BadRows,
 };
 
@@ -108,19 +106,19 @@ pub enum FileState {
 }
 
 impl StoreFacts {
-    pub(super) fn read(directory: &Path) -> Result<Self> {
-        let store = ScoreStore::look(directory)?;
+    pub(super) fn read(at: StoreAt, places: &Places) -> Result<Self> {
+        let store = ScoreStore::look(at)?;
         let in_use = store.is_in_use()?;
         let shards = store
             .shards()
             .iter()
-            .map(|shard| StoredShard::of(&store, shard))
+            .map(|shard| StoredShard::of(&store, shard, places))
             .collect::<Result<Vec<_>>>()?;
         let mut content = Content::read(&store, &shards, &known(store.derived()))?;
         let derived = DerivedFacts::of(&store, &mut content);
         let total = |rows: fn(&StoredShard) -> u64| shards.iter().map(rows).sum();
         Ok(Self {
-            directory: directory.display().to_string(),
+            directory: store.at().to_string(),
             format: store.format(),
             written_by: store.written_by().to_owned(),
             in_use,
@@ -155,7 +153,7 @@ impl StoredModel {
 }
 
 impl StoredShard {
-    pub(super) fn of(store: &ScoreStore, shard: &ShardIdentity) -> Result<Self> {
+    pub(super) fn of(store: &ScoreStore, shard: &ShardIdentity, places: &Places) -> Result<Self> {
         let coverage = store.coverage(shard)?;
         Ok(Self {
             path: shard.path.clone(),
@@ -166,14 +164,16 @@ impl StoredShard {
                 (false, 0) => Progress::Missing,
                 (false, _) => Progress::Partial,
             },
-            file: FileState::of(shard),
+            file: FileState::of(shard, places),
         })
     }
 }
 
 impl FileState {
-    fn of(shard: &ShardIdentity) -> Self {
-        let file = Location::local(&shard.path);
+    fn of(shard: &ShardIdentity, places: &Places) -> Self {
+        let Ok(file) = places.at(&shard.path) else {
+            return Self::Unreadable;
+        };
         match ShardSet::open(std::slice::from_ref(&file)) {
             Ok(set) if set.shards[0].fingerprint == shard.fingerprint => Self::Same,
             Ok(_) => Self::Changed,

@@ -152,7 +152,7 @@ mod tests {
             writer.commit_part(&shard, decided, &[rows(part)]).unwrap();
         }
         let store = ScoreStore::look(dir.path()).unwrap();
-        let shards = [StoredShard::of(&store, &shard).unwrap()];
+        let shards = [StoredShard::of(&store, &shard, &crate::source::Places::default()).unwrap()];
         assert_eq!(
             (shards[0].progress, shards[0].file),
             (Progress::Partial, FileState::Gone)

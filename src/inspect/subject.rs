@@ -1,12 +1,12 @@
 //! What the arguments name.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::{
     encode::{APART, ModelSource},
     error::{Error, ErrorKind, Result},
     source::{Found, Location, Places},
-    store::ScoreStore,
+    store::{ScoreStore, StoreAt},
 };
 
 /// The model that is part of the program, as `--model` names it.
@@ -23,8 +23,8 @@ const KNOWN: &str =
 pub enum Subject {
     /// Parquet files.
     Shards(Found),
-    /// The directory of a score store.
-    Store(PathBuf),
+    /// A score store.
+    Store(StoreAt),
     /// A model by the name that `--model` takes: `bundled`, a directory, or `hf:org/name`.
     Model(String),
 }
@@ -34,7 +34,7 @@ pub enum Subject {
 /// # Errors
 /// When they are none of these: the error says what they look like and what to type.
 pub fn subject(paths: &[String], places: &Places) -> Result<Subject> {
-    let single = paths.iter().find_map(|path| alone(path));
+    let single = paths.iter().find_map(|path| alone(path, places));
     match (single, paths) {
         (Some(subject), [_]) => return Ok(subject),
         (Some(_), several) => {
@@ -58,13 +58,14 @@ pub fn subject(paths: &[String], places: &Places) -> Result<Subject> {
 }
 
 /// A store or a model.
-fn alone(path: &str) -> Option<Subject> {
+fn alone(path: &str, places: &Places) -> Option<Subject> {
     let place = Path::new(path);
     if path.starts_with("hf:") || (path == BUNDLED && !place.exists()) {
         return Some(Subject::Model(path.to_owned()));
     }
-    if ScoreStore::is_at(place) {
-        return Some(Subject::Store(place.to_path_buf()));
+    let at = StoreAt::from(path).in_places(places);
+    if ScoreStore::is_at(&at) {
+        return Some(Subject::Store(at));
     }
     let named_apart = path.contains(APART) && !place.exists();
     let is_model = named_apart || ModelSource::is_at(place) && !has_shards(place);
@@ -182,7 +183,10 @@ mod tests {
         // The manifest of another program.
         std::fs::write(path("shards/manifest.json"), "[]").unwrap();
         let (store, model, shards) = (path("store"), path("model"), path("shards"));
-        assert_eq!(found(&[&store]).unwrap(), Subject::Store(store.clone()));
+        assert_eq!(
+            found(&[&store]).unwrap(),
+            Subject::Store(StoreAt::from(&store))
+        );
         let named = Subject::Model(model.to_str().unwrap().to_owned());
         assert_eq!(found(&[&model]).unwrap(), named);
         let files = Subject::Shards(Found {

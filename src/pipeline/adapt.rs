@@ -72,11 +72,10 @@ pub fn adapt(options: &AdaptOptions, context: RunContext) -> Result<TrainingReco
     };
     options.places.check(&placement, &[])?;
     let scoring = &options.scoring;
-    let directory = scoring
-        .scores
-        .as_deref()
+    let at = scoring
+        .store_at()
         .ok_or_else(|| Error::usage("find the score store: no directory was given"))?;
-    let store = ScoreStore::open(directory)?;
+    let store = ScoreStore::open(at)?;
     check_limit(scoring.memory_limit, None)?;
     let mut scoring = scoring.clone();
     if scoring.inputs.is_empty() {

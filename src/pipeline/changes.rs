@@ -1,6 +1,6 @@
 //! What a store remembers of the last selection, and how the next one differs from it.
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use arrow::{
     array::{ArrayRef, Int64Array, RecordBatch, StringArray},
@@ -13,6 +13,7 @@ use crate::{
     select::{Changes, Chosen, SavedSelection},
     selection::Selection,
     sink::{Destination, Existing, Listing, Staged, stage_bytes},
+    store::ScoreStore,
 };
 
 const ENTERED: &str = "entered";
@@ -28,13 +29,12 @@ pub(super) fn stage(
     if options.scoring.scores.is_none() {
         return Ok(Vec::new());
     }
-    let path = scored.store.selection_file();
     let shards = prepared.shards.identities.iter();
     let fingerprints: Vec<String> = shards.map(|shard| shard.fingerprint.clone()).collect();
     let selection = SavedSelection::new(fingerprints, chosen.written.clone())?;
     let mut staged = Vec::new();
     if let Some(changes) = &options.changes {
-        let before = match last(&path)? {
+        let before = match last(&scored.store)? {
             Some(before) => before,
             None => SavedSelection::new(Vec::new(), Selection::builder([]).finish())?,
         };
@@ -46,25 +46,19 @@ pub(super) fn stage(
     selection
         .write(&mut bytes)
         .map_err(|error| Error::internal("keep the selection").source(error))?;
-    let file = Destination::file(path);
+    let file = Destination::file(&scored.store.selection_file());
     let placement = prepared.placement(&file, Existing::Replaced);
     staged.push(stage_bytes(&options.places, &placement, &bytes)?);
     Ok(staged)
 }
 
-fn last(path: &PathBuf) -> Result<Option<SavedSelection>> {
-    let bytes = match std::fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => {
-            return Err(Error::input("read the last selection")
-                .with("file", path.display())
-                .source(error));
-        }
+fn last(store: &ScoreStore) -> Result<Option<SavedSelection>> {
+    let Some(bytes) = store.last_selection()? else {
+        return Ok(None);
     };
     SavedSelection::read(&bytes)
         .map(Some)
-        .map_err(|error| error.with("file", path.display()))
+        .map_err(|error| error.with("file", store.selection_file()))
 }
 
 fn list(file: Staged, prepared: &Prepared, changes: &Changes) -> Result<Staged> {

@@ -66,7 +66,7 @@ impl DeriveFrom<'_> {
         let derived = self.with_deriving(&store, |deriving| deriving.run(columns));
         self.context.counters.set_step("");
         derived?;
-        scored.store = Arc::new(store.reread());
+        scored.store = Arc::new(store.reread()?);
         Ok(scored)
     }
 

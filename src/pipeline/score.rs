@@ -1,6 +1,6 @@
 //! Fills a score store and stops before the selection.
 
-use std::{path::Path, time::Instant};
+use std::time::Instant;
 
 use arrow::array::{Array, AsArray};
 
@@ -14,7 +14,7 @@ use crate::{
     schema::{CLIP_SCORE, STATUS, Status},
     score::check,
     source::BoundShards,
-    store::ScoreStore,
+    store::{ScoreStore, StoreAt},
     summary::{BadRows, Pass, RunSummary},
 };
 
@@ -24,15 +24,14 @@ use crate::{
 /// When an input, the model or the store fails; what was committed is kept.
 pub async fn score(options: &ScoreOptions, context: RunContext) -> Result<RunSummary> {
     let start = Instant::now();
-    let directory = options
-        .scores
-        .as_deref()
+    let at = options
+        .store_at()
         .ok_or_else(|| Error::usage("find the score store: no directory was given"))?;
     check_store(options)?;
     let mut shards = options.open_shards()?;
     check(&options.derived, &options.method)?;
     let scored = loop {
-        match scored(directory, options, &shards, &context).await {
+        match scored(&at, options, &shards, &context).await {
             Ok(scored) => break scored,
             Err(error) => match options.without_bad(&shards, &error) {
                 Some(left) => {
@@ -55,7 +54,7 @@ pub async fn score(options: &ScoreOptions, context: RunContext) -> Result<RunSum
         pairs_per_sec: scored.pairs_per_sec(),
         selection: "every row".to_owned(),
         model: scored.store.spec().model.clone(),
-        outputs: vec![directory.display().to_string()],
+        outputs: vec![at.to_string()],
         seconds: start.elapsed().as_secs_f64(),
         warnings: shards.set.notes.clone(),
         ..RunSummary::default()
@@ -70,12 +69,12 @@ pub async fn score(options: &ScoreOptions, context: RunContext) -> Result<RunSum
 
 /// Rows and columns that the store lacks are made.
 async fn scored(
-    directory: &Path,
+    at: &StoreAt,
     options: &ScoreOptions,
     shards: &BoundShards,
     context: &RunContext,
 ) -> Result<Scored> {
-    let scored = scores_in(directory, options, shards, context).await?;
+    let scored = scores_in(at, options, shards, context).await?;
     let _deriving = context.counters.pass(Pass::Derive);
     let from = DeriveFrom {
         options,

@@ -14,7 +14,7 @@ use crate::{
     machine,
     preprocess::{PathPolicy, largest_file},
     source::{ColumnBinding, ColumnChoice, Places, ShardSet},
-    store::{ScoreStore, ShardIdentity},
+    store::{ScoreStore, ShardIdentity, StoreAt},
     summary::Counters,
 };
 
@@ -30,7 +30,7 @@ pub struct SqlOptions {
     /// Where inputs may lie.
     pub places: Places,
     /// A score store of their shards.
-    pub scores: Option<PathBuf>,
+    pub scores: Option<StoreAt>,
     /// Columns the caller named.
     pub columns: ColumnChoice,
     /// Most rows of a model batch; as suits the device if `None`.
@@ -83,10 +83,10 @@ impl SqlOptions {
         self
     }
 
-    /// Takes scores from this score store; without tables its own shards are one.
+    /// Takes scores from this store, opened as inputs are; without tables its own shards are one.
     #[must_use]
-    pub fn with_scores(mut self, directory: impl Into<PathBuf>) -> Self {
-        self.scores = Some(directory.into());
+    pub fn with_scores(mut self, at: impl Into<StoreAt>) -> Self {
+        self.scores = Some(at.into());
         self
     }
 
@@ -161,10 +161,11 @@ impl SqlOptions {
 /// When a file cannot be read, a shard has changed since it was scored, or the store cannot be opened or was made with
 /// pictures read in another way than was asked for.
 pub fn open_sql(options: &SqlOptions, context: RunContext) -> Result<SqlSession> {
-    let store = match &options.scores {
-        Some(directory) => Some(Arc::new(ScoreStore::open(directory)?)),
-        None => None,
-    };
+    let at = options
+        .scores
+        .clone()
+        .map(|at| at.in_places(&options.places));
+    let store = at.map(ScoreStore::open).transpose()?.map(Arc::new);
     let mut options = options.clone();
     if let Some(store) = &store {
         store.check_images(&options.images)?;
@@ -211,13 +212,13 @@ fn check_is_there(places: &Places, shard: &str, store: &ScoreStore) -> Result<()
     if places.at(shard)?.exists() {
         return Ok(());
     }
-    let directory = store.directory().display();
+    let at = store.at();
     Err(
         Error::input("open the shards of the score store: one is not there any more")
             .with("shard", shard)
-            .with("store", &directory)
+            .with("store", at)
             .hint(format!(
-                "put it back, or name those that are there: clip-filter sql --scores {directory} --input PATH"
+                "put it back, or name those that are there: clip-filter sql --scores {at} --input PATH"
             )),
     )
 }

@@ -49,6 +49,21 @@ impl Bucket {
     }
 }
 
+#[cfg(test)]
+impl Bucket {
+    /// One in memory, whose store heeds conditions.
+    pub(super) fn in_memory(waiting: &Arc<Waiting>) -> Self {
+        let store = Arc::new(object_store::memory::InMemory::new());
+        Self {
+            kind: Kind::S3,
+            store: Arc::clone(&store) as _,
+            parts: Some(store),
+            waiting: Arc::clone(waiting),
+            conditions: OnceLock::new(),
+        }
+    }
+}
+
 type Opened = object_store::Result<(Arc<dyn ObjectStore>, Option<Arc<dyn MultipartStore>>)>;
 
 fn both<S: ObjectStore + MultipartStore>(store: S) -> Opened {

@@ -87,6 +87,28 @@ impl ObjectStores {
     }
 }
 
+#[cfg(test)]
+impl ObjectStores {
+    /// The bucket `s3://memory` in memory.
+    pub(crate) fn in_memory() -> Arc<Self> {
+        let stores = Self::from_environment();
+        let bucket = Arc::new(Bucket::in_memory(&stores.waiting));
+        let mut buckets = stores.buckets.lock().unwrap();
+        buckets.insert("s3://memory".to_owned(), bucket);
+        drop(buckets);
+        stores
+    }
+
+    /// The same, found to ignore conditions.
+    pub(crate) fn in_memory_without_conditions() -> Arc<Self> {
+        let stores = Self::in_memory();
+        let buckets = stores.buckets.lock().unwrap();
+        buckets["s3://memory"].conditions.set(false).unwrap();
+        drop(buckets);
+        stores
+    }
+}
+
 /// Threads on which answers are waited for; they start with the first question.
 #[derive(Default)]
 struct Waiting(OnceLock<Runtime>);

@@ -206,15 +206,19 @@ impl Object {
         }
     }
 
-    /// All its bytes and their version; `None` if nothing is there. For what is small.
+    /// All its bytes and their version, for [`Put::Over`]; `None` if nothing is there. For what is small.
     ///
     /// # Errors
     /// When it cannot be read.
     pub fn read_all(&self) -> Result<Option<(Bytes, Option<String>)>> {
         let (store, key) = self.with_key();
+        let by_generation = self.bucket.kind == Kind::Gcs;
         let got = self.wait(async move {
             let got = store.get(&key).await?;
-            let version = got.meta.e_tag.clone();
+            let version = match by_generation {
+                true => got.meta.version.clone(),
+                false => got.meta.e_tag.clone(),
+            };
             Ok::<_, StoreError>((got.bytes().await?, version))
         })?;
         match got {
@@ -278,9 +282,16 @@ impl Object {
         let mode = match when {
             Put::Always => PutMode::Overwrite,
             Put::IfNew => PutMode::Create,
-            Put::Over(version) => PutMode::Update(UpdateVersion {
-                e_tag: Some(version.to_owned()),
-                version: None,
+            // Google's conditions are on numbers of generations.
+            Put::Over(version) => PutMode::Update(match self.bucket.kind {
+                Kind::Gcs => UpdateVersion {
+                    e_tag: None,
+                    version: Some(version.to_owned()),
+                },
+                _ => UpdateVersion {
+                    e_tag: Some(version.to_owned()),
+                    version: None,
+                },
             }),
         };
         let (store, key) = self.with_key();

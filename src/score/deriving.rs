@@ -135,7 +135,7 @@ impl Deriving<'_> {
             Ok(_) => Ok(()),
             Err(_) => Err(
                 Error::input("compute scores from embeddings: the store keeps none")
-                    .with("store", self.store.directory().display())
+                    .with("store", self.store.at())
                     .hint("score into another directory with --embeddings f16"),
             ),
         }
@@ -147,7 +147,7 @@ impl Deriving<'_> {
     }
 
     pub(super) fn directory(&self) -> PathBuf {
-        self.store.directory().to_path_buf()
+        self.store.scratch_directory()
     }
 
     pub(super) fn dim(&self) -> usize {

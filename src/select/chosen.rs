@@ -164,8 +164,8 @@ impl Choosing<'_> {
             known: &[],
             names_of: &text,
         };
-        let directory = self.store.directory();
-        Groups::read(&rows, &self.shards.set, column, directory).map(Some)
+        let directory = self.store.scratch_directory();
+        Groups::read(&rows, &self.shards.set, column, &directory).map(Some)
     }
 
     /// The bad rows among those that are considered.

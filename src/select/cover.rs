@@ -246,8 +246,8 @@ impl Selector<'_> {
 
     fn spills(&self, dim: usize) -> Result<Spills> {
         let create = || {
-            let directory = self.candidates.store.directory();
-            CellSpill::create(directory, dim, self.budget.bytes / 16)
+            let directory = self.candidates.store.scratch_directory();
+            CellSpill::create(&directory, dim, self.budget.bytes / 16)
         };
         Ok(Spills {
             trusted: create()?,

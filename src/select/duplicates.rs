@@ -19,7 +19,7 @@ impl Candidates<'_> {
         budget: Budget,
         cancelled: &dyn Fn() -> Result<()>,
     ) -> Result<Selection> {
-        let directory = self.store.directory();
+        let directory = self.store.scratch_directory();
         let candidates = self.rows()?;
         let mut columns = vec![ScoreColumn::CELL];
         columns.extend(self.order);
@@ -35,7 +35,7 @@ impl Candidates<'_> {
                     return Ok(());
                 }
                 none => {
-                    let spill = |dim| CellSpill::create(directory, dim, budget.bytes / 8);
+                    let spill = |dim| CellSpill::create(&directory, dim, budget.bytes / 8);
                     none.insert([spill(block.dim)?, spill(1)?])
                 }
             };

@@ -11,6 +11,7 @@ use super::local::part_name;
 use crate::{
     secrets,
     source::{Location, names_shard},
+    store::StoreAt,
 };
 
 /// Endings of files that are no Parquet: who names one does not expect a directory, or Parquet under that name.
@@ -132,6 +133,15 @@ fn scheme(text: &str) -> Option<&str> {
     let known = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
     let named = scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.chars().all(known);
     named.then_some(scheme)
+}
+
+impl From<&StoreAt> for OutputPath {
+    fn from(at: &StoreAt) -> Self {
+        match (at.local_path(), at.url()) {
+            (Some(path), _) => path.into(),
+            (None, url) => url.unwrap_or_default().into(),
+        }
+    }
 }
 
 impl From<&str> for OutputPath {

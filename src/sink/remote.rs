@@ -323,7 +323,9 @@ impl Commit for RemoteCommit {
             all_there &= is_there(&self.stores.object(&part.name)?, &seal(part)?)?;
         }
         if !pending.destination.takes_parts() {
-            return Ok(match all_there && !pending.parts.is_empty() {
+            // Where one is replaced, what is there may be the one before, of the same size; to complete it again is no error.
+            let may_tell = pending.existing == Existing::Kept && !pending.parts.is_empty();
+            return Ok(match all_there && may_tell {
                 true => Fate::Visible,
                 false => Fate::Staged,
             });

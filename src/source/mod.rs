@@ -82,7 +82,7 @@ pub use listing::Listing;
 pub use location::{Listed, Location};
 pub use places::{Found, Place, Places, is_set_aside, is_shard_name, names_shard};
 pub use plan::{Evaluate, ReadPlan, RowPredicate};
-pub use reach::input_that_reads;
+pub use reach::{input_that_reads, input_that_reads_url};
 pub use read::{RowGroupReader, ShardReader};
 #[cfg(feature = "remote")]
 pub use remote::RemoteFiles;

@@ -71,6 +71,8 @@ pub struct Places {
     local: Arc<dyn Place>,
     by_scheme: BTreeMap<String, Arc<dyn Place>>,
     loose_tables: bool,
+    #[cfg(feature = "remote")]
+    object_stores: Option<Arc<crate::remote::ObjectStores>>,
 }
 
 /// What inputs name.
@@ -89,6 +91,8 @@ impl Default for Places {
             local: Arc::new(LocalFiles),
             by_scheme: BTreeMap::new(),
             loose_tables: false,
+            #[cfg(feature = "remote")]
+            object_stores: None,
         }
     }
 }
@@ -115,7 +119,14 @@ impl Places {
         for scheme in crate::remote::SCHEMES {
             self = self.with_place(scheme, Arc::clone(&place));
         }
+        self.object_stores = Some(Arc::clone(stores));
         self
+    }
+
+    /// Those that URLs are read from, if there are any.
+    #[cfg(feature = "remote")]
+    pub fn object_stores(&self) -> Option<&Arc<crate::remote::ObjectStores>> {
+        self.object_stores.as_ref()
     }
 
     /// Reads the files of a table's folder as they lie, with rows that the table has deleted.

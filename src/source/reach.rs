@@ -29,6 +29,31 @@ pub fn input_that_reads<'a>(inputs: &'a [String], file: &Path) -> Option<&'a str
     local.find(reads).map(String::as_str)
 }
 
+/// As [`input_that_reads`], for an object: its URL, and the URLs of inputs.
+pub fn input_that_reads_url<'a>(inputs: &'a [String], url: &str) -> Option<&'a str> {
+    let ends = url.match_indices('/').map(|(end, _)| end);
+    let within = |end: usize| url.get(end + 1..).unwrap_or_default().split('/');
+    let is_read = |end: usize| !within(end).any(is_set_aside);
+    let folders: Vec<&str> = ends
+        .filter(|&end| is_read(end))
+        .map(|end| &url[..end])
+        .collect();
+    let reads = |pattern: &String| {
+        let pattern = pattern.trim_end_matches('/');
+        let glob = glob::Pattern::new(pattern);
+        let matches = |text: &str| {
+            pattern == text
+                || glob
+                    .as_ref()
+                    .is_ok_and(|it| it.matches_with(text, MATCHING))
+        };
+        folders.iter().any(|folder| matches(folder)) || pattern != url && matches(url)
+    };
+    let mut far = inputs.iter().filter(|input| input.contains("://"));
+    let found = far.find(|input| expand_braces(input).unwrap_or_default().iter().any(reads));
+    found.map(String::as_str)
+}
+
 fn folder_reads(folder: &Path, file: &Path) -> bool {
     folder.is_dir() && below_reads(&resolved(folder), file)
 }
@@ -73,6 +98,26 @@ fn resolved(path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn urls_that_inputs_take_in_are_found() {
+        let inputs = |text: &str| vec!["local".to_owned(), text.to_owned()];
+        for (input, url, is_read) in [
+            ("s3://b/in", "s3://b/in/x.parquet", true),
+            ("s3://b/in/", "s3://b/in/a/x.parquet", true),
+            ("s3://b", "s3://b/in/x.parquet", true),
+            ("s3://b/in/*", "s3://b/in/a/x.parquet", true),
+            ("s3://b/{in,out}", "s3://b/out/x.parquet", true),
+            ("s3://b/in", "s3://b/in/_a/x.parquet", false),
+            ("s3://b/in", "s3://b/inner/x.parquet", false),
+            ("s3://b/in", "s3://c/in/x.parquet", false),
+            ("s3://b/in/x.parquet", "s3://b/in/x.parquet", false),
+        ] {
+            let inputs = inputs(input);
+            let found = input_that_reads_url(&inputs, url);
+            assert_eq!(found, is_read.then_some(input), "{input} {url}");
+        }
+    }
 
     #[test]
     fn folders_and_globs_would_take_in_what_is_written_into_them() {

@@ -3,14 +3,12 @@
 //! A name has `/` between its folders. A blob that is there is whole. Nothing here renames: what an object store
 //! cannot do is not asked for.
 
-use std::{fmt, fs::File, io::Write};
+use std::{fmt, io::Write};
 
-use crate::error::Result;
+use crate::{error::Result, source::ShardBytes};
 
-/// What a Parquet blob is read from.
-///
-/// An object store gives ranges instead: its reader takes the place of the file here, and nowhere else.
-pub(super) type BlobFile = File;
+/// What a Parquet blob is read from, in ranges.
+pub(super) type BlobFile = ShardBytes;
 
 /// Writes the content of a blob.
 pub(super) type WriteBlob<'a> = &'a mut dyn FnMut(&mut (dyn Write + Send)) -> Result<()>;
@@ -35,7 +33,10 @@ pub(super) trait Blobs: fmt::Debug + Send + Sync {
     fn place(&self, name: &str) -> String;
 
     /// The size of a blob in bytes; `None` if there is none of that name.
-    fn size(&self, name: &str) -> Option<u64>;
+    ///
+    /// # Errors
+    /// When that cannot be found out.
+    fn size(&self, name: &str) -> Result<Option<u64>>;
 
     /// The content of a small blob; `None` if there is none of that name.
     ///
@@ -47,7 +48,7 @@ pub(super) trait Blobs: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// When it is not there, or cannot be read.
-    fn open(&self, name: &str) -> std::io::Result<BlobFile>;
+    fn open(&self, name: &str) -> Result<BlobFile>;
 
     /// The last parts of the names of what is directly in a folder, blobs and folders, sorted; none where there is
     /// no such folder.

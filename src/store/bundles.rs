@@ -6,7 +6,7 @@
 //! given the same shards make the same bundles, also where one of them finds some finished.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     blobs::Blobs,
-    names,
+    names::{self, BUNDLES},
     records::Record,
     score_file::{Stored, damaged},
 };
@@ -133,18 +133,16 @@ struct ReadBundle {
 
 impl Bundles {
     /// Those of `records` that are of `model` and whose bundle is there.
-    pub(super) fn of(blobs: &dyn Blobs, records: &[Record], model: &str) -> Self {
+    pub(super) fn of(blobs: &dyn Blobs, records: &[Record], model: &str) -> Result<Self> {
         let bundles = Self::default();
-        let mut is_there = HashMap::new();
+        let there: HashSet<String> = blobs.list(BUNDLES)?.into_iter().collect();
+        let is_there = |name: &str| there.contains(&format!("{name}.parquet"));
         let ours = records.iter().filter(|record| record.model == model);
         bundles.add(ours.filter(|record| {
-            let name = record.bundle.as_ref().map(|place| &place.name);
-            name.is_some_and(|name| {
-                let there = is_there.entry(name);
-                *there.or_insert_with(|| blobs.size(&names::bundle(name)).is_some())
-            })
+            let place = record.bundle.as_ref();
+            place.is_some_and(|place| is_there(&place.name))
         }));
-        bundles
+        Ok(bundles)
     }
 
     /// Adds those of `records` that are in bundles.

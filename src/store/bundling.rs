@@ -54,15 +54,17 @@ impl ScoreStore {
 
     /// Whether these shards are finished as one bundle. If somebody else has finished it, this store knows it from now
     /// on.
-    pub fn has_bundle(&self, shards: &[ShardIdentity]) -> bool {
+    ///
+    /// # Errors
+    /// When that cannot be found out.
+    pub fn has_bundle(&self, shards: &[ShardIdentity]) -> Result<bool> {
         let name = self.bundle_of(shards);
-        if self.blobs.size(&names::bundle(&name)).is_none() {
-            return false;
+        if self.blobs.size(&names::bundle(&name))?.is_none() {
+            return Ok(false);
         }
-        self.bundles.add(&self.records_in(&name));
-        shards
-            .iter()
-            .all(|shard| self.bundles.find(&shard.fingerprint).is_some())
+        self.bundles.add(&self.records_in(&name)?);
+        let mut shards = shards.iter();
+        Ok(shards.all(|shard| self.bundles.find(&shard.fingerprint).is_some()))
     }
 
     /// Keeps all rows of small shards that follow each other, as one file.
@@ -146,12 +148,12 @@ impl ScoreStore {
     }
 
     /// The records of a bundle, from their file or that of the rows; none where neither can be read.
-    fn records_in(&self, name: &str) -> Vec<Record> {
-        let found = Record::read(self.blobs.as_ref(), name);
+    fn records_in(&self, name: &str) -> Result<Vec<Record>> {
+        let found = Record::read(self.blobs.as_ref(), name)?;
         if found.is_empty() {
-            return self.told_by_rows(name);
+            return Ok(self.told_by_rows(name));
         }
-        found
+        Ok(found)
     }
 
     fn told_by_rows(&self, name: &str) -> Vec<Record> {
@@ -264,7 +266,7 @@ impl ScoreStore {
             .cloned()
             .collect();
         left.sort_by_key(|record| record.bundle.as_ref().map(|place| place.first_row));
-        if left.is_empty() || blobs.size(&names::bundle(name)).is_none() {
+        if left.is_empty() || blobs.size(&names::bundle(name))?.is_none() {
             return Ok(Vec::new());
         }
         let all = read_bundle(blobs, &names::bundle(name), None)?;

@@ -107,24 +107,27 @@ impl Folders {
 }
 
 impl DerivedColumns {
-    /// None if there are none, or they cannot be read: they are made again then.
-    pub(super) fn read(blobs: &Arc<dyn Blobs>, model: &str) -> Option<Self> {
-        let current: Current = read_json(blobs.as_ref(), &current(model))?;
-        let spec = (current.format == FORMAT).then_some(current.spec)?;
-        Some(Self {
+    /// None if there are none, or of another format: they are made again then.
+    ///
+    /// # Errors
+    /// When that cannot be found out.
+    pub(super) fn read(blobs: &Arc<dyn Blobs>, model: &str) -> Result<Option<Self>> {
+        let current: Option<Current> = read_json(blobs.as_ref(), &current(model))?;
+        let current = current.filter(|current| current.format == FORMAT);
+        Ok(current.map(|Current { spec, .. }| Self {
             blobs: Arc::clone(blobs),
             folders: Folders::of(model, &spec.generation()),
             spec,
-        })
+        }))
     }
 
     pub(super) fn artifact(&self, name: &str) -> Option<Vec<u8>> {
         self.blobs.read(&self.folders.artifact(name)).ok()?
     }
 
-    pub(super) fn file(&self, fingerprint: &str) -> Option<String> {
+    pub(super) fn file(&self, fingerprint: &str) -> Result<Option<String>> {
         let name = self.folders.shard(fingerprint);
-        self.blobs.size(&name).map(|_| name)
+        Ok(self.blobs.size(&name)?.map(|_| name))
     }
 }
 

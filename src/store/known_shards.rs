@@ -41,9 +41,12 @@ impl KnownShards {
     }
 
     /// Those of the list, then those that only records name: of a store that was merged, or has lost the list.
-    pub(super) fn read(blobs: &dyn Blobs, records: &[Record]) -> Self {
-        let listed: Option<Self> = read_json(blobs, KNOWN_SHARDS);
-        listed.unwrap_or_default().with(records)
+    ///
+    /// # Errors
+    /// When the list is there and cannot be read.
+    pub(super) fn read(blobs: &dyn Blobs, records: &[Record]) -> Result<Self> {
+        let listed: Option<Self> = read_json(blobs, KNOWN_SHARDS)?;
+        Ok(listed.unwrap_or_default().with(records))
     }
 
     fn with(mut self, records: &[Record]) -> Self {

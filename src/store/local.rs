@@ -12,7 +12,10 @@ use super::{
     files::failed,
     names,
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    source::Location,
+};
 
 /// Ends the names of files that are being written; a leftover of a process that died is overwritten.
 const TEMPORARY: &str = "tmp";
@@ -65,9 +68,10 @@ impl Blobs for LocalBlobs {
         self.path(name).display().to_string()
     }
 
-    fn size(&self, name: &str) -> Option<u64> {
-        let facts = std::fs::metadata(self.path(name)).ok()?;
-        facts.is_file().then_some(facts.len())
+    fn size(&self, name: &str) -> Result<Option<u64>> {
+        let facts = std::fs::metadata(self.path(name)).ok();
+        let facts = facts.filter(std::fs::Metadata::is_file);
+        Ok(facts.map(|facts| facts.len()))
     }
 
     fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
@@ -80,8 +84,8 @@ impl Blobs for LocalBlobs {
         }
     }
 
-    fn open(&self, name: &str) -> std::io::Result<BlobFile> {
-        File::open(self.path(name))
+    fn open(&self, name: &str) -> Result<BlobFile> {
+        Location::local(self.path(name)).open()
     }
 
     fn list(&self, folder: &str) -> Result<Vec<String>> {

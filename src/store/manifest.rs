@@ -86,7 +86,7 @@ impl Manifest {
                 continue;
             };
             if !self.models.contains_key(key) {
-                let spec = read_json(blobs, &names::model(key));
+                let spec = read_json(blobs, &names::model(key))?;
                 self.models.extend(spec.map(|spec| (key.to_owned(), spec)));
             }
         }
@@ -96,7 +96,7 @@ impl Manifest {
             let scored = name.strip_suffix(".json").unwrap_or(&name);
             if !known.contains(scored) {
                 // One that cannot be read is made again by who writes next.
-                self.records.extend(Record::read(blobs, scored));
+                self.records.extend(Record::read(blobs, scored)?);
             }
         }
         self.sort();
@@ -158,9 +158,9 @@ pub(super) fn damaged(blobs: &dyn Blobs, error: impl Into<BoxedError>) -> Error 
 }
 
 /// A small file of facts; `None` where there is none, or half of one.
-pub(super) fn read_json<T: DeserializeOwned>(blobs: &dyn Blobs, name: &str) -> Option<T> {
-    let text = blobs.read(name).ok()??;
-    serde_json::from_slice(&text).ok()
+pub(super) fn read_json<T: DeserializeOwned>(blobs: &dyn Blobs, name: &str) -> Result<Option<T>> {
+    let text = blobs.read(name)?;
+    Ok(text.and_then(|text| serde_json::from_slice(&text).ok()))
 }
 
 /// Writes a small file of facts.

@@ -3,7 +3,6 @@
 
 use std::{
     collections::BTreeMap,
-    io::{Seek, Write},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -11,7 +10,10 @@ use super::{
     blobs::{BlobFile, Blobs, ChangeBlob, Durability, WriteBlob},
     claims::{Claim, Claims},
 };
-use crate::error::Result;
+use crate::{
+    error::{Error, Result},
+    source::{ShardBytes, memory::MemoryFile},
+};
 
 /// Content of a blob, and how often it was put.
 type Versioned = (u64, Vec<u8>);
@@ -51,21 +53,18 @@ impl Blobs for MemoryBlobs {
         format!("memory:{name}")
     }
 
-    fn size(&self, name: &str) -> Option<u64> {
-        self.blobs().get(name).map(|(_, bytes)| bytes.len() as u64)
+    fn size(&self, name: &str) -> Result<Option<u64>> {
+        Ok(self.blobs().get(name).map(|(_, bytes)| bytes.len() as u64))
     }
 
     fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
         Ok(self.blobs().get(name).map(|(_, bytes)| bytes.clone()))
     }
 
-    fn open(&self, name: &str) -> std::io::Result<BlobFile> {
-        let bytes = self.read(name).ok().flatten();
-        let bytes = bytes.ok_or(std::io::ErrorKind::NotFound)?;
-        let mut file = tempfile::tempfile()?;
-        file.write_all(&bytes)?;
-        file.rewind()?;
-        Ok(file)
+    fn open(&self, name: &str) -> Result<BlobFile> {
+        let bytes = self.read(name)?;
+        let bytes = bytes.ok_or_else(|| Error::input("find a blob").with("name", name))?;
+        Ok(ShardBytes::new(Arc::new(MemoryFile::new(bytes))))
     }
 
     fn list(&self, folder: &str) -> Result<Vec<String>> {

@@ -11,15 +11,13 @@
 //!
 //! Nothing but this file knows that format. It goes when no store of version 0.1 is expected any more.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use serde::Deserialize;
 
 use super::{
     DirLock, ScoreStore,
+    backing::StateLock,
     blobs::{BlobFile, Blobs, ChangeBlob, Durability, WriteBlob},
     claims::FileClaims,
     files::failed,
@@ -109,24 +107,21 @@ pub(super) fn shared_lock(directory: &Path) -> Result<DirLock> {
 }
 
 /// True while somebody has that lock to write.
-pub(super) fn is_locked(store: &ScoreStore) -> bool {
-    match store.format() {
-        FORMAT_1 => DirLock::is_exclusive(store.directory()),
-        _ => DirLock::is_exclusive(&store.directory().join(STATE)),
+pub(super) fn is_locked(directory: &Path) -> bool {
+    match Manifest1::at(&LocalBlobs::new(directory)) {
+        Ok(Some(_)) => DirLock::is_exclusive(directory),
+        _ => DirLock::is_exclusive(&directory.join(STATE)),
     }
 }
 
-/// Where the rows that the last run kept are remembered.
-pub(super) fn selection_file(store: &ScoreStore) -> PathBuf {
-    let now = store.directory().join(SELECTION);
-    match store.format() {
-        FORMAT_1 if !now.exists() => store.directory().join(SELECTION_1),
-        _ => {
-            // Who writes the file says why it cannot.
-            let _ = std::fs::create_dir_all(store.directory().join(STATE));
-            now
-        }
+/// The name of the file in which the rows that the last run kept are remembered.
+pub(super) fn selection_file(directory: &Path, format: u32) -> &'static str {
+    if format == FORMAT_1 && !directory.join(SELECTION).exists() {
+        return SELECTION_1;
     }
+    // Who writes the file says why it cannot.
+    let _ = std::fs::create_dir_all(directory.join(STATE));
+    SELECTION
 }
 
 /// A store of format 1 under the names of the present one, to be read. One that was killed while it was brought into
@@ -177,7 +172,7 @@ impl Blobs for Format1 {
         self.blobs.place(&self.now(name))
     }
 
-    fn size(&self, name: &str) -> Option<u64> {
+    fn size(&self, name: &str) -> Result<Option<u64>> {
         self.blobs.size(&self.now(name))
     }
 
@@ -188,12 +183,27 @@ impl Blobs for Format1 {
         }
     }
 
-    fn open(&self, name: &str) -> std::io::Result<BlobFile> {
+    fn open(&self, name: &str) -> Result<BlobFile> {
         self.blobs.open(&self.now(name))
     }
 
     fn list(&self, folder: &str) -> Result<Vec<String>> {
-        self.blobs.list(&self.now(folder))
+        if ![SCORES, PARTS].contains(&folder) {
+            return self.blobs.list(&self.now(folder));
+        }
+        // As they are called by now, wherever they are.
+        let now = |name: String| {
+            let ending = name.find('.').unwrap_or(name.len());
+            let (stem, ending) = name.split_at(ending);
+            match stem.ends_with(&format!("-{}", self.model)) {
+                true => name.clone(),
+                false => format!("{stem}-{}{ending}", self.model),
+            }
+        };
+        let mut names = self.blobs.list(folder)?;
+        names.extend(self.blobs.list(&self.old(folder))?);
+        let names: BTreeSet<String> = names.into_iter().map(now).collect();
+        Ok(names.into_iter().collect())
     }
 
     fn put(&self, name: &str, _: Durability, _: WriteBlob<'_>) -> Result<()> {
@@ -337,18 +347,18 @@ impl Moving<'_> {
 
     fn write_records(&mut self, model: &str) -> Result<()> {
         let place = Place {
-            directory: self.directory.to_path_buf(),
+            at: self.directory.into(),
             blobs: Arc::new(LocalBlobs::new(self.directory)),
             claims: Arc::new(FileClaims::new(self.directory.join(PARTS))),
-            lock: DirLock::none(),
+            lock: StateLock::Open,
         };
         let model = OneModel {
             key: model.to_owned(),
             spec: self.old.spec.clone(),
         };
-        let store = ScoreStore::with(place, Manifest::new(), model);
+        let store = ScoreStore::with(place, Manifest::new(), model)?;
         for shard in store.shards() {
-            if store.is_finished(&shard.fingerprint) {
+            if store.is_finished(&shard.fingerprint)? {
                 store.write_record(shard)?;
                 (self.step)()?;
             }

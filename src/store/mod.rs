@@ -31,10 +31,18 @@
 //! manifest, and not in the files of scores. Rows reach the writer in batches of one size, so that pages do not depend
 //! on how many parts there were.
 //!
+//! **In an object store** the same objects lie below a URL, but for locks: a claim is an object with a deadline (`parts/../claim`,
+//! `state/lock`), a small file is replaced on the condition that it is what was read, and an upload under way is noted below
+//! `uploads/`. Where a store is says [`StoreAt`].
+//!
 //! **Many may fill it**: each shard is scored by who [claims](Claims) it when it comes to it. A claim saves work and is
 //! not needed to be safe: a duplicate writes the same file. Columns computed from all rows, and state, have one writer
 //! at a time; readers see whole generations.
 
+#[cfg(feature = "remote")]
+mod alive;
+mod at;
+mod backing;
 mod blobs;
 mod bundles;
 mod bundling;
@@ -43,6 +51,8 @@ mod columns;
 mod derived;
 mod files;
 mod known_shards;
+#[cfg(feature = "remote")]
+mod leases;
 mod local;
 mod lock;
 mod manifest;
@@ -53,15 +63,21 @@ mod names;
 mod opening;
 mod parts;
 mod records;
+#[cfg(feature = "remote")]
+mod remote;
 mod rows;
 mod score_file;
 mod score_store;
+mod side_by_side;
 mod spec;
 mod spool;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "remote")]
+mod uploads;
 mod writing;
 
+pub use at::StoreAt;
 pub use bundles::together;
 pub use bundling::BundledShard;
 pub use claims::{Claim, Claims};

@@ -20,6 +20,9 @@ pub(super) const PARTS: &str = "parts";
 pub(super) const DERIVED: &str = "derived";
 /// What the store remembers besides.
 pub(super) const STATE: &str = "state";
+/// Uploads under way, under the names of what they become; in object stores alone.
+#[cfg(feature = "remote")]
+pub(super) const UPLOADS: &str = "uploads";
 /// Where shards were found last.
 pub(super) const KNOWN_SHARDS: &str = "state/shards.json";
 /// The rows that the last run kept.
@@ -56,6 +59,18 @@ pub(super) fn part(scored: &str, rows: &Range<u64>) -> String {
         "{PARTS}/{scored}/{:012}-{:012}.parquet",
         rows.start, rows.end
     )
+}
+
+/// Says who scores a shard.
+#[cfg(feature = "remote")]
+pub(super) fn claim(scored: &str) -> String {
+    format!("{PARTS}/{scored}/claim")
+}
+
+/// Notes the upload of a blob.
+#[cfg(feature = "remote")]
+pub(super) fn upload(name: &str) -> String {
+    format!("{UPLOADS}/{name}.json")
 }
 
 pub(super) fn model(key: &str) -> String {

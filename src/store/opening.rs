@@ -1,16 +1,13 @@
 //! How a store is opened: to read it, to look at it, to fill it, to compute from it.
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use super::{
-    DirLock, ScoreStore,
+    ScoreStore, StoreAt,
+    backing::{Backing, StateLock},
     blobs::{Blobs, Durability},
-    claims::{Claims, FileClaims},
-    files::failed,
-    local::LocalBlobs,
     manifest::{Manifest, put_json},
-    migrate,
-    names::{self, BUNDLES, PARTS, SCORES, STATE},
+    names::{self, BUNDLES, PARTS, SCORES},
     score_store::{OneModel, Place, check},
     spec::StoreSpec,
 };
@@ -22,16 +19,16 @@ impl ScoreStore {
     /// # Errors
     /// When there is none, it is damaged or of another format, it has scores of several models, or somebody computes
     /// columns from it.
-    pub fn open(directory: &Path) -> Result<Self> {
-        Self::read(directory, None, migrate::shared_lock)
+    pub fn open(at: impl Into<StoreAt>) -> Result<Self> {
+        Self::read(at.into(), None, Backing::shared)
     }
 
     /// As [`ScoreStore::open`], of one of several models: its name, its fingerprint, or what it is called in files.
     ///
     /// # Errors
     /// As [`ScoreStore::open`], and when no model or more than one is called so.
-    pub fn open_model(directory: &Path, model: &str) -> Result<Self> {
-        Self::read(directory, Some(model), migrate::shared_lock)
+    pub fn open_model(at: impl Into<StoreAt>, model: &str) -> Result<Self> {
+        Self::read(at.into(), Some(model), Backing::shared)
     }
 
     /// Opens a store, of several models that of the first, to look at it, also while somebody writes to it, and keeps nobody from that.
@@ -41,50 +38,53 @@ impl ScoreStore {
     ///
     /// # Errors
     /// When there is none, or it is damaged or of another format.
-    pub fn look(directory: &Path) -> Result<Self> {
-        let readable = migrate::readable(directory)?;
+    pub fn look(at: impl Into<StoreAt>) -> Result<Self> {
+        let at = at.into();
+        let readable = at.backing()?.readable()?;
         let models = readable.map(|(_, manifest)| manifest.models);
         let first = models.and_then(|models| models.into_keys().next());
-        Self::read(directory, first.as_deref(), |_| Ok(DirLock::none()))
+        Self::read(at, first.as_deref(), |_| Ok(StateLock::Open))
     }
 
-    /// True if `directory` is a score store: it has a manifest that names a format.
-    pub fn is_at(directory: &Path) -> bool {
-        Manifest::is_at(&LocalBlobs::new(directory))
+    /// True if a score store is there: it has a manifest that names a format.
+    pub fn is_at(at: impl Into<StoreAt>) -> bool {
+        let backing = at.into().backing();
+        backing.is_ok_and(|backing| backing.is_store())
     }
 
-    /// True if rows of some shard were committed to the store in `directory`.
-    pub fn has_scores(directory: &Path) -> bool {
-        let found = migrate::readable(directory);
+    /// True if rows of some shard were committed to the store that is there.
+    pub fn has_scores(at: impl Into<StoreAt>) -> bool {
+        let found = at.into().backing().and_then(|backing| backing.readable());
         found.is_ok_and(|found| found.is_some_and(|(blobs, _)| has_scores(blobs.as_ref())))
     }
 
-    /// What the store in `directory` was made with; `None` if there is no store.
+    /// What the store that is there was made with; `None` if there is no store.
     ///
     /// # Errors
     /// When its manifest cannot be read, or it has scores of several models.
-    pub fn spec_at(directory: &Path) -> Result<Option<StoreSpec>> {
-        let Some((_, manifest)) = migrate::readable(directory)? else {
+    pub fn spec_at(at: impl Into<StoreAt>) -> Result<Option<StoreSpec>> {
+        let at = at.into();
+        let Some((_, manifest)) = at.backing()?.readable()? else {
             return Ok(None);
         };
-        chosen(directory, &manifest, None).map(|model| Some(model.spec))
+        chosen(&at, &manifest, None).map(|model| Some(model.spec))
     }
 
     /// Opens a store to score shards for it, makes it if there is none. Several processes may: each shard is scored
     /// by who claims it.
     ///
     /// # Errors
-    /// When it was made with another spec, or it cannot be written to.
-    pub fn open_or_create(directory: &Path, spec: &StoreSpec) -> Result<Self> {
-        Self::create_in(writable(directory)?, spec)
+    /// When it was made with another spec, or it cannot be written to, as an object store that ignores conditions.
+    pub fn open_or_create(at: impl Into<StoreAt>, spec: &StoreSpec) -> Result<Self> {
+        Self::create_in(writable(at.into())?, spec)
     }
 
     /// As [`ScoreStore::open_or_create`], beside the models that the store has.
     ///
     /// # Errors
     /// When it has this model with another spec, or it cannot be written to.
-    pub fn add_model(directory: &Path, spec: &StoreSpec) -> Result<Self> {
-        Self::add_in(writable(directory)?, spec)
+    pub fn add_model(at: impl Into<StoreAt>, spec: &StoreSpec) -> Result<Self> {
+        Self::add_in(writable(at.into())?, spec)
     }
 
     /// The same store for who computes columns from it and keeps state: nobody else may meanwhile, or reads such
@@ -96,12 +96,12 @@ impl ScoreStore {
         if self.lock.is_writers() {
             return Ok(self);
         }
-        let (directory, spec) = (self.directory.clone(), self.spec.clone());
+        let (at, spec) = (self.at.clone(), self.spec.clone());
         // A lock of this process would keep it out.
         drop(self);
-        let mut store = Self::add_model(&directory, &spec)?;
-        store.lock = DirLock::exclusive(&state_directory(&directory)?)?;
-        Ok(store.reread())
+        let mut store = Self::add_model(&at, &spec)?;
+        store.lock = at.backing()?.exclusive()?;
+        store.reread()
     }
 
     /// The same store for who has filled it and reads on: its manifest names every finished shard, and it has the
@@ -113,36 +113,34 @@ impl ScoreStore {
         let nothing = &mut |_: &mut Manifest| Ok(());
         let manifest = Manifest::update(self.blobs.as_ref(), Durability::Whole, nothing)?;
         let place = Place {
-            directory: self.directory.clone(),
+            at: self.at.clone(),
             blobs: Arc::clone(&self.blobs),
             claims: Arc::clone(&self.claims),
-            lock: migrate::shared_lock(&self.directory).unwrap_or_else(|_| DirLock::none()),
+            lock: self.at.backing()?.shared_if_free(),
         };
         let model = OneModel {
             key: self.model.clone(),
             spec: self.spec.clone(),
         };
-        Ok(Self::with(place, manifest, model))
+        Self::with(place, manifest, model)
     }
 
     fn read(
-        directory: &Path,
+        at: StoreAt,
         model: Option<&str>,
-        lock: impl FnOnce(&Path) -> Result<DirLock>,
+        lock: impl FnOnce(&Backing) -> Result<StateLock>,
     ) -> Result<Self> {
-        if !directory.is_dir() {
-            return Err(missing(directory));
-        }
-        let lock = lock(directory)?;
-        let (blobs, manifest) = migrate::readable(directory)?.ok_or_else(|| missing(directory))?;
-        let chosen = chosen(directory, &manifest, model)?;
+        let backing = at.backing()?;
+        let lock = lock(&backing)?;
+        let (blobs, manifest) = backing.readable()?.ok_or_else(|| missing(&at))?;
+        let chosen = chosen(&at, &manifest, model)?;
         let place = Place {
-            directory: directory.to_path_buf(),
-            claims: file_claims(directory),
+            at,
+            claims: backing.claims(),
             blobs,
             lock,
         };
-        Ok(Self::with(place, manifest, chosen))
+        Self::with(place, manifest, chosen)
     }
 
     /// The store of the only model, which must be that of `spec`; of a new one, if there is none.
@@ -160,7 +158,7 @@ impl ScoreStore {
                 spec: stored.clone(),
                 key,
             },
-            None => chosen(&place.directory, &manifest, None)?,
+            None => chosen(&place.at, &manifest, None)?,
         };
         Self::checked(place, manifest, stored, spec)
     }
@@ -185,20 +183,20 @@ impl ScoreStore {
         stored: OneModel,
         wanted: &StoreSpec,
     ) -> Result<Self> {
-        check(&place.directory, &stored.spec, wanted)?;
+        check(&place.at, &stored.spec, wanted)?;
         for (key, spec) in &manifest.models {
             let name = names::model(key);
-            if place.blobs.size(&name).is_none() {
+            if place.blobs.size(&name)?.is_none() {
                 // The manifest has it too: this is what one is made from when that is lost.
                 put_json(place.blobs.as_ref(), &name, Durability::Remade, spec)?;
             }
         }
-        Ok(Self::with(place, manifest, stored))
+        Self::with(place, manifest, stored)
     }
 }
 
 /// The only model of a store, or the one that is called `model`.
-fn chosen(directory: &Path, manifest: &Manifest, model: Option<&str>) -> Result<OneModel> {
+fn chosen(at: &StoreAt, manifest: &Manifest, model: Option<&str>) -> Result<OneModel> {
     let is_called = |key: &str, spec: &StoreSpec| {
         let names = [key, &spec.model.name, &spec.model.fingerprint];
         model.is_none_or(|model| names.contains(&model))
@@ -222,7 +220,7 @@ fn chosen(directory: &Path, manifest: &Manifest, model: Option<&str>) -> Result<
                 format!("{} ({}, {key})", card.name, card.precision)
             });
             let error = Error::input(message)
-                .with("store", directory.display())
+                .with("store", at)
                 .with("its models", listed.collect::<Vec<_>>().join(", "));
             Err(match model {
                 Some(model) => error.with("asked for", model),
@@ -239,34 +237,23 @@ fn has_scores(blobs: &dyn Blobs) -> bool {
     !list(SCORES).is_empty() || !list(BUNDLES).is_empty() || list(PARTS).iter().any(has_part)
 }
 
-fn file_claims(directory: &Path) -> Arc<dyn Claims> {
-    Arc::new(FileClaims::new(directory.join(PARTS)))
-}
-
-/// A store in a directory that is written to, in the present format.
-fn writable(directory: &Path) -> Result<Place> {
-    let failed = |error| failed(&directory.display(), error);
-    std::fs::create_dir_all(directory).map_err(failed)?;
-    migrate::migrate(directory)?;
+/// A store that is written to, in the present format.
+fn writable(at: StoreAt) -> Result<Place> {
+    let backing = at.backing()?;
     Ok(Place {
-        directory: directory.to_path_buf(),
-        blobs: Arc::new(LocalBlobs::new(directory)) as Arc<dyn Blobs>,
-        claims: file_claims(directory),
-        lock: DirLock::none(),
+        blobs: backing.writable()?,
+        claims: backing.claims(),
+        lock: StateLock::Open,
+        at,
     })
 }
 
-fn state_directory(directory: &Path) -> Result<std::path::PathBuf> {
-    let state = directory.join(STATE);
-    std::fs::create_dir_all(&state).map_err(|error| failed(&state.display(), error))?;
-    Ok(state)
-}
-
-fn missing(directory: &Path) -> Error {
+fn missing(at: &StoreAt) -> Error {
+    let kind = match at.local_path() {
+        Some(_) => "directory",
+        None => "url",
+    };
     Error::input("open the score store: there is none")
-        .with("directory", directory.display())
-        .hint(format!(
-            "clip-filter score IN... --scores {}",
-            directory.display()
-        ))
+        .with(kind, at)
+        .hint(format!("clip-filter score IN... --scores {at}"))
 }

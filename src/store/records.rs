@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     blobs::Blobs,
+    manifest::read_json,
     names::{self, scored},
 };
-use crate::source::ShardIdentity;
+use crate::{error::Result, source::ShardIdentity};
 
 /// Raised when a reader of the present format could misread what is written.
 pub(super) const FORMAT: u32 = 2;
@@ -70,15 +71,12 @@ impl Record {
     }
 
     /// Those in the file of this name; none where that is not there, or half of one.
-    pub(super) fn read(blobs: &dyn Blobs, file: &str) -> Vec<Self> {
-        let Ok(Some(text)) = blobs.read(&names::record(file)) else {
-            return Vec::new();
-        };
-        match serde_json::from_slice(&text) {
-            Ok(OneOrMany::One(record)) => vec![*record],
-            Ok(OneOrMany::Many(records)) => records,
-            Err(_) => Vec::new(),
-        }
+    pub(super) fn read(blobs: &dyn Blobs, file: &str) -> Result<Vec<Self>> {
+        Ok(match read_json(blobs, &names::record(file))? {
+            Some(OneOrMany::One(record)) => vec![*record],
+            Some(OneOrMany::Many(records)) => records,
+            None => Vec::new(),
+        })
     }
 
     /// The shard, where nothing says at which place it was found last.

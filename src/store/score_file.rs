@@ -10,6 +10,7 @@ use super::{
     blobs::{BlobFile, Blobs},
     columns::is_stored_as,
     parts::from_row,
+    side_by_side::side_by_side,
 };
 use crate::{
     error::{Error, Result},
@@ -104,11 +105,12 @@ impl Stored {
             }
         }
         check_types(self.footer.schema(), columns, &self.place)?;
-        let mut builder =
-            ParquetRecordBatchReaderBuilder::new_with_metadata(self.file, self.footer)
-                .with_batch_size(BATCH_ROWS)
-                .with_row_groups(groups)
-                .with_offset(first);
+        let is_asked = |name: &str| columns.is_none_or(|names| names.contains(&name));
+        let file = side_by_side(&self.file, self.footer.metadata(), &groups, is_asked);
+        let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.footer)
+            .with_batch_size(BATCH_ROWS)
+            .with_row_groups(groups)
+            .with_offset(first);
         let place = self.place;
         if let Some(names) = columns {
             check_columns(builder.schema(), names, &place)?;

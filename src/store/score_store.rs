@@ -1,22 +1,19 @@
 //! Scores of one model by shard and row, to be read.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::HashSet, path::PathBuf, sync::Arc};
 
 use arrow::datatypes::SchemaRef;
 
 use super::{
-    DerivedSpec, DirLock, ShardScores,
+    DerivedSpec, ShardScores, StoreAt,
+    backing::StateLock,
     blobs::Blobs,
     bundles::Bundles,
     claims::Claims,
     derived::DerivedColumns,
     known_shards::KnownShards,
     manifest::Manifest,
-    migrate,
-    names::{self, PARTS},
+    names::{self, PARTS, SCORES},
     parts::Parts,
     spec::StoreSpec,
     stored_schema,
@@ -39,7 +36,9 @@ pub struct Coverage {
 /// Scores, facts and embeddings of one model by shard and row.
 #[derive(Debug)]
 pub struct ScoreStore {
-    pub(super) directory: PathBuf,
+    pub(super) at: StoreAt,
+    /// Where the store is on another machine.
+    scratch: Option<tempfile::TempDir>,
     pub(super) blobs: Arc<dyn Blobs>,
     pub(super) claims: Arc<dyn Claims>,
     /// Names the model in files.
@@ -51,15 +50,15 @@ pub struct ScoreStore {
     schema: SchemaRef,
     derived: Option<DerivedColumns>,
     /// Of the state and the derived columns.
-    pub(super) lock: DirLock,
+    pub(super) lock: StateLock,
 }
 
 /// What a store consists of, before it is said which of its models is meant.
 pub(super) struct Place {
-    pub(super) directory: PathBuf,
+    pub(super) at: StoreAt,
     pub(super) blobs: Arc<dyn Blobs>,
     pub(super) claims: Arc<dyn Claims>,
-    pub(super) lock: DirLock,
+    pub(super) lock: StateLock,
 }
 
 /// One model of a store.
@@ -70,14 +69,24 @@ pub(super) struct OneModel {
 }
 
 impl ScoreStore {
-    pub(super) fn with(place: Place, manifest: Manifest, model: OneModel) -> Self {
-        let known = KnownShards::read(place.blobs.as_ref(), &manifest.records);
-        let bundles = Bundles::of(place.blobs.as_ref(), &manifest.records, &model.key);
+    /// # Errors
+    /// When what it knows cannot be read.
+    pub(super) fn with(place: Place, manifest: Manifest, model: OneModel) -> Result<Self> {
+        let known = KnownShards::read(place.blobs.as_ref(), &manifest.records)?;
+        let bundles = Bundles::of(place.blobs.as_ref(), &manifest.records, &model.key)?;
+        let scratch = match place.at.local_path() {
+            Some(_) => None,
+            None => Some(
+                tempfile::tempdir()
+                    .map_err(|error| Error::output("make a temporary directory").source(error))?,
+            ),
+        };
         let store = Self {
+            scratch,
             bundles: Arc::new(bundles),
             schema: stored_schema(model.spec.embeddings, []),
             derived: None,
-            directory: place.directory,
+            at: place.at,
             blobs: place.blobs,
             claims: place.claims,
             lock: place.lock,
@@ -90,15 +99,17 @@ impl ScoreStore {
     }
 
     /// The same store with the derived columns that it has by now.
-    #[must_use]
-    pub fn reread(mut self) -> Self {
-        self.derived = DerivedColumns::read(&self.blobs, &self.model);
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn reread(mut self) -> Result<Self> {
+        self.derived = DerivedColumns::read(&self.blobs, &self.model)?;
         let columns = self
             .derived
             .iter()
             .flat_map(|derived| &derived.spec.columns);
         self.schema = stored_schema(self.spec.embeddings, columns);
-        self
+        Ok(self)
     }
 
     /// A file that is kept beside the derived columns.
@@ -112,8 +123,16 @@ impl ScoreStore {
     }
 
     /// Where it is.
-    pub fn directory(&self) -> &Path {
-        &self.directory
+    pub fn at(&self) -> &StoreAt {
+        &self.at
+    }
+
+    /// A directory of this machine for files of a run that have no name: that of the store, or a temporary one that goes with
+    /// this value.
+    pub fn scratch_directory(&self) -> PathBuf {
+        let temporary = self.scratch.as_ref().map(tempfile::TempDir::path);
+        let directory = self.at.local_path().or(temporary);
+        directory.map(Into::into).unwrap_or_default()
     }
 
     /// What its scores were made with.
@@ -152,7 +171,7 @@ impl ScoreStore {
     /// # Errors
     /// When it cannot be listed.
     pub fn is_in_use(&self) -> Result<bool> {
-        Ok(migrate::is_locked(self) || !self.claimed()?.is_empty())
+        Ok(self.at.backing()?.is_exclusive() || !self.claimed()?.is_empty())
     }
 
     /// Shards that are being scored at this moment, as they are called in names of files.
@@ -170,7 +189,7 @@ impl ScoreStore {
     /// # Errors
     /// Names the first difference, with both values.
     pub fn check(&self, wanted: &StoreSpec) -> Result<()> {
-        check(&self.directory, &self.spec, wanted)
+        check(&self.at, &self.spec, wanted)
     }
 
     /// Refuses a store whose pictures were read in another way than was asked for.
@@ -208,7 +227,7 @@ impl ScoreStore {
     /// # Errors
     /// When the directory cannot be listed.
     pub fn coverage(&self, shard: &ShardIdentity) -> Result<Coverage> {
-        if self.is_finished(&shard.fingerprint) {
+        if self.is_finished(&shard.fingerprint)? {
             return Ok(Coverage {
                 decided_rows: shard.rows,
                 complete: true,
@@ -220,14 +239,40 @@ impl ScoreStore {
         })
     }
 
+    /// How far each of `shards` is, asked for together: few requests where the store is far.
+    ///
+    /// # Errors
+    /// As [`ScoreStore::coverage`].
+    pub fn coverages(&self, shards: &[ShardIdentity]) -> Result<Vec<Coverage>> {
+        // A shard that is finished between the two is in both.
+        let in_work: HashSet<String> = self.blobs.list(PARTS)?.into_iter().collect();
+        let files: HashSet<String> = self.blobs.list(SCORES)?.into_iter().collect();
+        let coverage = |shard: &ShardIdentity| {
+            let scored = self.scored(&shard.fingerprint);
+            let is_bundled = self.bundles.find(&shard.fingerprint).is_some();
+            let complete = is_bundled || files.contains(&format!("{scored}.parquet"));
+            let decided_rows = match (complete, in_work.contains(&scored)) {
+                (true, _) => shard.rows,
+                (false, true) => self.parts(&shard.fingerprint)?.decided_rows(),
+                (false, false) => 0,
+            };
+            Ok(Coverage {
+                decided_rows,
+                complete,
+            })
+        };
+        shards.iter().map(coverage).collect()
+    }
+
     /// The rows of a shard that are stored.
     ///
     /// # Errors
     /// When a file cannot be opened.
     pub fn scores(&self, shard: &ShardIdentity) -> Result<ShardScores> {
-        if self.is_finished(&shard.fingerprint) {
+        if self.is_finished(&shard.fingerprint)? {
             let derived = self.derived.as_ref();
-            let derived = derived.and_then(|derived| derived.file(&shard.fingerprint));
+            let derived = derived.map(|derived| derived.file(&shard.fingerprint));
+            let derived = derived.transpose()?.flatten();
             let scores = match self.bundles.find(&shard.fingerprint) {
                 Some(rows) => ShardScores::bundled(&self.blobs, &self.bundles, rows, shard.rows),
                 None => {
@@ -247,9 +292,12 @@ impl ScoreStore {
     }
 
     /// Whether every row of a shard is in one file.
-    pub fn is_finished(&self, fingerprint: &str) -> bool {
-        let name = || names::scores(&self.scored(fingerprint));
-        self.bundles.find(fingerprint).is_some() || self.blobs.size(&name()).is_some()
+    ///
+    /// # Errors
+    /// When that cannot be found out.
+    pub fn is_finished(&self, fingerprint: &str) -> Result<bool> {
+        let name = names::scores(&self.scored(fingerprint));
+        Ok(self.bundles.find(fingerprint).is_some() || self.blobs.size(&name)?.is_some())
     }
 
     /// What a shard is called in names of this model.
@@ -263,13 +311,13 @@ impl ScoreStore {
 }
 
 /// Refuses a store whose scores were made with anything but `wanted`.
-pub(super) fn check(directory: &Path, spec: &StoreSpec, wanted: &StoreSpec) -> Result<()> {
+pub(super) fn check(at: &StoreAt, spec: &StoreSpec, wanted: &StoreSpec) -> Result<()> {
     match spec.difference(wanted) {
         None => Ok(()),
         Some((what, ours, theirs)) => Err(Error::input(format!(
             "use the score store: it was made with another {what}"
         ))
-        .with("store", directory.display())
+        .with("store", at)
         .with("the store has", ours)
         .with("this run has", theirs)
         .hint("score into another --scores directory, or call it as the store was made")),

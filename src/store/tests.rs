@@ -17,6 +17,8 @@ mod filling;
 mod hostile;
 mod merging;
 mod models;
+#[cfg(feature = "remote")]
+mod remote;
 
 use crate::{
     schema::{CLIP_SCORE, IMAGE_EMBEDDING},
@@ -120,7 +122,10 @@ fn parts_become_one_file_that_holds_the_same_rows() {
         store
             .commit_part(&shard, start..end, &[rows(&numbers(part))])
             .unwrap();
-        assert_eq!(store.coverage(&shard).unwrap().decided_rows, end);
+        let coverage = store.coverage(&shard).unwrap();
+        assert_eq!(coverage.decided_rows, end);
+        let together = store.coverages(std::slice::from_ref(&shard));
+        assert_eq!(together.unwrap(), [coverage]);
     }
     let wanted = [0, 6, 7, 9_999, 10_000, 19_999];
     let expected: Vec<Option<f32>> = wanted.iter().map(|&row| Some(row as f32)).collect();

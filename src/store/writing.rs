@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, HashSet},
     ops::Range,
-    path::PathBuf,
     sync::Arc,
 };
 
@@ -14,12 +13,13 @@ use arrow::{
 };
 
 use super::{
-    ScoreStore, StoreSpec,
+    ScoreStore, StoreAt, StoreSpec,
     blobs::Durability,
     claims::Claim,
     files::ParquetBlob,
     known_shards::KnownShards,
     manifest::{Manifest, put_json},
+    migrate,
     names::{self, SCORES},
     records::{FORMAT, Record},
     score_file::{read_columns, read_metadata},
@@ -109,14 +109,14 @@ impl ScoreStore {
 
     fn finish(&self, shard: &ShardIdentity, write: impl FnOnce() -> Result<()>) -> Result<()> {
         let scored = self.scored(&shard.fingerprint);
-        if !self.is_finished(&shard.fingerprint)
+        if !self.is_finished(&shard.fingerprint)?
             && let Err(error) = write()
             // Somebody who took a claim over that was lost may have finished it, and taken the parts away.
-            && !self.is_finished(&shard.fingerprint)
+            && !self.is_finished(&shard.fingerprint)?
         {
             return Err(error);
         }
-        if self.blobs.size(&names::record(&scored)).is_none() {
+        if self.blobs.size(&names::record(&scored))?.is_none() {
             self.write_record(shard)?;
         }
         // The name of the whole is safe.
@@ -125,8 +125,23 @@ impl ScoreStore {
     }
 
     /// Where the rows that the last run kept are remembered.
-    pub fn selection_file(&self) -> PathBuf {
-        super::migrate::selection_file(self)
+    pub fn selection_file(&self) -> StoreAt {
+        self.at.within(self.selection_name())
+    }
+
+    /// The rows that the last run kept, as they were written; `None` if there was none.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn last_selection(&self) -> Result<Option<Vec<u8>>> {
+        self.blobs.read(names::SELECTION)
+    }
+
+    fn selection_name(&self) -> &'static str {
+        match self.at.local_path() {
+            Some(directory) => migrate::selection_file(directory, self.format()),
+            None => names::SELECTION,
+        }
     }
 
     fn write_scores(

@@ -135,7 +135,7 @@ impl World {
             .with_threads(THREADS)
             .with_memory_limit(memory_limit());
         options.tables = self.tables.clone();
-        options.scores = (stored == Scores::Stored).then(|| self.path("scores"));
+        options.scores = (stored == Scores::Stored).then(|| self.path("scores").into());
         let session = open_sql(&options, RunContext::new(model))
             .unwrap_or_else(|error| panic!("{}", error.report()));
         Opened {

@@ -67,7 +67,7 @@ pub(super) fn run(args: &InspectArgs) -> Result<ExitCode> {
     }
     let facts = match subject {
         Subject::Shards(found) => Inspection::of_shards(&found)?,
-        Subject::Store(directory) => Inspection::of_store(&directory)?,
+        Subject::Store(at) => Inspection::of_store(&at, &args.tables.places())?,
         Subject::Model(name) => {
             let Ok(precision) = args.precision.parse();
             let mut options = ModelOptions::from_environment().with_precision(precision);

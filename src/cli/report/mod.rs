@@ -96,7 +96,7 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<ExitCode> {
 /// Refuses the page of a run before the run begins.
 pub(super) fn check_file(path: &Path, options: &RunOptions) -> Result<()> {
     let page = OutputPath::from(path);
-    let scores = options.scoring.scores.as_deref().map(OutputPath::from);
+    let scores = options.scoring.scores.as_ref().map(OutputPath::from);
     let written = [&options.output, &options.rejects, &options.changes, &scores];
     let mut written = written.into_iter().flatten();
     if written.any(|other| page.is_within(other)) {

@@ -42,6 +42,7 @@ use crate::{
     pipeline::{DEFAULT_TABLE, RunContext, SqlOptions, open_sql},
     sink::{Destination, OutputPath},
     source::{ColumnChoice, input_that_reads},
+    store::StoreAt,
 };
 
 /// Lists recipes rather than naming one.
@@ -221,7 +222,7 @@ fn open(args: &SqlArgs, trace: Option<&TraceFile>) -> Result<Box<dyn Queries>> {
         .with_memory_limit(args.resources.memory_limit())
         .with_images(args.images.choice());
     options.tables = tables;
-    options.scores = args.tables.scores.clone();
+    options.scores = args.tables.scores.as_deref().map(StoreAt::from);
     options.model_batch_rows = args.model.batch_size.map(|rows| rows as usize);
     options.allow_external_paths = args.images.allow_external_paths;
     let mut context = RunContext::new(Arc::new(loading::model(&args.model, &args.verbosity)));

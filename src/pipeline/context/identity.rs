@@ -217,7 +217,7 @@ impl<'a> ScoringFacts<'a> {
             label_column: column.as_deref(),
             class_names: class_names.as_deref(),
             prompts,
-            store: scores.as_deref().map(text_of),
+            store: scores.as_ref().map(ToString::to_string),
             stored_embeddings: *embeddings,
             max_pixels: *max_pixels,
             reading: *reading,

@@ -215,8 +215,8 @@ pub(in crate::pipeline) fn check_store(options: &ScoreOptions) -> Result<()> {
     let Some(scores) = &options.scores else {
         return Ok(());
     };
-    match input_that_reads(&options.inputs, &scores.join("shards/scores.parquet")) {
-        Some(input) => Err(unread("scores", scores.display(), input)),
+    match scores.read_by(&options.inputs) {
+        Some(input) => Err(unread("scores", scores, input)),
         None => Ok(()),
     }
 }

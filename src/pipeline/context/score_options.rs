@@ -1,7 +1,5 @@
 //! What is scored, and how.
 
-use std::path::PathBuf;
-
 use crate::{
     config::{ByteSize, DEFAULT_MAX_PIXELS, OnBadShard, Reading},
     error::{Error, Result},
@@ -9,7 +7,7 @@ use crate::{
     schema::ScoreColumn,
     score::MethodOptions,
     source::{BoundShards, ColumnChoice, Places},
-    store::EmbeddingType,
+    store::{EmbeddingType, StoreAt},
 };
 
 /// What is scored, how, and where the scores are kept. No field is read from the environment.
@@ -23,7 +21,7 @@ pub struct ScoreOptions {
     /// Columns the caller named.
     pub columns: ColumnChoice,
     /// Where scores are kept; `None` for a private store that goes with the run.
-    pub scores: Option<PathBuf>,
+    pub scores: Option<StoreAt>,
     /// Shards that have changed since they were scored are scored again.
     pub only_new: bool,
     /// How a new store keeps embeddings; an existing one goes on as it was made.
@@ -85,11 +83,17 @@ impl ScoreOptions {
         self
     }
 
-    /// Keeps scores in this directory, and uses those that are there.
+    /// Keeps scores there, and uses those that are; a URL is opened by the object stores of [`Self::with_places`].
     #[must_use]
-    pub fn with_scores(mut self, directory: impl Into<PathBuf>) -> Self {
-        self.scores = Some(directory.into());
+    pub fn with_scores(mut self, at: impl Into<StoreAt>) -> Self {
+        self.scores = Some(at.into());
         self
+    }
+
+    /// Where scores are kept, to be opened.
+    pub(in crate::pipeline) fn store_at(&self) -> Option<StoreAt> {
+        let at = self.scores.clone()?;
+        Some(at.in_places(&self.places))
     }
 
     /// Scores shards again that have changed since they were scored.

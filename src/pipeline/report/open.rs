@@ -1,7 +1,5 @@
 //! From paths to shards, scores and a selection: what is reported.
 
-use std::path::Path;
-
 use super::output_store;
 use crate::{
     config::ImageChoice,
@@ -19,7 +17,7 @@ use crate::{
         BoundShards, ColumnBinding, ColumnChoice, ImageLayout, LabelColumn, Location, Places,
         Shard, ShardSet,
     },
-    store::{ScoreStore, ShardIdentity, StoreSpec},
+    store::{ScoreStore, ShardIdentity, StoreAt, StoreSpec},
 };
 
 /// What is reported: `run.scoring.inputs` are shards with a score store, a score store, or an output.
@@ -148,15 +146,14 @@ impl Opened {
 
 async fn find(options: &ReportOptions, context: &RunContext) -> Result<FoundCase> {
     let scoring = &options.run.scoring;
-    match (scoring.inputs.as_slice(), &scoring.scores) {
+    let named = |text: &str| StoreAt::from(text).in_places(&scoring.places);
+    match (scoring.inputs.as_slice(), scoring.store_at()) {
         ([], Some(store)) => in_store(options, store),
         ([], None) => Err(
             Error::usage("find what is to be reported on: no path was given")
                 .hint("a score store, shards with --scores DIR, or an output of clip-filter"),
         ),
-        ([single], None) if ScoreStore::is_at(Path::new(single)) => {
-            in_store(options, Path::new(single))
-        }
+        ([single], None) if ScoreStore::is_at(named(single)) => in_store(options, named(single)),
         (_, None) => in_output(options),
         (inputs, Some(_)) => {
             let prepared = Prepared::check(&options.run)?;
@@ -182,8 +179,8 @@ fn subject(kind: SubjectKind, names: &[String]) -> Subject {
 }
 
 /// The finished shards of a store; where they are no longer, what the store knows of them.
-fn in_store(options: &ReportOptions, directory: &Path) -> Result<FoundCase> {
-    let store = ScoreStore::open(directory)?;
+fn in_store(options: &ReportOptions, at: StoreAt) -> Result<FoundCase> {
+    let store = ScoreStore::open(&at)?;
     store.check_images(&options.images)?;
     let spec = store.spec().clone();
     let (mut finished, mut notes) = (Vec::new(), Vec::new());
@@ -196,7 +193,7 @@ fn in_store(options: &ReportOptions, directory: &Path) -> Result<FoundCase> {
     if finished.is_empty() {
         return Err(
             Error::input("report on the score store: no shard of it is finished")
-                .with("store", directory.display())
+                .with("store", &at)
                 .hint("clip-filter score IN... --scores DIR"),
         );
     }
@@ -208,7 +205,7 @@ fn in_store(options: &ReportOptions, directory: &Path) -> Result<FoundCase> {
     }
     let mut options = options.run.clone();
     options.scoring.inputs = finished.iter().map(|shard| shard.path.clone()).collect();
-    options.scoring.scores = Some(directory.to_path_buf());
+    options.scoring.scores = Some(at.clone());
     options.scoring.max_pixels = spec.max_pixels;
     options.scoring.reading = spec.reading;
     options.scoring.allow_external_paths = spec.allow_external_paths;
@@ -226,7 +223,7 @@ fn in_store(options: &ReportOptions, directory: &Path) -> Result<FoundCase> {
     Ok(FoundCase {
         prepared: Prepared::over(&options, shards, Clash::Hidden)?,
         scored: Scored::stored(store, options.scoring.memory_limit, None)?,
-        subject: subject(kind, &[directory.display().to_string()]),
+        subject: subject(kind, &[at.to_string()]),
         options,
         shards_gone,
         provenance: None,

@@ -120,7 +120,7 @@ impl OutputColumns {
             store.complete(identity)?;
         }
         self.derive(&store, shards, provenance)?;
-        Ok(store.reread())
+        store.reread()
     }
 
     /// Every batch of the score columns.

@@ -78,8 +78,8 @@ impl OpenShards {
     ) -> Result<Self> {
         let mut seen = HashSet::new();
         let (mut counted, mut left) = (Vec::new(), BTreeSet::new());
-        for (number, shard) in shards.iter().enumerate() {
-            let coverage = store.coverage(shard)?;
+        let coverages = store.coverages(shards)?;
+        for (number, (shard, coverage)) in shards.iter().zip(coverages).enumerate() {
             counted.push(coverage.decided_rows);
             // Two copies of a file have the same scores.
             if seen.insert(&shard.fingerprint) && !coverage.complete {
@@ -189,7 +189,7 @@ impl OpenShards {
                 Some(claim) => Arc::from(claim),
                 // Somebody has it, or has finished it and is letting go.
                 None => {
-                    if self.store.is_finished(&identity.fingerprint) {
+                    if self.store.is_finished(&identity.fingerprint)? {
                         self.settled(progress, shard);
                     }
                     return Ok(None);
@@ -226,7 +226,7 @@ impl OpenShards {
             (None, None) if shard != range.start => return Ok(None),
             (None, None) => {
                 let claim = self.store.claim_bundle(shards)?;
-                if self.store.has_bundle(shards) {
+                if self.store.has_bundle(shards)? {
                     self.settled_all(progress, bundle);
                     return Ok(None);
                 }

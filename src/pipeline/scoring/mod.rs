@@ -16,7 +16,7 @@ use crate::{
     error::{Error, Result},
     secrets,
     source::{BoundShards, Classes},
-    store::{EmbeddingType, ScoreStore, StoreSpec},
+    store::{EmbeddingType, ScoreStore, StoreAt, StoreSpec},
     summary::ModelCard,
 };
 use filling::Fill;
@@ -35,7 +35,7 @@ struct Wanted<'a> {
 
 /// The scores of shards in a store of the user's, filled where it lacks some.
 pub(super) async fn scores_in(
-    directory: &Path,
+    at: &StoreAt,
     options: &ScoreOptions,
     shards: &BoundShards,
     context: &RunContext,
@@ -47,7 +47,7 @@ pub(super) async fn scores_in(
         fail_on_bad: false,
         written: None,
     };
-    wanted.scores_in(directory, context).await
+    wanted.scores_in(at, context).await
 }
 
 /// The scores of a run, from the store it names or from one of its own.
@@ -57,7 +57,7 @@ pub(super) async fn scores_of(
     context: &RunContext,
 ) -> Result<Scored> {
     let scoring = &options.scoring;
-    if let Some(directory) = &scoring.scores {
+    if let Some(at) = scoring.store_at() {
         let wanted = Wanted {
             options: scoring,
             shards: &prepared.shards,
@@ -65,7 +65,7 @@ pub(super) async fn scores_of(
             fail_on_bad: false,
             written: prepared.written_page(),
         };
-        return wanted.scores_in(directory, context).await;
+        return wanted.scores_in(&at, context).await;
     }
     let embeddings = match (options.adds_embeddings(), options.needs_embeddings()) {
         (true, _) => EmbeddingType::F32,
@@ -97,15 +97,15 @@ pub(super) async fn scores_of(
 
 impl Wanted<'_> {
     /// A store of the user's: what was made otherwise, or has changed, is refused.
-    async fn scores_in(&self, directory: &Path, context: &RunContext) -> Result<Scored> {
-        let Some(spec) = ScoreStore::spec_at(directory)? else {
+    async fn scores_in(&self, at: &StoreAt, context: &RunContext) -> Result<Scored> {
+        let Some(spec) = ScoreStore::spec_at(at)? else {
             let factory = load(context, None)?;
             let spec = self.spec(factory.card().clone(), None);
-            return self.fill(directory, &spec, factory, context).await;
+            return self.fill(at, &spec, factory, context).await;
         };
         let identity = context.model.identity()?;
         let wanted = self.spec(identity.unwrap_or_else(|| spec.model.clone()), Some(&spec));
-        let store = ScoreStore::open(directory)?;
+        let store = ScoreStore::open(at)?;
         store.check(&wanted)?;
         if !self.options.only_new {
             store.check_shards(&self.shards.identities)?;
@@ -115,7 +115,7 @@ impl Wanted<'_> {
             drop(store);
             let factory = load(context, Some(&spec.model))?;
             let spec = self.spec(factory.card().clone(), Some(&spec));
-            return self.fill(directory, &spec, factory, context).await;
+            return self.fill(at, &spec, factory, context).await;
         }
         count_settled(
             &context.counters,
@@ -144,7 +144,9 @@ impl Wanted<'_> {
                 })?;
             }
         }
-        let scored = self.fill(directory, &spec, factory, context).await?;
+        let scored = self
+            .fill(&directory.into(), &spec, factory, context)
+            .await?;
         Ok(Scored {
             is_private: true,
             ..scored
@@ -154,7 +156,7 @@ impl Wanted<'_> {
     /// Encodes every row that the store lacks.
     async fn fill(
         &self,
-        directory: &Path,
+        at: &StoreAt,
         spec: &StoreSpec,
         factory: Arc<dyn EncoderFactory>,
         context: &RunContext,
@@ -165,7 +167,7 @@ impl Wanted<'_> {
         };
         let loaded = loaded(self.options, self.shards, factory, pages)?;
         let memory = loaded.memory.clone();
-        let mut store = ScoreStore::open_or_create(directory, spec)?;
+        let mut store = ScoreStore::open_or_create(at, spec)?;
         if !self.options.only_new {
             store.check_shards(&self.shards.identities)?;
         }
@@ -197,22 +199,18 @@ impl Wanted<'_> {
 
     /// Rows that the store has not decided.
     fn missing_rows(&self, store: &ScoreStore) -> Result<u64> {
-        let mut missing = 0;
-        for shard in &self.shards.identities {
-            let decided = store.coverage(shard)?.decided_rows;
-            missing += shard.rows.saturating_sub(decided);
-        }
-        Ok(missing)
+        let shards = &self.shards.identities;
+        let coverages = store.coverages(shards)?.into_iter();
+        let missing = coverages
+            .zip(shards)
+            .map(|(coverage, shard)| shard.rows.saturating_sub(coverage.decided_rows));
+        Ok(missing.sum())
     }
 
     /// True if the store has a file of every shard.
     fn is_complete(&self, store: &ScoreStore) -> Result<bool> {
-        for shard in &self.shards.identities {
-            if !store.coverage(shard)?.complete {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        let coverages = store.coverages(&self.shards.identities)?;
+        Ok(coverages.iter().all(|coverage| coverage.complete))
     }
 
     fn spec(&self, model: ModelCard, stored: Option<&StoreSpec>) -> StoreSpec {

@@ -85,7 +85,7 @@ fn scored(directory: &Path, shards: &BoundShards) -> ScoreStore {
         store.commit_part(identity, 0..ROWS as u64, &[rows]).unwrap();
         store.complete(identity).unwrap();
     }
-    store.reread()
+    store.reread().unwrap()
 }
 
 /// The rows of the units of these shards, one batch each.

@@ -1,6 +1,6 @@
 //! Stores of the first format: read as they are, and moved whenever the move ends.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use arrow::{
     array::{Array, AsArray},
@@ -103,7 +103,7 @@ fn a_store_of_format_1_is_read_as_it_is() {
             .all(|(_, rows, numbers)| !rows.is_empty() && *numbers > 0)
     );
     assert!(adapters(&store).is_some());
-    assert!(store.selection_file().exists());
+    assert!(store.selection_file().local_path().unwrap().exists());
     assert!(ScoreStore::has_scores(dir.path()));
     assert_eq!(files(dir.path()), before);
 }
@@ -130,12 +130,12 @@ fn a_migration_that_ends_at_any_step_can_be_read_and_goes_on() {
         let store = ScoreStore::open(dir.path()).unwrap();
         assert_eq!(read(&store), expected, "after {steps} steps");
         assert_eq!(adapters(&store), kept, "after {steps} steps");
-        assert!(store.selection_file().exists());
+        assert!(store.selection_file().local_path().unwrap().exists());
         drop(store);
         migrate(dir.path()).unwrap();
         let store = ScoreStore::open(dir.path()).unwrap();
         assert_eq!((store.format(), read(&store)), (2, expected.clone()));
-        assert!(store.selection_file().exists());
+        assert!(store.selection_file().local_path().unwrap().exists());
         let now = content(dir.path());
         let names = |files: &BTreeMap<String, Vec<u8>>| files.keys().cloned().collect::<Vec<_>>();
         assert_eq!(names(&now), names(&migrated), "after {steps} steps");

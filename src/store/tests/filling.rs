@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::store::{
+    backing::StateLock,
     blobs::Blobs,
     local::LocalBlobs,
     memory::{MemoryBlobs, MemoryClaims},
     score_store::Place,
 };
 
-fn shards() -> Vec<ShardIdentity> {
+pub(super) fn shards() -> Vec<ShardIdentity> {
     let shard = |number: u64| ShardIdentity {
         path: format!("/data/{number}.parquet"),
         given: format!("{number}.parquet"),
@@ -27,7 +28,7 @@ fn part(from: u64, to: u64) -> RecordBatch {
     rows(&numbers(from.cast_signed()..to.cast_signed()))
 }
 
-fn score(store: &ScoreStore, shard: &ShardIdentity, part_rows: u64) {
+pub(super) fn score(store: &ScoreStore, shard: &ShardIdentity, part_rows: u64) {
     let mut from = store.coverage(shard).unwrap().decided_rows;
     while from < shard.rows {
         let to = (from + part_rows).min(shard.rows);
@@ -40,11 +41,11 @@ fn score(store: &ScoreStore, shard: &ShardIdentity, part_rows: u64) {
 }
 
 /// Everything of a store but where its shards lie, and locks.
-fn content(blobs: &dyn Blobs) -> BTreeMap<String, Vec<u8>> {
+pub(super) fn content(blobs: &dyn Blobs) -> BTreeMap<String, Vec<u8>> {
     fn walk(blobs: &dyn Blobs, folder: &str, found: &mut BTreeMap<String, Vec<u8>>) {
         for name in blobs.list(folder).unwrap() {
             let name = format!("{folder}/{name}");
-            match blobs.size(&name) {
+            match blobs.size(&name).unwrap() {
                 Some(_) => drop(found.insert(name.clone(), blobs.read(&name).unwrap().unwrap())),
                 None => walk(blobs, &name, found),
             }
@@ -61,16 +62,16 @@ fn content(blobs: &dyn Blobs) -> BTreeMap<String, Vec<u8>> {
 
 fn in_memory(blobs: &Arc<MemoryBlobs>, claims: &MemoryClaims) -> ScoreStore {
     let place = Place {
-        directory: "memory".into(),
+        at: "memory".into(),
         blobs: Arc::clone(blobs) as Arc<dyn Blobs>,
         claims: Arc::new(claims.clone()),
-        lock: DirLock::none(),
+        lock: StateLock::Open,
     };
     ScoreStore::create_in(place, &spec()).unwrap()
 }
 
 /// The content of a local store that one process fills.
-fn alone(part_rows: u64) -> BTreeMap<String, Vec<u8>> {
+pub(super) fn alone(part_rows: u64) -> BTreeMap<String, Vec<u8>> {
     let dir = tempfile::tempdir().unwrap();
     let mut store = ScoreStore::open_or_create(dir.path(), &spec()).unwrap();
     store.record(&shards()).unwrap();

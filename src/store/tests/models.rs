@@ -96,7 +96,7 @@ fn columns_of_one_model_are_not_those_of_another() {
             .artifact("which", &[u8::try_from(number).unwrap()])
             .unwrap();
         writer.finish().unwrap();
-        assert!(store.reread().derived().is_some());
+        assert!(store.reread().unwrap().derived().is_some());
     }
     for (number, name) in [(0, "abc"), (1, "xyz")] {
         let store = ScoreStore::open_model(dir.path(), name).unwrap();

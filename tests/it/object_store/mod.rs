@@ -202,7 +202,7 @@ fn changes_are_told_in_an_object_store_too() {
         let mut options = base;
         options.select.keep = keep.parse().unwrap();
         options.overwrite = true;
-        options.scoring.scores = Some(case.place.path(store));
+        options.scoring.scores = Some(case.place.path(store).into());
         options.changes = Some(changes);
         options
     };

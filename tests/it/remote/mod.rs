@@ -2,6 +2,7 @@
 
 mod azure;
 mod s3;
+mod stores;
 mod web;
 
 use std::{path::Path, sync::atomic::Ordering::Relaxed, time::Duration};
