@@ -18,12 +18,12 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{
-    Commit, Destination, Existing, Fate, OutputPath, Owner, Part, Pending, Placement, UPLOADS,
-    WrittenPart,
+    Commit, Destination, Existing, Fate, OutputPath, Owner, Part, PartPlace, Pending, Placement,
+    UPLOADS, WrittenPart,
 };
 use crate::{
     error::{Error, Result},
-    remote::{Object, ObjectStores, Put, Upload, Uploaded},
+    remote::{Object, ObjectStores, Put, UPLOAD_BYTES, Upload, Uploaded},
 };
 
 /// What makes the parts of a directory one output; tools that read Parquet pass over names like it.
@@ -90,7 +90,7 @@ impl RemoteCommit {
         Ok((Some(version.unwrap_or_default()), manifest))
     }
 
-    /// Objects directly in a directory that its manifest does not name and that are parts by their name.
+    /// Objects in a directory that its manifest does not name and that are parts by their name.
     fn unnamed(directory: &Object, manifest: &Manifest) -> Result<Vec<Object>> {
         let start = directory.url().len() + 1;
         let facts = directory.below()?.into_iter();
@@ -103,7 +103,8 @@ impl RemoteCommit {
 
     fn put_manifest(directory: &Object, pending: &Pending) -> Result<()> {
         let (version, before) = Self::manifest(directory)?;
-        let parts: Vec<String> = pending.parts.iter().map(|part| last(&part.name)).collect();
+        let within = |part: &WrittenPart| within(directory, &part.name);
+        let parts: Vec<String> = pending.parts.iter().map(within).collect();
         if before.parts != parts {
             let manifest = Manifest {
                 number: before.number + 1,
@@ -130,13 +131,19 @@ impl RemoteCommit {
     }
 }
 
-/// Whether a name is one that [`RemoteCommit`] gives to a part.
+/// Whether a name is one that [`RemoteCommit`] gives to a part, in a folder of a value or in none.
 fn is_part(name: &str) -> bool {
-    name.starts_with("part-") && name.ends_with(".parquet") && !name.contains('/')
+    let mut parts = name.rsplit('/');
+    let file = parts.next().unwrap_or_default();
+    file.starts_with("part-")
+        && file.ends_with(".parquet")
+        && parts.all(|folder| folder.contains('='))
 }
 
-fn last(name: &str) -> String {
-    name.rsplit('/').next().unwrap_or(name).to_owned()
+/// The name of a part in its directory.
+fn within(directory: &Object, name: &str) -> String {
+    let start = directory.url().trim_end_matches('/').len() + 1;
+    name.get(start..).unwrap_or(name).to_owned()
 }
 
 fn token(pending: &Pending) -> Result<Token> {
@@ -191,7 +198,7 @@ impl Commit for RemoteCommit {
             None => match object
                 .below()?
                 .iter()
-                .find(|facts| !is_part(&last(&facts.url)))
+                .find(|facts| !is_part(&within(&object, &facts.url)))
             {
                 None => Ok(()),
                 Some(other) => Err(Error::output(
@@ -242,16 +249,17 @@ impl Commit for RemoteCommit {
         })
     }
 
-    fn part(&self, pending: &Pending, number: usize) -> Result<Box<dyn Part>> {
+    fn part(&self, pending: &Pending, place: PartPlace<'_>) -> Result<Box<dyn Part>> {
         let output = self.object(&pending.destination)?;
         let token = token(pending)?;
         let object = match pending.destination {
-            Destination::File(_) if number > 0 => {
+            Destination::File(_) if place.number > 0 => {
                 return Err(Error::internal("cut one file into parts"));
             }
             Destination::File(_) => output,
             Destination::Directory(_) => {
-                output.child(&format!("part-{number:05}-{}.parquet", token.name))?
+                let (folder, number) = (place.folder, place.in_folder);
+                output.child(&format!("{folder}part-{number:05}-{}.parquet", token.name))?
             }
         };
         let mut upload = object.upload()?;
@@ -261,9 +269,13 @@ impl Commit for RemoteCommit {
         Ok(Box::new(RemotePart {
             upload,
             size_bytes: 0,
-            number,
+            number: place.number,
             name: object.url().to_owned(),
         }))
+    }
+
+    fn part_bytes(&self) -> u64 {
+        UPLOAD_BYTES
     }
 
     fn finish(&self, pending: &Pending) -> Result<()> {
@@ -306,7 +318,7 @@ impl Commit for RemoteCommit {
             });
         }
         let (_, manifest) = Self::manifest(&output)?;
-        let parts = pending.parts.iter().map(|part| last(&part.name));
+        let parts = pending.parts.iter().map(|part| within(&output, &part.name));
         Ok(
             match all_there && parts.eq(manifest.parts.iter().cloned()) {
                 true => Fate::Visible,

@@ -18,8 +18,10 @@ use parquet::{
 };
 
 use super::{
-    EncodedGroup, Staged,
+    EncodedGroup, PartPlace, Staged,
+    metadata::without_features,
     part::{ColumnLayout, PartLayout, PartWriter},
+    partitions::{OpenPart, Partitions},
     plain_schema,
 };
 use crate::error::{Error, Result};
@@ -55,6 +57,8 @@ pub struct WriterPolicy {
     pub row_group_bytes: u64,
     /// Key-value metadata of every file.
     pub metadata: Vec<(String, String)>,
+    /// Columns by whose values a directory is cut into folders; the files in those do not have them.
+    pub partition_by: Vec<String>,
 }
 
 impl WriterPolicy {
@@ -76,8 +80,32 @@ impl WriterPolicy {
             compression: Compression::ZSTD(ZstdLevel::default()),
             row_group_bytes: RESULT_ROW_GROUP_BYTES,
             metadata,
+            partition_by: Vec::new(),
             input: Arc::new(input),
         }
+    }
+
+    /// The same without the columns that the output is cut by.
+    fn of_parts(mut self) -> Self {
+        let is_rest = |field: &Field| !self.partition_by.contains(field.name());
+        let fields = self.input.fields().iter().enumerate();
+        let rest: Vec<(usize, FieldRef)> = fields
+            .filter(|(_, field)| is_rest(field))
+            .map(|(place, field)| (place, Arc::clone(field)))
+            .collect();
+        let stored = rest
+            .iter()
+            .map(|(place, _)| self.stored.get(*place).cloned().flatten());
+        self.stored = stored.collect();
+        self.added
+            .retain(|field| !self.partition_by.contains(field.name()));
+        let fields: Vec<FieldRef> = rest.into_iter().map(|(_, field)| field).collect();
+        self.input = Arc::new(Schema::new_with_metadata(
+            fields,
+            self.input.metadata().clone(),
+        ));
+        without_features(&mut self.metadata, &self.partition_by);
+        self
     }
 
     /// What readers are told the columns are: the input's declared types, then the added ones.
@@ -214,6 +242,7 @@ pub struct DatasetWriter {
     policy: WriterPolicy,
     schema: SchemaRef,
     parts: usize,
+    partitions: Option<Partitions>,
 }
 
 impl DatasetWriter {
@@ -222,15 +251,32 @@ impl DatasetWriter {
     /// # Errors
     /// When the first file cannot be made.
     pub fn create(staged: Staged, policy: WriterPolicy, schema: SchemaRef) -> Result<Self> {
+        let partitions = match policy.partition_by.as_slice() {
+            [] => None,
+            names => {
+                let each = staged.part_bytes().max(1);
+                let most = usize::try_from(policy.row_group_bytes / 2 / each).unwrap_or(usize::MAX);
+                Some(Partitions::of(names, &schema, most)?)
+            }
+        };
         let mut writer = Self {
             open: None,
             staged,
             policy,
             schema,
             parts: 0,
+            partitions: None,
         };
+        if let Some(partitions) = partitions {
+            let rest = writer.schema.project(&partitions.rest);
+            let rest = rest.map_err(|error| Error::internal("cut an output").source(error))?;
+            writer.schema = Arc::new(rest);
+            writer.policy = writer.policy.of_parts();
+            writer.partitions = Some(partitions);
+            return Ok(writer);
+        }
         // An output without rows is still a file with columns.
-        writer.open = Some(writer.start_part()?);
+        writer.open = Some(writer.start_part("", 0)?);
         Ok(writer)
     }
 
@@ -239,6 +285,9 @@ impl DatasetWriter {
     /// # Errors
     /// When the disk is full.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        if let Some(partitions) = self.partitions.take() {
+            return self.write_partitions(partitions, batch);
+        }
         let mut part = self.part()?;
         part.write(batch).map_err(|error| self.failed(error))?;
         self.go_on(part)
@@ -265,10 +314,59 @@ impl DatasetWriter {
         self.open.as_ref().map(PartWriter::layout)
     }
 
+    /// Appends the rows of `batch` to the parts of their folders. What waits in all of them is no more than in one part of
+    /// an output that is not cut.
+    fn write_partitions(&mut self, mut partitions: Partitions, batch: &RecordBatch) -> Result<()> {
+        for (folder, rows) in partitions.split(batch)? {
+            let mut part = match partitions.take(&folder) {
+                Some(part) => part,
+                None => {
+                    if partitions.open.len() >= partitions.most_open {
+                        let oldest = partitions.open.remove(0);
+                        self.end_part(oldest.part)?;
+                    }
+                    let in_folder = partitions.next_of(&folder);
+                    self.start_part(&folder, in_folder)?
+                }
+            };
+            part.write(&rows).map_err(|error| self.failed(error))?;
+            if part.size_bytes() >= PART_BYTES {
+                self.end_part(part)?;
+                continue;
+            }
+            partitions.open.push(OpenPart { folder, part });
+            self.end_groups_over(&mut partitions)?;
+        }
+        self.partitions = Some(partitions);
+        Ok(())
+    }
+
+    /// Closes the largest row groups until the others fit.
+    fn end_groups_over(&self, partitions: &mut Partitions) -> Result<()> {
+        let held = self
+            .staged
+            .part_bytes()
+            .saturating_mul(partitions.open.len() as u64);
+        let most = self.policy.row_group_bytes.saturating_sub(held);
+        loop {
+            let parts = partitions.open.iter_mut().map(|open| &mut open.part);
+            let mut waiting: Vec<(usize, &mut PartWriter)> =
+                parts.map(|part| (part.waiting_bytes(), part)).collect();
+            let all: usize = waiting.iter().map(|(bytes, _)| bytes).sum();
+            let largest = waiting.iter_mut().max_by_key(|(bytes, _)| *bytes);
+            match largest {
+                Some((bytes, part)) if all as u64 > most && *bytes > 0 => {
+                    part.end_group().map_err(|error| self.failed(error))?;
+                }
+                _ => return Ok(()),
+            }
+        }
+    }
+
     fn part(&mut self) -> Result<PartWriter> {
         match self.open.take() {
             Some(part) => Ok(part),
-            None => self.start_part(),
+            None => self.start_part("", self.parts),
         }
     }
 
@@ -285,14 +383,26 @@ impl DatasetWriter {
     /// # Errors
     /// When the disk is full.
     pub fn close(mut self) -> Result<Staged> {
+        if let Some(partitions) = self.partitions.take() {
+            if !partitions.is_begun() {
+                self.open = Some(self.start_part("", 0)?);
+            }
+            for open in partitions.open {
+                self.end_part(open.part)?;
+            }
+        }
         if let Some(writer) = self.open.take() {
             self.end_part(writer)?;
         }
         Ok(self.staged)
     }
 
-    fn start_part(&mut self) -> Result<PartWriter> {
-        let part = self.staged.part(self.parts)?;
+    fn start_part(&mut self, folder: &str, in_folder: usize) -> Result<PartWriter> {
+        let part = self.staged.part(PartPlace {
+            number: self.parts,
+            folder,
+            in_folder,
+        })?;
         self.parts += 1;
         let layout = PartLayout {
             stored: &self.policy.stored,

@@ -8,8 +8,8 @@ use std::{
 };
 
 use super::{
-    Listed, Listing, Location, ShardFile, TableFolder, braces::expand_braces, kind::KINDS,
-    local::LocalFiles,
+    FoundTable, Listed, Listing, Location, ShardFile, TableFolder, TableShard,
+    braces::expand_braces, folders::with_folders, kind::KINDS, local::LocalFiles,
 };
 use crate::{
     error::{Error, Result},
@@ -71,6 +71,17 @@ pub struct Places {
     local: Arc<dyn Place>,
     by_scheme: BTreeMap<String, Arc<dyn Place>>,
     loose_tables: bool,
+    folders: Folders,
+}
+
+/// Whether names of folders, `label=3/`, are values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Folders {
+    /// Each is a column of the shards below.
+    #[default]
+    Columns,
+    /// They are names.
+    Names,
 }
 
 /// What inputs name.
@@ -80,6 +91,30 @@ pub struct Found {
     pub files: Vec<Location>,
     /// What the caller should know of files that are not among them, one line each.
     pub notes: Vec<String>,
+    /// What the names of their folders are.
+    pub folders: Folders,
+}
+
+impl Found {
+    /// The shards with the columns of their folders.
+    ///
+    /// # Errors
+    /// When folders have not the same columns for all shards, or say two things of one.
+    pub fn table(self) -> Result<FoundTable> {
+        Ok(FoundTable {
+            shards: self.folders.table(self.files)?,
+            notes: self.notes,
+        })
+    }
+}
+
+impl Folders {
+    fn table(self, files: Vec<Location>) -> Result<Vec<TableShard>> {
+        match self {
+            Folders::Columns => with_folders(files),
+            Folders::Names => Ok(files.into_iter().map(TableShard::from).collect()),
+        }
+    }
 }
 
 impl Default for Places {
@@ -89,6 +124,7 @@ impl Default for Places {
             local: Arc::new(LocalFiles),
             by_scheme: BTreeMap::new(),
             loose_tables: false,
+            folders: Folders::Columns,
         }
     }
 }
@@ -123,6 +159,26 @@ impl Places {
     pub fn with_loose_tables(mut self) -> Self {
         self.loose_tables = true;
         self
+    }
+
+    /// Reads no columns from names of folders.
+    #[must_use]
+    pub fn without_folders(mut self) -> Self {
+        self.folders = Folders::Names;
+        self
+    }
+
+    /// What names of folders are.
+    pub fn folders(&self) -> Folders {
+        self.folders
+    }
+
+    /// Files with the columns of their folders.
+    ///
+    /// # Errors
+    /// As [`Found::table`].
+    pub fn table_of(&self, files: Vec<Location>) -> Result<Vec<TableShard>> {
+        self.folders.table(files)
     }
 
     /// The shards that `inputs` name, as [`Places::find`] finds them.
@@ -163,7 +219,7 @@ impl Places {
         }
         match all.tables.first() {
             Some(table) if !self.loose_tables => Err(table.refused()),
-            _ => Ok(all.finish()),
+            _ => Ok(all.finish(self.folders)),
         }
     }
 
@@ -219,7 +275,7 @@ impl Gathered {
     }
 
     /// Every file once, and what is to be told.
-    fn finish(mut self) -> Found {
+    fn finish(mut self, folders: Folders) -> Found {
         let mut seen = HashSet::new();
         self.files.retain(|file| seen.insert(file.clone()));
         let (mut first, mut again) = (HashMap::new(), Vec::new());
@@ -249,6 +305,7 @@ impl Gathered {
         Found {
             files: self.files,
             notes,
+            folders,
         }
     }
 }
