@@ -116,6 +116,7 @@ fn options(args: &FilterArgs) -> Result<RunOptions> {
     options.places = stores::output_places();
     options.dry_run = args.tells.dry_run;
     options.overwrite = args.tells.overwrite;
+    options.partition_by.clone_from(&args.tells.partition_by);
     options.changes = args.remembers.changes.clone().map(OutputPath::from);
     options.rejects = args.bad_rows.rejects.clone().map(OutputPath::from);
     if let (Some(_), None) = (&args.tells.report, &args.scores) {

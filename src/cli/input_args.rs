@@ -16,6 +16,9 @@ pub(super) struct InputArgs {
         default_value = "fail"
     )]
     on_bad_shard: OnBadShardArg,
+    /// Read shards without the values in the names of their folders; if not given, label=3/ is a column 'label'
+    #[arg(long, env = "CLIP_FILTER_NO_HIVE")]
+    no_hive: bool,
     #[command(flatten)]
     tables: LooseTableArgs,
 }
@@ -47,7 +50,10 @@ impl InputArgs {
     }
 
     pub(super) fn places(&self) -> Places {
-        self.tables.places()
+        match self.no_hive {
+            true => self.tables.places().without_folders(),
+            false => self.tables.places(),
+        }
     }
 }
 

@@ -173,6 +173,11 @@ fn refuse_others(args: &FilterArgs) -> Result<()> {
             "leave it out",
         ),
         (
+            !args.tells.partition_by.is_empty(),
+            "--partition-by: it writes no directory",
+            two_passes,
+        ),
+        (
             args.tells.dry_run,
             "--dry-run: it decides while it writes",
             "leave --online out, or send standard output to /dev/null",

@@ -15,6 +15,14 @@ pub(super) struct TellArgs {
     /// Replace an output, or a trace, that exists
     #[arg(long, env = "CLIP_FILTER_OVERWRITE")]
     pub(super) overwrite: bool,
+    /// Cut a directory by the values of these columns: label=3/part-00000.parquet; the files in it do not have them
+    #[arg(
+        long,
+        value_name = "COLUMNS",
+        env = "CLIP_FILTER_PARTITION_BY",
+        value_delimiter = ','
+    )]
+    pub(super) partition_by: Vec<String>,
     /// Write what was kept and cut, and why, to this HTML file: one page that needs no network. A run that keeps
     /// no scores computes sas, sds and dup_max_sim for it
     #[arg(long, value_name = "FILE", env = "CLIP_FILTER_REPORT")]

@@ -141,7 +141,7 @@ pub fn early_condition(condition: &RowCondition, shards: &Schema) -> Result<Opti
 }
 
 /// Refuses what does not look at one row alone: a join or a sort would lose the order of rows.
-fn check_row_by_row(expr: &Expr, text: &str) -> Result<()> {
+pub(super) fn check_row_by_row(expr: &Expr, text: &str) -> Result<()> {
     let several = |expr: &Expr| {
         matches!(
             expr,

@@ -8,7 +8,7 @@
 //! | the encode operator | `encode_node`, `encode_exec`, `encode_metrics`, `encode_columns`, `runtime` |
 //! | SQL functions, and those of the model made columns of the operator | `udf`, `hoist`, `prune` |
 //! | rows that a query reads twice | `share`, `shared_rows_exec` |
-//! | conditions: `--where` taken apart, and evaluated within a scan | `condition`, `predicate` |
+//! | conditions: `--where` taken apart, and evaluated within a scan or before one | `condition`, `predicate`, `constant_condition` |
 //! | comparisons of times by their instants, and with NaN | `times`, `instant`, `nan` |
 //! | the queries of a run, and the memory they may use | `plan`, `memory_plan` |
 //! | the memory of a query in SQL, and operators that cannot do with it | `query_memory`, `held_rows`, `wide_join` |
@@ -16,6 +16,7 @@
 //! | what Parquet has the columns of a query as | `stored_types` |
 
 mod condition;
+mod constant_condition;
 mod encode_columns;
 mod encode_exec;
 mod encode_metrics;
@@ -51,6 +52,7 @@ mod udf;
 mod wide_join;
 
 pub use condition::{RowCondition, columns_named, condition_needs_scores, early_condition};
+pub use constant_condition::shards_that_may_pass;
 pub use encode_exec::{ClipEncodeExec, ReadColumns};
 pub use encode_node::{AddedColumn, ClipEncodeNode, PairColumns};
 pub use memory_plan::{

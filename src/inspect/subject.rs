@@ -161,6 +161,7 @@ fn no_shard(file: &Path) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::Folders;
 
     fn found(paths: &[&Path]) -> Result<Subject> {
         let paths: Vec<String> = paths
@@ -192,6 +193,7 @@ mod tests {
         let files = Subject::Shards(Found {
             files: vec![Location::local(path("shards/a.parquet"))],
             notes: Vec::new(),
+            folders: Folders::Columns,
         });
         assert_eq!(found(&[&shards]).unwrap(), files);
         assert_eq!(found(&[&shards, &shards]).unwrap(), files);

@@ -82,7 +82,7 @@ pub fn adapt(options: &AdaptOptions, context: RunContext) -> Result<TrainingReco
         let known = store.shards().iter();
         scoring.inputs = known.map(|shard| shard.path.clone()).collect();
     }
-    let shards = scoring.open_shards()?;
+    let shards = scoring.open_shards(None)?;
     store.check_shards(&shards.identities)?;
     for shard in &shards.identities {
         if !store.coverage(shard)?.complete {

@@ -28,7 +28,7 @@ pub async fn score(options: &ScoreOptions, context: RunContext) -> Result<RunSum
         .store_at()
         .ok_or_else(|| Error::usage("find the score store: no directory was given"))?;
     check_store(options)?;
-    let mut shards = options.open_shards()?;
+    let mut shards = options.open_shards(None)?;
     check(&options.derived, &options.method)?;
     let scored = loop {
         match scored(&at, options, &shards, &context).await {

@@ -233,7 +233,7 @@ struct Opening<'a> {
 impl Opening<'_> {
     /// Makes a table; the directories of its shards, if images are sought there.
     fn add(&self, name: &str, inputs: &[String]) -> Result<Vec<Option<PathBuf>>> {
-        let found = self.options.places.find(inputs)?;
+        let found = self.options.places.find(inputs)?.table()?;
         let set = Arc::new(ShardSet::of_found(found, self.options.on_bad_shard)?);
         for note in set.told() {
             (self.say)(&format!("note: {note}"));

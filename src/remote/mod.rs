@@ -38,7 +38,7 @@ use crate::error::{Error, Result};
 use address::Address;
 use bucket::Bucket;
 pub use object::{Facts, Object, Put};
-pub use upload::{Upload, Uploaded};
+pub use upload::{UPLOAD_BYTES, Upload, Uploaded};
 
 /// Schemes of URLs that lead here.
 pub const SCHEMES: [&str; 9] = [

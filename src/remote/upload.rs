@@ -18,6 +18,8 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Size of a part: stores take up to 10,000 of them, all but the last of one size, each at least 5 MiB.
 const PART_BYTES: usize = 16 << 20;
+/// Bytes that an upload under way holds: what is gathered and what is sent.
+pub const UPLOAD_BYTES: u64 = 2 * PART_BYTES as u64;
 
 /// An upload under way. Dropped before it is closed it is aborted, so that nothing of it is kept and paid for.
 pub struct Upload {

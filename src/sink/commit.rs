@@ -97,6 +97,28 @@ pub struct Pending {
     pub parts: Vec<WrittenPart>,
 }
 
+/// Where a part goes within an output.
+#[derive(Debug, Clone, Copy)]
+pub struct PartPlace<'a> {
+    /// Its place among all parts, which no other has.
+    pub number: usize,
+    /// The folder below a directory that it lies in, `/` behind it; empty if it lies in the directory itself.
+    pub folder: &'a str,
+    /// Its place among the parts of the folder, which its name has.
+    pub in_folder: usize,
+}
+
+impl From<usize> for PartPlace<'_> {
+    /// The part of this number in the directory itself.
+    fn from(number: usize) -> Self {
+        Self {
+            number,
+            folder: "",
+            in_folder: number,
+        }
+    }
+}
+
 /// A part that is whole and safe.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WrittenPart {
@@ -153,7 +175,12 @@ pub trait Commit: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// When the place is full, or the destination takes one part and this is another.
-    fn part(&self, pending: &Pending, number: usize) -> Result<Box<dyn Part>>;
+    fn part(&self, pending: &Pending, place: PartPlace<'_>) -> Result<Box<dyn Part>>;
+
+    /// Bytes that a part under way holds in memory.
+    fn part_bytes(&self) -> u64 {
+        0
+    }
 
     /// Makes all parts visible, in one step, under the final names. A process that was killed in the midst of it, or
     /// after it, may be followed by one that does it again.

@@ -1,13 +1,15 @@
 //! Outputs on a local disk: written under a temporary name on the same file system, synced, and renamed.
 
 use std::{
+    collections::BTreeSet,
     fs::File,
     io::Write,
     path::{Path, PathBuf},
 };
 
 use super::{
-    Commit, Destination, Existing, Fate, OutputPath, Owner, Part, Pending, Placement, WrittenPart,
+    Commit, Destination, Existing, Fate, OutputPath, Owner, Part, PartPlace, Pending, Placement,
+    WrittenPart,
     abandoned::{hold, remove_abandoned, token_of},
 };
 use crate::error::{Error, Result};
@@ -87,17 +89,19 @@ impl Commit for LocalCommit {
         hold(&temporary(path, pending))
     }
 
-    fn part(&self, pending: &Pending, number: usize) -> Result<Box<dyn Part>> {
+    fn part(&self, pending: &Pending, place: PartPlace<'_>) -> Result<Box<dyn Part>> {
         let path = local(&pending.destination)?;
         let temporary = temporary(path, pending);
         let (temporary, name) = match &pending.destination {
-            Destination::File(_) if number > 0 => {
+            Destination::File(_) if place.number > 0 => {
                 return Err(Error::internal("cut one file into parts"));
             }
             Destination::File(_) => (temporary, path.to_path_buf()),
             Destination::Directory(_) => {
-                let part = part_name(number);
-                (temporary.join(&part), path.join(part))
+                let part = part_name(place.in_folder);
+                let folder = temporary.join(place.folder);
+                std::fs::create_dir_all(&folder).map_err(|error| failed(&folder, error))?;
+                (folder.join(&part), path.join(place.folder).join(part))
             }
         };
         let file = File::create(&temporary).map_err(|error| failed(&temporary, error))?;
@@ -105,7 +109,7 @@ impl Commit for LocalCommit {
             file,
             temporary,
             written: WrittenPart {
-                number,
+                number: place.number,
                 name: name.display().to_string(),
                 seal: String::new(),
             },
@@ -129,7 +133,7 @@ impl Commit for LocalCommit {
                 File::create(temporary.join(SUCCESS))
                     .and_then(|file| file.sync_all())
                     .map_err(failed)?;
-                sync_directory(&temporary);
+                sync_folders(&temporary, path, pending);
                 replace_directory(&temporary, path).map_err(failed)?;
             }
         }
@@ -177,6 +181,22 @@ impl Part for LocalPart {
         synced.map_err(|error| failed(&self.temporary, error))?;
         Ok(self.written)
     }
+}
+
+/// Syncs the directory and the folders in it that parts lie in.
+fn sync_folders(temporary: &Path, path: &Path, pending: &Pending) {
+    let mut folders = BTreeSet::from([temporary.to_path_buf()]);
+    for part in &pending.parts {
+        let within = Path::new(&part.name)
+            .strip_prefix(path)
+            .map(Path::ancestors);
+        let above = within.into_iter().flatten().skip(1);
+        folders.extend(above.map(|folder| temporary.join(folder)));
+    }
+    folders
+        .iter()
+        .rev()
+        .for_each(|folder| sync_directory(folder));
 }
 
 fn failed(path: &Path, error: std::io::Error) -> Error {
@@ -241,7 +261,9 @@ fn check_replaceable(directory: &Path) -> Result<()> {
     })?;
     for entry in entries.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name != SUCCESS && !(name.starts_with("part-") && name.ends_with(".parquet")) {
+        if name.contains('=') && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            check_replaceable(&entry.path())?;
+        } else if name != SUCCESS && !(name.starts_with("part-") && name.ends_with(".parquet")) {
             return Err(
                 Error::output("replace the output directory: it holds other files")
                     .with("output", directory.display())

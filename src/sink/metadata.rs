@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::{DataType, Schema, TimeUnit};
 use serde_json::{Value, json};
 
 use crate::{
@@ -113,7 +113,7 @@ impl Provenance {
     }
 }
 
-/// The input's key-value pairs with provenance added; `huggingface` features gain the `added` columns.
+/// The input's key-value pairs with provenance added; `huggingface` features gain the `added` columns, those of folders among them.
 pub fn output_metadata(
     input: &HashMap<String, String>,
     added: &Schema,
@@ -136,6 +136,20 @@ pub fn output_metadata(
     pairs
 }
 
+/// The same without the `huggingface` features of columns that the files do not have.
+pub(super) fn without_features(pairs: &mut [(String, String)], names: &[String]) {
+    for (_, text) in pairs.iter_mut().filter(|(key, _)| key == HUGGINGFACE) {
+        let Ok(mut value) = serde_json::from_str::<Value>(text) else {
+            continue;
+        };
+        let features = value.pointer_mut("/info/features");
+        if let Some(features) = features.and_then(Value::as_object_mut) {
+            features.retain(|name, _| !names.contains(name));
+            *text = value.to_string();
+        }
+    }
+}
+
 /// `None` where the text is not what `datasets` writes; it is then kept as it is.
 fn extend_features(text: &str, added: &Schema) -> Option<String> {
     let mut value: Value = serde_json::from_str(text).ok()?;
@@ -155,6 +169,9 @@ fn feature(data_type: &DataType) -> Value {
             let dtype = match other {
                 DataType::Float32 => "float32",
                 DataType::UInt32 => "uint32",
+                DataType::Int64 => "int64",
+                DataType::Date32 => "date32",
+                DataType::Timestamp(TimeUnit::Microsecond, None) => "timestamp[us]",
                 _ => "string",
             };
             json!({ "dtype": dtype, "_type": "Value" })

@@ -1,7 +1,7 @@
 //! Files out: writer policy, metadata, rejects, and the commit that makes an output visible at once.
 //!
 //! [`Commit`] is the seam to where outputs go; [`Staged`] is one that is under way, [`Ledger`] a list of those that a
-//! run has staged. `units` are what is written of each shard, `writer` and `part` lay out a dataset, `listing` and
+//! run has staged. `units` are what is written of each shard, `writer` and `part` lay out a dataset, `partitions` cuts it by values, `listing` and
 //! `rejects` files of a few facts per row. A new kind of place is a file beside `local`, and a line where
 //! [`OutputPlaces`] has its default.
 
@@ -14,6 +14,7 @@ mod listing;
 mod local;
 mod metadata;
 mod part;
+mod partitions;
 mod plain;
 mod rejects;
 #[cfg(feature = "remote")]
@@ -26,7 +27,8 @@ mod writer;
 
 pub use arrow_stream::ArrowStream;
 pub use commit::{
-    Commit, Existing, Fate, OutputPlaces, Owner, Part, Pending, Placement, WrittenPart, has_uploads,
+    Commit, Existing, Fate, OutputPlaces, Owner, Part, PartPlace, Pending, Placement, WrittenPart,
+    has_uploads,
 };
 pub use destination::{Destination, OutputPath};
 pub use ledger::Ledger;
@@ -34,6 +36,7 @@ pub use listing::Listing;
 pub use local::LocalCommit;
 pub use metadata::{Provenance, output_metadata};
 pub use part::{ColumnLayout, EncodedGroup};
+pub use partitions::check_partitions;
 pub use plain::{plain_batches, plain_schema};
 pub use rejects::{Reject, RejectsWriter};
 #[cfg(feature = "remote")]

@@ -132,7 +132,8 @@ impl PartWriter {
         self.file.bytes_written() + self.waiting_bytes()
     }
 
-    fn waiting_bytes(&self) -> usize {
+    /// Bytes of the row group that is being filled.
+    pub(super) fn waiting_bytes(&self) -> usize {
         let bytes = ArrowColumnWriter::get_estimated_total_bytes;
         self.columns.iter().map(bytes).sum()
     }
@@ -184,7 +185,8 @@ impl PartWriter {
         self.file.into_inner()
     }
 
-    fn end_group(&mut self) -> Result<()> {
+    /// Closes the row group that is being filled.
+    pub(super) fn end_group(&mut self) -> Result<()> {
         if self.rows == 0 {
             return Ok(());
         }

@@ -20,12 +20,12 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{
-    Commit, Destination, Existing, Fate, OutputPath, Owner, Part, Pending, Placement, WrittenPart,
-    commit::UPLOADS,
+    Commit, Destination, Existing, Fate, OutputPath, Owner, Part, PartPlace, Pending, Placement,
+    WrittenPart, commit::UPLOADS,
 };
 use crate::{
     error::{Error, Result},
-    remote::{Object, ObjectStores, Put, Upload, Uploaded},
+    remote::{Object, ObjectStores, Put, UPLOAD_BYTES, Upload, Uploaded},
 };
 
 /// Behind the name of a directory: what makes its parts one output.
@@ -99,7 +99,7 @@ impl RemoteCommit {
         Ok((Some(version.unwrap_or_default()), manifest))
     }
 
-    /// Objects directly in a directory that its manifest does not name and that are parts by their name.
+    /// Objects in a directory that its manifest does not name and that are parts by their name.
     fn unnamed(directory: &Object, manifest: &Manifest) -> Result<Vec<Object>> {
         let start = directory.url().len() + 1;
         let facts = directory.below()?.into_iter();
@@ -112,7 +112,8 @@ impl RemoteCommit {
 
     fn put_manifest(&self, directory: &Object, pending: &Pending) -> Result<()> {
         let (version, before) = self.manifest(directory)?;
-        let parts: Vec<String> = pending.parts.iter().map(|part| last(&part.name)).collect();
+        let within = |part: &WrittenPart| within(directory, &part.name);
+        let parts: Vec<String> = pending.parts.iter().map(within).collect();
         if before.parts != parts {
             let manifest = Manifest {
                 number: before.number + 1,
@@ -142,24 +143,28 @@ impl RemoteCommit {
     }
 }
 
-/// Whether a name is one that [`RemoteCommit`] gives to a part: `part-00000-1f2e3d4c-1.parquet`. Those of other programs, whose
-/// parts begin alike, are not touched.
+/// Whether a name is one that [`RemoteCommit`] gives to a part, in a folder of a value or in none:
+/// `label=3/part-00000-1f2e3d4c-1.parquet`. Those of other programs, whose parts begin alike, are not touched.
 fn is_part(name: &str) -> bool {
-    let Some(name) = name.strip_suffix(".parquet") else {
-        return false;
-    };
+    let mut folders = name.rsplit('/');
+    let file = folders
+        .next()
+        .and_then(|file| file.strip_suffix(".parquet"));
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    match name.split('-').collect::<Vec<_>>()[..] {
+    let is_ours = |file: &str| match file.split('-').collect::<Vec<_>>()[..] {
         ["part", number, identity, output] => {
             let named = identity.bytes().all(|byte| byte.is_ascii_alphanumeric());
             number.len() >= 5 && is_number(number) && named && is_number(output)
         }
         _ => false,
-    }
+    };
+    file.is_some_and(is_ours) && folders.all(|folder| folder.contains('='))
 }
 
-fn last(name: &str) -> String {
-    name.rsplit('/').next().unwrap_or(name).to_owned()
+/// The name of a part in its directory.
+fn within(directory: &Object, name: &str) -> String {
+    let start = directory.url().trim_end_matches('/').len() + 1;
+    name.get(start..).unwrap_or(name).to_owned()
 }
 
 fn token(pending: &Pending) -> Result<Token> {
@@ -214,7 +219,7 @@ impl Commit for RemoteCommit {
             None => match object
                 .below()?
                 .iter()
-                .find(|facts| !is_part(&last(&facts.url)))
+                .find(|facts| !is_part(&within(&object, &facts.url)))
             {
                 None => Ok(()),
                 Some(other) => Err(Error::output(
@@ -265,16 +270,17 @@ impl Commit for RemoteCommit {
         })
     }
 
-    fn part(&self, pending: &Pending, number: usize) -> Result<Box<dyn Part>> {
+    fn part(&self, pending: &Pending, place: PartPlace<'_>) -> Result<Box<dyn Part>> {
         let output = self.object(&pending.destination)?;
         let token = token(pending)?;
         let object = match pending.destination {
-            Destination::File(_) if number > 0 => {
+            Destination::File(_) if place.number > 0 => {
                 return Err(Error::internal("cut one file into parts"));
             }
             Destination::File(_) => output,
             Destination::Directory(_) => {
-                output.child(&format!("part-{number:05}-{}.parquet", token.name))?
+                let (folder, number) = (place.folder, place.in_folder);
+                output.child(&format!("{folder}part-{number:05}-{}.parquet", token.name))?
             }
         };
         let mut upload = object.upload()?;
@@ -284,9 +290,13 @@ impl Commit for RemoteCommit {
         Ok(Box::new(RemotePart {
             upload,
             size_bytes: 0,
-            number,
+            number: place.number,
             name: object.url().to_owned(),
         }))
+    }
+
+    fn part_bytes(&self) -> u64 {
+        UPLOAD_BYTES
     }
 
     fn finish(&self, pending: &Pending) -> Result<()> {
@@ -332,7 +342,7 @@ impl Commit for RemoteCommit {
         }
         let (_, manifest) = self.manifest(&output)?;
         all_there &= output.child(SUCCESS)?.facts()?.is_some();
-        let parts = pending.parts.iter().map(|part| last(&part.name));
+        let parts = pending.parts.iter().map(|part| within(&output, &part.name));
         Ok(
             match all_there && parts.eq(manifest.parts.iter().cloned()) {
                 true => Fate::Visible,

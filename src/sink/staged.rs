@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Commit, Destination, OutputPlaces, Part, Pending, Placement, WrittenPart};
+use super::{Commit, Destination, OutputPlaces, Part, PartPlace, Pending, Placement, WrittenPart};
 use crate::error::{Error, Result};
 
 /// Bytes gathered before a write.
@@ -33,13 +33,18 @@ impl Staged {
         }
     }
 
-    /// Begins the part of this number; several may be under way at a time, each is given back with
+    /// Begins a part at this place; several may be under way at a time, each is given back with
     /// [`Staged::add`] once it is closed.
     ///
     /// # Errors
     /// As [`Commit::part`].
-    pub fn part(&self, number: usize) -> Result<Box<dyn Part>> {
-        self.commit.part(&self.pending, number)
+    pub fn part<'a>(&self, place: impl Into<PartPlace<'a>>) -> Result<Box<dyn Part>> {
+        self.commit.part(&self.pending, place.into())
+    }
+
+    /// Bytes that a part under way holds in memory.
+    pub fn part_bytes(&self) -> u64 {
+        self.commit.part_bytes()
     }
 
     /// Takes a part that is closed into the output.

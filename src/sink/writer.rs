@@ -18,11 +18,14 @@ use parquet::{
 };
 
 use super::{
-    EncodedGroup, Staged,
+    EncodedGroup, PartPlace, Staged,
     part::{ColumnLayout, PartLayout, PartWriter},
+    partitions::Partitions,
     plain_schema,
 };
 use crate::error::{Error, Result};
+
+mod cutting;
 
 /// Values written between two looks at the page size. With the usual 1,024 a page of 100 kB images would
 /// be 100 MB, and a reader that wants one row of it would read them all.
@@ -55,6 +58,8 @@ pub struct WriterPolicy {
     pub row_group_bytes: u64,
     /// Key-value metadata of every file.
     pub metadata: Vec<(String, String)>,
+    /// Columns by whose values a directory is cut into folders; the files in those do not have them.
+    pub partition_by: Vec<String>,
 }
 
 impl WriterPolicy {
@@ -76,6 +81,7 @@ impl WriterPolicy {
             compression: Compression::ZSTD(ZstdLevel::default()),
             row_group_bytes: RESULT_ROW_GROUP_BYTES,
             metadata,
+            partition_by: Vec::new(),
             input: Arc::new(input),
         }
     }
@@ -214,6 +220,7 @@ pub struct DatasetWriter {
     policy: WriterPolicy,
     schema: SchemaRef,
     parts: usize,
+    partitions: Option<Partitions>,
 }
 
 impl DatasetWriter {
@@ -222,15 +229,32 @@ impl DatasetWriter {
     /// # Errors
     /// When the first file cannot be made.
     pub fn create(staged: Staged, policy: WriterPolicy, schema: SchemaRef) -> Result<Self> {
+        let partitions = match policy.partition_by.as_slice() {
+            [] => None,
+            names => {
+                let each = staged.part_bytes().max(1);
+                let most = usize::try_from(policy.row_group_bytes / 2 / each).unwrap_or(usize::MAX);
+                Some(Partitions::of(names, &schema, most)?)
+            }
+        };
         let mut writer = Self {
             open: None,
             staged,
             policy,
             schema,
             parts: 0,
+            partitions: None,
         };
+        if let Some(partitions) = partitions {
+            let rest = writer.schema.project(&partitions.rest);
+            let rest = rest.map_err(|error| Error::internal("cut an output").source(error))?;
+            writer.schema = Arc::new(rest);
+            writer.policy = writer.policy.of_parts();
+            writer.partitions = Some(partitions);
+            return Ok(writer);
+        }
         // An output without rows is still a file with columns.
-        writer.open = Some(writer.start_part()?);
+        writer.open = Some(writer.start_part("", 0)?);
         Ok(writer)
     }
 
@@ -239,6 +263,9 @@ impl DatasetWriter {
     /// # Errors
     /// When the disk is full.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        if let Some(partitions) = self.partitions.take() {
+            return self.write_partitions(partitions, batch);
+        }
         let mut part = self.part()?;
         part.write(batch).map_err(|error| self.failed(error))?;
         self.go_on(part)
@@ -268,7 +295,7 @@ impl DatasetWriter {
     fn part(&mut self) -> Result<PartWriter> {
         match self.open.take() {
             Some(part) => Ok(part),
-            None => self.start_part(),
+            None => self.start_part("", self.parts),
         }
     }
 
@@ -285,14 +312,26 @@ impl DatasetWriter {
     /// # Errors
     /// When the disk is full.
     pub fn close(mut self) -> Result<Staged> {
+        if let Some(partitions) = self.partitions.take() {
+            if !partitions.is_begun() {
+                self.open = Some(self.start_part("", 0)?);
+            }
+            for open in partitions.open {
+                self.end_part(open.part)?;
+            }
+        }
         if let Some(writer) = self.open.take() {
             self.end_part(writer)?;
         }
         Ok(self.staged)
     }
 
-    fn start_part(&mut self) -> Result<PartWriter> {
-        let part = self.staged.part(self.parts)?;
+    fn start_part(&mut self, folder: &str, in_folder: usize) -> Result<PartWriter> {
+        let part = self.staged.part(PartPlace {
+            number: self.parts,
+            folder,
+            in_folder,
+        })?;
         self.parts += 1;
         let layout = PartLayout {
             stored: &self.policy.stored,

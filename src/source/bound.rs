@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ColumnBinding, ColumnChoice, Found, Location, Shard, ShardSet};
+use super::{ColumnBinding, ColumnChoice, FoundTable, Location, Shard, ShardSet};
 use crate::{
     config::OnBadShard,
     error::{Error, Result},
@@ -88,7 +88,7 @@ impl BoundShards {
     /// # Errors
     /// As [`ShardSet::of_found`], and when the columns cannot be told.
     pub fn of_found(
-        found: Found,
+        found: FoundTable,
         on_bad_shard: OnBadShard,
         columns: &ColumnChoice,
     ) -> Result<Self> {

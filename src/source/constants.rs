@@ -18,6 +18,8 @@ pub struct Constant {
     field: FieldRef,
     /// Of one row, as it is read: text and bytes as views.
     value: ArrayRef,
+    /// As the name of a folder has it, without escapes.
+    said: Option<Arc<str>>,
 }
 
 impl Constant {
@@ -33,12 +35,31 @@ impl Constant {
         Ok(Self {
             field: Arc::new(Field::new(name, value.data_type().clone(), true)),
             value: cast(value, &view_type(value.data_type())).map_err(failed)?,
+            said: None,
+        })
+    }
+
+    /// As [`Constant::try_new`], of a folder that is named so.
+    pub(super) fn of_folder(name: &str, value: &ArrayRef, said: Option<Arc<str>>) -> Result<Self> {
+        Ok(Self {
+            said,
+            ..Self::try_new(name, value)?
         })
     }
 
     /// Its name and its type.
     pub fn field(&self) -> &FieldRef {
         &self.field
+    }
+
+    /// Its value.
+    pub fn value(&self) -> &ArrayRef {
+        &self.value
+    }
+
+    /// As the name of a folder has it.
+    pub(super) fn said(&self) -> Option<&Arc<str>> {
+        self.said.as_ref()
     }
 
     /// The column `field` without a value.
@@ -51,6 +72,7 @@ impl Constant {
         let value = fitted(&self.value, &view_type(field.data_type()));
         Ok(Self {
             field: Arc::clone(&self.field),
+            said: self.said.clone(),
             value: value
                 .map_err(|error| Error::internal("widen a column of one value").source(error))?,
         })

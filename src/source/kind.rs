@@ -6,7 +6,10 @@
 
 use std::{collections::HashMap, fmt, ops::Range, sync::Arc};
 
-use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use arrow::{
+    array::{ArrayRef, RecordBatch},
+    datatypes::SchemaRef,
+};
 use parquet::{basic::Compression, file::metadata::ParquetMetaData, schema::types::TypePtr};
 
 use super::{Location, ReadPlan, ShardBytes, parquet_rows};
@@ -112,6 +115,23 @@ pub(super) trait ShardRows: fmt::Debug + Send + Sync {
     fn whole_bytes(&self, _: &Location, _columns: &[usize], _least: u64) -> Result<u64> {
         Ok(0)
     }
+
+    /// What a column of the file holds, as far as that is known without reading it.
+    fn held(&self, _: &Location, _: &ShardBytes, _column: usize) -> Result<Held> {
+        Ok(Held::Unknown)
+    }
+}
+
+/// What a column of a file holds.
+pub(super) enum Held {
+    /// There are no rows.
+    Nothing,
+    /// One value in all rows, which may be null.
+    One(ArrayRef),
+    /// More than one.
+    Several,
+    /// The file does not tell.
+    Unknown,
 }
 
 /// The rows of a shard that is open.

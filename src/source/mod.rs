@@ -6,6 +6,7 @@
 //! | how are bytes read? | [`ShardFile`]; [`ShardBytes`] is what Parquet's readers take |
 //! | what is a shard made of? | `kind`: an outline, then rows of row groups; `parquet_rows` |
 //! | what does a table say of a file? | [`TableShard`]: columns of one value ([`Constant`]), rows left out ([`LeftOut`]) |
+//! | what do the names of folders say of files? | `folders`; where a file says it too, `agreement` |
 //! | what is read, and how? | [`ReadPlan`], [`ShardReader`] |
 //! | which columns are a pair? | [`ColumnBinding`], [`Classes`], [`LabelColumn`] |
 //!
@@ -26,6 +27,7 @@
 //! Whatever lists its files gives [`TableShard`]s to [`ShardSet::of_table`]. Rows keep their positions in the file, so
 //! that scores are found again whatever a table gives up later.
 
+mod agreement;
 mod bound;
 mod braces;
 mod classes;
@@ -35,7 +37,9 @@ mod contained;
 mod encryption;
 mod fingerprint;
 mod fitting;
+mod folders;
 mod footer;
+mod held;
 mod kind;
 mod labels;
 mod left_out;
@@ -80,13 +84,13 @@ pub use labels::LabelColumn;
 pub use left_out::LeftOut;
 pub use listing::Listing;
 pub use location::{Listed, Location};
-pub use places::{Found, Place, Places, is_set_aside, is_shard_name, names_shard};
+pub use places::{Folders, Found, Place, Places, is_set_aside, is_shard_name, names_shard};
 pub use plan::{Evaluate, ReadPlan, RowPredicate};
 pub use reach::{input_that_reads, input_that_reads_url};
 pub use read::{RowGroupReader, ShardReader};
 #[cfg(feature = "remote")]
 pub use remote::RemoteFiles;
-pub use shard::{Shard, TableShard};
+pub use shard::{FoundTable, Shard, TableShard};
 pub use shard_file::{FrontToBack, ShardBytes, ShardFile};
 pub use shard_set::ShardSet;
 pub use stored::{StoredType, interval_type, kept_type, stored_schema};

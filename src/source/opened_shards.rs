@@ -3,10 +3,7 @@
 
 use std::{collections::VecDeque, iter::Fuse, num::NonZeroUsize, panic::resume_unwind, thread};
 
-use super::{
-    kind::Outline,
-    shard::{Shard, TableShard},
-};
+use super::shard::{OpenedShard, Shard, TableShard};
 use crate::error::Result;
 
 /// Shards that one thread opens before their outlines are looked at; an error among the first is told without opening
@@ -15,7 +12,7 @@ const SHARDS_PER_THREAD: usize = 64;
 /// What more threads than this would win is lost in waiting for one disk.
 const MOST_THREADS: usize = 8;
 
-type Opened = (TableShard, Result<(Shard, Outline)>);
+type Opened = (TableShard, Result<OpenedShard>);
 
 /// Shards in their order, each with what it is or why it cannot be read.
 pub(super) struct OpenedShards<I: Iterator<Item = TableShard>> {
@@ -120,7 +117,7 @@ mod tests {
             for (number, (entry, opened)) in opened.enumerate() {
                 assert_eq!(entry.location.name(), shards[number].location.name());
                 match opened {
-                    Ok((shard, _)) => assert_eq!(shard.rows, number as u64 + 1),
+                    Ok(opened) => assert_eq!(opened.shard.rows, number as u64 + 1),
                     Err(error) => {
                         assert_eq!(number, 170);
                         assert!(error.bad_shard().is_some());

@@ -17,7 +17,8 @@ use parquet::{
 use super::{
     Location, ReadPlan, ShardBytes,
     footer::footer_of,
-    kind::{ChunkLayout, GroupLayout, Kind, Layout, OpenRows, Outline, ShardRows},
+    held::held,
+    kind::{ChunkLayout, GroupLayout, Held, Kind, Layout, OpenRows, Outline, ShardRows},
     open_parquet::{ColumnTypes, OpenParquet},
     pages::{whole_chunk_bytes, whole_page_bytes},
     read_footer,
@@ -208,5 +209,9 @@ impl ShardRows for ParquetRows {
                 .source(error)
                 .of_bad_shard(location.name())
         })
+    }
+
+    fn held(&self, location: &Location, file: &ShardBytes, column: usize) -> Result<Held> {
+        Ok(held(&footer_of(location, file)?, column))
     }
 }

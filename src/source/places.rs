@@ -8,8 +8,8 @@ use std::{
 };
 
 use super::{
-    Listed, Listing, Location, ShardFile, TableFolder, braces::expand_braces, kind::KINDS,
-    local::LocalFiles,
+    FoundTable, Listed, Listing, Location, ShardFile, TableFolder, TableShard,
+    braces::expand_braces, folders::with_folders, kind::KINDS, local::LocalFiles,
 };
 use crate::{
     error::{Error, Result},
@@ -73,6 +73,17 @@ pub struct Places {
     loose_tables: bool,
     #[cfg(feature = "remote")]
     object_stores: Option<Arc<crate::remote::ObjectStores>>,
+    folders: Folders,
+}
+
+/// Whether names of folders, `label=3/`, are values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Folders {
+    /// Each is a column of the shards below.
+    #[default]
+    Columns,
+    /// They are names.
+    Names,
 }
 
 /// What inputs name.
@@ -82,6 +93,30 @@ pub struct Found {
     pub files: Vec<Location>,
     /// What the caller should know of files that are not among them, one line each.
     pub notes: Vec<String>,
+    /// What the names of their folders are.
+    pub folders: Folders,
+}
+
+impl Found {
+    /// The shards with the columns of their folders.
+    ///
+    /// # Errors
+    /// When folders have not the same columns for all shards, or say two things of one.
+    pub fn table(self) -> Result<FoundTable> {
+        Ok(FoundTable {
+            shards: self.folders.table(self.files)?,
+            notes: self.notes,
+        })
+    }
+}
+
+impl Folders {
+    fn table(self, files: Vec<Location>) -> Result<Vec<TableShard>> {
+        match self {
+            Folders::Columns => with_folders(files),
+            Folders::Names => Ok(files.into_iter().map(TableShard::from).collect()),
+        }
+    }
 }
 
 impl Default for Places {
@@ -93,6 +128,7 @@ impl Default for Places {
             loose_tables: false,
             #[cfg(feature = "remote")]
             object_stores: None,
+            folders: Folders::Columns,
         }
     }
 }
@@ -136,6 +172,26 @@ impl Places {
         self
     }
 
+    /// Reads no columns from names of folders.
+    #[must_use]
+    pub fn without_folders(mut self) -> Self {
+        self.folders = Folders::Names;
+        self
+    }
+
+    /// What names of folders are.
+    pub fn folders(&self) -> Folders {
+        self.folders
+    }
+
+    /// Files with the columns of their folders.
+    ///
+    /// # Errors
+    /// As [`Found::table`].
+    pub fn table_of(&self, files: Vec<Location>) -> Result<Vec<TableShard>> {
+        self.folders.table(files)
+    }
+
     /// The shards that `inputs` name, as [`Places::find`] finds them.
     ///
     /// # Errors
@@ -174,7 +230,7 @@ impl Places {
         }
         match all.tables.first() {
             Some(table) if !self.loose_tables => Err(table.refused()),
-            _ => Ok(all.finish()),
+            _ => Ok(all.finish(self.folders)),
         }
     }
 
@@ -240,7 +296,7 @@ impl Gathered {
     }
 
     /// Every file once, and what is to be told.
-    fn finish(mut self) -> Found {
+    fn finish(mut self, folders: Folders) -> Found {
         let mut seen = HashSet::new();
         self.files.retain(|file| seen.insert(file.clone()));
         let (mut first, mut again) = (HashMap::new(), Vec::new());
@@ -270,6 +326,7 @@ impl Gathered {
         Found {
             files: self.files,
             notes,
+            folders,
         }
     }
 }

@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
+use arrow::{array::BooleanArray, datatypes::Schema};
+
 use super::{
     Constant, LeftOut, Location, ReadPlan,
+    agreement::columns_added,
     fingerprint::fingerprint,
     fitting::ShardColumns,
     kind::{Kind, OpenRows, Outline, ShardRows},
@@ -30,6 +33,57 @@ impl From<Location> for TableShard {
             left_out: LeftOut::default(),
         }
     }
+}
+
+/// The shards that inputs name, with what is said of them.
+#[derive(Debug, Clone)]
+pub struct FoundTable {
+    /// The shards.
+    pub shards: Vec<TableShard>,
+    /// What the caller should know of files that are not among them, one line each.
+    pub notes: Vec<String>,
+}
+
+impl FoundTable {
+    /// The shards of which `wanted` is true, and what is told of the others. One is there always: an output without rows
+    /// has columns, too.
+    #[must_use]
+    pub fn only(&self, wanted: &BooleanArray) -> Self {
+        let none = wanted.true_count() == 0;
+        let shards = self.shards.iter().enumerate();
+        let shards: Vec<TableShard> = shards
+            .filter(|(at, _)| none && *at == 0 || wanted.value(*at))
+            .map(|(_, shard)| shard.clone())
+            .collect();
+        let (all, left_out) = (self.shards.len(), self.shards.len() - shards.len());
+        let mut notes = self.notes.clone();
+        if left_out > 0 {
+            notes.push(format!(
+                "the condition leaves out {left_out} of {all} shards by their folders: their rows are not counted"
+            ));
+        }
+        Self { shards, notes }
+    }
+
+    /// Whether the columns of folders have in `schema` the types that the folders give them.
+    pub fn has_types_of(&self, schema: &Schema) -> bool {
+        let constants = self
+            .shards
+            .first()
+            .map_or(&[][..], |shard| &shard.constants);
+        constants.iter().all(|constant| {
+            let field = schema.field_with_name(constant.field().name());
+            field.is_ok_and(|field| field.data_type() == constant.field().data_type())
+        })
+    }
+}
+
+/// What opening a file tells.
+pub(super) struct OpenedShard {
+    pub(super) shard: Shard,
+    pub(super) outline: Outline,
+    /// Columns of one value that the file does not have itself.
+    pub(super) constants: Vec<Constant>,
 }
 
 /// One input file.
@@ -84,7 +138,7 @@ impl Shard {
         self.rows - self.left_out.count_in(0..self.rows)
     }
 
-    pub(super) fn open(entry: &TableShard) -> Result<(Self, Outline)> {
+    pub(super) fn open(entry: &TableShard) -> Result<OpenedShard> {
         let location = &entry.location;
         let file = location.open()?;
         let outline = (Kind::of(location).outline)(location, &file)?;
@@ -111,7 +165,11 @@ impl Shard {
             whole_bytes: outline.whole_bytes,
             content: Arc::clone(&outline.rows),
         };
-        Ok((shard, outline))
+        Ok(OpenedShard {
+            constants: columns_added(entry, &outline, &file)?,
+            shard,
+            outline,
+        })
     }
 }
 

@@ -1,18 +1,19 @@
 //! The shards of a run, and the columns of all.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use parquet::{basic::Compression, schema::types::TypePtr};
 
 use super::{
-    Constant, Found, Location, Shard, TableShard,
+    Constant, FoundTable, Location, Shard, TableShard,
     fitting::ShardColumns,
     opened_shards::OpenedShards,
+    shard::OpenedShard,
     stored::carried_field,
     union::{FileColumns, Union},
     view_schema,
@@ -35,6 +36,8 @@ pub struct ShardSet {
     pub schema: SchemaRef,
     /// What Parquet has each as, where all shards store it alike: as such it is carried.
     pub(super) stored: Vec<Option<TypePtr>>,
+    /// Columns of one value in every shard, which no file has.
+    pub of_one_value: Vec<FieldRef>,
     /// Bytes of the average value of each, in the row group where that is most.
     pub(super) value_bytes: HashMap<String, u64>,
     /// Key-value metadata of the first shard, without the Arrow schema.
@@ -67,33 +70,11 @@ impl ShardSet {
     /// Reads the footer of every file that inputs name; what is to be told of others is in the notes.
     ///
     /// # Errors
-    /// As [`ShardSet::open`]; of shards that may be left out only when none can be read.
-    pub fn of_found(found: Found, on_bad_shard: OnBadShard) -> Result<Self> {
-        let shards = found.files.into_iter().map(TableShard::from);
-        let mut set = Self::opened(shards, on_bad_shard)?;
+    /// As [`ShardSet::of_table`]; of shards that may be left out only when none can be read.
+    pub fn of_found(found: FoundTable, on_bad_shard: OnBadShard) -> Result<Self> {
+        let mut set = Self::opened(found.shards, on_bad_shard)?;
         set.notes = found.notes;
-        set.notes.extend(set.values_of_folders());
         Ok(set)
-    }
-
-    /// A word on folders that are named `column=value`, where the files do not have that column too: its values are
-    /// nowhere then.
-    fn values_of_folders(&self) -> Option<String> {
-        let named = |shard: &Shard| {
-            let mut folders = Path::new(shard.location.name()).ancestors().skip(1);
-            folders.find_map(|folder| {
-                let name = folder.file_name()?.to_str()?;
-                let (column, _) = name.split_once('=')?;
-                self.schema
-                    .index_of(column)
-                    .is_err()
-                    .then(|| name.to_owned())
-            })
-        };
-        let folder = self.shards.iter().find_map(named)?;
-        Some(format!(
-            "folders are named as values ({folder}), which are not columns of the shards and are not read"
-        ))
     }
 
     fn opened(
@@ -104,7 +85,11 @@ impl ShardSet {
         let (mut bad, mut first_error) = (Vec::new(), None);
         let (mut opened, mut value_bytes) = (Vec::new(), HashMap::new());
         for (entry, outlined) in OpenedShards::of(shards) {
-            let (shard, outline) = match outlined {
+            let OpenedShard {
+                shard,
+                outline,
+                constants,
+            } = match outlined {
                 Ok(opened) => opened,
                 Err(error) if on_bad_shard == OnBadShard::Skip && error.bad_shard().is_some() => {
                     bad.push(BadShard::of(entry.location.name(), &error, None));
@@ -124,16 +109,19 @@ impl ShardSet {
             }
             let columns = union.add(&shard.location, columns)?;
             first.get_or_insert((outline.metadata, outline.compression));
-            opened.push((shard, columns, entry.constants));
+            opened.push((shard, columns, constants));
         }
         let Some((metadata, compression)) = first else {
             let none = || Error::usage("find an input: no path was given");
             return Err(first_error.unwrap_or_else(none));
         };
-        for (shard, columns, constants) in &opened {
-            if let Some(fields) = constant_fields(&shard.location, columns, constants)? {
-                union.add(&shard.location, fields)?;
-            }
+        let mut of_one_value: Vec<FieldRef> = Vec::new();
+        for (shard, _, constants) in opened.iter().filter(|(_, _, more)| !more.is_empty()) {
+            let fields = constant_fields(constants);
+            refuse_references(&shard.location, &fields.schema)?;
+            let is_new = |field: &&FieldRef| union.place(field.name()).is_none();
+            of_one_value.extend(fields.schema.fields().iter().filter(is_new).cloned());
+            union.add(&shard.location, fields)?;
         }
         let widest = union.widest();
         let all = union.columns(opened.len());
@@ -151,6 +139,7 @@ impl ShardSet {
             shards: shards.collect::<Result<_>>()?,
             schema: all.schema,
             stored: all.stored,
+            of_one_value,
             value_bytes,
             metadata,
             compression,
@@ -191,6 +180,7 @@ impl ShardSet {
             shards,
             schema: Arc::new(Schema::new(fields.to_vec())),
             stored: vec![None; 2],
+            of_one_value: Vec::new(),
             value_bytes: HashMap::new(),
             metadata: HashMap::new(),
             compression: Compression::UNCOMPRESSED,
@@ -227,6 +217,18 @@ impl ShardSet {
     pub fn lacking(&self, name: &str) -> Option<&Shard> {
         let column = self.schema.index_of(name).ok()?;
         self.shards.iter().find(|shard| shard.columns.lacks(column))
+    }
+
+    /// Whether two shards have the same content, and columns of one value tell their rows apart.
+    pub fn has_twins(&self) -> bool {
+        let mut seen = HashSet::new();
+        let mut contents = self.shards.iter().map(|shard| &shard.fingerprint);
+        !self.of_one_value.is_empty() && !contents.all(|content| seen.insert(content))
+    }
+
+    /// Whether the column `name` is in no file: folders say what it is.
+    pub fn is_of_one_value(&self, name: &str) -> bool {
+        self.of_one_value.iter().any(|field| field.name() == name)
     }
 
     /// What Parquet has each column as, where all shards store it alike; as such it can be carried.
@@ -291,28 +293,16 @@ fn refuse_references(shard: &Location, schema: &Schema) -> Result<()> {
     }
 }
 
-/// The columns that a table adds to a file; `None` if it adds none.
-fn constant_fields(
-    shard: &Location,
-    own: &FileColumns,
-    constants: &[Constant],
-) -> Result<Option<FileColumns>> {
-    for constant in constants {
-        let name = constant.field().name();
-        if own.schema.index_of(name).is_ok() {
-            return Err(Error::input(format!(
-                "add the column '{name}' of the table: the shard has one"
-            ))
-            .with("shard", shard));
-        }
-    }
-    let fields: Vec<_> = constants
-        .iter()
+/// The columns that are said of a file.
+fn constant_fields(constants: &[Constant]) -> FileColumns {
+    let fields = constants.iter();
+    let fields: Vec<_> = fields
         .map(|constant| Arc::clone(constant.field()))
         .collect();
-    let stored = vec![None; fields.len()];
-    let schema = Arc::new(Schema::new(fields));
-    Ok((!constants.is_empty()).then_some(FileColumns { schema, stored }))
+    FileColumns {
+        stored: vec![None; fields.len()],
+        schema: Arc::new(Schema::new(fields)),
+    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! A run that is killed at any moment goes on where it was, and ends as if nothing had happened.
 
 use std::{
+    collections::BTreeMap,
     fs::{File, TryLockError},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -282,4 +283,54 @@ fn signal(child: &Child, name: &str) {
         .status()
         .unwrap();
     assert!(status.success());
+}
+
+/// Files of an output in folders, and what is in them.
+fn files_below(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => files.extend(files_below(&path)),
+            false => drop(files.insert(path.clone(), std::fs::read(&path).unwrap())),
+        }
+    }
+    files
+}
+
+#[test]
+fn a_killed_run_cuts_its_output_as_one_that_was_not() {
+    let args =
+        "in out --keep 0.4 --on-error keep --add status,width --partition-by status,width --quiet";
+    let place = place();
+    let start = Instant::now();
+    assert!(command(&place, args).status().unwrap().success());
+    let whole = u64::try_from(start.elapsed().as_micros()).unwrap();
+    let expected = files_below(&place.path("out"));
+    assert!(expected.len() > 3, "{:?}", expected.keys());
+    let mut random = Random(0x5eed_0e0e);
+    let mut in_emit = 0;
+    for _ in 0..6 {
+        clear(&place);
+        for wait in [random.below(whole), 0] {
+            let mut child = command(&place, args).spawn().unwrap();
+            std::thread::sleep(Duration::from_micros(wait));
+            // The second is killed while it writes.
+            while wait == 0
+                && child.try_wait().unwrap().is_none()
+                && !place.path(".out.clip-filter/output").exists()
+            {
+                std::thread::sleep(Duration::from_micros(200));
+            }
+            child.kill().unwrap();
+            child.wait().unwrap();
+            in_emit += u32::from(place.path(".out.clip-filter/output").exists());
+            assert!(!place.path("out").exists() || files_below(&place.path("out")) == expected);
+        }
+        // One that was done already has an output, which is not written over.
+        let done = place.path("out").exists();
+        assert!(done || command(&place, args).status().unwrap().success());
+        assert!(files_below(&place.path("out")) == expected);
+    }
+    assert!(in_emit > 0, "no kill hit the emit pass");
 }

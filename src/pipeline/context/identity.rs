@@ -16,7 +16,7 @@ use crate::{
     score::{Adaptation, MethodOptions},
     select::{Keep, Order, SelectOptions, Solver},
     sink::OutputPath,
-    source::{BoundShards, ColumnChoice, LabelChoice},
+    source::{BoundShards, ColumnChoice, Folders, LabelChoice},
     store::EmbeddingType,
 };
 
@@ -55,6 +55,9 @@ struct ScoringFacts<'a> {
     #[serde(skip_serializing_if = "Reading::is_default")]
     reading: Reading,
     external_paths: bool,
+    /// Names of folders are no columns.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    no_hive: bool,
     method: MethodFacts,
     /// Columns that are computed and take part in nothing.
     more_columns: Vec<&'static str>,
@@ -98,6 +101,8 @@ struct OutputFacts<'a> {
     changes: Option<String>,
     added: Vec<&'static str>,
     prefix: &'a str,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    partition_by: &'a [String],
 }
 
 /// Hash of what decides the outputs, hex.
@@ -124,6 +129,7 @@ impl<'a> RunIdentity<'a> {
             work: _,
             dry_run: _,
             overwrite: _,
+            partition_by,
             select,
             changes,
             on_error,
@@ -151,6 +157,7 @@ impl<'a> RunIdentity<'a> {
                 changes: changes.as_ref().map(text),
                 added: sorted(added.collect()),
                 prefix,
+                partition_by,
             },
         }
     }
@@ -185,7 +192,7 @@ impl<'a> ScoringFacts<'a> {
         let ScoreOptions {
             // Their content counts, which the shards tell.
             inputs: _,
-            places: _,
+            places,
             columns:
                 ColumnChoice {
                     image,
@@ -222,6 +229,7 @@ impl<'a> ScoringFacts<'a> {
             max_pixels: *max_pixels,
             reading: *reading,
             external_paths: *allow_external_paths,
+            no_hive: places.folders() == Folders::Names,
             method: MethodFacts::new(method),
             more_columns: sorted(derived.iter().map(|column| column.name()).collect()),
         }

@@ -28,6 +28,8 @@ pub struct RunOptions {
     pub dry_run: bool,
     /// Replace what is at `output`.
     pub overwrite: bool,
+    /// Columns by whose values a directory is cut into folders (`label=3/`), which the files in them do not have.
+    pub partition_by: Vec<String>,
     /// Which rows stay.
     pub select: SelectOptions,
     /// Rows that entered and left since the last selection from the store go to this Parquet file.
@@ -65,6 +67,7 @@ impl RunOptions {
             work: None,
             dry_run: true,
             overwrite: false,
+            partition_by: Vec::new(),
             select: SelectOptions::default(),
             changes: None,
             on_error: OnError::Drop,
@@ -102,6 +105,16 @@ impl RunOptions {
     #[must_use]
     pub fn with_overwrite(mut self) -> Self {
         self.overwrite = true;
+        self
+    }
+
+    /// Cuts a directory by the values of these columns.
+    #[must_use]
+    pub fn with_partition_by(
+        mut self,
+        columns: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Self {
+        self.partition_by = columns.into_iter().map(Into::into).collect();
         self
     }
 

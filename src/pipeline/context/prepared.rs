@@ -17,7 +17,7 @@ use crate::{
     error::{Error, Result},
     schema::ScoreColumn,
     score, select,
-    sink::{Ledger, Provenance, WriterPolicy, output_metadata},
+    sink::{Destination, Ledger, Provenance, WriterPolicy, check_partitions, output_metadata},
     source::{BoundShards, ShardSet},
     store::ScoreStore,
 };
@@ -53,7 +53,9 @@ impl Prepared {
             Self::check_places(options)?;
         }
         check_store(&options.scoring)?;
-        let mut prepared = Self::over(options, options.scoring.open_shards()?, Clash::Refused)?;
+        let condition = options.select.condition.as_deref();
+        let shards = options.scoring.open_shards(condition)?;
+        let mut prepared = Self::over(options, shards, Clash::Refused)?;
         if options.writes() {
             prepared.take_place(options)?;
         }
@@ -80,15 +82,33 @@ impl Prepared {
             }
             false => None,
         };
-        let scored = scored_columns(options, &shards.set, clash)?;
-        Ok(Self {
+        let prepared = Self {
+            scored: scored_columns(options, &shards.set, clash)?,
             shards,
-            scored,
             work: None,
             unfinished: None,
             written_page,
             needs_scores: false,
-        })
+        };
+        prepared.check_partitions(options)?;
+        Ok(prepared)
+    }
+
+    /// Refuses to cut an output that is one file, or by columns that name no folders.
+    fn check_partitions(&self, options: &RunOptions) -> Result<()> {
+        let (Some(output), [_, ..]) = (&options.output, options.partition_by.as_slice()) else {
+            return Ok(());
+        };
+        if !Destination::of(output.clone()).takes_parts() {
+            return Err(Error::usage("cut one file by the values of columns")
+                .with("output", output)
+                .hint("name a directory: --partition-by makes folders in it"));
+        }
+        let written = self
+            .written(options)
+            .map(|column| Field::new(&column.name, column.added.data_type(), true));
+        let written = written_schema(&self.shards.set.schema, &written.collect::<Vec<_>>());
+        check_partitions(&options.partition_by, &written)
     }
 
     /// Goes on without the shard that `error` says is damaged; false if that was not asked for, or nothing is left.
@@ -165,7 +185,8 @@ impl Prepared {
                     .with_metadata(provenance.of_column())
             })
             .collect();
-        let added_schema = Schema::new(added.clone());
+        let described = set.of_one_value.iter().map(|field| Field::clone(field));
+        let described = Schema::new(described.chain(added.clone()).collect::<Vec<_>>());
         WriterPolicy {
             input: Arc::clone(&set.schema),
             stored: set.stored().to_vec(),
@@ -173,7 +194,8 @@ impl Prepared {
             image: self.shards.binding.image.clone(),
             compression: set.compression,
             row_group_bytes: memory.row_group_bytes,
-            metadata: output_metadata(&set.metadata, &added_schema, provenance),
+            metadata: output_metadata(&set.metadata, &described, provenance),
+            partition_by: options.partition_by.clone(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::{
     config::{ByteSize, DEFAULT_MAX_PIXELS, OnBadShard, Reading},
+    engine::shards_that_may_pass,
     error::{Error, Result},
     machine,
     schema::ScoreColumn,
@@ -174,13 +175,43 @@ impl ScoreOptions {
         self
     }
 
-    /// Opens every shard that is named.
+    /// Opens every shard that is named, but for those of which no row can fulfil `condition`.
     ///
     /// # Errors
     /// When one cannot be read and is not left out for that, or its columns cannot be told.
-    pub(crate) fn open_shards(&self) -> Result<BoundShards> {
-        let found = self.places.find(&self.inputs)?;
-        BoundShards::of_found(found, self.on_bad_shard, &self.columns)
+    pub(crate) fn open_shards(&self, condition: Option<&str>) -> Result<BoundShards> {
+        let found = self.places.find(&self.inputs)?.table()?;
+        let passing = condition.and_then(|text| shards_that_may_pass(text, &found.shards));
+        let open = |table| BoundShards::of_found(table, self.on_bad_shard, &self.columns);
+        let some = passing
+            .map(|passing| open(found.only(&passing)))
+            .transpose()?;
+        // Where files have such a column of another type, the condition means that.
+        let some = some.filter(|some| found.has_types_of(&some.set.schema));
+        let shards = some.map_or_else(|| open(found), Ok)?;
+        self.check_labels(&shards)?;
+        Ok(shards)
+    }
+
+    /// Refuses labels that only folders have where scores, which follow from them, are found by the content of shards.
+    fn check_labels(&self, shards: &BoundShards) -> Result<()> {
+        let label = shards.binding.label_column();
+        let Some(label) = label.filter(|label| shards.set.is_of_one_value(label)) else {
+            return Ok(());
+        };
+        let refused = |why: &str| {
+            let error = Error::usage(format!("score by the labels of folders: {why}"));
+            Err(error
+                .with("column", label)
+                .hint("write the labels into the shards first: clip-filter sql --output has them"))
+        };
+        match &self.scores {
+            Some(_) => {
+                refused("a score store knows shards by their content, which does not have them")
+            }
+            None if shards.set.has_twins() => refused("two shards have the same content"),
+            None => Ok(()),
+        }
     }
 
     /// The shards that are left when the one that `error` says is damaged may go; `None` if it may not, or was all.

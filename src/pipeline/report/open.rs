@@ -245,7 +245,8 @@ fn shards_of(
     if let Some(gone) = located.iter().find(|shard| !shard.exists()) {
         return Err(format!("{gone} is not there any more"));
     }
-    let set = ShardSet::open(&located).map_err(said)?;
+    let table = options.scoring.places.table_of(located).map_err(said)?;
+    let set = ShardSet::of_table(table).map_err(said)?;
     let pairs = set.shards.iter().zip(known);
     let mut changed = pairs.filter(|(shard, known)| shard.fingerprint != known.fingerprint);
     if let Some((shard, _)) = changed.next() {
@@ -304,7 +305,7 @@ fn remembered(places: &Places, known: Vec<ShardIdentity>, spec: &StoreSpec) -> R
 /// A file that a run wrote: its score columns become a store of its rows.
 fn in_output(options: &ReportOptions) -> Result<FoundCase> {
     let mut run = options.run.clone();
-    let found = run.scoring.places.find(&run.scoring.inputs)?;
+    let found = run.scoring.places.find(&run.scoring.inputs)?.table()?;
     let set = ShardSet::of_found(found, run.scoring.on_bad_shard)?;
     let Some((_, provenance)) = Provenance::of_file(&set.metadata) else {
         let inputs = run.scoring.inputs.join(" ");

@@ -80,7 +80,10 @@ pub(super) async fn scores_of(
     let wanted = Wanted {
         options: &private,
         shards: &prepared.shards,
-        condition: prepared.condition(options),
+        // What is left out of one of two equal files would be missed of the other.
+        condition: prepared
+            .condition(options)
+            .filter(|_| !prepared.shards.set.has_twins()),
         fail_on_bad: options.on_error == OnError::Fail,
         written: prepared.written_page(),
     };
@@ -148,7 +151,7 @@ impl Wanted<'_> {
             .fill(&directory.into(), &spec, factory, context)
             .await?;
         Ok(Scored {
-            is_private: true,
+            is_private: self.condition.is_some(),
             ..scored
         })
     }

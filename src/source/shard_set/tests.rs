@@ -191,6 +191,86 @@ fn rows_that_are_left_out_are_neither_read_nor_counted_and_the_others_keep_their
     assert_eq!(numbers(&some, "n"), [2, 3]);
 }
 
+/// A shard of ten rows whose `v` is of these values, and what a folder says of it.
+fn says_itself(own: ArrayRef, folder: &str) -> Result<ShardSet> {
+    let batch = RecordBatch::try_from_iter([("v", own)]).unwrap();
+    let mut bytes = Vec::new();
+    let properties = WriterProperties::builder().set_max_row_group_row_count(Some(2));
+    let properties = Some(properties.build());
+    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), properties).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    let memory = Arc::new(MemoryPlace::default());
+    let name = format!("mem://t/v={folder}/a.parquet");
+    memory.put(&name, bytes);
+    let places = Places::default().with_place("mem", memory);
+    let found = places.find(&[name])?.table()?;
+    ShardSet::of_found(found, OnBadShard::Fail)
+}
+
+#[test]
+fn a_column_of_a_folder_and_its_file_is_one_where_they_agree() {
+    use arrow::array::{Float64Array, Int32Array, new_null_array};
+    let ints = |values: &[i32]| -> ArrayRef { Arc::new(Int32Array::from(values.to_vec())) };
+    let text = |value: &str| -> ArrayRef { Arc::new(StringArray::from(vec![value; 3])) };
+    let long = "l".repeat(500);
+    let agree: [(ArrayRef, &str); 8] = [
+        (ints(&[3, 3, 3]), "3"),
+        (text("3"), "3"),
+        (text("0x10"), "0x10"),
+        (text("007"), "007"),
+        (text("a/b"), "a%2Fb"),
+        (Arc::new(Float64Array::from(vec![3.0; 3])), "3"),
+        (
+            new_null_array(&DataType::Int32, 3),
+            "__HIVE_DEFAULT_PARTITION__",
+        ),
+        (ints(&[]), "4"),
+    ];
+    for (own, folder) in agree {
+        let set = says_itself(Arc::clone(&own), folder).unwrap();
+        let field = set.schema.field(0);
+        assert_eq!(
+            (field.name().as_str(), field.data_type()),
+            ("v", own.data_type())
+        );
+        assert_eq!(set.schema.fields().len(), 1);
+        let rows: usize = read(&set.shards[0], &plan(&[0], Vec::new()))
+            .iter()
+            .map(RecordBatch::num_rows)
+            .sum();
+        assert_eq!(rows, own.len());
+    }
+    let some: ArrayRef = Arc::new(Int32Array::from(vec![Some(3), None, Some(3)]));
+    let differ: [(ArrayRef, &str, &str); 7] = [
+        (
+            ints(&[4, 4, 4]),
+            "3",
+            "the folder has: 3\n  the shard has: 4",
+        ),
+        (ints(&[3, 3, 4]), "3", "the shard has: several values"),
+        (ints(&[3, 4, 4]), "3", "the shard has: several values"),
+        (some, "3", "the shard has: several values"),
+        (text("7"), "007", "the folder has: 007\n  the shard has: 7"),
+        (
+            ints(&[3, 3, 3]),
+            "__HIVE_DEFAULT_PARTITION__",
+            "the folder has: null\n  the shard has: 3",
+        ),
+        (
+            text(&long),
+            "l",
+            "the shard has: what its footer does not tell",
+        ),
+    ];
+    for (own, folder, expected) in differ {
+        let report = says_itself(own, folder).unwrap_err().report();
+        for text in [expected, "a.parquet", "'v'", "--no-hive"] {
+            assert!(report.contains(text), "{folder}: {report}");
+        }
+    }
+}
+
 #[test]
 fn what_does_not_fit_a_file_is_refused() {
     let Table { set, .. } = table([&[], &[]], [None, None]);
@@ -206,7 +286,15 @@ fn what_does_not_fit_a_file_is_refused() {
         ..entry()
     };
     let says = |shard| ShardSet::of_table([shard]).unwrap_err().report();
-    assert!(says(clash).starts_with("failed to add the column 'n' of the table"));
+    let report = says(clash);
+    for text in [
+        "the column 'n'",
+        "the folder has: 1",
+        "the shard has: several values",
+        "--no-hive",
+    ] {
+        assert!(report.contains(text), "{report}");
+    }
     assert!(says(beyond).contains("rows: 10\n  row: 10"));
 }
 

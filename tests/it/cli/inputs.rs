@@ -111,17 +111,6 @@ fn a_linked_shard_is_read() {
 }
 
 #[test]
-fn hive_directories_are_read_as_files() {
-    let place = place();
-    for (number, split) in ["train", "test"].iter().enumerate() {
-        let directory = place.path(&format!("hive/split={split}"));
-        std::fs::create_dir_all(&directory).unwrap();
-        shards::write(&directory.join("0.parquet"), &numbered(number));
-    }
-    assert_eq!(shards_read(&place, &["hive"]), [1, 0]);
-}
-
-#[test]
 fn what_names_nothing_is_an_error_that_repeats_it() {
     let place = place();
     std::fs::create_dir(place.path("empty")).unwrap();
@@ -280,22 +269,4 @@ fn shards_may_differ_in_what_may_be_null() {
         "alone, it stays as strict as it was"
     );
     assert_eq!(kept.columns(), strict.columns());
-}
-
-#[test]
-fn folders_that_are_named_as_values_are_told() {
-    let place = Place::new();
-    for (folder, number) in [("in/lang=en", 0), ("in/lang=de", 1), ("in/uid=3", 2)] {
-        std::fs::create_dir_all(place.path(folder)).unwrap();
-        let file = format!("{folder}/a.parquet");
-        shards::write(&place.path(&file), &numbered(number));
-    }
-    let warnings = |inputs: &str| {
-        let ran = place.mock(&format!("{inputs} --dry-run --keep 1 --json"));
-        ran.exits(0).json()["warnings"].to_string()
-    };
-    let told = warnings("in");
-    assert!(told.contains("(lang=de), which are not columns"), "{told}");
-    // Such a column is there.
-    assert_eq!(warnings("in/uid=3"), "[]");
 }

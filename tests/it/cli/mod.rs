@@ -7,6 +7,7 @@ mod columns;
 mod config;
 mod explain;
 mod folders;
+mod hive;
 mod inputs;
 mod inspect;
 mod layouts;

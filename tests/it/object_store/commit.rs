@@ -12,8 +12,8 @@ use std::{
 use clip_filter::{
     error::{Error, Result},
     sink::{
-        Commit, Destination, Existing, Fate, OutputPath, Owner, Part, Pending, Placement,
-        WrittenPart,
+        Commit, Destination, Existing, Fate, OutputPath, Owner, Part, PartPlace, Pending,
+        Placement, WrittenPart,
     },
 };
 use serde_json::{Value, json};
@@ -132,7 +132,8 @@ impl Commit for ObjectCommit {
         })
     }
 
-    fn part(&self, pending: &Pending, number: usize) -> Result<Box<dyn Part>> {
+    fn part(&self, pending: &Pending, place: PartPlace<'_>) -> Result<Box<dyn Part>> {
+        let number = place.number;
         let name = name(&pending.destination);
         let object = match pending.destination {
             Destination::File(_) => name.to_owned(),

@@ -481,3 +481,62 @@ fn an_interrupt_ends_what_is_being_uploaded() {
         );
     }
 }
+
+#[test]
+fn folders_are_values_in_both_directions() {
+    let (place, Some(s3)) = (Place::new(), S3::start()) else {
+        return;
+    };
+    shards(&s3, &place);
+    for (number, label) in ["3", "3", "a%2Fb", "__HIVE_DEFAULT_PARTITION__"]
+        .iter()
+        .enumerate()
+    {
+        let folder = if number < 2 { "a" } else { "b" };
+        let file = place.path(&format!("in/{folder}/{number}.parquet"));
+        s3.put(&format!("hive/label={label}/{number}.parquet"), &file);
+    }
+    let args = "s3://data/hive s3://data/cut --keep 1 --add width --partition-by label,width";
+    s3.run(&place, args).exits(0);
+    let listed = s3.list();
+    let parts = |start: &str| listed.iter().filter(|key| key.starts_with(start)).count();
+    for folder in [
+        "label=3/",
+        "label=a%2Fb/",
+        "label=__HIVE_DEFAULT_PARTITION__/",
+    ] {
+        assert!(parts(&format!("cut/{folder}width=")) > 0, "{listed:?}");
+    }
+    let counted = |path: &str| {
+        let mut command = s3.program(&place);
+        let query = "SELECT label, count(*) AS n FROM t GROUP BY label ORDER BY label NULLS LAST";
+        let ran = command
+            .args(["sql", query, "--format", "csv", "--input"])
+            .arg(format!("t={path}"))
+            .output()
+            .unwrap();
+        String::from_utf8(ran.stdout).unwrap()
+    };
+    let rows: Vec<String> = counted("s3://data/cut")
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    let good: u64 = rows[1..]
+        .iter()
+        .map(|row| row.rsplit(',').next().unwrap().parse::<u64>().unwrap())
+        .sum();
+    assert_eq!((rows.len(), good), (4, 228), "{rows:?}");
+    // Another output in its place: what the first had is gone.
+    s3.run(
+        &place,
+        "s3://data/hive s3://data/cut --keep-rows 5 --partition-by label --overwrite",
+    )
+    .exits(0);
+    let listed = s3.list();
+    let left: Vec<_> = listed
+        .iter()
+        .filter(|key| key.starts_with("cut/") && key.contains("width="))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+    assert!(s3.uploads().is_empty());
+}

@@ -51,12 +51,16 @@ type Change = (&'static str, fn(&mut RunOptions));
 
 #[test]
 fn everything_that_decides_the_output_makes_another_run() {
-    let changes: [Change; 37] = [
+    let changes: [Change; 39] = [
         ("output", |it| it.output = Some("other.parquet".into())),
         ("rejects", |it| it.rejects = Some("bad.parquet".into())),
         ("changes", |it| it.changes = Some("c.parquet".into())),
         ("store", |it| it.scoring.scores = Some("scores".into())),
         ("add", |it| it.add.push(ScoreColumn::HEIGHT)),
+        ("folders are names", |it| {
+            it.scoring.places = it.scoring.places.clone().without_folders();
+        }),
+        ("partition by", |it| it.partition_by = vec!["kind".into()]),
         ("prefix", |it| it.prefix = "new_".to_owned()),
         ("condition", |it| {
             it.select.condition = Some("width > 3".into())
