@@ -142,7 +142,7 @@ impl WorkDir {
 
     /// True if a next run could go on from what is here.
     fn is_of_use(&self) -> bool {
-        ScoreStore::has_scores(&self.scores())
+        ScoreStore::has_scores(self.scores())
             || self.path.join(COMMIT).exists()
             || has_uploads(&self.path)
     }
