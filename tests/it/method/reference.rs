@@ -190,7 +190,7 @@ impl Reference {
             condition: None,
             embeddings: EmbeddingType::F32,
         };
-        let mut store = ScoreStore::open_or_create(&place.path(directory), &spec).unwrap();
+        let mut store = ScoreStore::open_or_create(place.path(directory), &spec).unwrap();
         store.record(&found.identities).unwrap();
         for shard in &found.identities {
             let rows = shards::row_numbers(&shards::read(Path::new(&shard.path)));
