@@ -100,6 +100,7 @@ pub mod adapt;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod config;
+mod digest;
 pub mod encode;
 pub mod engine;
 pub mod error;

@@ -14,9 +14,11 @@
 mod logins;
 mod tokens;
 
-use std::{borrow::Cow, fmt::Write};
+use std::borrow::Cow;
 
 use sha2::{Digest, Sha256};
+
+use crate::digest::hex;
 
 /// Stands for what is hidden.
 pub const HIDDEN: &str = "***";
@@ -104,10 +106,7 @@ pub fn told_apart(text: &str) -> String {
     let mut shown = in_text(text);
     if shown != text {
         shown.push_str(" #");
-        for byte in Sha256::digest(text).iter().take(HASH_BYTES) {
-            // Writing to a string does not fail.
-            let _ = write!(shown, "{byte:02x}");
-        }
+        shown.push_str(&hex(&Sha256::digest(text)[..HASH_BYTES]));
     }
     shown
 }

@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 
 use super::TrainingRecord;
 use crate::{
+    digest::hex,
     error::{Error, Result},
     schema::Side,
 };
@@ -193,8 +194,7 @@ impl Adapters {
     /// # Errors
     /// When the artifact cannot be made, as [`Adapters::to_bytes`].
     pub fn fingerprint(&self) -> Result<String> {
-        let digest = Sha256::digest(self.to_bytes()?);
-        Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(hex(&Sha256::digest(self.to_bytes()?)))
     }
 
     fn linear(&self, side: Side) -> &Linear {

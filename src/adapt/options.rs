@@ -1,5 +1,6 @@
 //! What a fit is asked to do.
 
+use super::{PairPass, Split};
 use crate::error::{Error, Result};
 
 /// Rows per step, and with captions the number of negatives plus one. Four times as much is no better.
@@ -59,6 +60,16 @@ impl FitOptions {
             batch_rows: DEFAULT_BATCH_ROWS,
             seed: 0,
             lock_text: true,
+        }
+    }
+
+    /// A pass over the rows of a split in this order; epoch 0 only looks at them.
+    pub(super) fn pass(&self, split: Split, epoch: u32) -> PairPass {
+        PairPass {
+            split,
+            epoch,
+            seed: self.seed,
+            batch_rows: self.batch_rows,
         }
     }
 

@@ -12,7 +12,6 @@ use crate::{
     engine::{Beside, EncodeRuntime, Purpose, SqlLimits, SqlSession, query_threads},
     error::{Error, Result},
     machine,
-    preprocess::{PathPolicy, largest_file},
     source::{ColumnBinding, ColumnChoice, Places, ShardSet},
     store::{ScoreStore, ShardIdentity, StoreAt},
     summary::Counters,
@@ -296,11 +295,8 @@ impl Opening<'_> {
         store: &ScoreStore,
         shards: &[ShardIdentity],
     ) -> Result<()> {
-        let (mut rows, mut decided) = (0, 0);
-        for shard in shards {
-            rows += shard.rows;
-            decided += store.coverage(shard)?.decided_rows;
-        }
+        let rows: u64 = shards.iter().map(|shard| shard.rows).sum();
+        let decided = rows - store.missing_rows(shards)?;
         if decided < rows {
             (self.say)(&format!(
                 "note: the store has scores of {decided} of the {rows} rows of {name}, the others are null: \
@@ -332,14 +328,10 @@ fn lazy_runtime(
             model_batch_rows: options.model_batch_rows,
             max_pixels: options.images.max_pixels(),
             reading: options.images.reading(),
+            allow_external_paths: options.allow_external_paths,
             purpose: Purpose::Queries,
         };
-        let paths = PathPolicy {
-            directories: directories.clone(),
-            allow_external: options.allow_external_paths,
-            max_bytes: largest_file(options.images.max_pixels()),
-        };
-        encoding.loaded(factory, paths, beside)
+        encoding.loaded(factory, directories.clone(), beside)
     };
     Arc::new(EncodeRuntime::lazy(Arc::new(load), Arc::clone(counters)))
 }

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     config::ByteSize,
+    digest::hex,
     error::{Error, Result},
 };
 
@@ -174,11 +175,7 @@ pub(super) fn sha256(path: &Path) -> io::Result<String> {
             Err(error) => return Err(error),
         }
     }
-    Ok(hash
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
+    Ok(hex(&hash.finalize()))
 }
 
 fn unpack(wheel: &Path, library: &Path, os: Os) -> io::Result<()> {

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     adapt::Adapters,
+    digest::hex,
     error::{Error, Result},
     schema::{IMAGE_EMBEDDING, ScoreColumn},
     secrets::told_apart,
@@ -179,9 +180,7 @@ impl Deriving<'_> {
         }
         if let Some(target) = &self.options.target {
             let bytes = std::fs::read(target).map_err(|error| target::failed(target, error))?;
-            let hash = Sha256::digest(bytes);
-            let hex = hash.iter().take(16).map(|byte| format!("{byte:02x}"));
-            made_with.insert("target", hex.collect());
+            made_with.insert("target", hex(&Sha256::digest(bytes)[..16]));
         }
         let shards = self.rows();
         let shards = shards.shards().iter();

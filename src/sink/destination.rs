@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::local::part_name;
+use super::local::{parent, part_name};
 use crate::{
     secrets,
     source::{Location, names_shard},
@@ -72,6 +72,26 @@ impl OutputPath {
         match self {
             OutputPath::Local(path) => Some(path),
             OutputPath::Url(_) => None,
+        }
+    }
+
+    /// The directory that it lies in, if that is one of this machine.
+    pub fn parent(&self) -> Option<&Path> {
+        self.local_path().map(parent)
+    }
+
+    /// The last part of its name, without credentials.
+    pub fn last_name(&self) -> String {
+        match self {
+            OutputPath::Local(path) => {
+                let name = path.file_name().unwrap_or_default();
+                name.to_string_lossy().into_owned()
+            }
+            OutputPath::Url(_) => {
+                let url = self.to_string();
+                let name = url.trim_end_matches('/').rsplit('/').next();
+                name.unwrap_or_default().to_owned()
+            }
         }
     }
 

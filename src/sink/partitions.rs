@@ -9,7 +9,7 @@ use arrow::{
     error::ArrowError,
 };
 
-use super::part::PartWriter;
+use super::{Destination, OutputPath, part::PartWriter};
 use crate::error::{Error, Result};
 
 /// Most parts that are open at one time.
@@ -39,11 +39,16 @@ pub(super) struct Partitions {
     pub(super) most_open: usize,
 }
 
-/// Refuses columns that an output with these cannot be cut by.
+/// Refuses to cut an output that is one file, or by columns that an output with these cannot be cut by.
 ///
 /// # Errors
-/// When one is not there, stands twice, holds what is no name, or all are named.
-pub fn check_partitions(names: &[String], schema: &Schema) -> Result<()> {
+/// When the output is one file, or a column is not there, stands twice, holds what is no name, or all are named.
+pub fn check_partitions(names: &[String], output: &OutputPath, schema: &Schema) -> Result<()> {
+    if !Destination::of(output.clone()).takes_parts() {
+        return Err(Error::usage("cut one file by the values of columns")
+            .with("output", output)
+            .hint("name a directory: --partition-by makes folders in it"));
+    }
     let mut seen = HashSet::new();
     for name in names {
         let refused =
@@ -317,7 +322,7 @@ mod tests {
         ]);
         let refused = |names: &[&str]| {
             let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
-            check_partitions(&names, &schema).map_err(|error| error.report())
+            check_partitions(&names, &"out".into(), &schema).map_err(|error| error.report())
         };
         assert_eq!(refused(&["a"]), Ok(()));
         for (names, text) in [

@@ -24,6 +24,7 @@ use super::{
     WrittenPart, commit::UPLOADS,
 };
 use crate::{
+    digest::hex,
     error::{Error, Result},
     remote::{Object, ObjectStores, Put, UPLOAD_BYTES, Upload, Uploaded},
 };
@@ -366,12 +367,7 @@ impl Commit for RemoteCommit {
 
 /// The file in which uploads of an output are noted.
 fn notes_of(directory: &Path, output: &Object) -> PathBuf {
-    let hash = Sha256::digest(output.url());
-    let hash: String = hash
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let hash = hex(&Sha256::digest(output.url())[..8]);
     directory.join(format!("{UPLOADS}{hash}"))
 }
 

@@ -95,6 +95,28 @@ impl BoundShards {
         Self::bound(ShardSet::of_found(found, on_bad_shard)?, columns)
     }
 
+    /// Refuses labels that only folders have where scores, which follow from them, are found by the content of shards; in a
+    /// store that others use too if they are `stored`.
+    ///
+    /// # Errors
+    /// When labels are those of folders, and scores are stored or two shards have the same content.
+    pub fn check_labels(&self, stored: bool) -> Result<()> {
+        let label = self.binding.label_column();
+        let Some(label) = label.filter(|label| self.set.is_of_one_value(label)) else {
+            return Ok(());
+        };
+        let why = match stored {
+            true => "a score store knows shards by their content, which does not have them",
+            false if self.set.has_twins() => "two shards have the same content",
+            false => return Ok(()),
+        };
+        Err(
+            Error::usage(format!("score by the labels of folders: {why}"))
+                .with("column", label)
+                .hint("write the labels into the shards first: clip-filter sql --output has them"),
+        )
+    }
+
     /// The same without the shard that `error` says is damaged; `None` if it names none of them, or the only one.
     #[must_use]
     pub fn without_bad(&self, error: &Error) -> Option<Self> {

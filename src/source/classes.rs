@@ -1,6 +1,6 @@
 //! Class labels, and how a class is said in words.
 
-use std::{collections::HashMap, fmt::Write};
+use std::collections::HashMap;
 
 use arrow::{
     array::{ArrayRef, AsArray, StringViewArray},
@@ -14,6 +14,7 @@ use super::{
     columns::{is_text, nearest},
 };
 use crate::{
+    digest::hex,
     error::{Error, Result},
     secrets::told_apart,
 };
@@ -158,10 +159,7 @@ impl Classes {
                 hash.update([0]);
             }
             text.push_str(" of names ");
-            for byte in hash.finalize().iter().take(4) {
-                // Writing to a string does not fail.
-                let _ = write!(text, "{byte:02x}");
-            }
+            text.push_str(&hex(&hash.finalize()[..4]));
         }
         text
     }

@@ -6,6 +6,8 @@ use sha2::{Digest, Sha256};
 
 use super::{Location, ShardBytes};
 
+use crate::digest::hex;
+
 /// Read at the end of a file, where a Parquet footer is.
 const TAIL_BYTES: u64 = 256 << 10;
 /// Places between start and end that are looked at, and how much is read at each.
@@ -22,7 +24,7 @@ pub(super) fn fingerprint(location: &Location, file: &ShardBytes) -> Result<Stri
             let mut hash = Sha256::new();
             hash.update(file.size_bytes().to_le_bytes());
             hash.update(version);
-            Ok(hex(hash))
+            Ok(hex(&hash.finalize()))
         }
     }
 }
@@ -42,12 +44,7 @@ fn of_content(file: &ShardBytes) -> Result<String> {
         let start = body / SAMPLES * number;
         hash.update(&file.read_at(start..start + SAMPLE_BYTES.min(body))?);
     }
-    Ok(hex(hash))
-}
-
-fn hex(hash: Sha256) -> String {
-    let digest = hash.finalize();
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    Ok(hex(&hash.finalize()))
 }
 
 #[cfg(test)]

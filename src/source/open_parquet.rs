@@ -202,13 +202,10 @@ impl OpenParquet {
             false => selection.map(skipping_runs),
         };
         let (file, footer) = (self.file.clone(), Arc::clone(&self.footer));
-        let pages: Arc<dyn FileReader> = Arc::new(GroupPages::new(
-            file,
-            footer,
-            group,
-            sizes,
-            selection.clone(),
-        ));
+        // Of use where pages are asked for by a plan.
+        let wanted = selection.as_ref().filter(|_| file.is_planned()).cloned();
+        let pages: Arc<dyn FileReader> =
+            Arc::new(GroupPages::new(file, footer, group, sizes, wanted));
         let reader = ParquetRecordBatchReader::try_new_with_row_groups(
             &levels, &pages, batch_rows, selection,
         )?;

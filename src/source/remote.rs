@@ -250,9 +250,7 @@ impl RemoteContent {
         self.object
             .read(range, self.size_bytes, self.version.as_deref())
     }
-}
 
-impl RemoteContent {
     /// As [`RemoteContent::read`], without waiting.
     pub(super) fn ask(&self, range: Range<u64>) -> io::Result<mpsc::Receiver<io::Result<Bytes>>> {
         self.object
@@ -306,15 +304,11 @@ impl ShardFile for RemoteFile {
     fn planned(&self, ranges: &[Range<u64>], window_bytes: u64) -> Option<Arc<dyn ShardFile>> {
         Some(Arc::new(Windows::new(
             Arc::clone(&self.content),
-            size(self),
+            self.content.size_bytes,
             ranges,
             window_bytes,
         )))
     }
-}
-
-fn size(file: &RemoteFile) -> u64 {
-    file.content.size_bytes
 }
 
 /// `range` of a file, of which `bytes` from `start` on are at hand.

@@ -5,6 +5,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::digest::hex;
+
 /// A process as the system numbers it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Process {
@@ -40,13 +42,7 @@ fn machine() -> Option<String> {
     let mut hash = Sha256::new();
     hash.update(boot);
     hash.update(seen.as_os_str().as_encoded_bytes());
-    let hash = hash.finalize();
-    Some(
-        hash.iter()
-            .take(8)
-            .map(|byte| format!("{byte:02x}"))
-            .collect(),
-    )
+    Some(hex(&hash.finalize()[..8]))
 }
 
 /// When a process that still runs was started; `None` where there is none.

@@ -21,6 +21,7 @@ use super::{
     score_file::{Stored, damaged},
 };
 use crate::{
+    digest::hex,
     error::{Error, Result},
     source::ShardIdentity,
 };
@@ -66,12 +67,7 @@ pub(super) fn bundle_name<'a>(
         hash.update(fingerprint);
         hash.update([0]);
     }
-    let hash: String = hash
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    names::scored(&hash, model)
+    names::scored(&hex(&hash.finalize()), model)
 }
 
 /// The stored rows of one shard in a bundle.

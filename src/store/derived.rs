@@ -21,6 +21,7 @@ use super::{
     manifest::{put_json, read_json},
     names::{DERIVED, STATE, short},
 };
+use crate::digest::hex;
 use crate::error::Result;
 
 const CURRENT: &str = "current.json";
@@ -53,11 +54,7 @@ impl DerivedSpec {
 
     fn generation(&self) -> String {
         let text = serde_json::to_vec(self).unwrap_or_default();
-        let hash = Sha256::digest(text);
-        hash.iter()
-            .take(8)
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        hex(&Sha256::digest(text)[..8])
     }
 }
 

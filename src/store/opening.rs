@@ -110,6 +110,7 @@ impl ScoreStore {
     /// # Errors
     /// When the disk is full.
     pub fn filled(&self) -> Result<Self> {
+        self.sweep()?;
         let nothing = &mut |_: &mut Manifest| Ok(());
         let manifest = Manifest::update(self.blobs.as_ref(), Durability::Whole, nothing)?;
         let place = Place {

@@ -264,6 +264,36 @@ impl ScoreStore {
         shards.iter().map(coverage).collect()
     }
 
+    /// Rows of `shards` that are not decided.
+    ///
+    /// # Errors
+    /// As [`ScoreStore::coverage`].
+    pub fn missing_rows(&self, shards: &[ShardIdentity]) -> Result<u64> {
+        let coverages = self.coverages(shards)?.into_iter();
+        let missing = coverages
+            .zip(shards)
+            .map(|(coverage, shard)| shard.rows.saturating_sub(coverage.decided_rows));
+        Ok(missing.sum())
+    }
+
+    /// Removes parts that a kill has left of shards that are finished: nobody reads them any more.
+    ///
+    /// # Errors
+    /// When the store cannot be listed. What cannot be removed stays.
+    pub fn sweep(&self) -> Result<()> {
+        let left = self.blobs.list(PARTS)?;
+        if left.is_empty() {
+            return Ok(());
+        }
+        let files: HashSet<String> = self.blobs.list(SCORES)?.into_iter().collect();
+        for scored in left {
+            if files.contains(&format!("{scored}.parquet")) && !self.claims.is_claimed(&scored) {
+                self.blobs.remove_all(&names::parts(&scored));
+            }
+        }
+        Ok(())
+    }
+
     /// The rows of a shard that are stored.
     ///
     /// # Errors

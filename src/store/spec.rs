@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     config::{ImageChoice, Reading},
+    digest::hex,
     error::Result,
     summary::ModelCard,
 };
@@ -185,10 +186,5 @@ fn hash(texts: &[&str]) -> String {
         hash.update((text.len() as u64).to_le_bytes());
         hash.update(text);
     }
-    let bytes = hash.finalize();
-    bytes
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hex(&hash.finalize()[..8])
 }

@@ -15,8 +15,8 @@ use std::ops::ControlFlow;
 use clip_filter_vectors::{Corrections, Descent, Trained};
 
 use super::{
-    Adapters, EpochRecord, FitOptions, Fitted, Method, Outcome, PairPass, PairSource, Split,
-    TrainingRecord, adapters::Linear, judged::falls,
+    Adapters, EpochRecord, FitOptions, Fitted, Method, Outcome, PairSource, Split, TrainingRecord,
+    adapters::Linear, judged::falls,
 };
 use crate::error::{Error, Result};
 use problem::Problem;
@@ -121,12 +121,7 @@ struct Training<'a> {
 
 impl Training<'_> {
     fn epoch(&mut self, pairs: &mut dyn PairSource, epoch: u32) -> Result<EpochRecord> {
-        let pass = PairPass {
-            split: Split::Training,
-            epoch,
-            seed: self.options.seed,
-            batch_rows: self.options.batch_rows,
-        };
+        let pass = self.options.pass(Split::Training, epoch);
         let (mut sum, mut rows) = (0.0, 0);
         pairs.read(&pass, &mut |batch| {
             if let Some(batch) = self.problem.batch(&batch)? {

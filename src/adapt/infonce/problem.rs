@@ -5,7 +5,7 @@ use std::sync::Arc;
 use clip_filter_vectors::{PairBatch, Rows, Sought};
 
 use crate::{
-    adapt::{Batch, FitOptions, Mode, PairPass, PairSource, Split, Targets, pairs::check_finite},
+    adapt::{Batch, FitOptions, Mode, PairSource, Split, Targets, pairs::check_finite},
     error::{Error, Result},
 };
 
@@ -110,12 +110,7 @@ fn log_shares(
 ) -> Result<Arc<[f32]>> {
     let dim = pairs.dim();
     let mut rows = vec![1u64; count];
-    let pass = PairPass {
-        split: Split::Training,
-        epoch: 0,
-        seed: options.seed,
-        batch_rows: options.batch_rows,
-    };
+    let pass = options.pass(Split::Training, 0);
     pairs.read(&pass, &mut |batch| {
         let Targets::Classes(classes) = batch.targets else {
             return Err(not_pairs(dim, batch.images.len()));

@@ -4,7 +4,7 @@ use clip_filter_vectors::{Corrections, MOST_LOGIT_SCALE, PairBatch};
 
 use super::problem::Problem;
 use crate::{
-    adapt::{FitOptions, PairPass, PairSource, Split, judged::Judged},
+    adapt::{FitOptions, PairSource, Split, judged::Judged},
     error::{Error, Result},
 };
 
@@ -66,12 +66,7 @@ fn read(
     options: &FitOptions,
     take: &mut dyn FnMut(&PairBatch<'_>),
 ) -> Result<()> {
-    let pass = PairPass {
-        split: Split::HeldOut,
-        epoch: 0,
-        seed: options.seed,
-        batch_rows: options.batch_rows,
-    };
+    let pass = options.pass(Split::HeldOut, 0);
     pairs.read(&pass, &mut |batch| {
         if let Some(batch) = problem.batch(&batch)? {
             take(&batch);

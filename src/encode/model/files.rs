@@ -1,7 +1,6 @@
 //! The files of a model, on disk or within the program, and the fingerprint over them.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, BufReader, Cursor, Read};
 use std::path::{Component, Path, PathBuf};
@@ -9,6 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use crate::config::model_files::{self, IMAGE_ROOT, TEXT_ROOT};
+use crate::digest::hex;
 use crate::encode::{bundled, graph::Graph};
 use crate::error::{Error, Result};
 
@@ -224,12 +224,7 @@ impl Files {
                 None => self.hash_file(name, &mut hash)?,
             }
         }
-        let mut hex = String::with_capacity(64);
-        for byte in hash.finalize() {
-            // Writing to a string cannot fail.
-            let _ = write!(hex, "{byte:02x}");
-        }
-        Ok(hex)
+        Ok(hex(&hash.finalize()))
     }
 
     fn hash_file(&self, name: &str, hash: &mut Sha256) -> Result<()> {

@@ -4,13 +4,14 @@
 //! comes out depends on the model, on ONNX Runtime and on the processor, and nothing else, so all of these are part of
 //! the name under which it is kept. A file that is not there or does not load costs what it would have saved.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use sha2::{Digest, Sha256};
+
+use crate::digest::hex;
 
 /// Larger graphs are not kept: reading so much takes longer than optimising it, and it is the user's disk.
 pub(super) const MOST_BYTES: u64 = 128 << 20;
@@ -32,11 +33,7 @@ impl CachedGraph {
             hash.update(part.as_bytes());
             hash.update([0]);
         }
-        let mut name = String::new();
-        for byte in &hash.finalize()[..16] {
-            // Writing to a string cannot fail.
-            let _ = write!(name, "{byte:02x}");
-        }
+        let name = hex(&hash.finalize()[..16]);
         Self {
             directory: directory.to_owned(),
             path: directory.join(name + ".onnx"),

@@ -3,7 +3,7 @@
 //! Everything that decides what is written, or where, is in it; what decides only how fast, how loudly or with how
 //! much memory is not. A new option has to be sorted here before the program compiles.
 
-use std::{fmt::Write, path::Path};
+use std::path::Path;
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -12,6 +12,7 @@ use super::{RunOptions, ScoreOptions};
 use crate::{
     adapt::Method,
     config::{OnError, Reading},
+    digest::hex,
     error::{Error, Result},
     score::{Adaptation, MethodOptions},
     select::{Keep, Order, SelectOptions, Solver},
@@ -112,12 +113,7 @@ struct OutputFacts<'a> {
 pub(super) fn identity(options: &RunOptions, shards: &BoundShards) -> Result<String> {
     let json = serde_json::to_vec(&RunIdentity::new(options, shards))
         .map_err(|error| Error::internal("name what decides a run").source(error))?;
-    let hex = |mut hex: String, byte: &u8| {
-        // Writing to a string does not fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    };
-    Ok(Sha256::digest(json).iter().fold(String::new(), hex))
+    Ok(hex(&Sha256::digest(json)))
 }
 
 impl<'a> RunIdentity<'a> {

@@ -1,6 +1,6 @@
 //! From a model and limits to how its encoders run.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use super::{RunContext, ScoreOptions};
 use crate::{
@@ -90,12 +90,8 @@ pub(in crate::pipeline) fn loaded(
         model_batch_rows: options.model_batch_rows,
         max_pixels: options.max_pixels,
         reading: options.reading,
+        allow_external_paths: options.allow_external_paths,
         purpose: Purpose::Run,
-    };
-    let paths = PathPolicy {
-        directories: shards.set.directories(),
-        allow_external: options.allow_external_paths,
-        max_bytes: largest_file(options.max_pixels),
     };
     let needs = encoding.needs(factory.as_ref());
     let divided = MemoryPlan::divided(&needs);
@@ -107,7 +103,7 @@ pub(in crate::pipeline) fn loaded(
         plan.page_bytes >= encoded_bytes
             && MemoryPlan::without_model(limit).page_bytes >= written_bytes
     };
-    let loaded = encoding.loaded(factory, paths, &fits)?;
+    let loaded = encoding.loaded(factory, shards.set.directories(), &fits)?;
     if fits(options.memory_limit, &loaded.memory) {
         return Ok(loaded);
     }
@@ -133,6 +129,7 @@ pub(in crate::pipeline) struct EncodeLimits {
     pub(in crate::pipeline) model_batch_rows: Option<usize>,
     pub(in crate::pipeline) max_pixels: u64,
     pub(in crate::pipeline) reading: Reading,
+    pub(in crate::pipeline) allow_external_paths: bool,
     pub(in crate::pipeline) purpose: Purpose,
 }
 
@@ -144,7 +141,7 @@ impl EncodeLimits {
     pub(in crate::pipeline) fn loaded(
         &self,
         factory: Arc<dyn EncoderFactory>,
-        paths: PathPolicy,
+        directories: Vec<Option<PathBuf>>,
         beside: &Beside,
     ) -> Result<Loaded> {
         let needs = self.needs(factory.as_ref());
@@ -154,7 +151,11 @@ impl EncodeLimits {
             model_batch_rows: needs.model_batch_rows,
             max_pixels: self.max_pixels,
             reading: self.reading,
-            paths,
+            paths: PathPolicy {
+                directories,
+                allow_external: self.allow_external_paths,
+                max_bytes: largest_file(self.max_pixels),
+            },
         };
         Ok(Loaded {
             factory,
@@ -163,6 +164,7 @@ impl EncodeLimits {
             needs,
         })
     }
+
     fn needs(&self, factory: &dyn EncoderFactory) -> MemoryNeeds {
         let sizes = factory.sizes();
         let (height, width) = factory.preprocessing().pixels.output_size();

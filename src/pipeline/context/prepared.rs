@@ -17,7 +17,7 @@ use crate::{
     error::{Error, Result},
     schema::ScoreColumn,
     score, select,
-    sink::{Destination, Ledger, Provenance, WriterPolicy, check_partitions, output_metadata},
+    sink::{Ledger, Provenance, WriterPolicy, check_partitions, output_metadata},
     source::{BoundShards, ShardSet},
     store::ScoreStore,
 };
@@ -94,21 +94,16 @@ impl Prepared {
         Ok(prepared)
     }
 
-    /// Refuses to cut an output that is one file, or by columns that name no folders.
+    /// As [`check_partitions`], of what is written.
     fn check_partitions(&self, options: &RunOptions) -> Result<()> {
         let (Some(output), [_, ..]) = (&options.output, options.partition_by.as_slice()) else {
             return Ok(());
         };
-        if !Destination::of(output.clone()).takes_parts() {
-            return Err(Error::usage("cut one file by the values of columns")
-                .with("output", output)
-                .hint("name a directory: --partition-by makes folders in it"));
-        }
         let written = self
             .written(options)
             .map(|column| Field::new(&column.name, column.added.data_type(), true));
         let written = written_schema(&self.shards.set.schema, &written.collect::<Vec<_>>());
-        check_partitions(&options.partition_by, &written)
+        check_partitions(&options.partition_by, output, &written)
     }
 
     /// Goes on without the shard that `error` says is damaged; false if that was not asked for, or nothing is left.

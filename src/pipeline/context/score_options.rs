@@ -189,29 +189,8 @@ impl ScoreOptions {
         // Where files have such a column of another type, the condition means that.
         let some = some.filter(|some| found.has_types_of(&some.set.schema));
         let shards = some.map_or_else(|| open(found), Ok)?;
-        self.check_labels(&shards)?;
+        shards.check_labels(self.scores.is_some())?;
         Ok(shards)
-    }
-
-    /// Refuses labels that only folders have where scores, which follow from them, are found by the content of shards.
-    fn check_labels(&self, shards: &BoundShards) -> Result<()> {
-        let label = shards.binding.label_column();
-        let Some(label) = label.filter(|label| shards.set.is_of_one_value(label)) else {
-            return Ok(());
-        };
-        let refused = |why: &str| {
-            let error = Error::usage(format!("score by the labels of folders: {why}"));
-            Err(error
-                .with("column", label)
-                .hint("write the labels into the shards first: clip-filter sql --output has them"))
-        };
-        match &self.scores {
-            Some(_) => {
-                refused("a score store knows shards by their content, which does not have them")
-            }
-            None if shards.set.has_twins() => refused("two shards have the same content"),
-            None => Ok(()),
-        }
     }
 
     /// The shards that are left when the one that `error` says is damaged may go; `None` if it may not, or was all.

@@ -14,15 +14,13 @@
 //! The directory lies beside a local output, so that the output can be renamed out of it. For any other output, or
 //! where the caller names a directory, its name has a hash of where the output goes.
 
-use std::{
-    fmt::Write,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
+    digest::hex,
     error::{Error, Result},
     sink::{Fate, Ledger, OutputPath, OutputPlaces, Staged, has_uploads},
     store::{DirLock, ScoreStore},
@@ -67,11 +65,11 @@ impl WorkDir {
         within: Option<&Path>,
         identity: String,
     ) -> Result<Self> {
-        let (parent, name) = match (within, output) {
-            (None, OutputPath::Local(path)) => (parent(path), name_of(path)),
-            (within, output) => (
+        let (parent, name) = match (within, output.parent()) {
+            (None, Some(parent)) => (parent, output.last_name()),
+            (within, _) => (
                 within.unwrap_or(Path::new(".")),
-                format!("{}-{}", last_name(output), hash(output)),
+                format!("{}-{}", output.last_name(), hash(output)),
             ),
         };
         let name = format!(".{name}.clip-filter");
@@ -193,38 +191,8 @@ fn gone(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// The directory that a path lies in.
-fn parent(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
-}
-
-fn name_of(path: &Path) -> String {
-    let name = path.file_name().unwrap_or_default();
-    name.to_string_lossy().into_owned()
-}
-
-fn last_name(output: &OutputPath) -> String {
-    match output {
-        OutputPath::Local(path) => name_of(path),
-        OutputPath::Url(_) => {
-            let url = output.to_string();
-            let name = url.trim_end_matches('/').rsplit('/').next();
-            name.unwrap_or_default().to_owned()
-        }
-    }
-}
-
 fn hash(output: &OutputPath) -> String {
-    let digest = Sha256::digest(output.to_string());
-    let bytes = digest.iter().take(HASH_BYTES);
-    bytes.fold(String::new(), |mut hex, byte| {
-        // Writing to a string does not fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    hex(&Sha256::digest(output.to_string())[..HASH_BYTES])
 }
 
 #[cfg(test)]

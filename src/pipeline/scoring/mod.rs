@@ -120,11 +120,9 @@ impl Wanted<'_> {
             let spec = self.spec(factory.card().clone(), Some(&spec));
             return self.fill(at, &spec, factory, context).await;
         }
-        count_settled(
-            &context.counters,
-            self.shards.set.rows(),
-            self.shards.set.rows(),
-        );
+        store.sweep()?;
+        let rows = self.shards.set.rows();
+        count_settled(&context.counters, rows, rows);
         Scored::stored(store, self.options.memory_limit, self.written)
     }
 
@@ -175,7 +173,7 @@ impl Wanted<'_> {
             store.check_shards(&self.shards.identities)?;
         }
         store.record(&self.shards.identities)?;
-        let missing = self.missing_rows(&store)?;
+        let missing = store.missing_rows(&self.shards.identities)?;
         let rows = self.shards.set.rows();
         count_settled(&context.counters, rows, rows - missing);
         let fill = Fill {
@@ -198,16 +196,6 @@ impl Wanted<'_> {
             took: filled.took,
             _temporary: None,
         })
-    }
-
-    /// Rows that the store has not decided.
-    fn missing_rows(&self, store: &ScoreStore) -> Result<u64> {
-        let shards = &self.shards.identities;
-        let coverages = store.coverages(shards)?.into_iter();
-        let missing = coverages
-            .zip(shards)
-            .map(|(coverage, shard)| shard.rows.saturating_sub(coverage.decided_rows));
-        Ok(missing.sum())
     }
 
     /// True if the store has a file of every shard.

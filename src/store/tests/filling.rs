@@ -191,3 +191,38 @@ fn a_claim_that_expired_is_taken_over_and_its_late_owner_does_no_harm() {
     late.filled().unwrap();
     assert!(content(blobs.as_ref()) == expected);
 }
+
+#[test]
+fn parts_that_a_kill_has_left_of_a_finished_shard_are_swept() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = ScoreStore::open_or_create(dir.path(), &spec()).unwrap();
+    let (finished, other) = (
+        shard(5),
+        ShardIdentity {
+            fingerprint: "e".repeat(64),
+            ..shard(5)
+        },
+    );
+    for shard in [&finished, &other] {
+        store
+            .commit_part(shard, 0..5, &[rows(&numbers(0..5))])
+            .unwrap();
+    }
+    store.complete(&finished).unwrap();
+    let parts = |shard: &ShardIdentity| {
+        let scored = store.scored(&shard.fingerprint);
+        store.blobs.list(&names::parts(&scored)).unwrap()
+    };
+    // As if the process had died before they were removed.
+    store
+        .commit_part(&finished, 0..5, &[rows(&numbers(0..5))])
+        .unwrap();
+    let claim = store.claim(&finished).unwrap().unwrap();
+    store.sweep().unwrap();
+    assert!(!parts(&finished).is_empty(), "somebody is at it");
+    drop(claim);
+    store.sweep().unwrap();
+    assert!(parts(&finished).is_empty());
+    assert_eq!(parts(&other).len(), 1);
+    assert_eq!(store.missing_rows(&[finished, other]).unwrap(), 0);
+}

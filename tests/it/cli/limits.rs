@@ -259,8 +259,7 @@ fn peak_of(place: &Place, limit: &str, query: &str) -> u64 {
 fn pictures_are_sorted_grouped_and_joined_within_the_limit() {
     const ROWS: u32 = 240;
     let place = place_with_large_pictures(ROWS, 1_000_000);
-    // What a debug build holds before it does anything, beyond what a release build holds, is not what is bounded.
-    let bound = 300 * MIB + 30 * MIB + 20 * MIB;
+    let bound = 300 * MIB + 30 * MIB;
     let by_number = |query: &str| {
         let peak = peak_of(&place, "300MiB", query);
         assert!(peak <= bound, "{} MiB: {query}", peak / MIB);
