@@ -239,6 +239,11 @@ pub(super) fn divided_bytes(limit: ByteSize) -> u64 {
     limit.0.saturating_sub(PROCESS_BYTES).max(LEAST_BYTES)
 }
 
+/// Bytes in which a row group of a query's result may wait, beside all that the query holds.
+pub(super) fn result_row_group_bytes(limit: ByteSize) -> u64 {
+    (divided_bytes(limit) / 8).max(8 << 20)
+}
+
 /// The least limit above `limit`, in whole mebibytes, that `fits`; one of several where more does not always help.
 pub(super) fn least_limit(limit: ByteSize, fits: impl Fn(ByteSize) -> bool) -> ByteSize {
     const LARGEST: u64 = 1 << 40;

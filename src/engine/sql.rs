@@ -24,7 +24,7 @@ use futures::stream::{BoxStream, StreamExt};
 
 use super::{
     ClipEncodeNode, EncodeRuntime, MemoryPlan, PairNames, PairsTable, from_datafusion,
-    memory_plan::divided_bytes,
+    memory_plan::{divided_bytes, result_row_group_bytes},
     missing_column::quotes_hint,
     missing_table::no_table,
     planner,
@@ -60,6 +60,8 @@ pub struct Rows {
     pub schema: SchemaRef,
     /// What Parquet has each column as that the query gives as it is in a table; none where there is nothing.
     pub stored: Vec<Option<StoredType>>,
+    /// Most bytes in which a row group of Parquet may wait.
+    pub row_group_bytes: u64,
     /// The rows.
     pub batches: BoxStream<'static, Result<RecordBatch>>,
 }
@@ -149,6 +151,7 @@ impl SqlSession {
                 .hint("write a SELECT, and name the file with --output"));
         }
         SQLOptions::new().verify_plan(&plan).map_err(failed)?;
+        let row_group_bytes = result_row_group_bytes(self.limits.memory_limit);
         if let LogicalPlan::Ddl(_) | LogicalPlan::Statement(_) = plan {
             let frame = self
                 .context
@@ -160,6 +163,7 @@ impl SqlSession {
             return Ok(Rows {
                 schema,
                 stored: Vec::new(),
+                row_group_bytes,
                 batches: futures::stream::iter(batches.into_iter().map(Ok)).boxed(),
             });
         }
@@ -196,6 +200,7 @@ impl SqlSession {
         Ok(Rows {
             schema,
             stored,
+            row_group_bytes,
             batches: batches.boxed(),
         })
     }

@@ -86,6 +86,13 @@ impl WriterPolicy {
         }
     }
 
+    /// The same with row groups that wait in no more bytes than these.
+    #[must_use]
+    pub fn within(mut self, row_group_bytes: u64) -> Self {
+        self.row_group_bytes = self.row_group_bytes.min(row_group_bytes);
+        self
+    }
+
     /// What readers are told the columns are: the input's declared types, then the added ones.
     pub fn declared_schema(&self) -> Schema {
         let input = self.input.fields().iter().map(readable_field);

@@ -72,7 +72,7 @@ impl Format {
             Format::Ndjson => Box::new(Ndjson(json().build(out))),
             Format::Parquet => Box::new(ParquetStream::try_new(
                 out,
-                &WriterPolicy::of_result(schema, &rows.stored),
+                &WriterPolicy::of_result(schema, &rows.stored).within(rows.row_group_bytes),
                 Arc::clone(schema),
             )?),
             Format::Arrow => Box::new(ArrowStream::try_new(out, schema)?),

@@ -53,6 +53,7 @@ fn rows_of(batch: RecordBatch) -> Rows {
     Rows {
         schema: batch.schema(),
         stored: Vec::new(),
+        row_group_bytes: u64::MAX,
         batches: futures::stream::iter([Ok(batch)]).boxed(),
     }
 }

@@ -76,6 +76,7 @@ impl Output {
         if format == Format::Parquet {
             let staged = self.places.stage(&self.placement())?;
             let policy = WriterPolicy::of_result(&rows.schema, &rows.stored);
+            let policy = policy.within(rows.row_group_bytes);
             let schema = std::sync::Arc::clone(&rows.schema);
             let mut writer = DatasetWriter::create(staged, policy, schema)?;
             let count = pump(rows, &mut writer).await?;
@@ -203,6 +204,7 @@ fn held_by_parquet(rows: Rows) -> Result<Rows> {
     Ok(Rows {
         schema,
         stored,
+        row_group_bytes: rows.row_group_bytes,
         batches: batches.boxed(),
     })
 }

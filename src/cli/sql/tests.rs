@@ -59,6 +59,7 @@ impl Queries for Fake {
             "late" => Ok(Rows {
                 schema: ids(1).schema(),
                 stored: Vec::new(),
+                row_group_bytes: u64::MAX,
                 batches: futures::stream::iter([Ok(ids(1)), late]).boxed(),
             }),
             "forever" => {
@@ -70,6 +71,7 @@ impl Queries for Fake {
                 Ok(Rows {
                     schema: ids(1).schema(),
                     stored: Vec::new(),
+                    row_group_bytes: u64::MAX,
                     batches: futures::stream::once(wait).boxed(),
                 })
             }
