@@ -7,7 +7,7 @@ use re_rav1d::dav1d::{
 };
 
 use crate::av1_stream::{Chroma, Sequence, first_frame, sequence};
-use crate::avif_color::{Planes, to_rgb};
+use crate::avif_color::{Planes, TilePlace, to_rgb};
 use crate::avif_items::{Picture, pictures};
 use crate::fault::Fault;
 use crate::probe::{ImageFacts, ImageKind};
@@ -137,7 +137,10 @@ fn planes(picture: &Picture<'_>) -> Result<Planes, Fault> {
     }
     let mut planes = Planes::new(picture.width, picture.height, sequence)?;
     for (index, pieces) in picture.tiles.iter().enumerate() {
-        let place = (index % picture.columns, index / picture.columns);
+        let place = TilePlace {
+            column: index % picture.columns,
+            row: index / picture.columns,
+        };
         decode_tile(&pieces.concat(), picture.tile, place, &mut planes)?;
     }
     Ok(planes)
@@ -145,8 +148,8 @@ fn planes(picture: &Picture<'_>) -> Result<Planes, Fault> {
 
 fn decode_tile(
     stream: &[u8],
-    (width, height): (u32, u32),
-    (column, row): (usize, usize),
+    size: (u32, u32),
+    place: TilePlace,
     planes: &mut Planes,
 ) -> Result<(), Fault> {
     let mut settings = Settings::new();
@@ -154,14 +157,14 @@ fn decode_tile(
     settings.set_max_frame_delay(1);
     settings.set_all_layers(false);
     settings.set_decode_frame_type(DecodeFrameType::Key);
-    settings.set_frame_size_limit(width.saturating_mul(height));
+    settings.set_frame_size_limit(size.0.saturating_mul(size.1));
     let mut decoder = Decoder::with_settings(&settings).map_err(fault)?;
     match decoder.send_data(first_frame(stream)?, None, None, None) {
         Ok(()) | Err(Error::Again) => {}
         Err(error) => return Err(fault(error)),
     }
     let frame = decoder.get_picture().map_err(fault)?;
-    if (frame.width(), frame.height()) != (width, height) {
+    if (frame.width(), frame.height()) != size {
         return Err(Fault::corrupt("avif: two different sizes"));
     }
     let chroma = match frame.pixel_layout() {
@@ -181,7 +184,7 @@ fn decode_tile(
     for (index, component) in components.into_iter().enumerate().take(planes.count()) {
         let stride = usize::try_from(frame.stride(component)).unwrap_or(0);
         let plane = frame.plane(component);
-        planes.store(index, (width, height), (column, row), (stride, &plane));
+        planes.store(index, size, place, &plane, stride);
     }
     Ok(())
 }

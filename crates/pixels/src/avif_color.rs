@@ -12,6 +12,13 @@ pub(crate) struct Planes {
     data: [Vec<u16>; 3],
 }
 
+/// Which tile of a picture, by column and row of tiles.
+#[derive(Clone, Copy)]
+pub(crate) struct TilePlace {
+    pub(crate) column: usize,
+    pub(crate) row: usize,
+}
+
 impl Planes {
     pub(crate) fn new(width: u32, height: u32, sequence: Sequence) -> Result<Self, Fault> {
         let size = |length: u32| {
@@ -66,8 +73,9 @@ impl Planes {
         &mut self,
         index: usize,
         size: (u32, u32),
-        (column, row): (usize, usize),
-        (stride, samples): (usize, &[u8]),
+        place: TilePlace,
+        samples: &[u8],
+        stride: usize,
     ) {
         let step = if self.depth() > 8 { 2 } else { 1 };
         let (across, down) = self.shifts(index);
@@ -75,7 +83,7 @@ impl Planes {
         let part =
             |length: u32, shift: u32| usize::try_from(length.div_ceil(1 << shift)).unwrap_or(0);
         let (wide, high) = (part(size.0, across), part(size.1, down));
-        let (left, top) = (wide * column, high * row);
+        let (left, top) = (wide * place.column, high * place.row);
         let wide = wide.min(columns.saturating_sub(left));
         let lines = self.data[index].chunks_exact_mut(columns.max(1));
         let lines = lines.take(rows).skip(top).take(high);

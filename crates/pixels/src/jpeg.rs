@@ -150,7 +150,7 @@ fn decode_whole(
         let Scans { known, is_cut } = read_all(bytes, opening, tables, &mut blocks)?;
         let mut rows = Rows::new(&frame, &blocks, reduction)?;
         for unit in 0..frame.units().1 {
-            rows.take(unit, (&known, &blocks), &mut buffers.rgb);
+            rows.take(unit, &known, &blocks, &mut buffers.rgb);
         }
         buffers.is_filled = is_cut;
         return Ok(());
@@ -163,7 +163,7 @@ fn decode_whole(
     for unit in 0..frame.units().1 {
         blocks.clear();
         reader.read_row(unit, &mut blocks)?;
-        rows.take(unit, (&known, &blocks), &mut buffers.rgb);
+        rows.take(unit, &known, &blocks, &mut buffers.rgb);
     }
     buffers.is_filled = reader.is_cut();
     match truncated {

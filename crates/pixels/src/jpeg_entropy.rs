@@ -237,7 +237,8 @@ fn extended(magnitude: u32, size: u32) -> i16 {
 pub(crate) fn read_block(
     coefficients: &mut [i16; 64],
     reader: &mut Bits<'_>,
-    (dc, ac): (&Codes, &Codes),
+    dc: &Codes,
+    ac: &Codes,
     before: &mut i16,
 ) -> bool {
     let (_, difference) = dc.next(reader);

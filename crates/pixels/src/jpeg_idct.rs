@@ -20,8 +20,8 @@ type Row = [i16; 8];
 fn inverse(coefficients: &[i16; 64], steps: &[u16; 64], size: usize) -> [Lanes; 8] {
     match size {
         8 => whole(coefficients, steps),
-        4 => reduced(coefficients, steps, (half, [12, 19])),
-        2 => reduced(coefficients, steps, (quarter, [13, 20])),
+        4 => reduced(coefficients, steps, half, [12, 19]),
+        2 => reduced(coefficients, steps, quarter, [13, 20]),
         _ => eighth(coefficients[0], steps[0]),
     }
 }
@@ -29,7 +29,8 @@ fn inverse(coefficients: &[i16; 64], steps: &[u16; 64], size: usize) -> [Lanes; 
 /// The same for a block that may be known to hold nothing but its first coefficient.
 #[inline]
 pub(crate) fn inverse_of(
-    (coefficients, is_flat): (&[i16; 64], bool),
+    coefficients: &[i16; 64],
+    is_flat: bool,
     steps: &[u16; 64],
     size: usize,
 ) -> [Lanes; 8] {
@@ -155,7 +156,8 @@ type Part = fn([i32; 8]) -> [i32; 4];
 fn reduced(
     coefficients: &[i16; 64],
     steps: &[u16; 64],
-    (part, shifts): (Part, [u32; 2]),
+    part: Part,
+    shifts: [u32; 2],
 ) -> [Lanes; 8] {
     let mut rows = dequantised(coefficients, steps);
     for (number, shift) in shifts.into_iter().enumerate() {
@@ -212,7 +214,7 @@ mod tests {
     use super::*;
 
     /// The definition, in floating point.
-    fn exact(block: &[i16; 64], (x, y): (usize, usize)) -> f64 {
+    fn exact(block: &[i16; 64], x: usize, y: usize) -> f64 {
         let wave = |frequency: usize, place: usize| {
             let scale = if frequency == 0 { 0.5f64.sqrt() } else { 1.0 };
             let turns = ((2 * place + 1) * frequency) as f64 / 32.0;
@@ -244,7 +246,7 @@ mod tests {
             let columns = inverse(&block, &[1; 64], 8);
             for (x, column) in columns.iter().enumerate() {
                 for (y, sample) in column.iter().enumerate() {
-                    let away = f64::from(*sample) - exact(&block, (x, y));
+                    let away = f64::from(*sample) - exact(&block, x, y);
                     assert!(away.abs() < 0.6, "seed {seed}, {x} {y}: {away}");
                 }
             }

@@ -73,7 +73,7 @@ impl PlainDecoder {
                         let across = column * channel.across + number % channel.across;
                         let down = row * channel.down + number / channel.across;
                         *samples.block(index, number) =
-                            known.transformed(&blocks, index, (down, across), 8);
+                            known.transformed(&blocks, index, down, across, 8);
                     }
                 }
                 self.rows.place(plan, column - part.across.start, &samples);
@@ -94,7 +94,7 @@ impl PlainDecoder {
                 rows.begin(plan, &part, row);
             }
             let wanted = if row_is_wanted { &part.across } else { &(0..0) };
-            read_row(&mut reader, units.0, (plan, wanted), rows)?;
+            read_row(&mut reader, units.0, plan, wanted, rows)?;
             if reader.bits.is_short() || reader.bits.is_cut() {
                 return None;
             }
@@ -180,10 +180,10 @@ impl<'a, 't> UnitReader<'a, 't> {
                     self.block = [0; 64];
                 }
                 let before = &mut self.before[index];
-                let is_flat = read_block(&mut self.block, &mut self.bits, (dc, ac), before);
+                let is_flat = read_block(&mut self.block, &mut self.bits, dc, ac, before);
                 self.is_dirty = !is_flat;
                 if let Some(samples) = &mut samples {
-                    *samples.block(index, number) = inverse_of((&self.block, is_flat), steps, 8);
+                    *samples.block(index, number) = inverse_of(&self.block, is_flat, steps, 8);
                 }
             }
         }
@@ -198,7 +198,8 @@ impl<'a, 't> UnitReader<'a, 't> {
 fn read_row(
     reader: &mut UnitReader<'_, '_>,
     units: usize,
-    (plan, wanted): (&Plan, &Range<usize>),
+    plan: &Plan,
+    wanted: &Range<usize>,
     rows: &mut UnitRows,
 ) -> Option<()> {
     let mut samples = Samples::EMPTY;

@@ -19,7 +19,8 @@ pub(crate) struct Band {
 pub(crate) fn read_dc(
     block: &mut Block,
     reader: &mut Bits<'_>,
-    (codes, low): (&Codes, u32),
+    codes: &Codes,
+    low: u32,
     before: &mut i16,
 ) {
     let (_, difference) = codes.next(reader);
@@ -38,7 +39,8 @@ pub(crate) fn refine_dc(block: &mut Block, reader: &mut Bits<'_>, low: u32) {
 pub(crate) fn read_ac(
     block: &mut Block,
     reader: &mut Bits<'_>,
-    (codes, band): (&Codes, Band),
+    codes: &Codes,
+    band: Band,
     ended: &mut u32,
 ) {
     if *ended > 0 {
@@ -66,7 +68,8 @@ pub(crate) fn read_ac(
 pub(crate) fn refine_ac(
     block: &mut Block,
     reader: &mut Bits<'_>,
-    (codes, band): (&Codes, Band),
+    codes: &Codes,
+    band: Band,
     ended: &mut u32,
 ) {
     let mut at = band.first;
@@ -76,7 +79,7 @@ pub(crate) fn refine_ac(
             *ended = blocks_ended(reader, run);
             break;
         }
-        at = refine_and_skip(block, reader, (at, band), run);
+        at = refine_and_skip(block, reader, at, band, run);
         if value != 0 {
             set(block, at.min(63), value << band.low);
         }
@@ -100,7 +103,8 @@ pub(crate) fn refine_ac(
 fn refine_and_skip(
     block: &mut Block,
     reader: &mut Bits<'_>,
-    (mut at, band): (u32, Band),
+    mut at: u32,
+    band: Band,
     mut run: u32,
 ) -> u32 {
     while at <= band.last {

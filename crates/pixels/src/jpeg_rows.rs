@@ -69,7 +69,7 @@ impl Rows {
                 let width = edge(frame.width, grid.across, most.0);
                 let part = (grid.across * size / least, grid.down * size / least);
                 Ok(Channel {
-                    spread: spread(part, most, (width, least))?,
+                    spread: spread(part, most, width, least)?,
                     grid,
                     size,
                     width,
@@ -96,14 +96,9 @@ impl Rows {
 
     /// Takes the blocks of row `unit` of coding units; the rows of the one before are then finished and go to `rgb`, at
     /// the end all that are left.
-    pub(crate) fn take(
-        &mut self,
-        unit: usize,
-        (known, blocks): (&Known, &Blocks<'_>),
-        rgb: &mut [u8],
-    ) {
+    pub(crate) fn take(&mut self, unit: usize, known: &Known, blocks: &Blocks<'_>, rgb: &mut [u8]) {
         for (index, channel) in self.channels.iter_mut().enumerate() {
-            channel.transform(index, unit, (known, blocks));
+            channel.transform(index, unit, known, blocks);
         }
         if unit > 0 {
             self.finish(unit - 1, rgb);
@@ -151,7 +146,8 @@ impl Rows {
 fn spread(
     part: (usize, usize),
     most: (usize, usize),
-    (width, least): (usize, usize),
+    width: usize,
+    least: usize,
 ) -> Result<Spread, Fault> {
     if !most.0.is_multiple_of(part.0) || !most.1.is_multiple_of(part.1) {
         return Err(Fault::unsupported("jpeg: fractional sampling"));
@@ -169,13 +165,13 @@ fn spread(
 
 impl Channel {
     /// Makes samples of a row of coding units.
-    fn transform(&mut self, index: usize, unit: usize, (known, blocks): (&Known, &Blocks<'_>)) {
+    fn transform(&mut self, index: usize, unit: usize, known: &Known, blocks: &Blocks<'_>) {
         let (grid, size) = (self.grid, self.size);
         let stride = grid.stride * size;
         let bands = self.samples[2].chunks_exact_mut(stride * size);
         for (row, band) in (unit * grid.down..grid.high).zip(bands) {
             for column in 0..grid.wide {
-                let columns = known.transformed(blocks, index, (row, column), size);
+                let columns = known.transformed(blocks, index, row, column, size);
                 let lines = band.chunks_exact_mut(stride);
                 for (line, samples) in lines.zip(transpose(columns)) {
                     let place = &mut line[column * size..];
@@ -214,7 +210,7 @@ impl Channel {
         } else {
             near
         };
-        self.spread.row((near, next), below, &mut scratch);
+        self.spread.row(near, next, below, &mut scratch);
         self.scratch = scratch;
     }
 }

@@ -224,21 +224,21 @@ impl<'a, 't> ScanReader<'a, 't> {
         let before = &mut self.before[place];
         match &self.coding {
             Coding::Sequential(codes) => {
-                let Some(codes) = codes[place] else { return };
+                let Some((dc, ac)) = codes[place] else { return };
                 let coefficients = &mut block.coefficients;
-                let is_flat = read_block(coefficients, &mut self.bits, codes, before);
+                let is_flat = read_block(coefficients, &mut self.bits, dc, ac, before);
                 block.coded |= u64::from(!is_flat) << 1;
             }
             Coding::FirstDc(codes, low) => {
                 let Some(codes) = codes[place] else { return };
-                read_dc(block, &mut self.bits, (codes, *low), before);
+                read_dc(block, &mut self.bits, codes, *low, before);
             }
             Coding::NextDc(low) => refine_dc(block, &mut self.bits, *low),
             Coding::FirstAc(codes, band) => {
-                read_ac(block, &mut self.bits, (codes, *band), &mut self.ended);
+                read_ac(block, &mut self.bits, codes, *band, &mut self.ended);
             }
             Coding::NextAc(codes, band) => {
-                refine_ac(block, &mut self.bits, (codes, *band), &mut self.ended);
+                refine_ac(block, &mut self.bits, codes, *band, &mut self.ended);
             }
         }
     }

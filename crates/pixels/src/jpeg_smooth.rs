@@ -145,16 +145,17 @@ impl Known {
         &self,
         blocks: &Blocks<'_>,
         component: usize,
-        (row, column): (usize, usize),
+        row: usize,
+        column: usize,
         size: usize,
     ) -> [Lanes; 8] {
         let steps = &self.components[component].steps;
         if self.is_partial {
-            let block = self.estimated(blocks, component, (row, column));
-            return inverse_of((&block, false), steps, size);
+            let block = self.estimated(blocks, component, row, column);
+            return inverse_of(&block, false, steps, size);
         }
         let block = &blocks.row(component, row)[column];
-        inverse_of((&block.coefficients, block.is_flat()), steps, size)
+        inverse_of(&block.coefficients, block.is_flat(), steps, size)
     }
 
     /// A block with the estimates in the place of zeros that are not known to be so.
@@ -162,7 +163,8 @@ impl Known {
         &self,
         blocks: &Blocks<'_>,
         component: usize,
-        (row, column): (usize, usize),
+        row: usize,
+        column: usize,
     ) -> [i16; 64] {
         let known = &self.components[component];
         let unit = row / blocks.grids[component].down;
@@ -170,7 +172,7 @@ impl Known {
             true => &known.missing_before,
             false => &known.missing,
         };
-        let means = means(blocks, component, (row, column));
+        let means = means(blocks, component, row, column);
         let mut block = blocks.row(component, row)[column].coefficients;
         let is_soft = missing[1..].iter().all(Option::is_none);
         let windows = if is_soft { &SOFT[1..] } else { &SHARP[..] };
@@ -178,23 +180,18 @@ impl Known {
             let (place, missing) = (PLACES[index], missing[index]);
             if missing != Some(0) && block[place] == 0 {
                 let most = missing.map_or(i64::MAX, |bits| (1 << bits) - 1);
-                block[place] = estimate(known, &means, (window, place), most);
+                block[place] = estimate(known, &means, window, place, most);
             }
         }
         if is_soft {
-            block[0] = estimate(known, &means, (&SOFT[0], 0), i64::MAX);
+            block[0] = estimate(known, &means, &SOFT[0], 0, i64::MAX);
         }
         block
     }
 }
 
 /// A weighted sum in steps of the frequency, rounded away from zero, `most` at most.
-fn estimate(
-    known: &Component,
-    means: &[i64; 25],
-    (window, place): (&Window, usize),
-    most: i64,
-) -> i16 {
+fn estimate(known: &Component, means: &[i64; 25], window: &Window, place: usize, most: i64) -> i16 {
     let sum: i64 = means
         .iter()
         .zip(window)
@@ -208,7 +205,7 @@ fn estimate(
 }
 
 /// First coefficients of a block and its neighbours; at the picture's edges those of the last block go on.
-fn means(blocks: &Blocks<'_>, component: usize, (row, column): (usize, usize)) -> [i64; 25] {
+fn means(blocks: &Blocks<'_>, component: usize, row: usize, column: usize) -> [i64; 25] {
     let grid = blocks.grids[component];
     let mut means = [0; 25];
     for (down, line) in means.chunks_exact_mut(5).enumerate() {

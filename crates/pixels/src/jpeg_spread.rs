@@ -2,6 +2,8 @@
 
 use multiversion::multiversion;
 
+use crate::strip::Scale;
+
 /// How a component's samples become the picture's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Spread {
@@ -34,19 +36,19 @@ impl Spread {
 
     /// Writes one row of the picture from the row that is `near` and the next one; `below` says on which side of `near`
     /// the row lies.
-    pub(crate) fn row(self, (near, next): (&[u8], &[u8]), below: bool, scratch: &mut Scratch) {
+    pub(crate) fn row(self, near: &[u8], next: &[u8], below: bool, scratch: &mut Scratch) {
         let Scratch { sums, wide } = scratch;
         match self {
             Self::Whole => {}
             Self::Columns => {
                 sums.clear();
                 sums.extend(near.iter().map(|&sample| u16::from(sample)));
-                columns(sums, (2, [1, 2]), wide);
+                columns(sums, Scale::ONE_PASS, wide);
             }
             Self::Rows => blend(near, next, u16::from(below) + 1, wide),
             Self::Both => {
                 weigh(near, next, sums);
-                columns(sums, (4, [8, 7]), wide);
+                columns(sums, Scale::TWO_PASSES, wide);
             }
             Self::Repeated(across, _) => {
                 wide.resize(near.len() * across, 0);
@@ -84,7 +86,8 @@ fn blend(near: &[u8], next: &[u8], round: u16, wide: &mut Vec<u8>) {
 
 /// Two columns from each, as `strip::spread_columns` does it for eight rows.
 #[multiversion(targets("x86_64+avx2+bmi2"))]
-fn columns(sums: &[u16], (shift, round): (u32, [u16; 2]), wide: &mut Vec<u8>) {
+fn columns(sums: &[u16], scale: Scale, wide: &mut Vec<u8>) {
+    let Scale { shift, round } = scale;
     wide.resize(2 * sums.len(), 0);
     let pairs = wide.as_chunks_mut::<2>().0;
     let blended = |near: u16, far: u16, side: usize| {

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use crate::jpeg_tables::Plan;
 use crate::resize::Resampler;
-use crate::strip::{Lanes, Strip, Sums, blend_rows, plain_rows, spread_columns, ycc_to_rgb};
+use crate::strip::{Lanes, Scale, Strip, Sums, blend_rows, plain_rows, spread_columns, ycc_to_rgb};
 
 /// The part of a picture that the resize asks for, in coding units.
 pub(crate) struct Part {
@@ -135,12 +135,12 @@ impl UnitRows {
             }
         }
         if row > part.down.start {
-            self.finish_waiting(part, (row > part.down.start + 1, true), target);
+            self.finish_waiting(part, row > part.down.start + 1, true, target);
         }
         std::mem::swap(&mut self.above, &mut self.waiting.chroma);
         std::mem::swap(&mut self.waiting, &mut self.fresh);
         if row + 1 == part.down.end {
-            self.finish_waiting(part, (row > part.down.start, false), target);
+            self.finish_waiting(part, row > part.down.start, false, target);
         }
     }
 
@@ -149,7 +149,11 @@ impl UnitRows {
         let across = plan.channels[0].across;
         let UnitRow { luma, chroma, top } = &mut self.fresh;
         let luma = &mut luma[0];
-        let place = (8 * across * part.across.start, *top, 1);
+        let place = Place {
+            left: 8 * across * part.across.start,
+            top: *top,
+            step: 1,
+        };
         if plan.count == 1 {
             return narrow(target, &[luma.as_slice()], place);
         }
@@ -159,7 +163,7 @@ impl UnitRows {
             for (chroma, wide) in chroma.iter().zip(&mut self.wide) {
                 plain_rows(&chroma[..part.chroma], &mut self.sums);
                 wide.resize(luma.len(), [0; 8]);
-                spread_columns(&self.sums, (2, [1, 2]), wide);
+                spread_columns(&self.sums, Scale::ONE_PASS, wide);
             }
             &mut self.wide
         };
@@ -167,13 +171,8 @@ impl UnitRows {
         narrow(target, &[luma, blue, red], place);
     }
 
-    /// Rows that have waited for the chroma below them; (above, below) say whether there is any.
-    fn finish_waiting(
-        &mut self,
-        part: &Part,
-        (above, below): (bool, bool),
-        target: &mut Resampler,
-    ) {
+    /// Rows that have waited for the chroma below them; `above` and `below` say whether there is any.
+    fn finish_waiting(&mut self, part: &Part, above: bool, below: bool, target: &mut Resampler) {
         for parity in 0..2 {
             let luma = &mut self.waiting.luma[parity];
             for (index, wide) in self.wide.iter_mut().enumerate() {
@@ -184,11 +183,15 @@ impl UnitRows {
                 let chroma = &self.waiting.chroma[index][..part.chroma];
                 blend_rows(chroma, beyond, parity == 1, &mut self.sums);
                 wide.resize(luma.len(), [0; 8]);
-                spread_columns(&self.sums, (4, [8, 7]), wide);
+                spread_columns(&self.sums, Scale::TWO_PASSES, wide);
             }
             let [blue, red] = &mut self.wide;
             ycc_to_rgb(luma, blue, red);
-            let place = (16 * part.across.start, self.waiting.top + parity, 2);
+            let place = Place {
+                left: 16 * part.across.start,
+                top: self.waiting.top + parity,
+                step: 2,
+            };
             narrow(target, &[luma, blue, red], place);
         }
     }
@@ -208,7 +211,15 @@ fn by_parity(upper: Lanes, lower: Lanes) -> [Lanes; 2] {
     })
 }
 
-fn narrow(target: &mut Resampler, planes: &[&[Lanes]], (left, top, step): (usize, usize, usize)) {
+/// Where a strip lies in the picture, and how far apart its rows do.
+struct Place {
+    left: usize,
+    top: usize,
+    step: usize,
+}
+
+fn narrow(target: &mut Resampler, planes: &[&[Lanes]], place: Place) {
+    let Place { left, top, step } = place;
     for (channel, columns) in planes.iter().enumerate() {
         let strip = Strip {
             columns,

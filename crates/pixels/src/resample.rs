@@ -138,7 +138,8 @@ pub(crate) fn resample_strip(source: &[Lanes], left: usize, weights: &Weights, o
 pub(crate) fn resample_rows(
     narrowed: &[u8],
     first: usize,
-    (weights, output): (&Weights, usize),
+    weights: &Weights,
+    output: usize,
     out: &mut [u8],
 ) {
     let (from, weights) = weights.of(output);

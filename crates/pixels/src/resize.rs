@@ -212,7 +212,7 @@ impl Resampler {
             let narrowed = &self.narrowed[channel * plane..][..plane];
             let out = &mut self.out[channel * rows * self.stride..][..rows * self.stride];
             for (row, line) in out.chunks_exact_mut(self.stride.max(1)).enumerate() {
-                resample_rows(narrowed, self.rows.start, (&self.down, row), line);
+                resample_rows(narrowed, self.rows.start, &self.down, row, line);
             }
         }
     }

@@ -132,9 +132,30 @@ pub(crate) fn plain_rows(chroma: &[Lanes], sums: &mut Sums) {
     sums.extend(chroma.iter().map(|lanes| lanes.map(u16::from)));
 }
 
-/// Two columns from each, three parts of it and one of its neighbour; `shift` and `round` undo the scale of the sums.
+/// How sums become samples again: the bits they have too many, and what is added for each of two columns.
+#[derive(Clone, Copy)]
+pub(crate) struct Scale {
+    pub(crate) shift: u32,
+    pub(crate) round: [u16; 2],
+}
+
+impl Scale {
+    /// After columns alone are blended.
+    pub(crate) const ONE_PASS: Self = Self {
+        shift: 2,
+        round: [1, 2],
+    };
+    /// After rows and columns are.
+    pub(crate) const TWO_PASSES: Self = Self {
+        shift: 4,
+        round: [8, 7],
+    };
+}
+
+/// Two columns from each, three parts of it and one of its neighbour; `scale` is that of the sums.
 #[multiversion(targets("x86_64+avx2+bmi2"))]
-pub(crate) fn spread_columns(sums: &Sums, (shift, round): (u32, [u16; 2]), out: &mut [Lanes]) {
+pub(crate) fn spread_columns(sums: &Sums, scale: Scale, out: &mut [Lanes]) {
+    let Scale { shift, round } = scale;
     let last = sums.len().saturating_sub(1);
     let pairs = out.as_chunks_mut::<2>().0;
     for (index, (pair, near)) in pairs.iter_mut().zip(sums).enumerate() {

@@ -58,7 +58,7 @@ fn meaning(page: &mut Page<'_>) -> Result<Meaning, Fault> {
             Meaning::Jpeg
         }
         _ if !compression::SAMPLES.contains(&page.compression) => {
-            let (name, kind) = (compression::name(page.compression), named(kind));
+            let (name, kind) = (compression::name(page.compression), named(&page));
             let message = format!("{kind} with {name} compression ({})", page.compression);
             return Err(Fault::unsupported(message));
         }
@@ -70,13 +70,15 @@ fn meaning(page: &mut Page<'_>) -> Result<Meaning, Fault> {
         (2, 1, 4, 8 | 16) | (2, 1, 5 | 6, 8) => Meaning::Rgb(alpha),
         (5, 1, 4, 8 | 16) | (5, 1, 5 | 6, 8) => Meaning::Cmyk,
         (6, 1, 3, 8) if page.numbers::<u16>(Tag::ChromaSubsampling)?.eq(&[1, 1]) => Meaning::YCbCr,
-        _ => return Err(Fault::unsupported(named(kind))),
+        _ => return Err(Fault::unsupported(named(&page))),
     };
     Ok(meaning)
 }
 
 /// A variant in words.
-fn named((photometric, format, samples, bits): (u16, u16, u16, u8)) -> String {
+fn named(page: &Page<'_>) -> String {
+    let (photometric, format) = (page.photometric, page.format);
+    let (samples, bits) = (page.samples, page.bits);
     let color = match photometric {
         0 | 1 => "grey",
         2 => "RGB",
