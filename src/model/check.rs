@@ -213,19 +213,18 @@ impl Both<'_> {
     fn caption(&mut self, caption: &str, theirs: &[i64]) -> Result<(f64, bool)> {
         let tokens = &self.preprocessing.tokens;
         let ours = tokens.encode(&[caption])?.swap_remove(0);
-        let mut padded = ours.clone();
-        // Some tokenizers pad to the context at once.
-        padded.resize(ours.len().max(theirs.len()), tokens.pad_id());
+        let same = same_tokens(&ours, theirs);
         let mut encode = |ids: &[i64]| self.encoder.encode_texts(&tokens.batch(&[ids]));
-        let same = padded == theirs;
         let vector = encode(&ours)?;
-        let other = if same {
-            vector.clone()
-        } else {
-            encode(theirs)?
-        };
+        let other = encode(theirs)?;
         Ok((cosine(&vector, &other), same))
     }
+}
+
+/// Whether both are the same tokens: some tokenizers pad to the context at once, and each with its own token.
+fn same_tokens(ours: &[i64], theirs: &[i64]) -> bool {
+    let rest = theirs.strip_prefix(ours);
+    rest.is_some_and(|padding| padding.windows(2).all(|pair| pair[0] == pair[1]))
 }
 
 /// Planes of normalised floats back to bytes, row by row.
@@ -257,4 +256,24 @@ fn cosine(a: &[f32], b: &[f32]) -> f64 {
         .zip(b)
         .map(|(a, b)| f64::from(*a) * f64::from(*b))
         .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::same_tokens;
+
+    #[test]
+    fn padding_is_no_difference_and_all_else_is() {
+        let ours = [1, 7, 8, 2];
+        for same in [
+            &[1, 7, 8, 2][..],
+            &[1, 7, 8, 2, 0, 0],
+            &[1, 7, 8, 2, 2, 2, 2],
+        ] {
+            assert!(same_tokens(&ours, same), "{same:?}");
+        }
+        for other in [&[1, 7, 8][..], &[1, 7, 9, 2], &[1, 7, 8, 2, 5, 2], &[]] {
+            assert!(!same_tokens(&ours, other), "{other:?}");
+        }
+    }
 }
