@@ -28,7 +28,7 @@ mod ports;
 
 use std::sync::Arc;
 
-use clip_filter_pixels::{Alpha, Corner, Filter, PixelSpec, Resize};
+use clip_filter_pixels::{Alpha, Corner, Filter, Patches, PixelSpec, Resize};
 
 pub use crate::{preprocess::TokenBatch, summary::ModelCard};
 pub use assembly::EncodedBatch;
@@ -142,6 +142,9 @@ pub(crate) fn describe_pixels(spec: &PixelSpec) -> String {
         Some(Resize::Exact { height, width }) => {
             steps.push(format!("resize {height}x{width} {filter}"))
         }
+        Some(Resize::Patches(Patches { edge, most })) => steps.push(format!(
+            "aspect ratio kept, at most {most} patches of {edge}x{edge} {filter}"
+        )),
         None => {}
     }
     if let Some((height, width)) = spec.crop {

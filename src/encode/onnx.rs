@@ -10,6 +10,7 @@
 mod encoder;
 mod feed;
 mod graph_cache;
+mod patch_feed;
 mod runtime;
 mod session;
 
@@ -19,12 +20,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use clip_filter_pixels::Normaliser;
+use clip_filter_pixels::{Normaliser, Resize};
 use ort::environment::Environment;
 use ort::ep::{self, ExecutionProvider};
 
 use self::encoder::{Loaded, OnnxEncoder};
 use self::feed::{DeviceFeed, Feed, HostFeed};
+use self::patch_feed::PatchFeed;
 pub use self::runtime::load_runtime;
 use super::batch_rows::fastest;
 use super::{Encoder, EncoderFactory, EncoderSizes, ModelCard, ModelSpec};
@@ -281,6 +283,18 @@ impl Setup {
     /// How images get to the tower on `device`.
     fn feed(&self, device: Device) -> Result<Feed> {
         let (pixels, half) = (&self.spec.pixels, self.spec.image.ports.half);
+        if let (Some(ports), Some(Resize::Patches(patches))) =
+            (&self.spec.image.ports.patches, pixels.resize)
+        {
+            return Ok(Feed::Patches(Box::new(PatchFeed {
+                patches,
+                normaliser: Normaliser::new(pixels),
+                ports: ports.clone(),
+                half,
+                floats: Vec::new(),
+                halves: Vec::new(),
+            })));
+        }
         let on_host = matches!(device, Device::Auto | Device::Cpu);
         if on_host && self.options.normalise == Normalise::Auto {
             let normaliser = Normaliser::new(pixels);

@@ -40,10 +40,34 @@ pub(crate) struct ImagePorts {
     pub(crate) rows: Option<usize>,
     /// Height and width, where the export fixed them.
     pub(crate) size: (Option<u64>, Option<u64>),
+    /// What it takes beside pixels, where those are patches.
+    pub(crate) patches: Option<PatchPorts>,
     /// Gives the embeddings, rows x dim.
     pub(crate) output: String,
     /// Length of an embedding, where the file says it.
     pub(crate) dim: Option<usize>,
+}
+
+/// The further inputs of an image tower that takes patches, rows x patches x values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PatchPorts {
+    /// Takes 1 for a patch and 0 for padding, rows x patches.
+    pub(crate) mask: IntegerPort,
+    /// Takes rows and columns of patches, rows x 2.
+    pub(crate) shapes: IntegerPort,
+    /// Patches of a picture, where the export fixed them.
+    pub(crate) most: Option<u64>,
+    /// Numbers of a patch, where the export fixed them.
+    pub(crate) values: Option<u64>,
+}
+
+/// An input that takes whole numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct IntegerPort {
+    /// Its name.
+    pub(crate) name: String,
+    /// True when it takes 32-bit integers, false for 64-bit ones.
+    pub(crate) narrow: bool,
 }
 
 /// The ports of a text tower.
@@ -113,8 +137,10 @@ pub(crate) fn image_ports(graph: &Graph) -> Result<ImagePorts> {
             ));
         }
     };
-    if pixels.fixed(1).is_some_and(|channels| channels != 3)
-        || pixels.rank().is_some_and(|rank| rank != 4)
+    let patches = patch_ports(graph, pixels)?;
+    if patches.is_none()
+        && (pixels.fixed(1).is_some_and(|channels| channels != 3)
+            || pixels.rank().is_some_and(|rank| rank != 4))
     {
         return Err(listed(
             "use an input for pixels that is not rows x 3 x height x width",
@@ -128,9 +154,40 @@ pub(crate) fn image_ports(graph: &Graph) -> Result<ImagePorts> {
         half,
         rows: size(pixels, 0),
         size: (pixels.fixed(2), pixels.fixed(3)),
+        patches,
         output: output.name.clone(),
         dim: size(output, 1),
     })
+}
+
+/// The inputs that a tower of patches has beside those, by the names that transformers gives them.
+fn patch_ports(graph: &Graph, pixels: &Port) -> Result<Option<PatchPorts>> {
+    let named = |name: &str| graph.inputs.iter().find(|port| port.name == name);
+    let (mask, shapes) = (named("pixel_attention_mask"), named("spatial_shapes"));
+    let (Some(mask), Some(shapes)) = (mask, shapes) else {
+        return Ok(None);
+    };
+    let integers = |port: &Port| match port.element {
+        Element::I64 | Element::I32 => Some(IntegerPort {
+            name: port.name.clone(),
+            narrow: port.element == Element::I32,
+        }),
+        _ => None,
+    };
+    let flat = pixels.rank().is_none_or(|rank| rank == 3);
+    match (integers(mask), integers(shapes)) {
+        (Some(mask), Some(shapes)) if flat => Ok(Some(PatchPorts {
+            mask,
+            shapes,
+            most: pixels.fixed(1),
+            values: pixels.fixed(2),
+        })),
+        _ => Err(listed(
+            "use inputs for patches of another type",
+            "inputs",
+            &graph.inputs,
+        )),
+    }
 }
 
 /// Finds the ports of a text tower; `combined` says that other inputs belong to another tower.

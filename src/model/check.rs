@@ -11,7 +11,7 @@ use crate::{
     config::Part,
     encode::{Encoder, ModelSpec},
     error::{Error, Result},
-    preprocess::{ImageKernel, PixelSpec, Preprocessing},
+    preprocess::{ImageKernel, Patches, PixelSpec, Preprocessing, Resize},
     provision::run_python,
 };
 use pairs::{CAPTIONS, SIZES, picture};
@@ -193,12 +193,20 @@ impl Both<'_> {
         let mut ours = vec![0; kernel.output_len()];
         let made = kernel.run(bytes, &mut ours);
         made.map_err(|fault| Error::internal(format!("decode a picture: {}", fault.reason)))?;
-        if theirs.len() != 4 * ours.len() {
+        let spec = &self.preprocessing.pixels;
+        let beside = match spec.resize {
+            Some(Resize::Patches(patches)) => 3 * patches.edge as usize,
+            _ => 0,
+        };
+        if theirs.len() != 4 * (ours.len() - beside) {
             return Err(Error::model("compare pictures: Python makes another size")
-                .with("values here", ours.len())
+                .with("values here", ours.len() - beside)
                 .with("values there", theirs.len() / 4));
         }
-        let theirs = levels(theirs, &self.preprocessing.pixels);
+        let theirs = match spec.resize {
+            Some(Resize::Patches(patches)) => patch_levels(theirs, spec, &ours, patches),
+            _ => levels(theirs, spec),
+        };
         let apart = ours
             .iter()
             .zip(&theirs)
@@ -229,25 +237,45 @@ fn same_tokens(ours: &[i64], theirs: &[i64]) -> bool {
 
 /// Planes of normalised floats back to bytes, row by row.
 fn levels(floats: &[u8], spec: &PixelSpec) -> Vec<u8> {
-    let values: Vec<f32> = floats
-        .chunks_exact(4)
-        .map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]]))
-        .collect();
+    let values: Vec<f32> = floats_of(floats).collect();
     let plane = values.len() / 3;
-    let level = |channel: usize, at: usize| {
-        let value = values[channel * plane + at] * spec.std[channel] + spec.mean[channel];
-        let level = (value / spec.rescale).round().clamp(0.0, 255.0);
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "within 0..=255"
-        )]
-        {
-            level as u8
-        }
-    };
-    let pixels = (0..plane).flat_map(|at| [level(0, at), level(1, at), level(2, at)]);
+    let of = |channel: usize, at: usize| level(values[channel * plane + at], channel, spec);
+    let pixels = (0..plane).flat_map(|at| [of(0, at), of(1, at), of(2, at)]);
     pixels.collect()
+}
+
+/// The same of patches; what is padding, and the grid, is as it is in `ours`.
+fn patch_levels(floats: &[u8], spec: &PixelSpec, ours: &[u8], patches: Patches) -> Vec<u8> {
+    let grid = patches.grid(ours);
+    let count = usize::from(grid.rows) * usize::from(grid.columns);
+    let filled = count * 3 * (patches.edge * patches.edge) as usize;
+    let mut bytes = ours.to_vec();
+    for (at, (byte, value)) in bytes[..filled]
+        .iter_mut()
+        .zip(floats_of(floats))
+        .enumerate()
+    {
+        *byte = level(value, at % 3, spec);
+    }
+    bytes
+}
+
+fn floats_of(bytes: &[u8]) -> impl Iterator<Item = f32> + '_ {
+    let fours = bytes.chunks_exact(4);
+    fours.map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]]))
+}
+
+fn level(value: f32, channel: usize, spec: &PixelSpec) -> u8 {
+    let value = value * spec.std[channel] + spec.mean[channel];
+    let level = (value / spec.rescale).round().clamp(0.0, 255.0);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "within 0..=255"
+    )]
+    {
+        level as u8
+    }
 }
 
 /// Of vectors that have length one.

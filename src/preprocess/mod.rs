@@ -8,7 +8,7 @@ mod thumbnail;
 mod tokenize;
 
 pub use clean::{Cleaning, OpenClipCleaning};
-pub use clip_filter_pixels::{ImageFacts, PixelSpec, Scaling};
+pub use clip_filter_pixels::{ImageFacts, Patches, PixelSpec, Resize, Scaling};
 pub use image::{ImageKernel, probe, upright};
 pub use legible::is_legible;
 pub use load::{ImageFile, PathPolicy, RowFault, largest_file};

@@ -20,6 +20,7 @@ from onnx import TensorProto as T, helper as h, numpy_helper as nh
 from PIL import Image
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
+from transformers.models.siglip2.image_processing_pil_siglip2 import Siglip2ImageProcessorPil
 from transformers.models.siglip2.tokenization_siglip2 import Siglip2Tokenizer
 from tokenizers import Tokenizer
 
@@ -31,6 +32,7 @@ TINY = HERE / "tiny"
 WIDE = 12
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,!'-_&<>;Ã©é\u2581"
 SPECIAL = ["<pad>", "<eos>", "<bos>", "<unk>"]
+EDGE, PATCHES = 4, 60
 MEAN, STD = [0.48, 0.46, 0.41], [0.27, 0.26, 0.28]
 TEXTS = ["a plain cat", "A Red CAT", "Cat, on a mat!", "snake_case  and TWO spaces.", "cafÃ© &amp; <b>tea</b>"]
 MOJIBAKE = [
@@ -58,6 +60,22 @@ def save(name, nodes, ins, out, inits=()):
 def vision(name, port, out, batch="batch"):
     nodes = [h.make_node("AveragePool", [port], ["p"], kernel_shape=[16, 16], strides=[16, 16]), h.make_node("Flatten", ["p"], [out])]
     save(name, nodes, [h.make_tensor_value_info(port, T.FLOAT, [batch, 3, 32, 32])], h.make_tensor_value_info(out, T.FLOAT, [batch, WIDE]))
+
+
+def naflex(name, edge):
+    """Sum over patches, each weighted by its place, and what the shape of the grid adds."""
+    random = np.random.default_rng(11)
+    table, grid = random.standard_normal((3 * edge * edge, WIDE)), random.standard_normal((2, WIDE)) / 8
+    weight = 1 + random.random((1, PATCHES, 1))
+    inits = [nh.from_array(a.astype(np.float32), n) for n, a in (("table", table), ("grid", grid), ("weight", weight))]
+    inits += [nh.from_array(np.array([1]), "one"), nh.from_array(np.array([2]), "two")]
+    ins = [h.make_tensor_value_info(*port) for port in (
+        ("pixel_values", T.FLOAT, ["batch", PATCHES, 3 * edge * edge]), ("pixel_attention_mask", T.INT32, ["batch", PATCHES]), ("spatial_shapes", T.INT64, ["batch", 2]))]
+    node = h.make_node
+    nodes = [node("MatMul", ["pixel_values", "table"], ["p"]), node("Add", ["p", "weight"], ["a"]), node("Mul", ["a", "weight"], ["w"]), node("Cast", ["pixel_attention_mask"], ["m"], to=T.FLOAT),
+             node("Unsqueeze", ["m", "two"], ["u"]), node("Mul", ["w", "u"], ["k"]), node("ReduceSum", ["k", "one"], ["s"], keepdims=0),
+             node("Cast", ["spatial_shapes"], ["f"], to=T.FLOAT), node("MatMul", ["f", "grid"], ["g"]), node("Add", ["s", "g"], ["pooler_output"])]
+    save(name, nodes, ins, h.make_tensor_value_info("pooler_output", T.FLOAT, ["batch", WIDE]), inits)
 
 
 def text(name, port, out, kind=T.INT64, batch="batch", length=None, masked=False):
@@ -111,6 +129,9 @@ def pixels(images, how):
     if how == "siglip":
         config = {"size": {"height": 32, "width": 32}, "resample": 2, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
         return SiglipImageProcessorPil(**config)(images, return_tensors="np")["pixel_values"]
+    if how == "naflex":
+        config = {"patch_size": EDGE, "max_num_patches": PATCHES, "resample": 2, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+        return dict(Siglip2ImageProcessorPil(**config)(images, return_tensors="np"))
     mean, std = np.array(MEAN, np.float32), np.array(STD, np.float32)
     return np.stack([((np.asarray(rounded_crop(i), np.float32) / 255 - mean) / std).transpose(2, 0, 1) for i in images])
 
@@ -120,12 +141,14 @@ def main():
     vision("vision", "pixel_values", "image_embeds")
     vision("vision_two", "pixel_values", "image_embeds", batch=2)
     vision("vision_image", "image", "embedding")
+    naflex("vision_naflex", EDGE)
     text("text", "input_ids", "text_embeds", masked=True)
     text("text_bare", "input_ids", "text_embeds")
     text("text_two", "input_ids", "text_embeds", batch=2, length=77)
     text("text_64", "input_ids", "text_embeds", length=64)
     text("text_one", "text", "embedding", kind=T.INT32, batch=1, length=77)
     outside = onnx.load(TINY / "text.onnx")
+    (TINY / "text.onnx_data").unlink(missing_ok=True)
     onnx.save(outside, TINY / "text_external.onnx", save_as_external_data=True, location="text.onnx_data", size_threshold=1024)
     for name, lower in (("lower", True), ("cased", False)):
         (TINY / name).mkdir(exist_ok=True)
@@ -146,6 +169,7 @@ def main():
         "canonicalize": ("open_clip", pad(ids(cased, cleaned("canonicalize")), 64), "text_64"),
         "whitespace": ("open_clip", pad(ids(cased, cleaned("whitespace")), 64), "text_64"),
         "siglip2": ("siglip", [list(map(int, x)) for x in siglip2(TEXTS, padding="max_length", max_length=64, truncation=True)["input_ids"]], "text_64"),
+        "naflex": ("naflex", [list(map(int, x)) for x in siglip2(TEXTS, padding="max_length", max_length=64, truncation=True)["input_ids"]], "text_64"),
         "cased": ("siglip", pad(ids(cased, TEXTS), 64), "text_64"),
         "mobileclip": ("transformers", pad(ids(low, TEXTS), 77), "text_bare"),
         "jina": ("open_clip", ids(low, TEXTS), "text"),
@@ -153,8 +177,10 @@ def main():
     }
     out = {"texts": TEXTS, "scores": {}, "ids": {}}
     for name, (how, rows, graph) in cases.items():
-        see, read = (ort.InferenceSession(TINY / f"{n}.onnx", providers=["CPUExecutionProvider"]) for n in ("vision", graph))
-        v = see.run(None, {"pixel_values": pixels(images, how).astype(np.float32)})[0]
+        see, read = (ort.InferenceSession(TINY / f"{n}.onnx", providers=["CPUExecutionProvider"]) for n in ("vision_naflex" if how == "naflex" else "vision", graph))
+        seen = pixels(images, how)
+        seen = seen if how == "naflex" else {"pixel_values": seen.astype(np.float32)}
+        v = see.run(None, {port.name: seen[port.name].astype(np.int32 if "int32" in port.type else seen[port.name].dtype) for port in see.get_inputs()})[0]
         v = v[[k % 2 for k in range(len(TEXTS))]]
         ports = read.get_inputs()
         kind = np.int32 if "int32" in ports[0].type else np.int64

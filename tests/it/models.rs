@@ -246,6 +246,45 @@ fn captions_of_siglip_2_are_in_lower_case_and_those_of_siglip_as_its_tokenizer_s
     model("SiglipTokenizer").scores("cased");
 }
 
+/// A SigLIP 2 that takes pictures of any aspect ratio, as patches.
+fn naflex() -> Model {
+    let picture = json!({"image_processor_type": "Siglip2ImageProcessorPil", "patch_size": 4, "max_num_patches": 60,
+        "resample": 2, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]});
+    Model::new()
+        .file("onnx/vision_model.onnx", "vision_naflex.onnx")
+        .file("onnx/text_model.onnx", "text_64.onnx")
+        .file("tokenizer.json", "cased/tokenizer.json")
+        .json("tokenizer_config.json", &tokens("GemmaTokenizer", 64))
+        .json("config.json", &json!({"model_type": "siglip2"}))
+        .json("preprocessor_config.json", &picture)
+}
+
+#[test]
+fn pictures_of_any_aspect_ratio_are_cut_into_patches() {
+    let (_, card) = naflex().scores("naflex");
+    let preprocessing = card["preprocessing"].as_str().unwrap();
+    assert!(
+        preprocessing.starts_with("aspect ratio kept, at most 60 patches of 4x4 bilinear"),
+        "{card}"
+    );
+}
+
+#[test]
+fn patches_of_another_size_than_the_tower_takes_are_refused() {
+    let picture = |kind: &str, edge: u32| json!({"image_processor_type": kind, "patch_size": edge});
+    for (picture, said) in [
+        (
+            picture("Siglip2ImageProcessor", 8),
+            "256 patches of 192 values",
+        ),
+        (half_picture(), "patches"),
+    ] {
+        let model = naflex().json("preprocessor_config.json", &picture);
+        let refused = model.run(&["--model", "model"]).exits(1);
+        assert!(refused.stderr.contains(said), "{}", refused.stderr);
+    }
+}
+
 #[test]
 fn mobileclip_sees_its_padding() {
     let model = Model::new()

@@ -10,7 +10,7 @@ use crate::normalise::Normaliser;
 use crate::probe::{ImageFacts, ImageKind, probe};
 use crate::resize::{Resampler, Source, Window};
 use crate::samples::{Buffers, Wanted};
-use crate::spec::{PixelSpec, Reading, Scaling, Truncated};
+use crate::spec::{PixelSpec, Reading, Resize, Scaling, Truncated};
 use crate::turn::Turned;
 use crate::{avif, bmp, gif, jpeg, png, tiff, webp};
 
@@ -81,8 +81,11 @@ impl Kernel {
     /// # Errors
     ///
     /// What [`probe`] says, [`FaultKind::TooManyPixels`], `Truncated` or `Corrupt` where the picture is. An `out` of
-    /// another length is `Unsupported`.
+    /// another length is `Unsupported`, and so are patches, which [`Kernel::run_rgb`] makes.
     pub fn run(&mut self, bytes: &[u8], out: &mut [f32]) -> Result<ImageFacts, Fault> {
+        if let Some(Resize::Patches(_)) = self.spec.resize {
+            return Err(Fault::unsupported("patches as planes"));
+        }
         let (height, width) = self.spec.output_size();
         let expected = 3 * u64::from(height) * u64::from(width);
         if u64::try_from(out.len()) != Ok(expected) {
@@ -133,7 +136,13 @@ impl Kernel {
             )));
         }
         let result = self.decode_window(bytes);
-        if let Ok((_, window)) = &result {
+        if let (Ok((_, window)), Some(Resize::Patches(patches))) = (&result, self.spec.resize) {
+            patches.write(
+                window.size,
+                |channel, row| self.resampler.row(channel, row),
+                out,
+            );
+        } else if let Ok((_, window)) = &result {
             out.fill(0);
             let (left, top) = (index(window.offset.0), index(window.offset.1));
             let inner = index(window.size.0);

@@ -87,6 +87,7 @@ mod jpeg_tables;
 mod jpeg_units;
 mod kernel;
 mod normalise;
+mod patches;
 mod png;
 mod png_chunks;
 mod png_metadata;
@@ -112,6 +113,7 @@ mod webp_partitions;
 pub use fault::{Fault, FaultKind};
 pub use kernel::Kernel;
 pub use normalise::Normaliser;
+pub use patches::{Grid, Patches};
 pub use probe::{ImageFacts, ImageKind, probe};
 pub use spec::{
     Alpha, Corner, Filter, Orientation, PixelSpec, Reading, Resize, Scaling, Truncated,

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::resample::{Axis, STEP, Weights, resample_rows, resample_strip};
-use crate::spec::{Corner, Filter, PixelSpec};
+use crate::spec::{Corner, Filter, PixelSpec, Resize};
 use crate::strip::{Lanes, Strip, strips_of_rgb, transpose};
 use crate::turn::{Mirrored, Turned};
 
@@ -24,7 +24,11 @@ impl Window {
     /// The window in a picture that is stored in full, or that a decoder will reduce.
     pub(crate) fn new(spec: &PixelSpec, picture: Source) -> Self {
         let (rows, columns) = spec.resized_size(picture.width, picture.height);
-        let (out_height, out_width) = spec.output_size();
+        let (out_height, out_width) = match spec.resize {
+            // All of it, and its own size.
+            Some(Resize::Patches(_)) => (side(rows), side(columns)),
+            _ => spec.output_size(),
+        };
         let edge = |pixels, is_mirrored| Edge {
             pixels,
             reduction: picture.reduction,
@@ -41,6 +45,10 @@ impl Window {
             offset: (across.offset, down.offset),
         }
     }
+}
+
+fn side(pixels: u64) -> u32 {
+    u32::try_from(pixels).unwrap_or(u32::MAX)
 }
 
 /// The picture that is resized, in the position in which it is looked at.

@@ -1,5 +1,7 @@
 //! How a model wants its pixels.
 
+use crate::patches::Patches;
+
 /// How a model wants its pixels, in the order the steps are taken.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PixelSpec {
@@ -52,6 +54,8 @@ pub enum Resize {
         /// Columns.
         width: u32,
     },
+    /// As many patches as fit, whatever the aspect ratio; nothing is cropped.
+    Patches(Patches),
 }
 
 /// Resampling filters, named and computed as in Pillow (antialiased when shrinking).
@@ -142,14 +146,15 @@ impl PixelSpec {
     /// Rows and columns of what a kernel writes.
     ///
     /// The crop's size, else that of an exact resize. A shortest edge without a crop has no fixed size: it is read as a
-    /// square crop of that edge, and a model that asks for it is better refused when it is loaded. Neither resize nor
-    /// crop gives (0, 0).
+    /// square crop of that edge, and a model that asks for it is better refused when it is loaded. Patches lie one below
+    /// the other (see [`Patches`]). Neither resize nor crop gives (0, 0).
     #[must_use]
     pub fn output_size(&self) -> (u32, u32) {
         match (self.crop, self.resize) {
             (Some(size), _) => size,
             (None, Some(Resize::Exact { height, width })) => (height, width),
             (None, Some(Resize::ShortestEdge(edge))) => (edge, edge),
+            (None, Some(Resize::Patches(patches))) => patches.output_size(),
             (None, None) => (0, 0),
         }
     }
@@ -165,6 +170,7 @@ impl PixelSpec {
         match self.resize {
             None => (rows, columns),
             Some(Resize::Exact { height, width }) => (u64::from(height), u64::from(width)),
+            Some(Resize::Patches(patches)) => patches.size(width, height),
             Some(Resize::ShortestEdge(edge)) => {
                 let edge = u64::from(edge);
                 let long = |long: u64, short: u64| edge * long / short.max(1);

@@ -93,6 +93,7 @@ pub(super) fn output_size(spec: &PixelSpec) -> Option<(u32, u32)> {
     match (spec.crop, spec.resize) {
         (Some(size), _) => Some(size),
         (None, Some(Resize::Exact { height, width })) => Some((height, width)),
+        (None, Some(Resize::Patches(_))) => Some(spec.output_size()),
         (None, _) => None,
     }
 }

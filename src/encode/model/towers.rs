@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use clip_filter_pixels::PixelSpec;
+use clip_filter_pixels::{Patches, PixelSpec, Resize};
 
 use super::{Files, ModelLayout, images, layout};
 use crate::config::{Part, model_files::TowerFiles};
 use crate::encode::graph::{Graph, Versions};
-use crate::encode::ports::{ImagePorts, TextPorts, image_ports, text_ports};
+use crate::encode::ports::{ImagePorts, PatchPorts, TextPorts, image_ports, text_ports};
 use crate::error::{Error, Result};
 
 /// A tower: the file it is in and the ports it has.
@@ -139,8 +139,41 @@ pub(crate) fn different(image: usize, text: usize) -> Error {
         .hint("both towers must be exported with their projection into the shared space")
 }
 
+fn check_patches(ports: &PatchPorts, patches: Patches) -> Result<()> {
+    let values = 3 * u64::from(patches.edge) * u64::from(patches.edge);
+    let most = u64::from(patches.most);
+    if ports.values.is_none_or(|fixed| fixed == values)
+        && ports.most.is_none_or(|fixed| fixed == most)
+    {
+        return Ok(());
+    }
+    let side = |fixed: Option<u64>| fixed.map_or("?".to_owned(), |fixed| fixed.to_string());
+    Err(Error::model("match the preprocessing with the image tower")
+        .with(
+            "preprocessing makes",
+            format!("{most} patches of {values} values"),
+        )
+        .with(
+            "the graph takes",
+            format!(
+                "{} patches of {} values",
+                side(ports.most),
+                side(ports.values)
+            ),
+        ))
+}
+
 /// Fails where the preprocessing makes other pictures than the tower takes.
 pub(super) fn check_size(ports: &ImagePorts, pixels: &PixelSpec) -> Result<()> {
+    match (&ports.patches, pixels.resize) {
+        (Some(ports), Some(Resize::Patches(patches))) => return check_patches(ports, patches),
+        (None, Some(Resize::Patches(_))) | (Some(_), _) => {
+            return Err(Error::model("match the preprocessing with the image tower")
+                .with("preprocessing makes patches", ports.patches.is_none())
+                .with("the graph takes patches", ports.patches.is_some()));
+        }
+        _ => {}
+    }
     let Some((height, width)) = images::output_size(pixels) else {
         return Err(Error::internal("check images without a size"));
     };

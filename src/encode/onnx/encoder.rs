@@ -53,12 +53,8 @@ impl Encoder for OnnxEncoder {
         for chunk in rgb.chunks(step * image) {
             let given = chunk.len() / image;
             let batch = self.image.step.unwrap_or(given);
-            let value = self.feed.pixels(chunk, batch, self.size)?;
-            self.image.run(
-                vec![(Cow::Borrowed(self.pixels.as_str()), value)],
-                given,
-                &mut vectors,
-            )?;
+            let inputs = self.feed.inputs(&self.pixels, chunk, batch, self.size)?;
+            self.image.run(inputs, given, &mut vectors)?;
         }
         self.image.finish(vectors, rows)
     }

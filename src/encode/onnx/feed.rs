@@ -1,5 +1,7 @@
 //! How resized bytes become what the image tower takes.
 
+use std::borrow::Cow;
+
 use clip_filter_pixels::Normaliser;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
@@ -8,6 +10,7 @@ use ort::session::{IoBinding, Session, SessionInputValue};
 use ort::value::{Tensor, TensorRef};
 
 use super::failed;
+use super::patch_feed::PatchFeed;
 use crate::config::Device;
 use crate::encode::graph::prelude::{PIXELS, RGB};
 use crate::error::{Error, Result};
@@ -18,20 +21,29 @@ pub(super) enum Feed {
     Host(HostFeed),
     /// Bytes go to the device of the tower and are normalised there.
     Device(Box<DeviceFeed>),
+    /// Patches, normalised by this thread.
+    Patches(Box<PatchFeed>),
 }
 
+/// The inputs of a tower by their names.
+pub(super) type Inputs<'v> = Vec<(Cow<'v, str>, SessionInputValue<'v>)>;
+
 impl Feed {
-    /// The pixels of `batch` images of `size` (channels, height, width), of which `rgb` holds the first.
-    pub(super) fn pixels(
-        &mut self,
+    /// What the tower takes of `batch` images of `size` (channels, height, width), of which `rgb` holds the first; `name` is that
+    /// of the input for pixels.
+    pub(super) fn inputs<'v>(
+        &'v mut self,
+        name: &'v str,
         rgb: &[u8],
         batch: usize,
         size: [usize; 3],
-    ) -> Result<SessionInputValue<'_>> {
-        match self {
-            Feed::Host(feed) => feed.pixels(rgb, batch, size),
-            Feed::Device(feed) => feed.pixels(rgb, batch, size),
-        }
+    ) -> Result<Inputs<'v>> {
+        let pixels = match self {
+            Feed::Host(feed) => feed.pixels(rgb, batch, size)?,
+            Feed::Device(feed) => feed.pixels(rgb, batch, size)?,
+            Feed::Patches(feed) => return feed.inputs(name, rgb, batch, size.iter().product()),
+        };
+        Ok(vec![(Cow::Borrowed(name), pixels)])
     }
 }
 

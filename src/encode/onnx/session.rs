@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use clip_filter_pixels::{Patches, Resize};
 use ort::environment::Environment;
 use ort::ep::{self, ExecutionProviderDispatch};
 use ort::session::Session;
@@ -146,7 +147,14 @@ impl Setup {
         let longest = self.spec.tokens.max_length;
         let shapes = |rows: usize, length: usize| {
             let image = &self.spec.image.ports.pixels;
-            let mut shapes = vec![format!("{image}:{rows}x3x{height}x{width}")];
+            let mut shapes = match (&self.spec.image.ports.patches, self.spec.pixels.resize) {
+                (Some(ports), Some(Resize::Patches(Patches { edge, most }))) => vec![
+                    format!("{image}:{rows}x{most}x{}", 3 * edge * edge),
+                    format!("{}:{rows}x{most}", ports.mask.name),
+                    format!("{}:{rows}x2", ports.shapes.name),
+                ],
+                _ => vec![format!("{image}:{rows}x3x{height}x{width}")],
+            };
             let texts = self.spec.text.ports.inputs.iter();
             shapes.extend(texts.map(|input| format!("{}:{rows}x{length}", input.name)));
             shapes.join(",")

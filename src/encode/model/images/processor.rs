@@ -1,6 +1,6 @@
 //! Image processors of transformers, by the name and the keys of their configuration.
 
-use clip_filter_pixels::{Corner, Filter, PixelSpec, Resize};
+use clip_filter_pixels::{Corner, Filter, Patches, PixelSpec, Resize};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -27,6 +27,8 @@ struct ProcessorConfig {
     do_normalize: Option<bool>,
     image_mean: Option<[f32; 3]>,
     image_std: Option<[f32; 3]>,
+    patch_size: Option<u64>,
+    max_num_patches: Option<u64>,
     clip_filter_alpha: Option<String>,
 }
 
@@ -34,6 +36,8 @@ struct ProcessorConfig {
 struct Defaults {
     /// A single number for the size means the shorter edge, not a square.
     shortest: bool,
+    /// Pictures become patches.
+    patches: bool,
     crop: bool,
     filter: Filter,
     mean: [f32; 3],
@@ -45,6 +49,7 @@ struct Defaults {
 fn defaults(name: &str) -> Option<Defaults> {
     let clip = Defaults {
         shortest: true,
+        patches: false,
         crop: true,
         filter: Filter::Bicubic,
         mean: CLIP_MEAN,
@@ -52,6 +57,7 @@ fn defaults(name: &str) -> Option<Defaults> {
     };
     let square = Defaults {
         shortest: false,
+        patches: false,
         crop: false,
         filter: Filter::Bilinear,
         mean: HALF,
@@ -67,6 +73,10 @@ fn defaults(name: &str) -> Option<Defaults> {
         "" | "CLIP" | "ChineseCLIP" | "Bit" => Some(clip),
         "Siglip" => Some(Defaults {
             filter: Filter::Bicubic,
+            ..square
+        }),
+        "Siglip2" => Some(Defaults {
+            patches: true,
             ..square
         }),
         "ViT" | "DeiT" => Some(square),
@@ -134,11 +144,6 @@ fn reference(name: &str, saved: Saved) -> &'static str {
 }
 
 fn pixels(config: &ProcessorConfig, name: &str, model_type: &str) -> Result<PixelSpec> {
-    if name.starts_with("Siglip2") {
-        return Err(refused("use pictures of changing sizes (NaFlex)")
-            .with("processor", name)
-            .hint("take a SigLIP 2 whose pictures have one size: its name ends in one, such as siglip2-base-patch16-256"));
-    }
     let defaults = defaults(name).ok_or_else(|| {
         refused("use an image processor that is not known").with("processor", name).hint(
             "known are those of CLIP, SigLIP and ViT; where one of them does the same, write its name as image_processor_type",
@@ -146,7 +151,9 @@ fn pixels(config: &ProcessorConfig, name: &str, model_type: &str) -> Result<Pixe
     })?;
     let spec = PixelSpec {
         alpha: alpha(config.clip_filter_alpha.as_deref(), model_type)?,
-        resize: if config.do_resize.unwrap_or(true) {
+        resize: if defaults.patches {
+            Some(Resize::Patches(patches(config)?))
+        } else if config.do_resize.unwrap_or(true) {
             Some(resize(config.size.as_ref(), defaults.shortest)?)
         } else {
             None
@@ -202,6 +209,28 @@ fn crop(size: Option<&Value>) -> Result<(u32, u32)> {
         Ok((224, 224))
     } else {
         square_or_pair(size)
+    }
+}
+
+/// Largest number of patches that a model may ask for; published ones go up to 1,024.
+const MAX_PATCHES: u64 = 16_384;
+
+fn patches(config: &ProcessorConfig) -> Result<Patches> {
+    let most = config.max_num_patches.unwrap_or(256);
+    let edge = config.patch_size.unwrap_or(16);
+    let within = |value: u64, least: u64, most: u64| {
+        let value = Some(value).filter(|value| (least..=most).contains(value));
+        value.and_then(|value| u32::try_from(value).ok())
+    };
+    // The grid is written into one line of a patch.
+    match (within(edge, 2, 256), within(most, 1, MAX_PATCHES)) {
+        (Some(edge), Some(most)) if config.do_resize != Some(false) => Ok(Patches { edge, most }),
+        _ => Err(
+            refused("cut pictures into patches of such a number or size")
+                .with("patch_size", edge)
+                .with("max_num_patches", most)
+                .with("do_resize", config.do_resize.unwrap_or(true)),
+        ),
     }
 }
 
@@ -317,7 +346,8 @@ mod tests {
         for json in [
             r#"{"do_center_crop": false}"#,
             r#"{"do_center_crop": false, "do_resize": false}"#,
-            r#"{"image_processor_type": "Siglip2ImageProcessor"}"#,
+            r#"{"image_processor_type": "Siglip2ImageProcessor", "patch_size": 0}"#,
+            r#"{"image_processor_type": "Siglip2ImageProcessor", "max_num_patches": 100000000}"#,
             r#"{"size": {"longest_edge": 224}}"#,
             r#"{"size": {"shortest_edge": 448, "longest_edge": 512}}"#,
             r#"{"crop_size": 0}"#,
