@@ -188,11 +188,10 @@ fn an_encrypted_column_or_footer_is_told_from_damage() {
     }
 }
 
-/// The Python of the README that reads a stream; `train` is the user's.
-fn readme_consumer() -> String {
-    let readme = std::fs::read_to_string(Path::new(ROOT).join("README.md")).unwrap();
-    let (_, section) = readme.split_once("## Filter while training reads").unwrap();
-    let (_, code) = section.split_once("```python\n").unwrap();
+/// The Python of the page on streams that reads one; `train` is the user's.
+fn consumer_of_the_page() -> String {
+    let page = std::fs::read_to_string(Path::new(ROOT).join("docs/online.md")).unwrap();
+    let (_, code) = page.split_once("```python\n").unwrap();
     let (code, _) = code.split_once("```").unwrap();
     format!("def train(batch):\n    pass\n\n{code}")
 }
@@ -213,7 +212,7 @@ fn messages(stream: &[u8]) -> Vec<usize> {
 }
 
 #[test]
-fn the_python_of_the_readme_tells_a_whole_stream_from_one_that_breaks_off() {
+fn the_python_of_the_docs_tells_a_whole_stream_from_one_that_breaks_off() {
     let place = Place::new();
     let pairs = crate::shards::good_pairs(700);
     crate::shards::write_pairs(&place.path("in.parquet"), &pairs, 200);
@@ -232,7 +231,7 @@ fn the_python_of_the_readme_tells_a_whole_stream_from_one_that_breaks_off() {
         .unwrap();
     assert!(ran.status.success());
     let stream = ran.stdout;
-    std::fs::write(place.path("consumer.py"), readme_consumer()).unwrap();
+    std::fs::write(place.path("consumer.py"), consumer_of_the_page()).unwrap();
     let interpreter =
         std::env::var("CLIP_FILTER_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let read = |end: usize| {

@@ -12,6 +12,7 @@
 
 mod browser;
 mod cli;
+mod docs;
 mod encoders;
 mod format_1;
 mod golden;
