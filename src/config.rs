@@ -2,10 +2,12 @@
 
 pub mod model_files;
 mod reading;
+mod share;
 
 use std::{fmt, str::FromStr, sync::Arc};
 
 pub use reading::{ImageChoice, Orientation, Reading, Truncated};
+pub use share::Share;
 
 /// Images that declare more pixels than this are bad rows, unless another limit is asked for.
 pub const DEFAULT_MAX_PIXELS: u64 = 178_956_970;

@@ -11,6 +11,7 @@ use super::{
     input_args::InputArgs,
     inspect::InspectArgs,
     label_args::LabelArgs,
+    merge::MergeArgs,
     method_args::{ChangesArgs, ChooseArgs, MethodArgs},
     report::{ExplainArgs, ReportArgs},
     score_args::ScoreArgs,
@@ -82,6 +83,8 @@ pub(super) enum Command {
     Setup(SetupArgs),
     /// Score shards and keep the scores, to select from them as often as you like
     Score(Box<ScoreArgs>),
+    /// Put together what workers have scored with --part, and say what is missing
+    Merge(MergeArgs),
     /// Fit adapters to the pairs of a score store, to be used with --adapters
     Adapt(Box<AdaptArgs>),
     /// Ask in SQL: one query, a script, or a shell

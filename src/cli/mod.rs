@@ -11,6 +11,7 @@ mod inspect;
 mod label_args;
 mod lines;
 mod loading;
+mod merge;
 mod method_args;
 mod online;
 mod pipe;
@@ -21,6 +22,7 @@ mod running;
 mod score;
 mod score_args;
 mod score_names;
+mod share_args;
 mod sql;
 mod stores;
 mod summary;
@@ -59,6 +61,7 @@ pub fn main() -> ExitCode {
         Some(args::Command::Sql(sql)) => sql.verbosity.quiet,
         Some(args::Command::Adapt(adapt)) => adapt.verbosity.quiet,
         Some(args::Command::Score(score)) => score.verbosity.quiet,
+        Some(args::Command::Merge(merge)) => merge.quiet,
         Some(args::Command::Inspect(inspect)) => inspect.quiet,
         Some(args::Command::Report(report)) => report.case.verbosity.quiet,
         Some(args::Command::Explain(explain)) => explain.case.verbosity.quiet,
@@ -68,6 +71,7 @@ pub fn main() -> ExitCode {
         Some(args::Command::Setup(setup)) => loading::setup(&setup),
         Some(args::Command::Adapt(args)) => adapt::run(&args),
         Some(args::Command::Score(args)) => score::run(&args),
+        Some(args::Command::Merge(args)) => merge::run(&args),
         Some(args::Command::Sql(sql)) => sql::run(&sql),
         Some(args::Command::Inspect(inspect)) => inspect::run(&inspect),
         Some(args::Command::Report(report)) => report::report(&report),

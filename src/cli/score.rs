@@ -14,7 +14,7 @@ use crate::{error::Result, machine, pipeline};
 
 pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
     let start = Instant::now();
-    let options = score_options(Scoring {
+    let mut options = score_options(Scoring {
         inputs: args.inputs.clone(),
         reads: &args.reads,
         scores: args.scores.clone(),
@@ -27,6 +27,7 @@ pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
         images: &args.images,
         resources: &args.resources,
     })?;
+    options.share = args.share.share()?;
     let model = loading::model(&args.model, &args.verbosity);
     let running = Running {
         model,

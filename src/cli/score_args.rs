@@ -11,6 +11,7 @@ use super::{
     label_args::LabelArgs,
     method_args::MethodArgs,
     score_names::score_names,
+    share_args::ShareArgs,
     tell_args::VerbosityArgs,
     tracing::TraceArgs,
 };
@@ -36,6 +37,8 @@ pub(super) struct ScoreArgs {
     pub(super) scores: Option<PathBuf>,
     #[command(flatten)]
     pub(super) store: StoreArgs,
+    #[command(flatten)]
+    pub(super) share: ShareArgs,
     #[command(flatten)]
     pub(super) columns: ColumnNameArgs,
     #[command(flatten)]

@@ -14,7 +14,7 @@ use crate::{
     schema::{CLIP_SCORE, STATUS, Status},
     score::check,
     source::BoundShards,
-    store::{ScoreStore, StoreAt},
+    store::{ScoreStore, ShardIdentity, StoreAt},
     summary::{BadRows, Pass, RunSummary},
 };
 
@@ -28,6 +28,13 @@ pub async fn score(options: &ScoreOptions, context: RunContext) -> Result<RunSum
         .store_at()
         .ok_or_else(|| Error::usage("find the score store: no directory was given"))?;
     check_store(options)?;
+    if options.share.is_some() && !options.derived.is_empty() {
+        return Err(
+            Error::usage("compute scores from embeddings of a share of the shards").hint(
+                "merge the store when all shares are scored, then compute them once over all",
+            ),
+        );
+    }
     let mut shards = options.open_shards(None)?;
     check(&options.derived, &options.method)?;
     let scored = loop {
@@ -43,11 +50,13 @@ pub async fn score(options: &ScoreOptions, context: RunContext) -> Result<RunSum
         }
     };
     let counters = &context.counters;
-    let bad = bad_rows(&scored.store, &shards)?;
+    let own = options.own(&shards);
+    let bad = bad_rows(&scored.store, &own)?;
+    let rows_in = own.iter().map(|shard| shard.rows).sum();
     let summary = RunSummary {
-        rows_in: shards.set.rows(),
+        rows_in,
         bad_shards: shards.set.bad.clone(),
-        rows_kept: shards.set.rows() - bad.values().sum::<u64>(),
+        rows_kept: rows_in - bad.values().sum::<u64>(),
         rows_bad: bad.values().sum(),
         bad,
         rows_scored: scored.rows_scored,
@@ -85,9 +94,9 @@ async fn scored(
     from.derive(&options.derived, scored)
 }
 
-fn bad_rows(store: &ScoreStore, shards: &BoundShards) -> Result<BadRows> {
+fn bad_rows(store: &ScoreStore, shards: &[ShardIdentity]) -> Result<BadRows> {
     let mut bad = BadRows::new();
-    for shard in &shards.identities {
+    for shard in shards {
         let mut cursor = store.scores(shard)?.cursor(&[CLIP_SCORE, STATUS], 0)?;
         while let Some(rows) = cursor.advance()? {
             if rows.columns[0].null_count() == 0 {

@@ -21,6 +21,7 @@ use super::{
     score_file::{Stored, damaged},
 };
 use crate::{
+    config::Share,
     digest::hex,
     error::{Error, Result},
     source::ShardIdentity,
@@ -55,6 +56,22 @@ pub fn together(shards: &[ShardIdentity], is_open: impl Fn(usize) -> bool) -> Ve
     }
     bundles.retain(|bundle| bundle.len() > 1);
     bundles
+}
+
+/// Which of `shards` are in a share of the work: by a hash of the path as it was given, which is the same on every machine. Small
+/// ones that are put together when all are new are in one share, so that shares make the bundles that one worker makes.
+pub fn shards_in(share: Share, shards: &[ShardIdentity]) -> Vec<bool> {
+    let has = |shard: &ShardIdentity| {
+        let hash = Sha256::digest(&shard.given);
+        let start = hash.first_chunk::<8>().copied().unwrap_or_default();
+        share.has(u64::from_le_bytes(start))
+    };
+    let mut found: Vec<bool> = shards.iter().map(has).collect();
+    for bundle in together(shards, |_| true) {
+        let of_all = found[bundle.start];
+        found[bundle].fill(of_all);
+    }
+    found
 }
 
 /// What a bundle of `fingerprints` is called in names of one model.

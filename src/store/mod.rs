@@ -58,6 +58,7 @@ mod lock;
 mod manifest;
 #[cfg(test)]
 mod memory;
+mod merging;
 mod migrate;
 mod names;
 mod opening;
@@ -78,12 +79,13 @@ mod uploads;
 mod writing;
 
 pub use at::StoreAt;
-pub use bundles::together;
+pub use bundles::{shards_in, together};
 pub use bundling::BundledShard;
 pub use claims::{Claim, Claims};
 pub use columns::stored_schema;
 pub use derived::{DerivedSpec, DerivedWriter};
 pub use lock::DirLock;
+pub use merging::{Merged, MissingShard};
 pub use rows::{ScoreCursor, ScoreRows, ShardScores};
 pub use score_store::{Coverage, ScoreStore};
 pub use spec::{EmbeddingType, StoreSpec};

@@ -192,6 +192,44 @@ fn killed_processes_that_share_a_store_leave_what_others_finish() {
     assert!(encoded(&place) >= images);
 }
 
+#[test]
+fn shares_that_are_merged_are_what_one_process_makes() {
+    let (expected, images) = alone();
+    let place = place();
+    let score = |share: &str| {
+        command(&place, &format!("{ARGS} --part {share}"))
+            .output()
+            .unwrap()
+    };
+    let merge = |args: &str| place.mock(&format!("merge --scores scores {args}"));
+    let ran = crate::program::Ran::from(score("3/3")).exits(2);
+    ran.says(&["3/3", "I/N"]);
+    merge("").exits(1).says(&["there is none"]);
+    let first = crate::program::Ran::from(score("0/3")).exits(0);
+    let alone = encoded(&place);
+    assert!(alone < images, "{}", first.stderr);
+    merge("").exits(1).says(&["some are missing", "in/"]);
+    let added = format!("{ARGS} --part 1/3 --add sds");
+    let added = crate::program::Ran::from(command(&place, &added).output().unwrap()).exits(2);
+    added.says(&["merge the store"]);
+    for share in ["1/3", "2/3", "0/3"] {
+        crate::program::Ran::from(score(share)).exits(0);
+    }
+    for _ in 0..2 {
+        let merged = merge("--json").exits(0).json();
+        assert_eq!(
+            (&merged["shards"], &merged["rows"], &merged["missing"]),
+            (
+                &SHARDS.into(),
+                &(SHARDS * ROWS).into(),
+                &serde_json::json!([])
+            )
+        );
+        assert_same(&store(&place), &expected);
+    }
+    assert_eq!(encoded(&place), images, "each image is encoded once");
+}
+
 /// Shards in work.
 fn claims(place: &Place) -> usize {
     let entries = std::fs::read_dir(place.path("scores/parts"));

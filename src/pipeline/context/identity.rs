@@ -196,6 +196,8 @@ impl<'a> ScoringFacts<'a> {
                     labels,
                 },
             scores,
+            // No run selects over one.
+            share: _,
             only_new: _,
             embeddings,
             model_batch_rows: _,

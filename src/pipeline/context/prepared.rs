@@ -53,6 +53,10 @@ impl Prepared {
             Self::check_places(options)?;
         }
         check_store(&options.scoring)?;
+        if options.scoring.share.is_some() {
+            return Err(Error::usage("select over a share of the shards")
+                .hint("score shares, merge the store, and select over all of it"));
+        }
         let condition = options.select.condition.as_deref();
         let shards = options.scoring.open_shards(condition)?;
         let mut prepared = Self::over(options, shards, Clash::Refused)?;

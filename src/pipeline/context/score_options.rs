@@ -1,14 +1,14 @@
 //! What is scored, and how.
 
 use crate::{
-    config::{ByteSize, DEFAULT_MAX_PIXELS, OnBadShard, Reading},
+    config::{ByteSize, DEFAULT_MAX_PIXELS, OnBadShard, Reading, Share},
     engine::shards_that_may_pass,
     error::{Error, Result},
     machine,
     schema::ScoreColumn,
     score::MethodOptions,
     source::{BoundShards, ColumnChoice, Places},
-    store::{EmbeddingType, StoreAt},
+    store::{EmbeddingType, ShardIdentity, StoreAt, shards_in},
 };
 
 /// What is scored, how, and where the scores are kept. No field is read from the environment.
@@ -23,6 +23,8 @@ pub struct ScoreOptions {
     pub columns: ColumnChoice,
     /// Where scores are kept; `None` for a private store that goes with the run.
     pub scores: Option<StoreAt>,
+    /// The share of the shards that is scored here, others by other workers; all of them if `None`.
+    pub share: Option<Share>,
     /// Shards that have changed since they were scored are scored again.
     pub only_new: bool,
     /// How a new store keeps embeddings; an existing one goes on as it was made.
@@ -56,6 +58,7 @@ impl ScoreOptions {
             places: Places::default(),
             columns: ColumnChoice::default(),
             scores: None,
+            share: None,
             only_new: false,
             embeddings: None,
             model_batch_rows: None,
@@ -95,6 +98,13 @@ impl ScoreOptions {
     pub(in crate::pipeline) fn store_at(&self) -> Option<StoreAt> {
         let at = self.scores.clone()?;
         Some(at.in_places(&self.places))
+    }
+
+    /// Scores this share of the shards only.
+    #[must_use]
+    pub fn with_share(mut self, share: Share) -> Self {
+        self.share = Some(share);
+        self
     }
 
     /// Scores shards again that have changed since they were scored.
@@ -173,6 +183,17 @@ impl ScoreOptions {
     pub fn with_derived(mut self, columns: impl IntoIterator<Item = ScoreColumn>) -> Self {
         self.derived = columns.into_iter().collect();
         self
+    }
+
+    /// Those of `shards` that are scored here.
+    pub(in crate::pipeline) fn own(&self, shards: &BoundShards) -> Vec<ShardIdentity> {
+        let all = &shards.identities;
+        let Some(share) = self.share else {
+            return all.clone();
+        };
+        let own = shards_in(share, all).into_iter().zip(all);
+        own.filter_map(|(is_own, shard)| is_own.then(|| shard.clone()))
+            .collect()
     }
 
     /// Opens every shard that is named, but for those of which no row can fulfil `condition`.

@@ -13,9 +13,10 @@ use std::{
 use arrow::array::RecordBatch;
 
 use crate::{
+    config::Share,
     engine::ShardStarts,
     error::Result,
-    store::{BundledShard, Claim, ScoreStore, ShardIdentity, together},
+    store::{BundledShard, Claim, ScoreStore, ShardIdentity, shards_in, together},
     summary::Counters,
 };
 
@@ -74,15 +75,18 @@ impl OpenShards {
     pub(super) fn of(
         store: &Arc<ScoreStore>,
         shards: &[ShardIdentity],
+        share: Option<Share>,
         counters: &Arc<Counters>,
     ) -> Result<Self> {
+        let own = share.map(|share| shards_in(share, shards));
+        let is_own = |number: usize| own.as_ref().is_none_or(|own| own[number]);
         let mut seen = HashSet::new();
         let (mut counted, mut left) = (Vec::new(), BTreeSet::new());
         let coverages = store.coverages(shards)?;
         for (number, (shard, coverage)) in shards.iter().zip(coverages).enumerate() {
             counted.push(coverage.decided_rows);
             // Two copies of a file have the same scores.
-            if seen.insert(&shard.fingerprint) && !coverage.complete {
+            if is_own(number) && seen.insert(&shard.fingerprint) && !coverage.complete {
                 left.insert(number);
             }
         }

@@ -21,7 +21,7 @@ use super::{
     committing::Committer,
 };
 use crate::{
-    config::ByteSize,
+    config::{ByteSize, Share},
     engine::{
         AddedColumn, EncodeRuntime, MemoryPlan, RowCondition, ShardStarts, ShardTable, WidePlan,
         from_datafusion, wide_pass,
@@ -41,6 +41,8 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
 
 pub(super) struct Fill<'a> {
     pub(super) shards: &'a BoundShards,
+    /// What is encoded of them; others do the rest.
+    pub(super) share: Option<Share>,
     pub(super) runtime: Arc<EncodeRuntime>,
     pub(super) memory: &'a MemoryPlan,
     pub(super) memory_limit: ByteSize,
@@ -64,13 +66,18 @@ impl Filled {
     }
 }
 
-/// Encodes what `store` lacks; when it returns without an error the store lacks nothing.
+/// Encodes what `store` lacks; when it returns without an error the store lacks nothing of what is to be done here.
 pub(super) async fn fill(
     fill: Fill<'_>,
     store: &Arc<ScoreStore>,
     context: &RunContext,
 ) -> Result<Filled> {
-    let open = OpenShards::of(store, &fill.shards.identities, &context.counters)?;
+    let open = OpenShards::of(
+        store,
+        &fill.shards.identities,
+        fill.share,
+        &context.counters,
+    )?;
     let open = Arc::new(open);
     let mut filled = Filled::default();
     let mut waits = false;

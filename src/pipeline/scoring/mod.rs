@@ -121,7 +121,7 @@ impl Wanted<'_> {
             return self.fill(at, &spec, factory, context).await;
         }
         store.sweep()?;
-        let rows = self.shards.set.rows();
+        let rows = self.own_rows();
         count_settled(&context.counters, rows, rows);
         Scored::stored(store, self.options.memory_limit, self.written)
     }
@@ -173,11 +173,12 @@ impl Wanted<'_> {
             store.check_shards(&self.shards.identities)?;
         }
         store.record(&self.shards.identities)?;
-        let missing = store.missing_rows(&self.shards.identities)?;
-        let rows = self.shards.set.rows();
+        let missing = store.missing_rows(&self.options.own(self.shards))?;
+        let rows = self.own_rows();
         count_settled(&context.counters, rows, rows - missing);
         let fill = Fill {
             shards: self.shards,
+            share: self.options.share,
             runtime: Arc::new(EncodeRuntime::new(loaded, Arc::clone(&context.counters))),
             memory: &memory,
             memory_limit: self.options.memory_limit,
@@ -198,9 +199,14 @@ impl Wanted<'_> {
         })
     }
 
-    /// True if the store has a file of every shard.
+    fn own_rows(&self) -> u64 {
+        let own = self.options.own(self.shards);
+        own.iter().map(|shard| shard.rows).sum()
+    }
+
+    /// True if the store has a file of every shard that is scored here.
     fn is_complete(&self, store: &ScoreStore) -> Result<bool> {
-        let coverages = store.coverages(&self.shards.identities)?;
+        let coverages = store.coverages(&self.options.own(self.shards))?;
         Ok(coverages.iter().all(|coverage| coverage.complete))
     }
 

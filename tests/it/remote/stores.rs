@@ -278,3 +278,53 @@ fn a_run_over_a_bucket_alone_survives_kills() {
     assert_eq!(of("scores/"), of("whole/"));
     assert_eq!(s3.uploads(), [""; 0]);
 }
+
+#[test]
+fn shares_of_which_two_are_killed_make_the_store_of_one_process() {
+    let (place, Some(s3)) = (Place::new(), S3::start()) else {
+        return;
+    };
+    inputs(&place);
+    upload(&s3, &place);
+    let alone = |store: &str| run(&s3, &place, &format!("score s3://data/in --scores {store}"));
+    let start = Instant::now();
+    alone("scores").exits(0);
+    let whole = u64::try_from(start.elapsed().as_millis()).unwrap();
+    let share = |index: u64| {
+        let args = format!("score s3://data/in --scores {STORE} --part {index}/4");
+        command(&s3, &place, &args)
+    };
+    let mut workers: Vec<Child> = (0..4).map(|index| share(index).spawn().unwrap()).collect();
+    let mut random = 0x5eed_u64;
+    for index in [1, 3] {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        std::thread::sleep(Duration::from_millis((random >> 33) % whole.max(1)));
+        workers[index].kill().unwrap();
+    }
+    for worker in workers {
+        worker.wait_with_output().unwrap();
+    }
+    for index in 0..4 {
+        let again = share(index).output().unwrap();
+        crate::program::Ran::from(again).exits(0);
+    }
+    let merge = || run(&s3, &place, &format!("merge --scores {STORE}"));
+    merge().exits(0);
+    merge().exits(0);
+    assert_same(
+        &remote_store(&s3, &place),
+        &local_store(&place.path("scores")),
+    );
+    for (store, output) in [("scores", "a.parquet"), (STORE, "b.parquet")] {
+        let args = format!("s3://data/in {output} --scores {store} --keep 0.4 --quiet");
+        run(&s3, &place, &args).exits(0);
+    }
+    let bytes = |output: &str| std::fs::read(place.path(output)).unwrap();
+    assert!(
+        bytes("a.parquet") == bytes("b.parquet"),
+        "the outputs differ"
+    );
+    assert_eq!(s3.uploads(), [""; 0]);
+}
