@@ -123,7 +123,7 @@ def select(options):
     sizes = {name: size(data / name) for name in ("shards", "scores")}
     common = ["--scores", data / "scores", "--threads", THREADS, "--memory-limit", "1GiB", "--dry-run", "--json", "--keep", KEEP]
     ours = lambda *words: run(options.binary, data / "shards", *common, "--select", "align-diverse", *words)
-    runs = {name: [] for name in ("first", "again", "label", "cell", "numpy", "polars")}
+    runs = {name: [] for name in ("first", "again", "label", "cell", "weights", "numpy", "polars", "polars_label")}
     for number in range(options.rounds):
         # Another weight makes another selection_score, so that it is the first time again.
         weight = ("--diversity-weight", 0.1 if (options.rounds - number) % 2 else 0.2)
@@ -131,16 +131,20 @@ def select(options):
         runs["again"].append(ours(*weight))
         runs["label"].append(ours(*weight, "--balance", "label"))
         runs["cell"].append(ours(*weight, "--balance", "cell"))
+        runs["weights"].append(ours(*weight, "--weights", "softcap"))
         for name in ("numpy", "polars"):
             runs[name].append(peer(name, data))
+        runs["polars_label"].append(peer("polars", data, "label"))
     kept = {name: {one.said.get("rows_kept", one.said.get("rows")) for one in done} for name, done in runs.items()}
     names = {
         "first": "clip-filter `--select align-diverse`, selection_score computed and kept",
         "again": "the same again: selection_score is stored",
         "label": "`--balance label` (1,000 unequal classes, read from the shards)",
         "cell": "`--balance cell` (the same classes, in the store)",
+        "weights": "`--weights softcap`, as many repeats in all",
         "numpy": "NumPy: two columns in memory, score, partition, cut",
         "polars": "Polars: two columns in memory, score, top_k",
+        "polars_label": "Polars: the same within each of the 1,000 classes",
     }
     lines = ["| | s (min) | cpu s | peak RSS | as it reports | rows kept |", "|---|---|---|---|---|---|"]
     for name, title in names.items():
@@ -153,7 +157,13 @@ def select(options):
         f"({', '.join(f'{name} {bytes / 1e9:.2f} GB' for name, bytes in sizes.items())}), files in the page cache; `clip-filter IN --scores DIR --select align-diverse --keep {KEEP} --memory-limit 1GiB --threads {THREADS} --dry-run`. "
         "sas and sds are made up and stored, there are no embeddings.\n\n"
     )
-    text += "\n".join(lines) + "\n\n" + beside_published(options)
+    ratio = lambda ours, other: best(runs[ours]).job / best(runs[other]).job
+    most = max(max(one.peak for one in runs[name]) for name in ("again", "label", "cell", "weights"))
+    ratios = (
+        f"The best by a stored score takes {ratio('again', 'numpy'):.2f} of NumPy's time (aim 0.33), `--balance label` {ratio('label', 'polars_label'):.2f} of Polars' (aim 0.33), "
+        f"`--weights softcap` {ratio('weights', 'again'):.2f} of the plain selection's (aim 1.5); {most / MIB:.0f} MiB at most (aim 128)."
+    )
+    text += "\n".join(lines) + "\n\n" + ratios + "\n\n" + beside_published(options)
     return text
 
 

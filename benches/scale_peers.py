@@ -70,6 +70,25 @@ def numpy_top(data, out=None):
     return {"job_seconds": seconds, "rows": int(kept.sum())}
 
 
+def shard_files(data):
+    """The shards in the order of the store."""
+    return [shard["path"] for shard in json.loads((data / "scores/state/shards.json").read_text())["shards"]]
+
+
+def even(groups, rows):
+    """The groups with equal quotas that sum to at most `rows`: what one has too few rows for goes to the others."""
+    import polars as pl
+
+    counts = sorted(groups["len"].to_list())
+    quota, left = 0, rows
+    for number, count in enumerate(counts):
+        quota = left // (len(counts) - number)
+        if count > quota:
+            break
+        left -= count
+    return groups.with_columns(pl.lit(quota).alias("quota")).drop("len")
+
+
 def polars_top(data, group=None):
     """All of it in one query; with a group, the best of each, equal shares of the budget."""
     import polars as pl
@@ -81,6 +100,12 @@ def polars_top(data, group=None):
     low = frame["sas"].bottom_k(-(-rows // 1000)).max()
     score = (sas - low) / (sas.mean() - low) + WEIGHT * sds / sds.mean()
     scores = frame.select(score.alias("score"))
+    if group:
+        scores = scores.with_columns(pl.scan_parquet(shard_files(data)).select(group).collect()[group])
+        quotas = even(scores.group_by(group).len(), budget(rows))
+        place = pl.col("score").rank("ordinal", descending=True).over(group)
+        kept = scores.with_columns(place.alias("place")).join(quotas, on=group).filter(pl.col("place") <= pl.col("quota"))
+        return {"job_seconds": time.perf_counter() - began, "rows": len(kept)}
     kept = scores.with_row_index().top_k(budget(rows), by="score")
     return {"job_seconds": time.perf_counter() - began, "rows": len(kept)}
 

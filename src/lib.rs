@@ -64,8 +64,9 @@
 //! - What a run was told in confidence is in nothing that it writes or says (see [`secrets`]); data stays data.
 //! - A row whose score is committed is not encoded again, and a run that was killed ends as one that was not.
 //! - The output does not depend on threads, batch size or shard order, but for a model whose own vectors do
-//!   (see [`summary::ModelCard::batch_dependent`]). Clusters, random batches and adapters of `--adapt=infonce` are drawn by the
-//!   position of rows: they depend on the order of shards, too, and on nothing else but `--seed`. Adapters in closed form depend on neither.
+//!   (see [`summary::ModelCard::batch_dependent`]). Clusters and adapters of `--adapt=infonce` are drawn by the
+//!   position of rows: they depend on the order of shards, too, and on nothing else but `--seed`. Adapters in closed form depend on neither,
+//!   pools of pairs and repeats on the seed alone.
 //! - Scores from embeddings, and selections by them, hold stretches of rows or of a cell in memory, not the dataset.
 //! - No room reads the environment unless a host asks for it ([`model::ModelOptions::from_environment`]); `provision` and `remote` alone
 //!   reach the network.

@@ -1,5 +1,9 @@
 //! Which rows of which shards: a value that every room behind the shards shares.
 
+mod repeats;
+
+pub use repeats::{Repeats, RepeatsBuilder};
+
 use arrow::buffer::{BooleanBuffer, MutableBuffer};
 
 /// The rows that were selected, one bit per row and shard.

@@ -190,6 +190,9 @@ pub struct RunSummary {
     pub bad_shards: Vec<BadShard>,
     /// Good rows that were selected.
     pub rows_kept: u64,
+    /// The sum of `repeats` over them, where rows are to be seen more than once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows_repeated: Option<u64>,
     /// Rows that a condition, a threshold or the budget left out.
     pub rows_cut: u64,
     /// Rows of which a column that the condition names is NaN: no comparison with that holds. Bad rows are among them.
@@ -233,6 +236,12 @@ pub struct RunSummary {
     pub selection: String,
     /// Lowest `clip_score` among the kept rows.
     pub lowest_kept_score: Option<f32>,
+    /// The column whose best rows a budget keeps; `None` without one.
+    #[serde(default)]
+    pub ordered_by: Option<String>,
+    /// Lowest value of that column among the kept rows, where it is another than `clip_score`.
+    #[serde(default)]
+    pub lowest_kept_order: Option<f32>,
     /// The model that scored.
     pub model: ModelCard,
     /// Files written, empty for a dry run.

@@ -86,7 +86,7 @@ pub(super) fn run(args: FilterArgs) -> Result<ExitCode> {
 
 fn options(args: &FilterArgs) -> Result<RunOptions> {
     let (inputs, output) = paths(args)?;
-    let adapted = args.labels.choice()?.is_given() || args.method.adapts();
+    let labelled = args.labels.choice()?.is_given();
     let scoring = score_options(Scoring {
         inputs,
         reads: &args.reads,
@@ -104,7 +104,7 @@ fn options(args: &FilterArgs) -> Result<RunOptions> {
         selects: &args.selects,
         chooses: &args.chooses,
         condition: args.condition.condition.as_deref(),
-        adapted,
+        labelled,
     })?;
     let mut options = RunOptions::deciding(scoring)
         .with_select(select)
@@ -154,12 +154,12 @@ pub(super) struct Selecting<'a> {
     pub(super) selects: &'a SelectArgs,
     pub(super) chooses: &'a ChooseArgs,
     pub(super) condition: Option<&'a str>,
-    /// Labels or adapters were given.
-    pub(super) adapted: bool,
+    /// Labels were given.
+    pub(super) labelled: bool,
 }
 
 pub(super) fn select_options(said: &Selecting<'_>) -> Result<SelectOptions> {
-    let mut options = said.chooses.options(said.adapted)?;
+    let mut options = said.chooses.options(said.labelled)?;
     options.keep = keep(said.selects, said.condition);
     options.min_score = said.selects.min_score;
     options.condition = said.condition.map(str::to_owned);

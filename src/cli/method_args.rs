@@ -8,7 +8,7 @@ use crate::{
     adapt::Method,
     error::{Error, Result},
     score::{Adaptation, DEFAULT_DIVERSITY_WEIGHT, MethodOptions},
-    select::{Balance, Order, SelectOptions, Solver},
+    select::{Balance, Order, SelectOptions, SoftCap, Solver},
 };
 
 /// What scores from embeddings are made with.
@@ -103,8 +103,8 @@ impl AdaptArg {
 #[derive(Debug, Clone, ClapArgs)]
 #[command(next_help_heading = "Selection")]
 pub(super) struct ChooseArgs {
-    /// Which rows are the best of a budget; align-diverse where labels, --adapt, --adapters or --solver are given,
-    /// else clip-score
+    /// Which rows are the best of a budget; s-cliploss for captions, and align-diverse where labels, --solver cover or
+    /// --solver paper are given
     #[arg(long, value_enum, env = "CLIP_FILTER_SELECT")]
     pub(super) select: Option<OrderArg>,
     /// How a budget (--keep, --keep-rows) is filled; exact if not given
@@ -118,6 +118,15 @@ pub(super) struct ChooseArgs {
         env = "CLIP_FILTER_BALANCE"
     )]
     pub(super) balance: Option<Balance>,
+    /// Weigh rows instead of cutting: a row of score s is seen ln(1 + alpha tau e^(scale s)) / alpha times, and tau makes the
+    /// sum what --keep-rows (or --keep) says, which may be more than there are rows. The column repeats says how often;
+    /// rows of 0 are cut. alpha is 0.15 and scale 100 if not given, cap bounds repeats
+    #[arg(
+        long,
+        value_name = "softcap[:alpha=..,cap=..]",
+        env = "CLIP_FILTER_WEIGHTS"
+    )]
+    pub(super) weights: Option<SoftCap>,
     /// Before the budget, take near-duplicates away: of images in a cell whose cosine is above 1 - DISTANCE, such as
     /// 0.05, only the best row stays
     #[arg(long, value_name = "DISTANCE", env = "CLIP_FILTER_DEDUP", value_parser = distance)]
@@ -141,14 +150,16 @@ pub(super) struct ChangesArgs {
 /// `--select`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum OrderArg {
-    /// Best clip_score first
+    /// Best clip_score first: each pair on its own
     ClipScore,
+    /// Best s_cliploss first: each pair against other images and captions, after --adapt
+    SCliploss,
     /// Alignment and diversity, the objective of arXiv 2410.11215
     AlignDiverse,
 }
 
 /// `--solver`.
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum SolverArg {
     /// The best rows: the objective's exact solution
     Exact,
@@ -171,27 +182,37 @@ impl From<SolverArg> for Solver {
 impl ChooseArgs {
     /// True if anything but the default was asked for.
     pub(super) fn is_given(&self) -> bool {
-        let order = self
-            .select
-            .is_some_and(|order| order != OrderArg::ClipScore);
-        order || self.solver.is_some() || self.balance.is_some() || self.dedup.is_some()
+        let other = |order| order != OrderArg::ClipScore;
+        self.select.is_some_and(other)
+            || self.solver.is_some()
+            || self.balance.is_some()
+            || self.dedup.is_some()
+            || self.weights.is_some()
     }
 
-    /// What orders rows and how a budget is filled; `adapted` where labels or adapters were given.
-    pub(super) fn options(&self, adapted: bool) -> Result<SelectOptions> {
+    /// What orders rows and how a budget is filled; `labelled` where labels were given.
+    pub(super) fn options(&self, labelled: bool) -> Result<SelectOptions> {
         let order = match self.select {
             Some(OrderArg::ClipScore) => Order::ClipScore,
             Some(OrderArg::AlignDiverse) => Order::AlignDiverse,
-            None if adapted || self.solver.is_some() => Order::AlignDiverse,
-            None => Order::ClipScore,
+            Some(OrderArg::SCliploss) => Order::Cliploss,
+            None if labelled || self.solver.is_some_and(|it| it != SolverArg::Exact) => {
+                Order::AlignDiverse
+            }
+            None => Order::Default,
         };
-        if let (Order::ClipScore, Some(SolverArg::Paper)) = (order, self.solver) {
-            return Err(Error::usage("run the published iteration over clip_score")
-                .hint("--select align-diverse"));
+        if let (Order::ClipScore | Order::Cliploss, Some(SolverArg::Paper)) = (order, self.solver) {
+            let column = match order {
+                Order::ClipScore => "clip_score",
+                _ => "s_cliploss",
+            };
+            let what = format!("run the published iteration over {column}");
+            return Err(Error::usage(what).hint("--select align-diverse"));
         }
         let mut options = SelectOptions::default().with_order(order);
         options.solver = self.solver.map(Solver::from).unwrap_or_default();
         options.balance = self.balance.clone();
+        options.weights = self.weights;
         options.dedup = self.dedup;
         Ok(options)
     }

@@ -154,7 +154,7 @@ fn refuse_others(args: &FilterArgs) -> Result<()> {
         ),
         (
             args.chooses.is_given() || args.remembers.changes.is_some(),
-            "--select, --solver, --balance, --dedup and --changes: they look at all rows",
+            "--select, --solver, --balance, --weights, --dedup and --changes: they look at all rows",
             two_passes,
         ),
         (

@@ -23,6 +23,12 @@ pub(super) fn text(report: &RunSummary, options: &RunOptions, detail: Detail) ->
         "kept",
         format!("{}{}", count(report.rows_kept), lowest(report)),
     );
+    if let Some(total) = report.rows_repeated {
+        lines.add(
+            "repeated",
+            format!("{}   (the sum of repeats)", count(total)),
+        );
+    }
     lines.add("cut", count(report.rows_cut));
     if report.rows_nan > 0 {
         let rows = count(report.rows_nan);
@@ -188,9 +194,15 @@ fn named_secs<const N: usize>(secs: [(&str, f64); N]) -> String {
 }
 
 fn lowest(report: &RunSummary) -> String {
-    report.lowest_kept_score.map_or(String::new(), |score| {
-        format!("   (clip_score >= {score:.4})")
-    })
+    let order = report.ordered_by.as_deref().zip(report.lowest_kept_order);
+    let order = order.map(|(column, score)| format!("{column} >= {score:.4}"));
+    let score = report.lowest_kept_score;
+    let score = score.map(|score| format!("clip_score >= {score:.4}"));
+    match (order, score) {
+        (Some(order), Some(score)) => format!("   ({order}, {score})"),
+        (Some(one), None) | (None, Some(one)) => format!("   ({one})"),
+        (None, None) => String::new(),
+    }
 }
 
 fn reasons(report: &RunSummary) -> String {

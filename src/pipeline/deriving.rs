@@ -12,7 +12,7 @@ use crate::{
     schema::ScoreColumn,
     score::{Considered, Deriving, work_budget},
     source::BoundShards,
-    store::ScoreStore,
+    store::{DerivedSpec, EmbeddingType, ScoreStore},
     summary::Pass,
 };
 
@@ -51,6 +51,66 @@ pub(super) async fn derive_for_run(
         context,
     };
     from.derive(&columns, scored)
+}
+
+/// Options whose order is settled, and what is to be said of it.
+pub(super) struct Settled {
+    pub(super) options: RunOptions,
+    pub(super) note: Option<String>,
+}
+
+/// Settles the order of a run that asked for none: by `clip_score` where captions cannot be compared, or only in place of
+/// scores from embeddings that the store has.
+pub(super) async fn settle_order(
+    asked: &RunOptions,
+    prepared: &Prepared,
+    scored: &Scored,
+    context: &RunContext,
+) -> Result<Settled> {
+    let options = asked.settled(&scored.store);
+    let unasked = asked.compares_unasked();
+    let by_score = |why: &str| Settled {
+        options: asked.with_settled_order(false),
+        note: Some(format!("rows are ordered by clip_score: {why}")),
+    };
+    if options.select.ordered_by() != Some(ScoreColumn::S_CLIPLOSS) {
+        let without = scored.store.spec().embeddings == EmbeddingType::None;
+        return Ok(match unasked && without {
+            true => by_score(
+                "the store keeps no embeddings to compare captions by (--embeddings f16 in another directory)",
+            ),
+            false => Settled {
+                options,
+                note: None,
+            },
+        });
+    }
+    let others = |spec: &DerivedSpec| spec.columns != [ScoreColumn::S_CLIPLOSS.name()];
+    if unasked && scored.store.derived().is_some_and(others) {
+        let narrow = Narrow {
+            options: &options,
+            prepared,
+            scored,
+            context,
+        };
+        let considered = narrow.early().await?;
+        let from = DeriveFrom {
+            options: &options.scoring,
+            shards: &prepared.shards,
+            considered: considered.as_ref(),
+            context,
+        };
+        let columns = options.derived();
+        if from.with_deriving(&scored.store, |deriving| deriving.replaces(&columns))? {
+            return Ok(by_score(
+                "the store has scores from embeddings that were made otherwise, which s_cliploss would replace (--select s-cliploss does)",
+            ));
+        }
+    }
+    Ok(Settled {
+        options,
+        note: None,
+    })
 }
 
 impl DeriveFrom<'_> {

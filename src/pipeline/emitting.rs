@@ -14,7 +14,7 @@ use arrow::datatypes::Schema;
 use super::context::{Cancel, Prepared, RunContext, RunOptions, Scored, written_schema};
 use crate::{
     error::{Error, Result},
-    selection::Selection,
+    selection::{Repeats, Selection},
     sink::{DatasetWriter, Portion, Provenance, Staged, UnitSource, WriterPolicy},
     summary::Stage,
 };
@@ -37,13 +37,20 @@ pub(super) struct Emitting<'a> {
     pub(super) others: Vec<Staged>,
 }
 
+/// The rows that are written, and how often each is to be seen.
+pub(super) struct Written {
+    pub(super) written: Selection,
+    pub(super) repeats: Option<Repeats>,
+}
+
 /// Writes the selected rows in row order; nothing of it is visible yet.
 pub(super) async fn emit(
     emitting: Emitting<'_>,
     scored: Scored,
-    written: Selection,
+    rows: Written,
     context: &RunContext,
 ) -> Result<Emitted> {
+    let Written { written, repeats } = rows;
     let (options, prepared) = (emitting.options, emitting.prepared);
     if !prepared.writes() {
         return Ok(Emitted::default());
@@ -56,6 +63,7 @@ pub(super) async fn emit(
         source: UnitSource {
             set: Arc::clone(&shards.set),
             identities: shards.identities.clone(),
+            repeats,
             stored: stored.map(|column| column.added.name()).collect(),
             added: Arc::new(Schema::new(policy.added.clone())),
             schema: written_schema(&shards.set.carried_schema()?, &policy.added),

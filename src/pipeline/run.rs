@@ -5,8 +5,8 @@ use std::time::Instant;
 use super::{
     changes,
     context::{Narrow, Prepared, RunContext, RunOptions, StageTimes},
-    deriving::derive_for_run,
-    emitting::{self, Emitting},
+    deriving::{Settled, derive_for_run, settle_order},
+    emitting::{self, Emitting, Written},
     rejecting::Rejecting,
     reporting, scoring, selecting,
 };
@@ -15,6 +15,7 @@ use crate::{
     error::Result,
     report::Report,
     select::Chosen,
+    selection::Repeats,
     sink::{Provenance, Staged},
     store::ScoreStore,
     summary::{Pass, RunSummary},
@@ -109,6 +110,8 @@ async fn decide_and_write(
     reports: Reports,
 ) -> Result<Done> {
     let scored = scoring::scores_of(options, prepared, context).await?;
+    let Settled { options, note } = settle_order(options, prepared, &scored, context).await?;
+    let options = &options;
     let scored = derive_for_run(options, prepared, scored, context).await?;
     let counters = &context.counters;
     let narrow = Narrow {
@@ -139,6 +142,7 @@ async fn decide_and_write(
     };
     let mut summary = counted(&narrow, &chosen, &provenance);
     summary.rows_nan = rows_nan;
+    summary.warnings.extend(note);
     let memory = scored.memory.clone();
     if options.writes() {
         summary.rows_written = chosen.written.rows();
@@ -147,13 +151,17 @@ async fn decide_and_write(
     let others = staged_beside(&narrow, &chosen)?;
     // A bit per row and rule, that nothing needs any more.
     drop(chosen.steps);
+    let rows = Written {
+        written: chosen.written,
+        repeats: chosen.repeats,
+    };
     let emitting = Emitting {
         options,
         prepared,
         provenance: &provenance,
         others,
     };
-    let emitted = emitting::emit(emitting, scored, chosen.written, context).await?;
+    let emitted = emitting::emit(emitting, scored, rows, context).await?;
     drop(writing);
     summary.outputs = emitted.outputs;
     let effort = StageTimes {
@@ -195,12 +203,15 @@ fn counted(narrow: &Narrow<'_>, chosen: &Chosen, provenance: &Provenance) -> Run
         rows_in,
         bad_shards: set.bad.clone(),
         rows_kept: chosen.kept,
+        rows_repeated: chosen.repeats.as_ref().map(Repeats::total),
         rows_cut: rows_in - chosen.kept - chosen.rows_bad(),
         rows_bad: chosen.rows_bad(),
         bad: chosen.bad.clone(),
         rows_scored: narrow.scored.rows_scored,
         pairs_per_sec: narrow.scored.pairs_per_sec(),
         lowest_kept_score: chosen.lowest_score,
+        lowest_kept_order: chosen.lowest_order,
+        ordered_by: narrow.options.select.order_name().map(str::to_owned),
         selection: provenance.selection.clone(),
         model: provenance.model.clone(),
         warnings: set.notes.clone(),

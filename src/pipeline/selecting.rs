@@ -17,6 +17,7 @@ pub(super) async fn select(narrow: &Narrow<'_>) -> Result<Chosen> {
         options: &options.select,
         on_error: options.on_error,
         budget: work_budget(options.scoring.memory_limit, options.scoring.threads),
+        seed: options.scoring.method.seed,
         say: context.say.as_ref(),
         cancelled: &context.stopping(),
     };

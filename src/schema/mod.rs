@@ -18,6 +18,8 @@ pub const REASON: &str = "reason";
 pub const WIDTH: &str = "width";
 /// Height of the stored image in pixels, before any resize.
 pub const HEIGHT: &str = "height";
+/// How often a row is to be seen where rows are weighed, `u32`.
+pub const REPEATS: &str = "repeats";
 /// Position of the shard in the order the shards were listed, `u32`.
 pub const SHARD: &str = "__shard";
 /// Position of the row within its shard, `u64`.

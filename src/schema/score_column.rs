@@ -1,7 +1,7 @@
 //! The registry of columns that this program adds: one entry says all that rooms must know of a column.
 //!
 //! To add one, put an entry here and make its values where [`Made`] says: `score/row_scores` for one that looks at a row
-//! alone, `score/cell_scores` for one among the rows of a cell, `score/contrast` for one in random batches. Types,
+//! alone, `score/cell_scores` for one among the rows of a cell, `score/contrast` for one against a pool of pairs. Types,
 //! inputs, files, SQL and the long help follow from the entry; names stand by hand in the short help (`cli/args`,
 //! `cli/score_args`) and in README. `sql/columns.md` has its formula. Entries stand in the order of their columns.
 
@@ -56,8 +56,8 @@ pub enum Made {
     Row,
     /// From the embeddings of the rows of a cell.
     Cell,
-    /// From the embeddings of random batches of rows.
-    Batch,
+    /// From the embeddings of a row, and a pool of pairs.
+    Pool,
     /// From other columns.
     Columns,
 }
@@ -147,9 +147,9 @@ registry! {
     /// Score relative to other captions and images.
     S_CLIPLOSS: Entry {
         name: "s_cliploss",
-        made: Made::Batch,
+        made: Made::Pool,
         source: "arXiv 2405.19547",
-        help: "clip_score against that of other images and captions",
+        help: "cosine of image and caption against those with others; after --adapt",
         ..SCORE
     };
     /// Largest cosine to a row of the cell that is closer to its centroid, -1 for the closest.

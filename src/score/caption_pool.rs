@@ -4,8 +4,9 @@ use std::collections::{BinaryHeap, HashMap};
 
 use super::{
     Deriving,
+    fold_adapters::adapted,
     random::hash,
-    row_scores::{Pool, adapted},
+    row_scores::Pool,
     stored_pairs::caption_id,
     stored_rows::{Sides, StoredRows},
 };

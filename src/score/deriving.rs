@@ -7,8 +7,8 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Adaptation, MethodOptions, adapting, class_texts::EmbedText, contrast::Contrast,
-    ordering::Ordering, publish::publish, scratch::ScratchColumn, stored_rows::StoredRows, target,
-    with_inputs,
+    fold_adapters::FoldAdapters, ordering::Ordering, publish::publish, reference::Reference,
+    scratch::ScratchColumn, stored_rows::StoredRows, target, with_inputs,
 };
 use crate::{
     adapt::Adapters,
@@ -51,13 +51,28 @@ pub(crate) struct Deriving<'a> {
 }
 
 impl Deriving<'_> {
+    /// Whether making `columns` would take away those that the store has: made otherwise, or over other shards.
+    pub(crate) fn replaces(&self, columns: &[ScoreColumn]) -> Result<bool> {
+        let Some(known) = self.store.derived() else {
+            return Ok(false);
+        };
+        let given = self.given()?;
+        let spec = self.spec(&with_inputs(columns), given.as_ref())?;
+        Ok(known.made_with != spec.made_with || known.shards != spec.shards)
+    }
+
+    /// Adapters from a file, where there is one.
+    fn given(&self) -> Result<Option<Adapters>> {
+        match &self.options.adaptation {
+            Adaptation::Given(path) => adapting::given(path, &self.store.spec().model).map(Some),
+            _ => Ok(None),
+        }
+    }
+
     /// Makes `columns` derived columns of the store, unless they are.
     pub(crate) fn run(&self, columns: &[ScoreColumn]) -> Result<()> {
         let wanted = with_inputs(columns);
-        let given = match &self.options.adaptation {
-            Adaptation::Given(path) => Some(adapting::given(path, &self.store.spec().model)?),
-            _ => None,
-        };
+        let given = self.given()?;
         let spec = self.spec(&wanted, given.as_ref())?;
         if self
             .store
@@ -83,10 +98,7 @@ impl Deriving<'_> {
             let reference = self.reference(&rows, &missing, given)?;
             self.score_rows(&rows, &missing, &reference, &mut columns)?;
             if missing.contains(&ScoreColumn::S_CLIPLOSS) {
-                columns.insert(
-                    ScoreColumn::S_CLIPLOSS,
-                    self.contrast(&rows, reference.counted)?,
-                );
+                columns.insert(ScoreColumn::S_CLIPLOSS, self.contrast(&rows, &reference)?);
             }
             if let Some(fitted) = &reference.adapters {
                 artifacts.push((ADAPTERS, fitted.adapters.to_bytes()?));
@@ -200,16 +212,22 @@ impl Deriving<'_> {
         })
     }
 
-    pub(super) fn contrast(&self, rows: &StoredRows<'_>, counted: u64) -> Result<ScratchColumn> {
-        (self.step)("comparing pairs in random batches".to_owned());
+    fn contrast(&self, rows: &StoredRows<'_>, reference: &Reference) -> Result<ScratchColumn> {
+        (self.step)("comparing pairs with a pool of others".to_owned());
+        // Those of classes say nothing of captions.
+        let of_captions = reference.classes.is_none();
         let contrast = Contrast {
             rows,
             directory: &self.directory(),
+            adapters: FoldAdapters {
+                fitted: reference.adapters.as_ref().filter(|_| of_captions),
+                dim: self.dim(),
+                threads: self.budget.threads,
+            },
             seed: self.options.seed,
-            budget: self.budget,
             cancelled: self.cancelled,
         };
-        contrast.score(counted)
+        contrast.score(reference.counted)
     }
 }
 

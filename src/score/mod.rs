@@ -9,7 +9,7 @@
 //! | the target set | its file, once | `target` |
 //! | scores of rows | embeddings, once; puts them in order of cells on disk | `row_pass`, `row_scores`, `cell_file` |
 //! | scores within cells | a cell per thread | `cell_scores`, `shared_cells` |
-//! | scores within random batches | embeddings, ten times; once where one batch holds all | `contrast` |
+//! | scores against a pool of pairs | embeddings, twice | `contrast`, `pool_pairs`, `fold_adapters` |
 //! | what orders rows | the columns it is made of, twice | `deriving`; `ordering` where only that is missing |
 //! | one file per shard | temporary columns, and those that were there | `stored_columns`, `publish` |
 //!
@@ -29,11 +29,13 @@ mod class_texts;
 mod contrast;
 mod deriving;
 mod exact_sum;
+mod fold_adapters;
 mod histogram;
 mod labels;
 mod objective;
 mod options;
 mod ordering;
+mod pool_pairs;
 mod publish;
 mod random;
 mod ranks;

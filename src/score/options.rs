@@ -33,7 +33,7 @@ pub enum Adaptation {
 /// | `sas_margin` | `sas` minus that of the best other class, or of the best other caption of a pool of 256 | |
 /// | `sas`, `sas_margin` after a closed form of classes | a discriminant's score of the class instead of the cosine | |
 /// | `sds` | mean Euclidean distance of the adapted image to its K nearest within the cell | arXiv 2410.11215 |
-/// | `s_cliploss` | `clip_score` against the soft maximum over random batches of about 32,768 pairs | arXiv 2405.19547 |
+/// | `s_cliploss` | cosine of image and text against the soft maximum over a pool of pairs | arXiv 2405.19547 |
 /// | `dup_max_sim` | largest cosine to an image of the cell that is closer to its mean | SemDeDup, arXiv 2303.09540 |
 /// | `proto_dist` | 1 - cosine to the nearest cluster centre or mean of a class | arXiv 2206.14486 |
 /// | `moderate` | distance to the mean of the cell, against the median one | Moderate coreset, ICLR 2023 |

@@ -6,9 +6,10 @@ use super::{
     Deriving,
     cell_file::CellSpill,
     cell_scores::CellScorer,
+    fold_adapters::adapted,
     publish::DerivedValues,
     reference::Reference,
-    row_scores::{Pool, RowScorer, Target, Texts, adapted},
+    row_scores::{Pool, RowScorer, Target, Texts},
     scratch::{NO_CELL, ScratchColumn},
     stored_rows::{Block, Sides, StoredRows},
 };

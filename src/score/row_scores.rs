@@ -10,9 +10,11 @@ use clip_filter_vectors::{
     paired_products,
 };
 
-use super::{scratch::NO_CELL, stored_pairs::caption_id, stored_rows::Block};
+use super::{
+    fold_adapters::FoldAdapters, scratch::NO_CELL, stored_pairs::caption_id, stored_rows::Block,
+};
 use crate::{
-    adapt::{Adapters, Fitted, fold_of},
+    adapt::Fitted,
     error::{Error, Result},
     schema::{ScoreColumn, Side},
 };
@@ -54,9 +56,6 @@ pub(super) struct RowScorer<'a> {
     pub(super) threads: usize,
 }
 
-/// Takes the adapters of a fold, its rows and their images.
-type TakeFold<'a> = &'a mut dyn FnMut(&Adapters, &[usize], &[f32]) -> Result<()>;
-
 /// Scores of the rows of a block that count.
 pub(super) struct Scored {
     pub(super) columns: BTreeMap<ScoreColumn, Vec<f32>>,
@@ -81,7 +80,7 @@ impl RowScorer<'_> {
         }
         // Distances are measured in one space, alignments with what the other folds say.
         if self.wanted.contains(&ScoreColumn::SDS) {
-            scored.adapted = self.adapt(Side::Image, &block.images)?;
+            scored.adapted = self.adapters(block).of_all(Side::Image, &block.images)?;
         }
         self.align(block, classes, &mut scored)?;
         let originals = rows(&block.images, block.dim)?;
@@ -140,7 +139,7 @@ impl RowScorer<'_> {
             (Texts::Captions(pool), _) => {
                 let images = self.aligned_images(block, scored)?;
                 let images = rows(&images, block.dim)?;
-                let adapted = self.adapt(Side::Text, &block.texts)?;
+                let adapted = self.adapters(block).of_all(Side::Text, &block.texts)?;
                 let texts = rows(adapted.as_deref().unwrap_or(&block.texts), block.dim)?;
                 let others = if margin_wanted {
                     let ids = (0..block.rows.len()).map(|row| caption_id(block.text(row)));
@@ -212,88 +211,45 @@ impl RowScorer<'_> {
             best_other: f32::NAN,
         };
         let mut matches = vec![none; labels.len()];
-        self.each_fold(block, &mut |adapters, of_fold, images| {
-            let scores = adapters.class_scores();
-            let scores = scores.ok_or_else(|| Error::internal("find the scores of classes"))?;
-            let labels: Vec<u32> = of_fold.iter().map(|&row| labels[row]).collect();
-            let images = rows(images, block.dim)?;
-            let found = linear_matches(images, scores.classes(block.dim)?, &labels, self.threads);
-            of_fold
-                .iter()
-                .zip(found)
-                .for_each(|(&row, found)| matches[row] = found);
-            Ok(())
-        })?;
+        self.adapters(block)
+            .each_fold(&block.images, &mut |adapters, of_fold, images| {
+                let scores = adapters.class_scores();
+                let scores = scores.ok_or_else(|| Error::internal("find the scores of classes"))?;
+                let labels: Vec<u32> = of_fold.iter().map(|&row| labels[row]).collect();
+                let images = rows(images, block.dim)?;
+                let found =
+                    linear_matches(images, scores.classes(block.dim)?, &labels, self.threads);
+                of_fold
+                    .iter()
+                    .zip(found)
+                    .for_each(|(&row, found)| matches[row] = found);
+                Ok(())
+            })?;
         Ok(matches)
     }
 
     /// Every image as the folds that it is not in adapt it.
     fn aligned_images<'a>(&self, block: &'a Block, scored: &'a Scored) -> Result<Cow<'a, [f32]>> {
-        if self.fitted.is_none_or(|fitted| fitted.folds.is_empty()) {
-            if let Some(adapted) = &scored.adapted {
-                return Ok(Cow::Borrowed(adapted));
-            }
-            let adapted = self.adapt(Side::Image, &block.images)?;
-            return Ok(adapted.map_or(Cow::Borrowed(&block.images), Cow::Owned));
+        let adapters = self.adapters(block);
+        if let (false, Some(adapted)) = (adapters.has_folds(), &scored.adapted) {
+            return Ok(Cow::Borrowed(adapted));
         }
-        let mut all = block.images.clone();
-        self.each_fold(block, &mut |adapters, of_fold, images| {
-            let Some(adapted) = adapters.apply_with(Side::Image, images, self.threads)? else {
-                return Ok(());
-            };
-            for (&row, adapted) in of_fold.iter().zip(adapted.chunks_exact(block.dim)) {
-                all[row * block.dim..(row + 1) * block.dim].copy_from_slice(adapted);
-            }
-            Ok(())
-        })?;
-        Ok(Cow::Owned(all))
+        let adapted = adapters.images(&block.images)?;
+        Ok(adapted.map_or(Cow::Borrowed(&block.images), Cow::Owned))
     }
 
-    /// Calls `take` for each fold with its adapters, its rows and their images; once with all rows where there are no folds.
-    fn each_fold(&self, block: &Block, take: TakeFold<'_>) -> Result<()> {
-        let Some(fitted) = self.fitted else {
-            return Ok(());
-        };
-        let all: Vec<usize> = (0..block.rows.len()).collect();
-        if fitted.folds.is_empty() {
-            return take(&fitted.adapters, &all, &block.images);
+    fn adapters(&self, block: &Block) -> FoldAdapters<'_> {
+        FoldAdapters {
+            fitted: self.fitted,
+            dim: block.dim,
+            threads: self.threads,
         }
-        let folds: Vec<usize> = all.iter().map(|&row| fold_of(block.image(row))).collect();
-        for (fold, adapters) in fitted.folds.iter().enumerate() {
-            let of_fold: Vec<usize> = all
-                .iter()
-                .copied()
-                .filter(|&row| folds[row] == fold)
-                .collect();
-            let images = of_fold.iter().flat_map(|&row| block.image(row));
-            let images: Vec<f32> = images.copied().collect();
-            take(adapters, &of_fold, &images)?;
-        }
-        Ok(())
-    }
-
-    fn adapt(&self, side: Side, values: &[f32]) -> Result<Option<Vec<f32>>> {
-        let adapters = self.fitted.map(|fitted| &fitted.adapters);
-        adapted(adapters, side, values, self.threads)
     }
 }
 
 fn unknown_class() -> Error {
     Error::input("use the adapters: a row has a class that they were not fitted to")
         .hint("fit them anew with --adapt, or name the classes as they were then (--class-names)")
-}
-
-/// Adapted embeddings; none where adapters change nothing.
-pub(super) fn adapted(
-    adapters: Option<&Adapters>,
-    side: Side,
-    values: &[f32],
-    threads: usize,
-) -> Result<Option<Vec<f32>>> {
-    match adapters {
-        Some(adapters) if !values.is_empty() => adapters.apply_with(side, values, threads),
-        _ => Ok(None),
-    }
 }
 
 pub(super) fn rows(values: &[f32], dim: usize) -> Result<Rows<'_>> {

@@ -5,7 +5,7 @@ use arrow::{
     datatypes::{DataType, Schema},
 };
 
-use super::{SelectOptions, Solver};
+use super::{Keep, SelectOptions, Solver};
 use crate::{
     error::{Error, Result},
     schema::ScoreColumn,
@@ -21,6 +21,9 @@ pub(crate) fn check(
     label_column: Option<&str>,
     shards: &Schema,
 ) -> Result<()> {
+    if options.weights.is_some() {
+        check_weights(options)?;
+    }
     let Some(balance) = &options.balance else {
         return Ok(());
     };
@@ -57,6 +60,26 @@ pub(crate) fn check(
         ))
         .with("its type", field.data_type())
         .hint("--balance takes a column of text, numbers, dates or flags, or cell")),
+    }
+}
+
+/// Weights need a total and a score of each row.
+fn check_weights(options: &SelectOptions) -> Result<()> {
+    let refused = |what: &str, hint: &str| Err(Error::usage(what).hint(hint));
+    match (options.solver, &options.balance, options.keep) {
+        (Solver::Cover | Solver::Paper, ..) => refused(
+            "repeat rows: a solver chooses each row once",
+            "leave out --solver, or --weights",
+        ),
+        (_, Some(_), _) => refused(
+            "repeat rows in groups of equal budgets",
+            "leave out --balance, or --weights",
+        ),
+        (_, _, Keep::All) => refused(
+            "repeat rows: the total is not said",
+            "--keep-rows N, the sum over all repeats",
+        ),
+        _ => Ok(()),
     }
 }
 

@@ -7,13 +7,13 @@ use arrow::{
 };
 use clip_filter_vectors::Budget;
 
-use super::{Candidates, SelectOptions, Selector, Solver};
+use super::{Candidates, SelectOptions, Selector, Solver, weights::repeats};
 use crate::{
     config::OnError,
     error::{Error, Result},
     schema::{CLIP_SCORE, STATUS, ScoreColumn, Status},
     score::{GroupColumn, Groups, StoredRows},
-    selection::Selection,
+    selection::{Repeats, Selection},
     source::BoundShards,
     store::ScoreStore,
     summary::BadRows,
@@ -25,7 +25,11 @@ pub(crate) struct Chosen {
     pub(crate) written: Selection,
     /// Kept rows.
     pub(crate) kept: u64,
+    /// How often each kept row is to be seen, where that is not once.
+    pub(crate) repeats: Option<Repeats>,
     pub(crate) lowest_score: Option<f32>,
+    /// Of the column that orders rows, where that is another.
+    pub(crate) lowest_order: Option<f32>,
     pub(crate) bad: BadRows,
     /// Rows of the bad ones.
     pub(crate) bad_rows: Selection,
@@ -67,6 +71,8 @@ pub(crate) struct Choosing<'a> {
     pub(crate) options: &'a SelectOptions,
     pub(crate) on_error: OnError,
     pub(crate) budget: Budget,
+    /// Of what is drawn.
+    pub(crate) seed: u64,
     pub(crate) say: &'a (dyn Fn(&str) + Sync),
     pub(crate) cancelled: &'a dyn Fn() -> Result<()>,
 }
@@ -94,9 +100,15 @@ impl Choosing<'_> {
             candidates.allowed = Some(kept.clone());
             distinct = Some(kept);
         }
-        let kept = self.kept(&candidates)?;
+        let (kept, repeats) = match options.weights {
+            None => (self.kept(&candidates)?, None),
+            Some(weights) => {
+                let repeats = repeats(&candidates, weights, options.keep, self.seed)?;
+                (repeats.rows().clone(), Some(repeats))
+            }
+        };
         candidates.allowed = Some(kept);
-        let lowest_score = lowest(&candidates)?;
+        let lowest = Lowest::of(&candidates)?;
         let kept = candidates
             .allowed
             .take()
@@ -115,7 +127,9 @@ impl Choosing<'_> {
                 OnError::Keep => kept.union(&bad_rows),
                 _ => kept,
             },
-            lowest_score,
+            repeats,
+            lowest_score: lowest.clip_score,
+            lowest_order: lowest.order.filter(|_| options.ordered_by().is_some()),
             bad,
             bad_rows,
             steps: Steps {
@@ -214,13 +228,25 @@ impl Choosing<'_> {
     }
 }
 
-/// The lowest `clip_score` of the candidates.
-fn lowest(candidates: &Candidates<'_>) -> Result<Option<f32>> {
-    let mut lowest = None::<f32>;
-    candidates.for_each(&mut |candidate| {
-        let score = candidate.clip_score;
-        lowest = Some(lowest.map_or(score, |lowest| lowest.min(score)));
-        Ok(())
-    })?;
-    Ok(lowest)
+/// The lowest scores of some rows.
+#[derive(Default)]
+struct Lowest {
+    clip_score: Option<f32>,
+    /// Of what orders them.
+    order: Option<f32>,
+}
+
+impl Lowest {
+    fn of(candidates: &Candidates<'_>) -> Result<Self> {
+        let mut lowest = Self::default();
+        let lower = |lowest: Option<f32>, score: f32| {
+            Some(lowest.map_or(score, |lowest| lowest.min(score)))
+        };
+        candidates.for_each(&mut |candidate| {
+            lowest.clip_score = lower(lowest.clip_score, candidate.clip_score);
+            lowest.order = lower(lowest.order, candidate.score);
+            Ok(())
+        })?;
+        Ok(lowest)
+    }
 }

@@ -22,6 +22,18 @@ pub enum Keep {
 }
 
 impl Keep {
+    /// False if all rows stay, however many there are.
+    pub(super) fn may_cut(self) -> bool {
+        match self {
+            Keep::All => false,
+            Keep::Rows(_) => true,
+            Keep::Fraction {
+                numerator,
+                denominator,
+            } => numerator < denominator,
+        }
+    }
+
     /// The number of rows to keep of `candidates`: round half up of fraction x candidates.
     pub fn budget(self, candidates: u64) -> u64 {
         match self {

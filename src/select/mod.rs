@@ -7,6 +7,7 @@
 //! | the order of these, and what each rule left | `chosen` |
 //! | rows that a budget may keep; without near-duplicates | `candidates`, `duplicates` |
 //! | which of them it keeps, by solver | `selector`: `best`, `published` (`paper`), `cover` (`trusted`, `quota`) |
+//! | how often each is to be seen, instead of a cut | `weights` |
 //! | what no solver can do | `check` |
 //! | the best of groups, in two passes | `grouped` |
 //! | a selection that is kept, and what has changed since | `saved_selection`, `changes` |
@@ -36,6 +37,7 @@ mod saved_selection;
 mod selector;
 mod state;
 mod trusted;
+mod weights;
 
 pub use balance::{Amount, Balance, Bounds};
 pub(crate) use candidates::{Candidates, row_key, row_of_key};
@@ -52,3 +54,4 @@ pub use saved_selection::SavedSelection;
 use selector::Selector;
 pub use state::SelectorState;
 pub use trusted::{Fill, Trusted, fill_trusted};
+pub use weights::{Rounded, Rounding, SoftCap, SoftCapHistogram, SoftWeights};

@@ -1,6 +1,6 @@
 //! What decides which rows stay, as somebody asked for it.
 
-use super::{Balance, Keep};
+use super::{Balance, Keep, SoftCap};
 use crate::{
     schema::{CLIP_SCORE, ScoreColumn},
     secrets,
@@ -9,9 +9,14 @@ use crate::{
 /// What the rows of a budget are ordered by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Order {
-    /// `clip_score`.
+    /// `s_cliploss` for captions whose embeddings are kept, else `clip_score`; with a solver of the published objective
+    /// that.
     #[default]
+    Default,
+    /// `clip_score`.
     ClipScore,
+    /// A pair against others: `s_cliploss`.
+    Cliploss,
     /// The objective of arXiv 2410.11215, alignment and diversity: `selection_score`.
     AlignDiverse,
 }
@@ -47,6 +52,8 @@ pub struct SelectOptions {
     pub solver: Solver,
     /// Budgets of groups of rows.
     pub balance: Option<Balance>,
+    /// Rows are repeated by their order until there are as many as the budget says, rather than cut.
+    pub weights: Option<SoftCap>,
 }
 
 impl Default for SelectOptions {
@@ -60,12 +67,13 @@ impl Default for SelectOptions {
             order: Order::default(),
             solver: Solver::default(),
             balance: None,
+            weights: None,
         }
     }
 }
 
 impl SelectOptions {
-    /// Keeps so many of the good rows, those of the highest `clip_score`.
+    /// Keeps so many of the good rows, the best by [`Order::Default`].
     pub fn new(keep: Keep) -> Self {
         Self {
             keep,
@@ -115,13 +123,51 @@ impl SelectOptions {
         self
     }
 
-    /// The column that rows are ordered by where no budget needs another than `clip_score`: `None`.
+    /// Repeats rows by their order until there are as many as the budget says, which may be more than there are.
+    #[must_use]
+    pub fn with_weights(mut self, weights: SoftCap) -> Self {
+        self.weights = Some(weights);
+        self
+    }
+
+    /// The column that rows are ordered by; `None` where that is `clip_score`, or nothing has to be ordered.
     pub fn ordered_by(&self) -> Option<ScoreColumn> {
         match (self.order, self.solver) {
             (Order::ClipScore, _) => None,
-            (Order::AlignDiverse, Solver::Cover) => Some(ScoreColumn::SAS_MARGIN),
-            (Order::AlignDiverse, _) => Some(ScoreColumn::SELECTION_SCORE),
+            (Order::AlignDiverse | Order::Default, Solver::Cover) => Some(ScoreColumn::SAS_MARGIN),
+            (Order::AlignDiverse, _) | (Order::Default, Solver::Paper) => {
+                Some(ScoreColumn::SELECTION_SCORE)
+            }
+            (Order::Cliploss | Order::Default, _) => {
+                self.orders().then_some(ScoreColumn::S_CLIPLOSS)
+            }
         }
+    }
+
+    /// The name of that column, or of `clip_score`; `None` if nothing has to be ordered.
+    pub fn order_name(&self) -> Option<&'static str> {
+        let column = self.ordered_by().map_or(CLIP_SCORE, ScoreColumn::name);
+        self.orders().then_some(column)
+    }
+
+    /// True if some rows may stay because they are better than others.
+    fn orders(&self) -> bool {
+        self.keep.may_cut()
+            || self.dedup.is_some()
+            || self.balance.is_some()
+            || self.weights.is_some()
+    }
+
+    /// The same with [`Order::Default`] replaced by what it means, where pairs have captions that can be compared or not.
+    #[must_use]
+    pub(crate) fn settled(mut self, compares_captions: bool) -> Self {
+        if self.order == Order::Default && self.solver == Solver::Exact {
+            self.order = match compares_captions {
+                true => Order::Cliploss,
+                false => Order::ClipScore,
+            };
+        }
+        self
     }
 
     /// The condition as an output or a report may tell it.
@@ -142,7 +188,7 @@ impl SelectOptions {
             steps.push(format!("without near-duplicates (cosine > 1 - {distance})"));
         }
         if self.keep != Keep::All {
-            steps.push(self.describe_budget());
+            steps.push(self.describe_budget(prefix));
         }
         if steps.is_empty() {
             "all good rows".to_owned()
@@ -151,13 +197,20 @@ impl SelectOptions {
         }
     }
 
-    fn describe_budget(&self) -> String {
+    fn describe_budget(&self, prefix: &str) -> String {
         let mut step = format!("keep {}", self.keep);
         match (self.solver, self.order) {
             (Solver::Cover, _) => step.push_str(" that cover the trusted rows"),
             (Solver::Paper, _) => step.push_str(" by the published iteration"),
             (Solver::Exact, Order::AlignDiverse) => step.push_str(" by alignment and diversity"),
-            (Solver::Exact, Order::ClipScore) => {}
+            (Solver::Exact, _) if !self.orders() => {}
+            (Solver::Exact, _) => {
+                let column = self.ordered_by().map_or(CLIP_SCORE, ScoreColumn::name);
+                step.push_str(&format!(" by {prefix}{column}"));
+            }
+        }
+        if let Some(weights) = &self.weights {
+            step.push_str(&format!(", repeated by {weights}"));
         }
         if let Some(balance) = &self.balance {
             step.push_str(&format!(", balanced by {balance}"));

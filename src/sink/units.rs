@@ -5,7 +5,7 @@
 use std::{ops::Range, sync::Arc};
 
 use arrow::{
-    array::{ArrayRef, AsArray, RecordBatch},
+    array::{ArrayRef, AsArray, RecordBatch, UInt32Array},
     compute::cast,
     datatypes::{Int64Type, SchemaRef},
 };
@@ -14,7 +14,7 @@ use super::{ColumnLayout, EncodedGroup};
 use crate::{
     error::{Error, Result},
     schema::{IMAGE_EMBEDDING, TEXT_EMBEDDING},
-    selection::Selection,
+    selection::{Repeats, Selection},
     source::{EncodedRows, ReadPlan, ShardBytes, ShardIdentity, ShardReader, ShardSet, conform},
     store::{ScoreCursor, ScoreStore},
     summary::{Counters, Stage},
@@ -39,6 +39,8 @@ pub struct UnitSource {
     pub identities: Vec<ShardIdentity>,
     /// Stored names of the added columns.
     pub stored: Vec<&'static str>,
+    /// How often each row is to be seen: the last of the added columns, where there are repeats.
+    pub repeats: Option<Repeats>,
     /// The added columns of the output.
     pub added: SchemaRef,
     /// All columns of the output, as they are read.
@@ -180,7 +182,7 @@ impl ShardUnit<'_> {
             let Some(batch) = batches.next() else {
                 return Ok(true);
             };
-            let whole = batch.and_then(|batch| join(&batch, &mut open.scores, &self.source.schema));
+            let whole = batch.and_then(|batch| self.join(&batch, &mut open.scores));
             span.rows(whole.as_ref().map_or(0, RecordBatch::num_rows));
             drop(span);
             if !take(whole.map(Portion::Rows)) {
@@ -196,7 +198,7 @@ impl ShardUnit<'_> {
         let failed = |error| Error::internal("join scores to a row group").source(error);
         let number = |row: usize| i64::try_from(row).unwrap_or(i64::MAX);
         let rows: Vec<i64> = (number(rows.start)..number(rows.end)).collect();
-        let stored = scores.take(&rows)?;
+        let stored = self.added_columns(&rows, scores)?;
         let schema = &self.source.added;
         let columns = stored
             .iter()
@@ -207,27 +209,42 @@ impl ShardUnit<'_> {
             .map_err(failed)?;
         RecordBatch::try_new(Arc::clone(schema), columns).map_err(failed)
     }
+
+    /// What is stored of some rows, and how often each is to be seen.
+    fn added_columns(&self, rows: &[i64], scores: &mut ScoreCursor) -> Result<Vec<ArrayRef>> {
+        let mut columns = scores.take(rows)?;
+        if let Some(repeats) = &self.source.repeats {
+            let times = rows.iter().map(|&row| {
+                let row = usize::try_from(row).ok()?;
+                // Of a bad row that is written all the same there are none.
+                Some(repeats.of(self.shard, row)).filter(|&times| times > 0)
+            });
+            columns.push(Arc::new(times.collect::<UInt32Array>()));
+        }
+        Ok(columns)
+    }
+
+    /// The rows of `batch`, whose last column is their number, with their scores.
+    fn join(&self, batch: &RecordBatch, cursor: &mut ScoreCursor) -> Result<RecordBatch> {
+        let schema = &self.source.schema;
+        let failed = |error| Error::internal("join scores to the selected rows").source(error);
+        let numbers = batch.columns().last();
+        let numbers = numbers.ok_or_else(|| Error::internal("find the row numbers"))?;
+        let stored = self.added_columns(numbers.as_primitive::<Int64Type>().values(), cursor)?;
+        let read = &batch.columns()[..batch.num_columns() - 1];
+        let mut columns: Vec<ArrayRef> = Vec::with_capacity(schema.fields().len());
+        for (column, field) in read.iter().zip(schema.fields()) {
+            columns.push(conform(column, field.data_type()).map_err(failed)?);
+        }
+        for (column, field) in stored.iter().zip(&schema.fields()[read.len()..]) {
+            columns.push(cast(column, field.data_type()).map_err(failed)?);
+        }
+        RecordBatch::try_new(Arc::clone(schema), columns).map_err(failed)
+    }
 }
 
 /// Rows of a row group: start and length of each run.
 struct GroupRows {
     group: usize,
     runs: Vec<(usize, usize)>,
-}
-
-/// The rows of `batch`, whose last column is their number, with their scores.
-fn join(batch: &RecordBatch, cursor: &mut ScoreCursor, schema: &SchemaRef) -> Result<RecordBatch> {
-    let failed = |error| Error::internal("join scores to the selected rows").source(error);
-    let numbers = batch.columns().last();
-    let numbers = numbers.ok_or_else(|| Error::internal("find the row numbers"))?;
-    let stored = cursor.take(numbers.as_primitive::<Int64Type>().values())?;
-    let read = &batch.columns()[..batch.num_columns() - 1];
-    let mut columns: Vec<ArrayRef> = Vec::with_capacity(schema.fields().len());
-    for (column, field) in read.iter().zip(schema.fields()) {
-        columns.push(conform(column, field.data_type()).map_err(failed)?);
-    }
-    for (column, field) in stored.iter().zip(&schema.fields()[read.len()..]) {
-        columns.push(cast(column, field.data_type()).map_err(failed)?);
-    }
-    RecordBatch::try_new(Arc::clone(schema), columns).map_err(failed)
 }

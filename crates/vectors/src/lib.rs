@@ -45,7 +45,7 @@ pub use centre::{distances_to, mean, mean_of_cell, median, moderate};
 pub use centroids::Centroids;
 pub use closed_form::{Discriminant, LinearMap, Ridge};
 pub use closest::Closest;
-pub use contrast::{Contrast, contrast};
+pub use contrast::SoftPool;
 pub use herding::herd;
 pub use infonce::{Corrections, Descent, MOST_LOGIT_SCALE, PairBatch, Sought, Trained};
 pub use judge::{Classes, blend, class_losses, log_ranks, row_hash};

@@ -179,7 +179,7 @@ fn options(
     inputs: Vec<String>,
     condition: Option<String>,
 ) -> Result<ReportOptions> {
-    let adapted = args.labels.choice()?.is_given() || args.method.adapts();
+    let labelled = args.labels.choice()?.is_given();
     let selection_given = args.selects.is_given() || args.chooses.is_given() || condition.is_some();
     let scoring = score_options(Scoring {
         inputs,
@@ -198,7 +198,7 @@ fn options(
         selects: &args.selects,
         chooses: &args.chooses,
         condition: condition.as_deref(),
-        adapted,
+        labelled,
     })?);
     options.selection_given = selection_given;
     options.images = args.images.choice();

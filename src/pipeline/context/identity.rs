@@ -91,6 +91,8 @@ struct SelectionFacts<'a> {
     order: &'static str,
     solver: &'static str,
     balance: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weights: Option<String>,
     dedup: Option<f32>,
     bad_rows: &'static str,
 }
@@ -169,6 +171,7 @@ impl<'a> SelectionFacts<'a> {
             order,
             solver,
             balance,
+            weights,
         } = options;
         Self {
             condition: condition.as_deref(),
@@ -177,6 +180,7 @@ impl<'a> SelectionFacts<'a> {
             order: order_name(*order),
             solver: solver_name(*solver),
             balance: balance.as_ref().map(ToString::to_string),
+            weights: weights.map(|weights| weights.to_string()),
             dedup: *dedup,
             bad_rows: on_error_name(on_error),
         }
@@ -272,7 +276,9 @@ fn sorted(mut names: Vec<&'static str>) -> Vec<&'static str> {
 
 fn order_name(order: Order) -> &'static str {
     match order {
+        Order::Default => "default",
         Order::ClipScore => "clip_score",
+        Order::Cliploss => "s_cliploss",
         Order::AlignDiverse => "align_diverse",
     }
 }

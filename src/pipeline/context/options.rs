@@ -2,13 +2,16 @@
 
 use std::path::PathBuf;
 
+use arrow::datatypes::{DataType, Field};
+
 use super::ScoreOptions;
 use crate::{
     config::OnError,
     engine::columns_named,
-    schema::{ScoreColumn, Values},
+    schema::{REPEATS, ScoreColumn, Values},
     select::{Balance, Order, SelectOptions, Solver},
     sink::{OutputPath, OutputPlaces},
+    store::{EmbeddingType, ScoreStore},
 };
 
 /// Everything that decides what a run does.
@@ -172,6 +175,36 @@ impl RunOptions {
         self.select.describe(&self.prefix)
     }
 
+    /// The same with an order that `store` can give: captions are compared by embeddings that it keeps.
+    pub(crate) fn settled(&self, store: &ScoreStore) -> Self {
+        let spec = store.spec();
+        let compares = spec.embeddings != EmbeddingType::None && spec.class_captions.is_none();
+        self.with_settled_order(compares)
+    }
+
+    /// The same with an order that compares captions, or not, where none was asked for.
+    pub(crate) fn with_settled_order(&self, compares_captions: bool) -> Self {
+        Self {
+            select: self.select.clone().settled(compares_captions),
+            ..self.clone()
+        }
+    }
+
+    /// True if captions are compared for the order of rows alone, which nobody asked for.
+    pub(crate) fn compares_unasked(&self) -> bool {
+        let by_order = self.select.ordered_by() == Some(ScoreColumn::S_CLIPLOSS);
+        let mut computed = self.derived();
+        computed.retain(|column| *column != ScoreColumn::S_CLIPLOSS);
+        by_order && self.select.order == Order::Default && computed.is_empty()
+    }
+
+    /// The column that says how often a row is to be seen; `None` where each is once.
+    pub(crate) fn repeats_field(&self) -> Option<Field> {
+        let name = format!("{}{REPEATS}", self.prefix);
+        let repeats = Field::new(name, DataType::UInt32, true);
+        self.select.weights.map(|_| repeats)
+    }
+
     /// True if an output is written.
     pub(crate) fn writes(&self) -> bool {
         self.output.is_some() && !self.dry_run
@@ -195,11 +228,10 @@ impl RunOptions {
             let name = format!("{}{}", self.prefix, column.name());
             named.as_ref().is_some_and(|named| named.contains(&name))
         }));
-        match (self.select.order, self.select.solver) {
-            (_, Solver::Cover) => columns.extend([ScoreColumn::CELL, ScoreColumn::SAS_MARGIN]),
-            (Order::AlignDiverse, _) => columns.push(ScoreColumn::SELECTION_SCORE),
-            (Order::ClipScore, _) => {}
+        if self.select.solver == Solver::Cover {
+            columns.extend([ScoreColumn::CELL, ScoreColumn::SAS_MARGIN]);
         }
+        columns.extend(self.select.ordered_by());
         let of_cells = |balance: &Balance| balance.column == ScoreColumn::CELL.name();
         if self.select.dedup.is_some() || self.select.balance.as_ref().is_some_and(of_cells) {
             columns.push(ScoreColumn::CELL);

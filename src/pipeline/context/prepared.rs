@@ -95,7 +95,20 @@ impl Prepared {
             needs_scores: false,
         };
         prepared.check_partitions(options)?;
+        prepared.check_repeats(options)?;
         Ok(prepared)
+    }
+
+    /// The column of repeats replaces none of the shards.
+    fn check_repeats(&self, options: &RunOptions) -> Result<()> {
+        match options.repeats_field() {
+            Some(field)
+                if options.writes() && self.shards.set.schema.index_of(field.name()).is_ok() =>
+            {
+                Err(is_taken(field.name()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// As [`check_partitions`], of what is written.
@@ -184,6 +197,9 @@ impl Prepared {
                     .with_metadata(provenance.of_column())
             })
             .collect();
+        let repeats = options.repeats_field();
+        let repeats = repeats.map(|field| field.with_metadata(provenance.of_column()));
+        let added: Vec<Field> = added.into_iter().chain(repeats).collect();
         let described = set.of_one_value.iter().map(|field| Field::clone(field));
         let described = Schema::new(described.chain(added.clone()).collect::<Vec<_>>());
         WriterPolicy {
@@ -225,6 +241,13 @@ fn is_written(options: &RunOptions, added: ScoreColumn) -> bool {
     added == ScoreColumn::CLIP_SCORE || options.add.contains(&added)
 }
 
+fn is_taken(name: &str) -> Error {
+    Error::usage(format!(
+        "add the column '{name}': the input has one of that name"
+    ))
+    .hint("--prefix new_")
+}
+
 /// What a condition may name, and what was asked for.
 fn scored_columns(options: &RunOptions, set: &ShardSet, clash: Clash) -> Result<Vec<AddedColumn>> {
     let mut columns = vec![
@@ -251,10 +274,7 @@ fn scored_columns(options: &RunOptions, set: &ShardSet, clash: Clash) -> Result<
                     added,
                     name: format!("__{name}"),
                 }),
-                (true, true) => Err(Error::usage(format!(
-                    "add the column '{name}': the input has one of that name"
-                ))
-                .hint("--prefix new_")),
+                (true, true) => Err(is_taken(&name)),
             }
         })
         .collect()

@@ -5,7 +5,7 @@ use crate::{
     error::{Error, Result},
     pipeline::context::{RunOptions, ScoreOptions},
     schema::ScoreColumn,
-    select::{Keep, SelectOptions},
+    select::{Keep, Order, SelectOptions},
 };
 
 /// What is filtered in one pass, and how. No field is read from the environment.
@@ -119,6 +119,8 @@ impl OnlineOptions {
                 keep: self.keep,
                 min_score: self.min_score,
                 condition: self.condition.clone(),
+                // A pair is judged on its own.
+                order: Order::ClipScore,
                 ..SelectOptions::default()
             },
             on_error: self.on_error,

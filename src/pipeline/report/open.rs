@@ -6,7 +6,7 @@ use crate::{
     error::{Error, Result},
     pipeline::{
         context::{Clash, Narrow, Prepared, RunContext, RunOptions, ScoreOptions, Scored},
-        deriving::derive_for_run,
+        deriving::{derive_for_run, settle_order},
         reporting::case_of,
         scoring, selecting,
     },
@@ -94,9 +94,12 @@ struct FoundCase {
 
 /// Opens what is reported and selects from it.
 pub(super) async fn open(options: &ReportOptions, context: &RunContext) -> Result<Opened> {
-    let found = find(options, context).await?;
-    let (options, mut prepared) = (found.options, found.prepared);
-    prepared.check_condition(&options)?;
+    let mut found = find(options, context).await?;
+    let mut prepared = found.prepared;
+    prepared.check_condition(&found.options)?;
+    let settled = settle_order(&found.options, &prepared, &found.scored, context).await?;
+    found.notes.extend(settled.note);
+    let options = settled.options;
     let scored = derive_for_run(&options, &prepared, found.scored, context).await?;
     let chosen = selecting::select(&Narrow {
         options: &options,

@@ -44,6 +44,7 @@ fn source(directory: &Path) -> UnitSource {
     let all = read.fields().iter().cloned().chain([Arc::new(added.clone())]);
     UnitSource {
         stored: vec![CLIP_SCORE],
+        repeats: None,
         added: Arc::new(Schema::new(vec![added])),
         schema: Arc::new(Schema::new(all.collect::<Vec<_>>())),
         store: Arc::new(scored(&directory.join("scores"), &shards)),

@@ -284,7 +284,7 @@ fn metadata_is_kept_and_extended() {
     );
     assert_eq!(
         shards::file_value(&path, "clip_filter.selection").unwrap(),
-        "keep 0.5"
+        "keep 0.5 by s_cliploss"
     );
     let command = shards::file_value(&path, "clip_filter.command").unwrap();
     assert!(

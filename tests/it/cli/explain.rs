@@ -45,7 +45,10 @@ fn ranks_and_the_budget_are_those_of_sql() {
         let row = &ranked[place_in_order];
         let facts = explained(
             &place,
-            &format!("a.parquet:{} --keep-rows {keep}", row["__row"]),
+            &format!(
+                "a.parquet:{} --keep-rows {keep} --select clip-score",
+                row["__row"]
+            ),
         );
         let higher = ranked
             .iter()
@@ -103,8 +106,12 @@ fn every_rule_is_named() {
             "cut by --min-score 2: its clip_score is below"
         )
     );
-    let twins = ["a.parquet:58", "a.parquet:59"]
-        .map(|row| decision(&format!("{row} --dedup 0.05 --keep 1 --cells 1"), &[]));
+    let twins = ["a.parquet:58", "a.parquet:59"].map(|row| {
+        decision(
+            &format!("{row} --dedup 0.05 --keep 1 --cells 1 --select clip-score"),
+            &[],
+        )
+    });
     let cut = twins.iter().find(|(rule, _)| rule == "duplicate").unwrap();
     assert!(
         cut.1.contains("cosine of 1.0000 to a.parquet:5"),

@@ -81,13 +81,13 @@ fn an_earlier_run_is_named() {
     let lines: Vec<&str> = text.lines().filter(run).collect();
     insta::assert_snapshot!(lines.join("\n"), @r"
     written by  clip-filter 0.1.0 with mock (sha256 mock-1)
-    selection   keep 0.5
+    selection   keep 0.5 by s_cliploss
     command     clip-filter in out.parquet --keep 0.5 --quiet
     ");
     let run = inspect(&place, "out.parquet --json").json()["earlier_run"].clone();
     assert_eq!(
         (&run["model"], &run["selection"]),
-        (&json!("mock"), &json!("keep 0.5"))
+        (&json!("mock"), &json!("keep 0.5 by s_cliploss"))
     );
 }
 

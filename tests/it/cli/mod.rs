@@ -23,3 +23,4 @@ mod sql;
 mod summary;
 mod texts;
 mod trace;
+mod weights;

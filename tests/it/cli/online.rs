@@ -180,7 +180,10 @@ fn columns_are_those_of_the_shards_with_their_types_and_bytes_and_the_added_ones
     );
     let metadata = filtered.schema.metadata();
     assert!(metadata["huggingface"].contains("clip_score"));
-    assert_eq!(metadata["clip_filter.selection"], "keep 0.4, in one pass");
+    assert_eq!(
+        metadata["clip_filter.selection"],
+        "keep 0.4 by clip_score, in one pass"
+    );
     let of_score = filtered.schema.field_with_name("clip_score").unwrap();
     assert_eq!(of_score.metadata()["clip_filter.model"], "mock");
 }

@@ -314,7 +314,7 @@ fn an_output_is_reported_on_by_itself() {
             .unwrap()
             .contains("in out.parquet --keep 0.5")
     );
-    assert_eq!(report["selection"], "keep 0.5");
+    assert_eq!(report["selection"], "keep 0.5 by x_s_cliploss");
     let scores = shards::floats(&written, "x_clip_score");
     let highest = scores.into_iter().flatten().fold(f32::MIN, f32::max);
     let found = report["scores"][0]["scores"]["max"].as_f64().unwrap();
@@ -405,7 +405,7 @@ fn text_shows_histograms_and_tables() {
         .exits(0)
         .stdout;
     for part in [
-        "selection   keep 0.5",
+        "selection   keep 0.5 by clip_score",
         "clip_score",
         "cut at",
         "█",

@@ -49,7 +49,7 @@ fn expect(place: &Place, args: &str, condition: Option<&str>, rows: &[usize]) {
         .collect();
     let ran = place
         .mock_with(
-            &format!("in.parquet out.parquet --overwrite --json {args}"),
+            &format!("in.parquet out.parquet --overwrite --json --select clip-score {args}"),
             &more,
         )
         .exits(0);
@@ -140,6 +140,64 @@ fn every_combination_means_where_then_min_score_then_keep() {
         "--keep-rows 3",
         Some("rank % 2 = 1 AND clip_score >= 0.1"),
         &best(&scores, both, 3),
+    );
+}
+
+#[test]
+fn captions_are_ordered_by_s_cliploss_unless_clip_score_is_asked_for() {
+    let (place, all) = scored(60);
+    place
+        .mock("in.parquet every.parquet --keep 1 --on-error keep --add s_cliploss")
+        .exits(0);
+    let order = shards::floats(&shards::read(&place.path("every.parquet")), "s_cliploss");
+    let scores = shards::floats(&all, "clip_score");
+    let any = |_: usize, _: f32| true;
+    let run = |args: &str| {
+        let ran = place
+            .mock(&format!("in.parquet out.parquet --overwrite --json {args}"))
+            .exits(0);
+        let written = shards::read(&place.path("out.parquet"));
+        (shards::row_numbers(&written), ran.json())
+    };
+    let (rows, summary) = run("--keep-rows 13");
+    let (expected, others) = (best(&order, any, 13), best(&scores, any, 13));
+    assert_ne!(expected, others);
+    assert_eq!(rows, expected);
+    assert_eq!(summary["ordered_by"], "s_cliploss");
+    assert_eq!(summary["selection"], "keep 13 rows by s_cliploss");
+    let lowest = expected.iter().filter_map(|&row| order[row]);
+    let lowest = lowest.fold(f32::INFINITY, f32::min);
+    let said: f32 = serde_json::from_value(summary["lowest_kept_order"].clone()).unwrap();
+    assert_eq!(said, lowest);
+    assert_eq!(run("--keep-rows 13 --select s-cliploss").0, expected);
+    let (rows, summary) = run("--keep-rows 13 --select clip-score");
+    assert_eq!(
+        (rows, &summary["ordered_by"]),
+        (others, &"clip_score".into())
+    );
+    // Where nothing has to be ordered, nothing is compared.
+    assert_eq!(
+        run("--min-score 0.1").1["ordered_by"],
+        serde_json::Value::Null
+    );
+}
+
+#[test]
+fn a_store_without_embeddings_orders_by_clip_score_and_says_so() {
+    let (place, all) = scored(60);
+    place
+        .mock("score in.parquet --scores scores --embeddings none --quiet")
+        .exits(0);
+    let ran = place
+        .mock("in.parquet out.parquet --scores scores --keep-rows 13 --json")
+        .exits(0)
+        .says(&["ordered by clip_score", "no embeddings"]);
+    assert_eq!(ran.json()["ordered_by"], "clip_score");
+    let scores = shards::floats(&all, "clip_score");
+    let written = shards::read(&place.path("out.parquet"));
+    assert_eq!(
+        shards::row_numbers(&written),
+        best(&scores, |_, _| true, 13)
     );
 }
 
@@ -312,7 +370,7 @@ fn a_run_without_a_selection_keeps_three_tenths_and_says_so() {
     let report = ran.json();
     assert_eq!(
         (&report["rows_kept"], &report["selection"]),
-        (&5.into(), &"keep 0.3".into())
+        (&5.into(), &"keep 0.3 by s_cliploss".into())
     );
     assert!(
         report["warnings"][0]

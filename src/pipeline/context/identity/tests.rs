@@ -6,6 +6,7 @@ use super::*;
 use crate::{
     config::{ByteSize, Orientation, Truncated},
     schema::ScoreColumn,
+    select::SoftCap,
     sink::LocalCommit,
     source::{ColumnBinding, ImageLayout, Location, Shard, ShardIdentity, ShardSet},
 };
@@ -51,7 +52,7 @@ type Change = (&'static str, fn(&mut RunOptions));
 
 #[test]
 fn everything_that_decides_the_output_makes_another_run() {
-    let changes: [Change; 39] = [
+    let changes: [Change; 42] = [
         ("output", |it| it.output = Some("other.parquet".into())),
         ("rejects", |it| it.rejects = Some("bad.parquet".into())),
         ("changes", |it| it.changes = Some("c.parquet".into())),
@@ -72,6 +73,12 @@ fn everything_that_decides_the_output_makes_another_run() {
         ("keep another", |it| it.select.keep = "0.4".parse().unwrap()),
         ("keep rows", |it| it.select.keep = Keep::Rows(7)),
         ("order", |it| it.select.order = Order::AlignDiverse),
+        ("order by clip_score", |it| {
+            it.select.order = Order::ClipScore
+        }),
+        ("order by s_cliploss", |it| {
+            it.select.order = Order::Cliploss
+        }),
         ("solver", |it| it.select.solver = Solver::Cover),
         ("the other solver", |it| it.select.solver = Solver::Paper),
         ("balance", |it| {
@@ -80,6 +87,7 @@ fn everything_that_decides_the_output_makes_another_run() {
         ("balance bounds", |it| {
             it.select.balance = Some("kind:min=4".parse().unwrap());
         }),
+        ("weights", |it| it.select.weights = Some(SoftCap::default())),
         ("dedup", |it| it.select.dedup = Some(0.1)),
         ("bad rows kept", |it| it.on_error = OnError::Keep),
         ("bad rows fail", |it| it.on_error = OnError::Fail),
@@ -188,7 +196,7 @@ fn the_names_are_stable() {
         r#""prompts":[],"store":null,"stored_embeddings":null,"max_pixels":178956970,"#,
         r#""external_paths":false,"method":{"adapters":"none","cells":null,"neighbours":null,"#,
         r#""diversity_weight":0.1,"target_set":null,"seed":0},"more_columns":[]},"#,
-        r#""selection":{"condition":null,"min_score":null,"keep":"all","order":"clip_score","#,
+        r#""selection":{"condition":null,"min_score":null,"keep":"all","order":"default","#,
         r#""solver":"exact","balance":null,"dedup":null,"bad_rows":"drop"},"#,
         r#""output":{"place":"out.parquet","rejects":null,"changes":null,"#,
         r#""added":["status","width"],"prefix":""}}"#,
