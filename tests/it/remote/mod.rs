@@ -1,6 +1,7 @@
 //! Shards, outputs and stores in object stores: a real S3 server, and the program as a user runs it.
 
 mod azure;
+mod hub;
 mod s3;
 mod stores;
 mod web;
