@@ -114,6 +114,21 @@ impl Object {
         }
     }
 
+    /// The folder that it lies in; `None` of a bucket.
+    pub fn folder(&self) -> Option<Self> {
+        let key = self.key.as_ref();
+        let (folder, name) = match key.rsplit_once('/') {
+            Some((folder, name)) => (folder, name),
+            None => ("", key),
+        };
+        let folder = Path::parse(folder).ok().filter(|_| !key.is_empty())?;
+        Some(Self {
+            bucket: Arc::clone(&self.bucket),
+            url: self.url[..self.url.len() - name.len() - 1].to_owned(),
+            key: folder,
+        })
+    }
+
     /// Whether this is one file of a web server: it cannot be listed.
     pub fn is_web(&self) -> bool {
         self.bucket.kind == Kind::Web
@@ -287,12 +302,26 @@ impl Object {
     /// # Errors
     /// When the store cannot be asked.
     pub fn has_below(&self) -> Result<bool> {
+        self.has_named_below(|_| true)
+    }
+
+    /// Whether an object lies below it whose name, the last part of its key, is one of those.
+    ///
+    /// # Errors
+    /// When the store cannot be asked.
+    pub fn has_named_below(&self, is_wanted: fn(&str) -> bool) -> Result<bool> {
         let (store, key) = self.with_key();
         let prefix = (!key.as_ref().is_empty()).then_some(key);
-        let first = self.wait(async move { store.list(prefix.as_ref()).try_next().await })?;
-        first
-            .map(|first| first.is_some())
-            .map_err(|error| self.failed(ErrorKind::Input, "list the object store", error))
+        let found = self.wait(async move {
+            let mut listed = store.list(prefix.as_ref());
+            while let Some(meta) = listed.try_next().await? {
+                if meta.location.filename().is_some_and(is_wanted) {
+                    return Ok(true);
+                }
+            }
+            Ok::<_, StoreError>(false)
+        })?;
+        found.map_err(|error| self.failed(ErrorKind::Input, "list the object store", error))
     }
 
     /// Puts `bytes` there; false if the condition does not hold.
