@@ -320,7 +320,7 @@ fn a_dataset_is_found_as_a_folder_is_and_its_rows_are_the_same() {
     let here = rows(&place, "here.parquet");
     let base = format!("hf://datasets/{REPO}");
     for (number, input) in [
-        format!("{base}"),
+        base.clone(),
         format!("{base}/data/"),
         format!("{base}@main/data/*/*.parquet"),
         format!("{base}@refs%2Fpr%2F1/**/*.parquet"),
