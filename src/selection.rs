@@ -58,6 +58,12 @@ impl Selection {
             .is_some_and(|bits| row < bits.len() && bits.value(row))
     }
 
+    /// Whether any row of a shard is selected.
+    pub fn has_rows(&self, shard: usize) -> bool {
+        let bits = self.shards.get(shard);
+        bits.is_some_and(|bits| bits.set_slices().next().is_some())
+    }
+
     /// Every selected row as (shard, row), in row order.
     pub fn iter(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
         let shards = self.shards.iter().enumerate();

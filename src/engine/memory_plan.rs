@@ -7,7 +7,8 @@ use crate::{
     source::{Location, ReadPlan, ShardSet},
 };
 
-/// What the program itself holds before it does anything: code, libraries, thread stacks, footers.
+/// What the program itself holds before it does anything: code, libraries, thread stacks, footers; ends of
+/// remote shards, 24 MiB.
 pub(super) const PROCESS_BYTES: u64 = 128 << 20;
 /// Most rows of an Arrow batch in the wide pass; also bounds the memory of narrow columns.
 const MAX_BATCH_ROWS: usize = 256;

@@ -151,6 +151,7 @@ impl Scan for ShardScan {
             let Some(start) = start.filter(|&start| start < shard.rows) else {
                 continue;
             };
+            self.set.ask_ahead(number + 1..self.set.shards.len());
             let reader = ShardReader::open(shard, self.plan.clone()).map_err(into_datafusion)?;
             let mut first = 0;
             for (group, &rows) in shard.row_groups.iter().enumerate() {

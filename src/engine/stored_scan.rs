@@ -124,6 +124,7 @@ impl Scan for StoredScan {
             let identity = ShardIdentity::of(shard);
             let mut rows = ShardUnderWay::open(self, number, &identity)?;
             let go_on = if opens_shards {
+                self.set.ask_ahead(number + 1..self.set.shards.len());
                 let reader = ShardReader::open(shard, self.read_plan()).map_err(into_datafusion)?;
                 rows.with_shard(&reader, &shard.row_groups, take)?
             } else {

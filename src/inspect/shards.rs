@@ -9,7 +9,7 @@ use crate::{
     sink::Provenance,
     source::{
         ColumnBinding, ColumnChoice, ColumnFacts, Found, ImageLayout, LabelColumn, OddShard,
-        RowGroups, Survey,
+        RowGroups, Survey, TableShard,
     },
 };
 
@@ -31,7 +31,7 @@ pub struct ShardFacts {
     pub codecs: BTreeMap<String, u64>,
     /// Which columns are a pair.
     pub pairs: Pairs,
-    /// Every column, in order.
+    /// Every column, in order; those of folders last.
     pub columns: Vec<ColumnFacts>,
     /// The metadata that HF `datasets` writes is there.
     pub huggingface: bool,
@@ -90,7 +90,16 @@ pub struct EarlierRun {
 
 impl ShardFacts {
     pub(super) fn read(found: &Found) -> Result<Self> {
-        let survey = Survey::open(&found.files)?;
+        let mut notes = found.notes.clone();
+        let shards = match found.clone().table() {
+            Ok(table) => table.shards,
+            // A run would refuse them.
+            Err(error) => {
+                notes.push(error.in_one_line());
+                found.files.iter().cloned().map(TableShard::from).collect()
+            }
+        };
+        let survey = Survey::open(&shards)?;
         Ok(Self {
             pairs: Pairs::of(&survey),
             huggingface: survey.metadata.contains_key("huggingface"),
@@ -103,7 +112,7 @@ impl ShardFacts {
             codecs: survey.codecs,
             columns: survey.columns,
             odd: survey.odd,
-            notes: found.notes.clone(),
+            notes,
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use object_store::path::Path;
 
+use super::hub::Dataset;
 use crate::error::{Error, Result};
 
 /// What kind of store a URL names.
@@ -11,6 +12,8 @@ pub(super) enum Kind {
     Gcs,
     Azure,
     Web,
+    /// Datasets of the Hugging Face hub.
+    Hub,
 }
 
 /// A URL in parts.
@@ -38,16 +41,25 @@ impl Address {
             "gs" => Kind::Gcs,
             "az" | "azure" | "abfs" | "abfss" => Kind::Azure,
             "https" | "http" => Kind::Web,
+            "hf" => Kind::Hub,
             _ => {
                 return Err(refused("no store of this scheme is known").hint(
-                    "s3://, gs://, az://, abfss:// and https:// are read; mount or copy others",
+                    "s3://, gs://, az://, abfss://, hf:// and https:// are read; mount or copy others",
                 ));
             }
         };
         if kind == Kind::Web {
             return Self::of_web(scheme, rest).ok_or_else(|| refused("it names no file"));
         }
-        let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
+        let (bucket, key) = match kind {
+            Kind::Hub => {
+                let (_, end) = Dataset::of(rest).map_err(|why| {
+                    refused(why).hint("write hf://datasets/USER/NAME/PATH, or hf://datasets/USER/NAME@REVISION/PATH")
+                })?;
+                (&rest[..end], rest[end..].trim_start_matches('/'))
+            }
+            _ => rest.split_once('/').unwrap_or((rest, "")),
+        };
         if bucket.is_empty() {
             return Err(refused("it names no bucket").hint("write scheme://bucket/key"));
         }
@@ -98,6 +110,8 @@ mod tests {
                 "x",
             ),
             ("https://h/d/x.parquet", "https://h/d", "x.parquet"),
+            ("hf://datasets/u/r@v1/a/x", "hf://datasets/u/r@v1", "a/x"),
+            ("hf://datasets/u/r", "hf://datasets/u/r", ""),
             (
                 "https://h:1/x.parquet?sig=a/b",
                 "https://h:1?sig=a/b",
@@ -123,6 +137,8 @@ mod tests {
             "https://h/",
             "s3://b/a//b",
             "s3://b/../c",
+            "hf://u/r/x",
+            "hf://datasets/u",
         ] {
             assert!(Address::of(url).is_err(), "{url}");
         }

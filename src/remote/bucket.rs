@@ -16,14 +16,15 @@ use super::{
     address::{Address, Kind},
     connector::Follow,
     failure::settings_error,
+    hub::{Dataset, HubSettings, HubStore},
 };
 use crate::error::{Error, Result};
 
-/// One bucket, or the folder of a web server.
+/// One bucket, the folder of a web server, or a dataset of the hub.
 pub(super) struct Bucket {
     pub(super) kind: Kind,
     pub(super) store: Arc<dyn ObjectStore>,
-    /// None for the web.
+    /// None for the web and the hub.
     pub(super) parts: Option<Arc<dyn MultipartStore>>,
     pub(super) waiting: Arc<Waiting>,
     /// Whether it heeds conditions, once that is known.
@@ -37,6 +38,7 @@ impl Bucket {
             Kind::Gcs => gcs(address),
             Kind::Azure => azure(address),
             Kind::Web => web(address)?,
+            Kind::Hub => hub(address)?,
         };
         let (store, parts) = opened.map_err(|error| settings_error(address, error))?;
         Ok(Self {
@@ -116,8 +118,16 @@ fn web(address: &Address) -> Result<Opened> {
     Ok(built.map(|store| (Arc::new(store) as Arc<dyn ObjectStore>, None)))
 }
 
+fn hub(address: &Address) -> Result<Opened> {
+    let named = address.bucket.trim_start_matches("hf://");
+    let (dataset, _) = Dataset::of(named)
+        .map_err(|why| Error::internal("open a dataset of the hub").with("why", why))?;
+    let opened = HubStore::open(dataset, HubSettings::from_environment()?);
+    Ok(opened.map(|store| (Arc::new(store) as Arc<dyn ObjectStore>, None)))
+}
+
 /// Whether a URL leads to this machine.
-fn is_loopback(url: &str) -> bool {
+pub(super) fn is_loopback(url: &str) -> bool {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
     let host = authority.rsplit('@').next().unwrap_or(authority);

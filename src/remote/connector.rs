@@ -6,7 +6,7 @@ use object_store::{
     ClientConfigKey, ClientOptions,
     client::{HttpClient, HttpConnector},
 };
-use reqwest::{Client, Proxy, redirect::Policy};
+use reqwest::{Client, ClientBuilder, Proxy, redirect::Policy};
 
 /// Redirects that are followed, one after the other.
 const MOST_REDIRECTS: usize = 10;
@@ -23,6 +23,18 @@ pub(super) enum Follow {
     Anybody,
 }
 
+/// Connections that say nothing of where a request comes from, and end where nothing is said any more.
+pub(super) fn client(redirects: Policy, https_only: bool) -> ClientBuilder {
+    Client::builder()
+        .user_agent(concat!("clip-filter/", env!("CARGO_PKG_VERSION")))
+        // It would tell the next host a signed URL.
+        .referer(false)
+        .redirect(redirects)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(READ_TIMEOUT)
+        .https_only(https_only)
+}
+
 impl HttpConnector for Follow {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
         let failed = |error: reqwest::Error| object_store::Error::Generic {
@@ -30,14 +42,7 @@ impl HttpConnector for Follow {
             source: Box::new(error),
         };
         let is_set = |key| options.get_config_value(&key).as_deref() == Some("true");
-        let mut builder = Client::builder()
-            .user_agent(concat!("clip-filter/", env!("CARGO_PKG_VERSION")))
-            // It would tell the next host a signed URL.
-            .referer(false)
-            .redirect(self.policy())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(READ_TIMEOUT)
-            .https_only(!is_set(ClientConfigKey::AllowHttp));
+        let mut builder = client(self.policy(), !is_set(ClientConfigKey::AllowHttp));
         if let Some(proxy) = options.get_config_value(&ClientConfigKey::ProxyUrl) {
             builder = builder.proxy(Proxy::all(proxy).map_err(failed)?);
         }

@@ -1,8 +1,13 @@
 //! What went wrong at a store, in words that say what to do.
 
+use std::borrow::Cow;
+
 use object_store::Error as StoreError;
 
-use super::address::{Address, Kind};
+use super::{
+    address::{Address, Kind},
+    hub::Refusal,
+};
 use crate::{
     error::{Error, ErrorKind},
     secrets,
@@ -59,7 +64,15 @@ pub(super) fn changed(url: &str) -> String {
     )
 }
 
-fn hint(store: Kind, error: &StoreError) -> Option<&'static str> {
+fn hint(store: Kind, error: &StoreError) -> Option<Cow<'static, str>> {
+    let refusal = std::error::Error::source(error).and_then(|it| it.downcast_ref::<Refusal>());
+    match refusal {
+        Some(refusal) => Some(refusal.hint().into()),
+        None => known_hint(store, error).map(Cow::Borrowed),
+    }
+}
+
+fn known_hint(store: Kind, error: &StoreError) -> Option<&'static str> {
     let words = words(error);
     if names_no_bucket(&words) {
         return Some("there is no such bucket: look at its name, region and endpoint");
@@ -99,6 +112,7 @@ fn credentials_hint(store: Kind) -> &'static str {
         Kind::Azure => {
             "export AZURE_STORAGE_ACCOUNT_NAME with AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_TOKEN, or AZURE_SKIP_SIGNATURE set to true for public containers"
         }
+        Kind::Hub => "export HF_TOKEN, a valid one of an account that may read the dataset",
         Kind::Web => "the server asks for who you are: use a signed URL",
     }
 }

@@ -9,9 +9,10 @@
 //! | `s3://bucket/key`, `s3a://` | S3 and what speaks its language | `AWS_*` |
 //! | `gs://bucket/key` | Google Cloud Storage | `GOOGLE_*` |
 //! | `az://container/blob`, `abfs(s)://container@account.dfs.core.windows.net/blob` | Azure | `AZURE_*` |
+//! | `hf://datasets/user/repo[@revision]/path` | a dataset of the Hugging Face hub: nothing written | `HF_TOKEN`, or what a login left |
 //! | `https://host/path` | any web server: that file, nothing listed, nothing written | none, or in the URL |
 //!
-//! Variables are those of object_store's builders. Tokens go to no other host: who signs follows a
+//! Variables are those of object_store's builders, and for the hub those of `huggingface_hub`. Tokens go to no other host: who signs follows a
 //! redirect on the same host only. Plain
 //! `http` is for this machine, unless `AWS_ALLOW_HTTP` or its like insists.
 //!
@@ -23,6 +24,7 @@ mod address;
 mod bucket;
 mod connector;
 mod failure;
+mod hub;
 mod object;
 mod upload;
 
@@ -41,8 +43,8 @@ pub use object::{Facts, Object, Put};
 pub use upload::{UPLOAD_BYTES, Upload, Uploaded};
 
 /// Schemes of URLs that lead here.
-pub const SCHEMES: [&str; 9] = [
-    "s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "https", "http",
+pub const SCHEMES: [&str; 10] = [
+    "s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "hf", "https", "http",
 ];
 /// Threads that wait for answers; work is done elsewhere.
 const THREADS: usize = 2;

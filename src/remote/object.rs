@@ -17,6 +17,7 @@ use super::{
     address::Kind,
     bucket::Bucket,
     failure::{as_io, changed, failed, names_no_bucket},
+    hub::Refusal,
     upload::Upload,
 };
 use crate::error::{Error, ErrorKind, Result};
@@ -92,7 +93,43 @@ impl Object {
         })
     }
 
-    /// Whether this is one file of a web server: it cannot be listed, and nothing is put there.
+    /// Why nothing can be put there; `None` where it can.
+    pub fn read_only(&self) -> Option<&'static str> {
+        match self.bucket.kind {
+            Kind::Web => Some("nothing is put on a web server"),
+            Kind::Hub => {
+                Some("files come to the Hugging Face hub by commits, which are not made here")
+            }
+            Kind::S3 | Kind::Gcs | Kind::Azure => None,
+        }
+    }
+
+    /// Where to write instead of a place that is [only read](Self::read_only).
+    pub fn instead(&self) -> &'static str {
+        match self.bucket.kind {
+            Kind::Hub => {
+                "write to a local directory, and `hf upload USER/NAME DIRECTORY --repo-type dataset`"
+            }
+            _ => "write to a local path, s3://, gs:// or az://",
+        }
+    }
+
+    /// The folder that it lies in; `None` of a bucket.
+    pub fn folder(&self) -> Option<Self> {
+        let key = self.key.as_ref();
+        let (folder, name) = match key.rsplit_once('/') {
+            Some((folder, name)) => (folder, name),
+            None => ("", key),
+        };
+        let folder = Path::parse(folder).ok().filter(|_| !key.is_empty())?;
+        Some(Self {
+            bucket: Arc::clone(&self.bucket),
+            url: self.url[..self.url.len() - name.len() - 1].to_owned(),
+            key: folder,
+        })
+    }
+
+    /// Whether this is one file of a web server: it cannot be listed.
     pub fn is_web(&self) -> bool {
         self.bucket.kind == Kind::Web
     }
@@ -100,20 +137,19 @@ impl Object {
     /// Refuses what nothing can be written to.
     ///
     /// # Errors
-    /// When this is a file of a web server, or a bucket and no key in it.
+    /// When this is on a web server or the hub, or a bucket and no key in it.
     pub fn check_writable(&self) -> Result<()> {
         let refused = |why: &str| {
             Error::usage(format!("write the output: {why}"))
                 .with("output", crate::secrets::without_credentials(&self.url))
         };
-        match self.is_web() {
-            true => Err(refused("nothing is put on a web server")
-                .hint("write to a local path, s3://, gs:// or az://")),
-            false if self.key.as_ref().is_empty() => {
+        match self.read_only() {
+            Some(why) => Err(refused(why).hint(self.instead())),
+            None if self.key.as_ref().is_empty() => {
                 Err(refused("it names a bucket and nothing in it")
                     .hint("write scheme://bucket/name"))
             }
-            false => Ok(()),
+            None => Ok(()),
         }
     }
 
@@ -266,12 +302,26 @@ impl Object {
     /// # Errors
     /// When the store cannot be asked.
     pub fn has_below(&self) -> Result<bool> {
+        self.has_named_below(|_| true)
+    }
+
+    /// Whether an object lies below it whose name, the last part of its key, is one of those.
+    ///
+    /// # Errors
+    /// When the store cannot be asked.
+    pub fn has_named_below(&self, is_wanted: fn(&str) -> bool) -> Result<bool> {
         let (store, key) = self.with_key();
         let prefix = (!key.as_ref().is_empty()).then_some(key);
-        let first = self.wait(async move { store.list(prefix.as_ref()).try_next().await })?;
-        first
-            .map(|first| first.is_some())
-            .map_err(|error| self.failed(ErrorKind::Input, "list the object store", error))
+        let found = self.wait(async move {
+            let mut listed = store.list(prefix.as_ref());
+            while let Some(meta) = listed.try_next().await? {
+                if meta.location.filename().is_some_and(is_wanted) {
+                    return Ok(true);
+                }
+            }
+            Ok::<_, StoreError>(false)
+        })?;
+        found.map_err(|error| self.failed(ErrorKind::Input, "list the object store", error))
     }
 
     /// Puts `bytes` there; false if the condition does not hold.
@@ -371,5 +421,5 @@ impl Object {
 
 /// A bucket that is not there is no object that is not there.
 fn is_missing_bucket(error: &(dyn std::error::Error + 'static)) -> bool {
-    names_no_bucket(&error.to_string())
+    error.is::<Refusal>() || names_no_bucket(&error.to_string())
 }

@@ -180,9 +180,10 @@ impl Uploaded {
 fn parts_of(object: &Object) -> Result<Arc<dyn MultipartStore>> {
     let parts = object.bucket().parts.clone();
     parts.ok_or_else(|| {
-        Error::usage("write to a web server")
+        let why = object.read_only().unwrap_or("nothing is uploaded there");
+        Error::usage(format!("write the output: {why}"))
             .with("url", crate::secrets::without_credentials(object.url()))
-            .hint("write to a local path, s3://, gs:// or az://")
+            .hint(object.instead())
     })
 }
 

@@ -157,6 +157,9 @@ impl ShardUnit<'_> {
             batch_bytes: source.batch_bytes,
             ..ReadPlan::default()
         };
+        let next = self.shard + 1..source.set.shards.len();
+        let next = next.filter(|&shard| self.kept.has_rows(shard));
+        source.set.ask_ahead(next);
         let reader = ShardReader::open(shard, plan)?;
         let scores = source.store.scores(&source.identities[self.shard])?;
         let takes = |rows: &EncodedRows| {

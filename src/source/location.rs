@@ -117,6 +117,16 @@ impl Location {
         self.place.requests()
     }
 
+    /// Says which files are opened next, in that order: those that are far are asked for, so that each does not wait for
+    /// the one before. Of a file that is asked for and not opened only its end is read.
+    pub(super) fn ask_ahead<'a>(next: impl Iterator<Item = &'a Self>) {
+        let mut next = next.peekable();
+        let requests = next.peek().and_then(|first| first.requests());
+        for file in next.take(requests.map_or(0, NonZeroUsize::get)) {
+            file.place.ask_ahead(&file.listed);
+        }
+    }
+
     /// What all names of the file have in common, where it may have several.
     pub(super) fn one_of(&self) -> Option<String> {
         self.place.one_of(&self.listed)

@@ -59,6 +59,8 @@ mod reach;
 mod read;
 #[cfg(feature = "remote")]
 mod remote;
+#[cfg(feature = "remote")]
+mod remote_file;
 mod shard;
 mod shard_file;
 mod shard_set;

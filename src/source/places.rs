@@ -58,6 +58,9 @@ pub trait Place: fmt::Debug + Send + Sync {
         None
     }
 
+    /// Says that a file is opened soon: where that takes long, its end is asked for.
+    fn ask_ahead(&self, _: &Listed) {}
+
     /// Opens a file that is to be read in ranges.
     ///
     /// # Errors

@@ -2,10 +2,10 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    fmt, io,
+    fmt,
     num::NonZeroUsize,
     ops::Range,
-    sync::{Arc, Mutex, PoisonError, mpsc},
+    sync::{Arc, Mutex, PoisonError},
     thread,
 };
 
@@ -15,24 +15,23 @@ use super::{
     Listed, Listing, ShardFile, TableFolder, TableFormat,
     places::{Place, is_set_aside, is_shard_name},
     reach::MATCHING,
-    table_folder::format_of_key,
-    windows::Windows,
+    remote_file::{RemoteContent, RemoteFile, Tails},
+    table_folder::{LOGS, format_of_key, is_iceberg_metadata},
 };
 use crate::{
     error::{Error, Result},
     remote::{Facts, Object, ObjectStores},
 };
 
-/// Read at once from the end of a file: the footer of most, and the index of its pages.
-const TAIL_BYTES: u64 = 64 << 10;
 /// Requests under way at a time where each is short.
-const REQUESTS: usize = 32;
+pub(super) const REQUESTS: usize = 32;
 
 /// Object stores and web servers as a place of shards.
 pub struct RemoteFiles {
     stores: Arc<ObjectStores>,
     /// Folders that were looked at, so that none is twice.
     tables: Mutex<HashMap<String, Option<TableFormat>>>,
+    tails: Arc<Tails>,
 }
 
 impl fmt::Debug for RemoteFiles {
@@ -47,6 +46,7 @@ impl RemoteFiles {
         Self {
             stores,
             tables: Mutex::default(),
+            tails: Arc::default(),
         }
     }
 
@@ -72,6 +72,14 @@ impl RemoteFiles {
                 listing.files.push(listed(fact));
             }
         }
+        // Of a table that lies around all of it.
+        if tables.is_empty()
+            && !listing.files.is_empty()
+            && let Some(table) = self.table_around(base.folder())?
+        {
+            listing.tables.push(table);
+            return Ok(listing);
+        }
         let holds = |folder: &str| {
             let is_within = |file: &Listed| file.name.starts_with(folder);
             listing.files.iter().any(is_within)
@@ -86,25 +94,45 @@ impl RemoteFiles {
         Ok(listing)
     }
 
-    /// The table whose folder an object lies in directly.
-    fn table_around(&self, object: &Object) -> Result<Option<TableFolder>> {
-        let Some((folder, _)) = object.url().rsplit_once('/') else {
-            return Ok(None);
-        };
-        let known = self.tables().get(folder).copied();
-        let format = match known {
-            Some(format) => format,
-            None => {
-                let log = self.stores.object(&format!("{folder}/_delta_log"))?;
-                let format = log.has_below()?.then_some(TableFormat::Delta);
-                self.tables().insert(folder.to_owned(), format);
-                format
+    /// The table that files of a folder belong to: its folder is this one, the one above, or further up where folders
+    /// between are those of values (`day=1`).
+    fn table_around(&self, folder: Option<Object>) -> Result<Option<TableFolder>> {
+        let (mut around, mut above_values) = (folder, true);
+        while let Some(folder) = around {
+            if let Some(format) = self.format_of(&folder)? {
+                let name = folder.url().to_owned();
+                return Ok(Some(TableFolder { format, name }));
             }
-        };
-        Ok(format.map(|format| TableFolder {
-            format,
-            name: folder.to_owned(),
-        }))
+            if !above_values {
+                return Ok(None);
+            }
+            let name = folder.url().rsplit('/').next().unwrap_or_default();
+            above_values = name.contains('=');
+            around = folder.folder();
+        }
+        Ok(None)
+    }
+
+    fn format_of(&self, folder: &Object) -> Result<Option<TableFormat>> {
+        if let Some(known) = self.tables().get(folder.url()) {
+            return Ok(*known);
+        }
+        let mut found = None;
+        for (log, format) in LOGS {
+            if folder.child(log)?.has_below()? {
+                found = Some(format);
+                break;
+            }
+        }
+        if found.is_none()
+            && folder
+                .child("metadata")?
+                .has_named_below(is_iceberg_metadata)?
+        {
+            found = Some(TableFormat::Iceberg);
+        }
+        self.tables().insert(folder.url().to_owned(), found);
+        Ok(found)
     }
 
     fn tables(&self) -> std::sync::MutexGuard<'_, HashMap<String, Option<TableFormat>>> {
@@ -139,7 +167,7 @@ impl Place for RemoteFiles {
         if let Some(facts) = object.facts()? {
             let tables = match object.is_web() {
                 true => None,
-                false => self.table_around(&object)?,
+                false => self.table_around(object.folder())?,
             };
             return Ok(Listing {
                 files: vec![listed(facts)],
@@ -219,95 +247,23 @@ impl Place for RemoteFiles {
 
     fn open(&self, file: &Listed) -> Result<Arc<dyn ShardFile>> {
         let object = self.stores.object(&file.name)?;
-        let (size_bytes, version) = match file.size_bytes {
-            Some(size_bytes) => (size_bytes, file.version.clone()),
+        let content = match file.size_bytes {
+            Some(size_bytes) => RemoteContent::new(object, size_bytes, file.version.clone()),
             None => {
                 let facts = object.facts()?.ok_or_else(|| nothing_there(&file.name))?;
-                (facts.size_bytes, facts.version)
+                RemoteContent::new(object, facts.size_bytes, facts.version)
             }
         };
-        Ok(Arc::new(RemoteFile {
-            content: Arc::new(RemoteContent {
-                object,
-                size_bytes,
-                version,
-            }),
-            tail: Mutex::default(),
-        }))
-    }
-}
-
-/// One content of an object.
-#[derive(Debug)]
-pub(super) struct RemoteContent {
-    pub(super) object: Object,
-    size_bytes: u64,
-    version: Option<String>,
-}
-
-impl RemoteContent {
-    pub(super) fn read(&self, range: Range<u64>) -> io::Result<Bytes> {
-        self.object
-            .read(range, self.size_bytes, self.version.as_deref())
+        Ok(Arc::new(RemoteFile::new(content, Arc::clone(&self.tails))))
     }
 
-    /// As [`RemoteContent::read`], without waiting.
-    pub(super) fn ask(&self, range: Range<u64>) -> io::Result<mpsc::Receiver<io::Result<Bytes>>> {
-        self.object
-            .ask(range, self.size_bytes, self.version.as_deref())
-    }
-}
-
-/// An object that is read in ranges; its end is asked for once.
-struct RemoteFile {
-    content: Arc<RemoteContent>,
-    tail: Mutex<Option<Bytes>>,
-}
-
-impl fmt::Debug for RemoteFile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.content.fmt(f)
-    }
-}
-
-impl ShardFile for RemoteFile {
-    fn size_bytes(&self) -> u64 {
-        self.content.size_bytes
-    }
-
-    fn read_at(&self, range: Range<u64>) -> io::Result<Bytes> {
-        let size_bytes = self.content.size_bytes;
-        let kept = self
-            .tail
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        if let Some(bytes) =
-            kept.and_then(|tail| part_of(&tail, size_bytes - tail.len() as u64, &range))
-        {
-            return Ok(bytes);
+    fn ask_ahead(&self, file: &Listed) {
+        let object = self.stores.object(&file.name);
+        if let (Ok(object), Some(size_bytes)) = (object, file.size_bytes) {
+            let version = file.version.clone();
+            self.tails
+                .ask(&RemoteContent::new(object, size_bytes, version));
         }
-        if range.end < size_bytes {
-            return self.content.read(range);
-        }
-        let start = range.start.min(size_bytes.saturating_sub(TAIL_BYTES));
-        let tail = self.content.read(start..size_bytes)?;
-        let bytes = part_of(&tail, start, &range).ok_or(io::ErrorKind::UnexpectedEof)?;
-        *self.tail.lock().unwrap_or_else(PoisonError::into_inner) = Some(tail);
-        Ok(bytes)
-    }
-
-    fn is_planned(&self) -> bool {
-        true
-    }
-
-    fn planned(&self, ranges: &[Range<u64>], window_bytes: u64) -> Option<Arc<dyn ShardFile>> {
-        Some(Arc::new(Windows::new(
-            Arc::clone(&self.content),
-            self.content.size_bytes,
-            ranges,
-            window_bytes,
-        )))
     }
 }
 

@@ -208,6 +208,12 @@ impl ShardSet {
         Ok(most)
     }
 
+    /// Says which shards are opened next, in that order; see [`Location::ask_ahead`].
+    pub fn ask_ahead(&self, next: impl Iterator<Item = usize>) {
+        let shards = next.filter_map(|number| self.shards.get(number));
+        Location::ask_ahead(shards.map(|shard| &shard.location));
+    }
+
     /// Bytes of the average value of the column `name`, where it has most of them; 0 if there is no such column.
     pub fn value_bytes(&self, name: &str) -> u64 {
         self.value_bytes.get(name).copied().unwrap_or(0)

@@ -1,7 +1,7 @@
 //! What shards are made of: sizes, codecs and columns, from their footers alone.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, Schema, SchemaRef};
 use serde::Serialize;
 
 use super::{
-    Location,
+    Constant, Location, TableShard,
     kind::{GroupLayout, Kind, Layout},
     union::{FileColumns, Union},
 };
@@ -71,6 +71,9 @@ pub struct ColumnFacts {
     pub name: String,
     /// Its type, as in `struct<bytes: binary, path: string>`.
     pub data_type: String,
+    /// No file has it: names of folders say what it is.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub of_folders: bool,
     /// Its bytes in all shards.
     pub compressed_bytes: u64,
     /// The same before compression.
@@ -87,15 +90,17 @@ pub struct OddShard {
 }
 
 impl Survey {
-    /// Reads the footer of every file.
+    /// Reads the footer of every file. The columns of its folders are behind its own.
     ///
     /// # Errors
     /// When none of them can be read.
-    pub fn open(locations: &[Location]) -> Result<Self> {
+    pub fn open(shards: &[TableShard]) -> Result<Self> {
         let mut open: Option<Open> = None;
         let mut unreadable = Vec::new();
         let mut first_error = None;
-        for location in locations {
+        for (number, TableShard { location, .. }) in shards.iter().enumerate() {
+            let next = shards.iter().skip(number + 1);
+            Location::ask_ahead(next.map(|shard| &shard.location));
             match layout_of(location) {
                 Err(error) => {
                     unreadable.push(OddShard::new(location, error.in_one_line()));
@@ -107,7 +112,10 @@ impl Survey {
             }
         }
         match (open, first_error) {
-            (Some(open), _) => Ok(open.finish(unreadable)),
+            (Some(mut open), _) => {
+                open.add_constants(shards);
+                Ok(open.finish(unreadable))
+            }
             (None, Some(error)) => Err(error),
             (None, None) => Err(Error::usage("find an input: no path was given")),
         }
@@ -137,6 +145,8 @@ struct Open {
     chunks: Vec<(u64, u64)>,
     group_rows: Vec<u64>,
     group_bytes: Vec<u64>,
+    /// Columns that names of folders make.
+    of_folders: HashSet<String>,
 }
 
 impl Open {
@@ -162,6 +172,7 @@ impl Open {
             chunks: Vec::new(),
             group_rows: Vec::new(),
             group_bytes: Vec::new(),
+            of_folders: HashSet::new(),
         }
     }
 
@@ -183,6 +194,26 @@ impl Open {
         let places: Vec<Option<usize>> = places.collect();
         for group in &shard.row_groups {
             self.add_group(group, &places);
+        }
+    }
+
+    /// What files have themselves is theirs.
+    fn add_constants(&mut self, shards: &[TableShard]) {
+        for shard in shards {
+            let of_folders = shard.constants.iter().map(Constant::field);
+            let is_new = |name: &str| self.union.place(name).is_none();
+            let new = of_folders.filter(|field| is_new(field.name()));
+            let new: Vec<_> = new.map(Arc::clone).collect();
+            self.of_folders
+                .extend(new.iter().map(|field| field.name().clone()));
+            let columns = FileColumns {
+                stored: vec![None; new.len()],
+                schema: Arc::new(Schema::new(new)),
+            };
+            if let Err(error) = self.union.add(&shard.location, columns) {
+                let odd = OddShard::new(&shard.location, error.in_one_line());
+                self.survey.odd.push(odd);
+            }
         }
     }
 
@@ -217,6 +248,7 @@ impl Open {
             .map(
                 |(field, (compressed_bytes, uncompressed_bytes))| ColumnFacts {
                     name: field.name().clone(),
+                    of_folders: self.of_folders.contains(field.name()),
                     data_type: type_name(field.data_type()),
                     compressed_bytes,
                     uncompressed_bytes,
@@ -308,7 +340,7 @@ mod tests {
         write(&path("b"), vec![("n", text)], 4);
         std::fs::write(path("c"), "no Parquet").unwrap();
         write(&path("d"), vec![("n", numbers(3))], 4);
-        let shards = ["c", "a", "b", "d"].map(|name| Location::local(path(name)));
+        let shards = ["c", "a", "b", "d"].map(|name| TableShard::from(Location::local(path(name))));
         let survey = Survey::open(&shards).unwrap();
         assert_eq!((survey.files, survey.rows), (2, 13));
         let rows = Spread {

@@ -93,8 +93,15 @@ pub(super) fn format_of_key(key: &str) -> Option<(&str, TableFormat)> {
     None
 }
 
+/// Folders in which a format keeps its log, whatever they hold.
+#[cfg(feature = "remote")]
+pub(super) const LOGS: [(&str, TableFormat); 2] = [
+    ("_delta_log", TableFormat::Delta),
+    (".hoodie", TableFormat::Hudi),
+];
+
 /// `v3.metadata.json`, `00003-UUID.metadata.json`, either compressed.
-fn is_iceberg_metadata(name: &str) -> bool {
+pub(super) fn is_iceberg_metadata(name: &str) -> bool {
     let is_json = name.ends_with(".metadata.json") || name.ends_with(".metadata.json.gz");
     let number = name.strip_prefix('v').unwrap_or(name);
     is_json && number.starts_with(|c: char| c.is_ascii_digit())

@@ -9,10 +9,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 
-use super::{
-    ShardFile,
-    remote::{RemoteContent, part_of},
-};
+use super::{ShardFile, remote::part_of, remote_file::RemoteContent};
 
 /// Bytes that nobody asked for are read along up to here: less than what another request would take.
 const MOST_GAP_BYTES: u64 = 16 << 10;

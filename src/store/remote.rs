@@ -34,12 +34,10 @@ impl RemoteStore {
     /// The store at `url`, whether or not anything is there.
     pub(super) fn open(stores: &Arc<ObjectStores>, url: &str) -> Result<Self> {
         let root = stores.object(url)?;
-        if root.is_web() {
-            return Err(
-                Error::usage("keep a score store on a web server: it cannot list files")
-                    .with("store", crate::secrets::without_credentials(url))
-                    .hint("keep it in a local directory, s3://, gs:// or az://"),
-            );
+        if let Some(why) = root.read_only() {
+            return Err(Error::usage(format!("keep a score store there: {why}"))
+                .with("store", crate::secrets::without_credentials(url))
+                .hint("keep it in a local directory, s3://, gs:// or az://"));
         }
         Ok(Self {
             blobs: Arc::new(RemoteBlobs::new(root, stores)),

@@ -38,6 +38,8 @@ const PROVISION: &str = "provision";
 const PROVISIONED: [&str; 2] = ["model", "cli"];
 /// Reads the environment, when a host asks for that.
 const ENVIRONMENT: &str = "model/environment.rs";
+/// Reads the settings of the hub, as the builders of object stores do theirs.
+const HUB_SETTINGS: &str = "remote/hub/settings.rs";
 /// Reads the clock: a claim in an object store has a deadline.
 const CLOCK: &str = "store/leases.rs";
 /// Children of `pipeline`: what steps share, the steps, and what a host calls.
@@ -511,7 +513,7 @@ fn no_room_reads_the_environment_unless_a_host_asks_for_it() {
     };
     let breaks =
         |source: &Source| (is_room(source) || CONTRACT.contains(&source.room())) && reads(source);
-    assert_eq!(breaking(breaks), [ENVIRONMENT, CLOCK]);
+    assert_eq!(breaking(breaks), [ENVIRONMENT, HUB_SETTINGS, CLOCK]);
 }
 
 #[test]

@@ -113,6 +113,15 @@ fn finding(finding: &ColumnFinding) -> String {
 }
 
 fn column_row(column: &ColumnFacts, size_bytes: u64) -> [String; 4] {
+    if column.of_folders {
+        let by = "folder names".to_owned();
+        return [
+            column.name.clone(),
+            column.data_type.clone(),
+            by,
+            String::new(),
+        ];
+    }
     [
         column.name.clone(),
         column.data_type.clone(),

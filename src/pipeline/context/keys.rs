@@ -33,6 +33,8 @@ pub(in crate::pipeline) fn keys_of(
         ..ReadPlan::default()
     };
     let shard = &set.shards[number];
+    let next = number + 1..set.shards.len();
+    set.ask_ahead(next.filter(|&shard| rows.has_rows(shard)));
     let reader = ShardReader::open(shard, plan)?;
     let (mut keys, mut first) = (Vec::new(), 0);
     for (group, &len) in shard.row_groups.iter().enumerate() {

@@ -158,6 +158,34 @@ fn a_condition_decides_as_it_does_without_folders_alone() {
 }
 
 #[test]
+fn an_inspection_shows_the_columns_of_folders() {
+    let place = place(&["label=3/day=2024-01-02", "label=12/day=2024-02-01"]);
+    let facts = place.mock("inspect in --json").exits(0).json();
+    let columns = facts["columns"].as_array().unwrap();
+    let of_folders: Vec<_> = columns
+        .iter()
+        .filter(|column| column["of_folders"] == true)
+        .map(|column| {
+            (
+                column["name"].as_str().unwrap(),
+                column["data_type"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(of_folders, [("label", "int64"), ("day", "date32")]);
+    let shown = place.mock("inspect in").exits(0).stdout;
+    assert_eq!(shown.matches("folder names").count(), 2, "{shown}");
+    // What a run would refuse is told, and the rest is shown.
+    let mixed = self::place(&["label=3", "other"]);
+    let facts = mixed.mock("inspect in --json").exits(0).json();
+    assert_eq!(facts["files"], 2);
+    assert!(
+        facts["notes"][0].as_str().unwrap().contains("label="),
+        "{facts}"
+    );
+}
+
+#[test]
 fn folders_that_do_not_fit_are_errors_with_a_way_out() {
     let mixed = place(&["label=3", "other"]);
     mixed.mock("in --dry-run").exits(1).says(&[

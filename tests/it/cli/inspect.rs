@@ -609,7 +609,7 @@ fn what_cannot_be_inspected_says_what_to_type() {
     ftp://host/a.parquet: 2
     error: failed to read a URL as a shard
       input: ftp://host/a.parquet
-      try: download or mount it first; URLs begin with abfs, abfss, az, azure, gs, http, https, s3, s3a
+      try: download or mount it first; URLs begin with abfs, abfss, az, azure, gs, hf, http, https, s3, s3a
     ");
     std::fs::write(place.path("scores/manifest.json"), "{\"format\": 2,").unwrap();
     place

@@ -1,7 +1,10 @@
 //! Shards, outputs and stores in object stores: a real S3 server, and the program as a user runs it.
 
 mod azure;
+mod google;
+mod hub;
 mod s3;
+mod s3rver;
 mod stores;
 mod web;
 
@@ -214,6 +217,34 @@ fn a_table_is_no_folder_of_loose_files() {
         .exits(0)
         .says(&["Delta table"]);
     s3.remove("in/_delta_log/0.json");
+    // What is named lies further down, below folders of values.
+    for (log, format) in [
+        ("_delta_log/0.json", "Delta table"),
+        (".hoodie/hoodie.properties", "Hudi table"),
+        ("metadata/00000-9f.metadata.json", "Iceberg table"),
+    ] {
+        let table = format.split(' ').next().unwrap().to_lowercase();
+        let key = format!("{table}/data/day=1/hour=2/0.parquet");
+        s3.put(&key, &place.path("in/a/0.parquet"));
+        s3.put(&format!("{table}/{log}"), &place.path("log"));
+        let hour = format!("s3://data/{table}/data/day=1/hour=2");
+        for input in [
+            format!("{hour}/0.parquet"),
+            hour.clone(),
+            format!("{hour}/*.parquet"),
+            format!("{hour}/{{0..0}}.parquet"),
+        ] {
+            s3.run(&place, &format!("{input} out.parquet"))
+                .exits(2)
+                .says(&[format, &format!("s3://data/{table}"), "--no-table"]);
+        }
+        s3.run(
+            &place,
+            &format!("{hour}/0.parquet {table}.parquet --no-table"),
+        )
+        .exits(0)
+        .says(&[format]);
+    }
     s3.run(&place, "s3://data/in out.parquet --overwrite")
         .exits(0);
 }
@@ -447,6 +478,34 @@ fn only_pages_with_a_row_that_is_kept_are_fetched() {
             shards::read(&place.path(&format!("near-{output}"))).column_by_name("uid")
         );
     }
+}
+
+#[test]
+fn a_small_shard_is_fetched_once_in_a_run() {
+    let (place, web) = (Place::new(), Web::start());
+    std::fs::create_dir(place.path("in")).unwrap();
+    for number in 0..40u32 {
+        let name = format!("in/{number:02}.parquet");
+        let rows = shards::hf_batch(&shards::good_pairs(5 + number));
+        shards::write(&place.path(&name), &rows);
+        web.put(
+            &format!("/{name}"),
+            std::fs::read(place.path(&name)).unwrap(),
+        );
+    }
+    place.mock("in here.parquet --keep 0.4").exits(0);
+    let far = format!("{}/in/{{00..39}}.parquet", web.address);
+    place
+        .mock(&format!("{far} there.parquet --keep 0.4"))
+        .exits(0);
+    // Opened, scored, selected and written.
+    assert_eq!(web.ways.ranges.load(Relaxed), 40);
+    let [here, there] =
+        ["here", "there"].map(|name| shards::read(&place.path(&format!("{name}.parquet"))));
+    assert_eq!(here.column_by_name("uid"), there.column_by_name("uid"));
+    let facts = place.mock(&format!("inspect {far} --json")).exits(0).json();
+    assert_eq!(facts["files"], 40);
+    assert_eq!(web.ways.ranges.load(Relaxed), 80);
 }
 
 #[test]

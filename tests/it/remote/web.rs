@@ -18,6 +18,8 @@ pub(super) struct Ways {
     pub(super) busy: AtomicU64,
     /// Answers that end in their midst.
     pub(super) cut: AtomicU64,
+    /// Requests that are answered by 403: a signed address that holds no longer.
+    pub(super) expired: AtomicU64,
     /// Where everything is sent on to.
     pub(super) redirect: Mutex<Option<String>>,
     /// Bytes of bodies.
@@ -65,6 +67,14 @@ fn takes(count: &AtomicU64) -> bool {
 }
 
 fn serve(stream: &TcpStream, ways: &Ways) {
+    heads(stream, |head| {
+        ways.heads.lock().unwrap().push(head.to_owned());
+        answer(stream, ways, head)
+    });
+}
+
+/// Gives the head of each request of a connection, as long as `answer` gives something.
+pub(super) fn heads(stream: &TcpStream, mut answer: impl FnMut(&str) -> Option<()>) {
     let mut requests = BufReader::new(stream);
     loop {
         let mut head = String::new();
@@ -74,11 +84,19 @@ fn serve(stream: &TcpStream, ways: &Ways) {
                 _ => return,
             }
         }
-        ways.heads.lock().unwrap().push(head.clone());
-        if answer(stream, ways, &head).is_none() {
+        if answer(&head).is_none() {
             return;
         }
     }
+}
+
+/// The value of a header.
+pub(super) fn header(head: &str, name: &str) -> Option<String> {
+    head.lines().find_map(|line| {
+        let (key, value) = line.split_once(": ")?;
+        key.eq_ignore_ascii_case(name)
+            .then(|| value.trim().to_owned())
+    })
 }
 
 /// `None` where the connection is to end.
@@ -90,13 +108,7 @@ fn answer(mut stream: &TcpStream, ways: &Ways, head: &str) -> Option<()> {
         )
         .ok()
     };
-    let header = |name: &str| {
-        head.lines().find_map(|line| {
-            let (key, value) = line.split_once(": ")?;
-            key.eq_ignore_ascii_case(name)
-                .then(|| value.trim().to_owned())
-        })
-    };
+    let header = |name| header(head, name);
     let mut words = head.split(' ');
     let (method, path) = (words.next()?, words.next()?);
     if let Some(target) = &*ways.redirect.lock().unwrap() {
@@ -108,6 +120,9 @@ fn answer(mut stream: &TcpStream, ways: &Ways, head: &str) -> Option<()> {
     }
     if takes(&ways.busy) {
         return say("503 Slow Down", "", 0);
+    }
+    if takes(&ways.expired) {
+        return say("403 Forbidden", "", 0);
     }
     let path = path.split('?').next()?;
     let file = ways.files.lock().unwrap().get(path).cloned();
