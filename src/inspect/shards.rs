@@ -9,7 +9,7 @@ use crate::{
     sink::Provenance,
     source::{
         ColumnBinding, ColumnChoice, ColumnFacts, Found, ImageLayout, LabelColumn, OddShard,
-        RowGroups, Survey,
+        RowGroups, Survey, TableShard,
     },
 };
 
@@ -90,7 +90,11 @@ pub struct EarlierRun {
 
 impl ShardFacts {
     pub(super) fn read(found: &Found) -> Result<Self> {
-        let survey = Survey::open(&found.files)?;
+        let shards = found.files.iter().map(|file| {
+            let of_table = found.of_tables.get(file).cloned();
+            of_table.unwrap_or_else(|| file.clone().into())
+        });
+        let survey = Survey::of_table(&shards.collect::<Vec<TableShard>>())?;
         Ok(Self {
             pairs: Pairs::of(&survey),
             huggingface: survey.metadata.contains_key("huggingface"),

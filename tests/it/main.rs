@@ -12,6 +12,8 @@
 
 mod browser;
 mod cli;
+#[cfg(feature = "delta")]
+mod delta;
 mod encoders;
 mod format_1;
 mod golden;
