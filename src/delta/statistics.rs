@@ -15,7 +15,10 @@ use parquet::{
     errors::ParquetError,
 };
 
-use crate::source::{ShardBytes, read_footer};
+use crate::{
+    error::contained,
+    source::{ShardBytes, read_footer},
+};
 
 /// Texts that are longer are no bounds: who skips files by them would not read them to the end.
 const MOST_TEXT_BYTES: usize = 32;
@@ -53,7 +56,11 @@ impl FileStatistics {
         let rows = footer.metadata().file_metadata().num_rows();
         let fields = footer.schema().fields().iter();
         let ordered = fields.filter(|field| has_order(field.data_type()));
-        let columns = ordered.map(|field| bounds(field, &footer));
+        // Bounds help, and nothing depends on them: a column without is one that says nothing.
+        let columns = ordered.filter_map(|field| {
+            let found = contained("parquet", || bounds(field, &footer));
+            found.ok()
+        });
         Ok(Self {
             rows: u64::try_from(rows).unwrap_or(0),
             columns: columns.collect::<Result<_, _>>()?,
@@ -117,11 +124,7 @@ fn has_order(data_type: &DataType) -> bool {
         || is_text
         || matches!(
             data_type,
-            DataType::Float32
-                | DataType::Float64
-                | DataType::Date32
-                | DataType::Timestamp(..)
-                | DataType::Decimal128(..)
+            DataType::Float32 | DataType::Float64 | DataType::Date32 | DataType::Timestamp(..)
         )
 }
 

@@ -193,6 +193,7 @@ mod tests {
         let named = Subject::Model(model.to_str().unwrap().to_owned());
         assert_eq!(found(&[&model]).unwrap(), named);
         let files = Subject::Shards(Found {
+            of_tables: Default::default(),
             files: vec![Location::local(path("shards/a.parquet"))],
             notes: Vec::new(),
             folders: Folders::Columns,

@@ -42,12 +42,12 @@ pub(super) fn columns_added(
                     Held::Unknown => "what its footer does not tell".to_owned(),
                 };
                 let (speaker, has, hint) = match constant.speaker() {
-                    Speaker::Folder => (
+                    Speaker::Folder | Speaker::Table => (
                         "the name of its folder",
                         "the folder has",
                         format!("{NO_HIVE}, with their own columns alone"),
                     ),
-                    Speaker::List | Speaker::Table => (
+                    Speaker::List => (
                         "the list of files",
                         "the list has",
                         "leave the column out of the list".to_owned(),
