@@ -14,7 +14,7 @@
 //! optimised in a debug build.
 //!
 //! Only [`engine`] sees DataFusion, only `encode/onnx` sees ONNX Runtime, only `remote` sees
-//! object_store, only [`cli`] sees clap.
+//! object_store, only `delta` sees the library of Delta's log, only [`cli`] sees clap.
 //!
 //! # Where does something new go?
 //! | new | place |
@@ -23,6 +23,7 @@
 //! | a layout of model files | a line in [`config::model_files`] |
 //! | how a family of models prepares captions or pictures | `encode/model/texts`, `encode/model/images` |
 //! | a kind of input, or a place where inputs lie | [`source`] |
+//! | a format of tables | a room of its own, as `delta`, behind [`source::Tables`] |
 //! | a place where outputs go | [`sink`] |
 //! | a rule that selects | [`select`] |
 //! | a function of SQL | a file in `engine/udf`, and its page in `sql/functions` |
@@ -101,6 +102,8 @@ pub mod adapt;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod config;
+#[cfg(feature = "delta")]
+pub mod delta;
 mod digest;
 pub mod encode;
 pub mod engine;

@@ -4,11 +4,13 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
+#[cfg(feature = "delta")]
+use super::table_args::TableArgs;
 use super::{
     adapt::AdaptArgs,
     completions::CompletionsArgs,
     image_args::ImageArgs,
-    input_args::InputArgs,
+    input_args::{FileListArgs, InputArgs},
     inspect::InspectArgs,
     label_args::LabelArgs,
     merge::MergeArgs,
@@ -110,8 +112,10 @@ pub(super) struct SetupArgs {
 pub(super) struct FilterArgs {
     /// Parquet files, directories, globs or brace ranges, then where the result goes: a .parquet file, or a
     /// directory of part-*.parquet, or - with --online. A dry run needs no output
-    #[arg(required = true, value_name = "IN... OUT")]
+    #[arg(required_unless_present = "files", value_name = "IN... OUT")]
     pub(super) paths: Vec<String>,
+    #[command(flatten)]
+    pub(super) lists: FileListArgs,
     #[command(flatten)]
     pub(super) reads: InputArgs,
     #[command(flatten)]
@@ -147,6 +151,9 @@ pub(super) struct FilterArgs {
     pub(super) bad_rows: BadRowArgs,
     #[command(flatten)]
     pub(super) resources: ResourceArgs,
+    #[cfg(feature = "delta")]
+    #[command(flatten)]
+    pub(super) table: TableArgs,
     #[command(flatten)]
     pub(super) tells: TellArgs,
     /// The words that were typed, with those of a configuration file; for the output's metadata.

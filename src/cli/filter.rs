@@ -18,7 +18,7 @@ use crate::{
     pipeline::{self, RunOptions},
     report::SHOWN_SCORES,
     select::{Keep, SelectOptions},
-    sink::OutputPath,
+    sink::{OutputPath, PartitionColumns},
 };
 
 /// Share of good rows kept when no selection is given.
@@ -117,12 +117,15 @@ fn options(args: &FilterArgs) -> Result<RunOptions> {
     options.dry_run = args.tells.dry_run;
     options.overwrite = args.tells.overwrite;
     options.partition_by.clone_from(&args.tells.partition_by);
+    options.partition_columns = PartitionColumns::when(args.tells.partition_in_files);
     options.changes = args.remembers.changes.clone().map(OutputPath::from);
     options.rejects = args.bad_rows.rejects.clone().map(OutputPath::from);
     if let (Some(_), None) = (&args.tells.report, &args.scores) {
         // A store that others use too keeps what it has; the report shows that.
         options.reported = SHOWN_SCORES.to_vec();
     }
+    #[cfg(feature = "delta")]
+    let options = args.table.applied(options)?;
     Ok(options)
 }
 
@@ -132,7 +135,11 @@ fn written(output: Option<&OutputPath>) -> Option<&Path> {
 }
 
 fn paths(args: &FilterArgs) -> Result<(Vec<String>, Option<String>)> {
-    let mut inputs = args.paths.clone();
+    let mut inputs: Vec<String> = args
+        .lists
+        .inputs()
+        .chain(args.paths.iter().cloned())
+        .collect();
     if inputs.last().is_some_and(|output| output == STDOUT) {
         return Err(Error::usage(
             "write to standard output: a result of two passes needs a place of its own",
@@ -143,7 +150,7 @@ fn paths(args: &FilterArgs) -> Result<(Vec<String>, Option<String>)> {
         return Ok((inputs, None));
     }
     match inputs.pop() {
-        Some(output) if !inputs.is_empty() => Ok((inputs, Some(output))),
+        Some(output) if !inputs.is_empty() && !args.paths.is_empty() => Ok((inputs, Some(output))),
         _ => Err(Error::usage("find the output: only one path was given")
             .hint("clip-filter in.parquet out.parquet, or --dry-run to write nothing")),
     }

@@ -1,9 +1,13 @@
 //! Which of the files that inputs name are read.
 
+use arrow::compute::kernels::cast_utils::string_to_datetime;
 use clap::{Args as ClapArgs, ValueEnum};
 
 use super::stores;
-use crate::{config::OnBadShard, source::Places};
+use crate::{
+    config::OnBadShard,
+    source::{AsOf, FILE_LIST, Places},
+};
 
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "Inputs")]
@@ -23,13 +27,55 @@ pub(super) struct InputArgs {
     tables: LooseTableArgs,
 }
 
+/// Files that a list names.
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Inputs")]
+pub(super) struct FileListArgs {
+    /// Read the files of this list too, JSON lines or Parquet: path, partition (columns of one value in the file) and
+    /// left_out (positions of deleted rows). files:LIST as an input says the same, in other commands too
+    #[arg(long, value_name = "LIST", env = "CLIP_FILTER_FILES")]
+    files: Vec<String>,
+}
+
+impl FileListArgs {
+    /// What stands for them among the inputs.
+    pub(super) fn inputs(&self) -> impl Iterator<Item = String> {
+        self.files.iter().map(|list| format!("{FILE_LIST}{list}"))
+    }
+}
+
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "Inputs")]
 pub(super) struct LooseTableArgs {
-    /// Read the files of a Delta, Iceberg or Hudi table as they lie, with rows that it has deleted; if not given, such a
-    /// folder is refused
+    /// Read the files of a Delta, Iceberg or Hudi table as they lie, with rows that it has deleted; if not given, a Delta
+    /// table is read as a table, and folders of the others are refused
     #[arg(long, env = "CLIP_FILTER_NO_TABLE")]
     no_table: bool,
+    /// Read this version of a Delta table, the newest if not given; --version N does, too
+    #[arg(
+        long,
+        value_name = "N",
+        env = "CLIP_FILTER_TABLE_VERSION",
+        conflicts_with_all = ["timestamp", "no_table"]
+    )]
+    table_version: Option<u64>,
+    /// Read a Delta table as it was at this time, as in 2026-01-31 or 2026-01-31T12:00:00Z; of UTC where no zone is
+    /// given
+    #[arg(
+        long,
+        value_name = "TIME",
+        env = "CLIP_FILTER_TIMESTAMP",
+        value_parser = millis,
+        conflicts_with = "no_table"
+    )]
+    timestamp: Option<i64>,
+}
+
+/// Milliseconds since 1970.
+fn millis(text: &str) -> Result<i64, String> {
+    let time = string_to_datetime(&chrono::Utc, text);
+    time.map(|time| time.timestamp_millis())
+        .map_err(|_| "it is no time such as 2026-01-31T12:00:00Z".to_owned())
 }
 
 /// `--on-bad-shard`.
@@ -59,9 +105,15 @@ impl InputArgs {
 
 impl LooseTableArgs {
     pub(super) fn places(&self) -> Places {
+        let places = stores::places();
+        let as_of = match (self.table_version, self.timestamp) {
+            (Some(version), _) => AsOf::Version(version),
+            (None, Some(millis)) => AsOf::Time(millis),
+            (None, None) => AsOf::Newest,
+        };
         match self.no_table {
-            true => stores::places().with_loose_tables(),
-            false => stores::places(),
+            true => places.with_loose_tables(),
+            false => places.with_as_of(as_of),
         }
     }
 }

@@ -27,6 +27,8 @@ mod sql;
 mod stores;
 mod summary;
 mod surroundings;
+#[cfg(feature = "delta")]
+mod table_args;
 mod tell_args;
 mod tracing;
 mod typed;

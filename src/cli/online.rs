@@ -79,7 +79,11 @@ pub(super) fn run(args: &FilterArgs) -> Result<ExitCode> {
 
 fn options(args: &FilterArgs) -> Result<OnlineOptions> {
     refuse_others(args)?;
-    let mut inputs = args.paths.clone();
+    let mut inputs: Vec<String> = args
+        .lists
+        .inputs()
+        .chain(args.paths.iter().cloned())
+        .collect();
     if inputs.pop().as_deref() != Some(STDOUT) || inputs.is_empty() {
         return Err(
             Error::usage("find the output: an online run writes to standard output")

@@ -15,7 +15,11 @@ use crate::{error::Result, machine, pipeline};
 pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
     let start = Instant::now();
     let mut options = score_options(Scoring {
-        inputs: args.inputs.clone(),
+        inputs: args
+            .lists
+            .inputs()
+            .chain(args.inputs.iter().cloned())
+            .collect(),
         reads: &args.reads,
         scores: args.scores.clone(),
         store: &args.store,

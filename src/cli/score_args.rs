@@ -7,7 +7,7 @@ use clap::Args as ClapArgs;
 use super::{
     args::{ColumnNameArgs, ModelArgs, ResourceArgs, StoreArgs},
     image_args::ImageArgs,
-    input_args::InputArgs,
+    input_args::{FileListArgs, InputArgs},
     label_args::LabelArgs,
     method_args::MethodArgs,
     score_names::score_names,
@@ -22,8 +22,10 @@ use crate::schema::ScoreColumn;
 #[command(after_long_help = score_names())]
 pub(super) struct ScoreArgs {
     /// Parquet files, directories, globs or brace ranges
-    #[arg(required = true, value_name = "IN")]
+    #[arg(required_unless_present = "files", value_name = "IN")]
     pub(super) inputs: Vec<String>,
+    #[command(flatten)]
+    pub(super) lists: FileListArgs,
     #[command(flatten)]
     pub(super) reads: InputArgs,
     /// Where the scores are kept: a directory, made if it is not there, or a URL as s3://bucket/scores

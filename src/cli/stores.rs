@@ -1,16 +1,15 @@
-//! Object stores, opened once for all that a command reads and writes.
+//! Object stores and formats of tables, opened once for all that a command reads and writes.
 
 use crate::{sink::OutputPlaces, source::Places};
 
-/// Where inputs may lie.
-#[cfg(feature = "remote")]
+/// Where inputs may lie, and which tables are read there.
 pub(super) fn places() -> Places {
-    Places::default().with_object_stores(stores())
-}
-
-#[cfg(not(feature = "remote"))]
-pub(super) fn places() -> Places {
-    Places::default()
+    let places = Places::default();
+    #[cfg(feature = "remote")]
+    let places = places.with_object_stores(stores());
+    #[cfg(feature = "delta")]
+    let places = places.with_tables(std::sync::Arc::new(crate::delta::DeltaTables));
+    places
 }
 
 /// Where outputs may go.

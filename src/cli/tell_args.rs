@@ -23,6 +23,14 @@ pub(super) struct TellArgs {
         value_delimiter = ','
     )]
     pub(super) partition_by: Vec<String>,
+    /// Write the columns of --partition-by into the files, too: tables that files are added to want them there, as those
+    /// of Iceberg do
+    #[arg(
+        long,
+        env = "CLIP_FILTER_PARTITION_IN_FILES",
+        requires = "partition_by"
+    )]
+    pub(super) partition_in_files: bool,
     /// Write what was kept and cut, and why, to this HTML file: one page that needs no network. A run that keeps
     /// no scores computes sas, sds and dup_max_sim for it
     #[arg(long, value_name = "FILE", env = "CLIP_FILTER_REPORT")]

@@ -54,7 +54,7 @@ pub(super) fn definition() -> Command {
 /// # Errors
 /// When nothing is to run: help was asked for, or what was given does not fit.
 pub(super) fn parse(words: Vec<OsString>) -> Result<Args, Refused> {
-    let words = config_last(words);
+    let words = config_last(of_tables(words));
     // What is missing here may be in the file.
     let first = definition()
         .ignore_errors(true)
@@ -85,6 +85,25 @@ pub(super) fn parse(words: Vec<OsString>) -> Result<Args, Refused> {
     let args = read.and_then(|matches| Args::from_arg_matches(&matches));
     let args = args.map_err(|error| refuse(error.format(&mut definition)))?;
     Ok(args.said(joined(&words)))
+}
+
+/// The words where `--version 3` is a table's; alone it asks for the program's.
+fn of_tables(mut words: Vec<OsString>) -> Vec<OsString> {
+    let is_number = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
+    for at in 0..words.len() {
+        let next = words.get(at + 1).and_then(|next| next.to_str());
+        let renamed = match words[at].to_str() {
+            Some("--") => break,
+            Some("--version") if next.is_some_and(is_number) => "--table-version".into(),
+            Some(word) => match word.strip_prefix("--version=").filter(|it| is_number(it)) {
+                Some(number) => format!("--table-version={number}").into(),
+                None => continue,
+            },
+            None => continue,
+        };
+        words[at] = renamed;
+    }
+    words
 }
 
 /// What flags and the environment give to one command.

@@ -20,6 +20,7 @@ pub(super) fn json() -> crate::error::Result<()> {
     let features = [
         ("bundled-model", cfg!(feature = "bundled-model")),
         ("cli", cfg!(feature = "cli")),
+        ("delta", cfg!(feature = "delta")),
         ("hub", cfg!(feature = "hub")),
         ("onnx", cfg!(feature = "onnx")),
     ];

@@ -8,8 +8,8 @@ use crate::{
     error::{Error, Result},
     sink::Provenance,
     source::{
-        ColumnBinding, ColumnChoice, ColumnFacts, Found, ImageLayout, LabelColumn, OddShard,
-        RowGroups, Survey, TableShard,
+        ColumnBinding, ColumnChoice, ColumnFacts, Found, ImageLayout, LabelColumn, Location,
+        OddShard, RowGroups, Survey, TableShard,
     },
 };
 
@@ -96,7 +96,10 @@ impl ShardFacts {
             // A run would refuse them.
             Err(error) => {
                 notes.push(error.in_one_line());
-                found.files.iter().cloned().map(TableShard::from).collect()
+                let files = found.files.iter();
+                let of_table = |file: &Location| found.of_tables.get(file).cloned();
+                let known = files.map(|file| of_table(file).unwrap_or_else(|| file.clone().into()));
+                known.collect()
             }
         };
         let survey = Survey::open(&shards)?;

@@ -19,7 +19,7 @@ const KNOWN: &str =
     "give Parquet shards, a --scores directory, a model directory, bundled or hf:org/name";
 
 /// What is inspected.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Subject {
     /// Parquet files.
     Shards(Found),
@@ -48,7 +48,9 @@ pub fn subject(paths: &[String], places: &Places) -> Result<Subject> {
     }
     let found = places.find(paths).map_err(|error| match paths {
         // What is refused is known.
-        [path] if error.kind() == ErrorKind::Input => unknown(path, error),
+        [path] if error.kind() == ErrorKind::Input && !places.is_table(path) => {
+            unknown(path, error)
+        }
         _ => error,
     })?;
     match found.files.as_slice() {
@@ -191,6 +193,7 @@ mod tests {
         let named = Subject::Model(model.to_str().unwrap().to_owned());
         assert_eq!(found(&[&model]).unwrap(), named);
         let files = Subject::Shards(Found {
+            of_tables: Default::default(),
             files: vec![Location::local(path("shards/a.parquet"))],
             notes: Vec::new(),
             folders: Folders::Columns,

@@ -9,7 +9,10 @@ use std::sync::{
     mpsc::{Receiver, sync_channel},
 };
 
-use arrow::datatypes::Schema;
+use arrow::{
+    array::RecordBatch,
+    datatypes::{Schema, SchemaRef},
+};
 
 use super::context::{Cancel, Prepared, RunContext, RunOptions, Scored, written_schema};
 use crate::{
@@ -18,6 +21,9 @@ use crate::{
     sink::{DatasetWriter, Portion, Provenance, Staged, UnitSource, WriterPolicy},
     summary::Stage,
 };
+
+#[cfg(feature = "delta")]
+use crate::sink::{Nanoseconds, as_delta, delta_schema};
 
 /// What was written and is safe, and not visible yet.
 #[derive(Debug, Default)]
@@ -73,6 +79,8 @@ pub(super) async fn emit(
         },
         policy,
         cancel: context.cancel.clone(),
+        #[cfg(feature = "delta")]
+        delta: options.delta,
     };
     let output = tokio::task::spawn_blocking(move || writing.run(output, &written))
         .await
@@ -89,14 +97,45 @@ struct Writing {
     source: UnitSource,
     policy: WriterPolicy,
     cancel: Cancel,
+    /// Rows are a table's.
+    #[cfg(feature = "delta")]
+    delta: Option<Nanoseconds>,
 }
 
 impl Writing {
+    /// A writer of the output, and the types that rows are brought to first, where they are not written as they come.
+    #[cfg(feature = "delta")]
+    fn writer(&self, output: Staged) -> Result<(DatasetWriter, Option<SchemaRef>)> {
+        let Some(nanoseconds) = self.delta else {
+            let schema = Arc::clone(&self.source.schema);
+            let writer = DatasetWriter::create(output, self.policy.clone(), schema)?;
+            return Ok((writer, None));
+        };
+        let held = delta_schema(&self.source.schema, nanoseconds)?;
+        let mut policy = self.policy.clone();
+        policy.input = delta_schema(&policy.input, nanoseconds)?;
+        let added = delta_schema(&Schema::new(policy.added), nanoseconds)?;
+        policy.added = added
+            .fields()
+            .iter()
+            .map(|field| field.as_ref().clone())
+            .collect();
+        let writer = DatasetWriter::create(output, policy, Arc::clone(&held))?;
+        Ok((writer, Some(held)))
+    }
+
+    #[cfg(not(feature = "delta"))]
+    fn writer(&self, output: Staged) -> Result<(DatasetWriter, Option<SchemaRef>)> {
+        let schema = Arc::clone(&self.source.schema);
+        let writer = DatasetWriter::create(output, self.policy.clone(), schema)?;
+        Ok((writer, None))
+    }
+
     /// Reading and writing overlap.
     fn run(self, output: Staged, kept: &Selection) -> Result<Staged> {
-        let schema = Arc::clone(&self.source.schema);
-        let mut writer = DatasetWriter::create(output, self.policy.clone(), schema)?;
-        let layout = writer.layout();
+        let (mut writer, held) = self.writer(output)?;
+        // Row groups are copied as they lie, or not at all.
+        let layout = writer.layout().filter(|_| held.is_none());
         std::thread::scope(|scope| {
             // One batch waits while the next is read.
             let (sender, portions) = sync_channel(1);
@@ -112,7 +151,7 @@ impl Writing {
                 }
                 Ok(())
             });
-            let written = self.write_all(&portions, &mut writer);
+            let written = self.write_all(&portions, &mut writer, held.as_ref());
             // Without a receiver the reader stops at its next batch.
             drop(portions);
             let read = reader
@@ -127,6 +166,7 @@ impl Writing {
         &self,
         portions: &Receiver<Result<Portion>>,
         writer: &mut DatasetWriter,
+        held: Option<&SchemaRef>,
     ) -> Result<()> {
         let counters = &self.source.counters;
         while let Ok(portion) = counters.starved(Stage::Write, || portions.recv()) {
@@ -134,7 +174,13 @@ impl Writing {
             let portion = portion?;
             let mut span = counters.span(Stage::Write).of("rows");
             let rows = match portion {
-                Portion::Rows(batch) => writer.write(&batch).map(|()| batch.num_rows())?,
+                Portion::Rows(batch) => {
+                    let batch = match held {
+                        None => batch,
+                        Some(held) => with_types(&batch, held)?,
+                    };
+                    writer.write(&batch).map(|()| batch.num_rows())?
+                }
                 Portion::Group(group, added) => {
                     writer.copy(&group, &added).map(|()| added.num_rows())?
                 }
@@ -146,4 +192,14 @@ impl Writing {
         }
         Ok(())
     }
+}
+
+#[cfg(feature = "delta")]
+fn with_types(batch: &RecordBatch, held: &SchemaRef) -> Result<RecordBatch> {
+    as_delta(batch, held)
+}
+
+#[cfg(not(feature = "delta"))]
+fn with_types(batch: &RecordBatch, _: &SchemaRef) -> Result<RecordBatch> {
+    Ok(batch.clone())
 }

@@ -12,7 +12,7 @@ use crate::{
     engine::{Beside, EncodeRuntime, Purpose, SqlLimits, SqlSession, query_threads},
     error::{Error, Result},
     machine,
-    source::{ColumnBinding, ColumnChoice, Places, ShardSet},
+    source::{ColumnBinding, ColumnChoice, Places, ShardSet, TablePaths},
     store::{ScoreStore, ShardIdentity, StoreAt},
     summary::Counters,
 };
@@ -232,7 +232,9 @@ struct Opening<'a> {
 impl Opening<'_> {
     /// Makes a table; the directories of its shards, if images are sought there.
     fn add(&self, name: &str, inputs: &[String]) -> Result<Vec<Option<PathBuf>>> {
-        let found = self.options.places.find(inputs)?.table()?;
+        let paths = TablePaths::when(self.options.allow_external_paths);
+        let places = self.options.places.clone().with_table_paths(paths);
+        let found = places.find(inputs)?.table()?;
         let set = Arc::new(ShardSet::of_found(found, self.options.on_bad_shard)?);
         for note in set.told() {
             (self.say)(&format!("note: {note}"));

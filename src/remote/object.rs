@@ -31,6 +31,8 @@ pub struct Facts {
     pub size_bytes: u64,
     /// What another content would not have (the etag), where the store says so.
     pub version: Option<String>,
+    /// When it was put there, in milliseconds since 1970.
+    pub written_millis: i64,
 }
 
 /// When to put.
@@ -176,6 +178,7 @@ impl Object {
             url,
             size_bytes: meta.size,
             version: meta.e_tag,
+            written_millis: meta.last_modified.timestamp_millis(),
         }
     }
 

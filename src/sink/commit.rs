@@ -204,6 +204,8 @@ pub trait Commit: fmt::Debug + Send + Sync {
 pub struct OutputPlaces {
     local: Arc<dyn Commit>,
     by_scheme: Vec<(String, Arc<dyn Commit>)>,
+    /// Tables, by their places.
+    tables: Vec<(OutputPath, Arc<dyn Commit>)>,
 }
 
 impl Default for OutputPlaces {
@@ -212,6 +214,7 @@ impl Default for OutputPlaces {
         Self {
             local: Arc::new(LocalCommit),
             by_scheme: Vec::new(),
+            tables: Vec::new(),
         }
     }
 }
@@ -237,11 +240,21 @@ impl OutputPlaces {
         self
     }
 
+    /// Adds a table: what goes to this place is committed so.
+    #[must_use]
+    pub fn with_table(mut self, path: OutputPath, commit: Arc<dyn Commit>) -> Self {
+        self.tables.push((path, commit));
+        self
+    }
+
     /// What makes outputs at `path` visible.
     ///
     /// # Errors
     /// When no place of its scheme is known.
     pub fn of(&self, path: &OutputPath) -> Result<&Arc<dyn Commit>> {
+        if let Some((_, table)) = self.tables.iter().find(|(known, _)| known == path) {
+            return Ok(table);
+        }
         let Some(scheme) = path.scheme() else {
             return Ok(&self.local);
         };

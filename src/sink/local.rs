@@ -230,7 +230,7 @@ pub(super) fn parent(path: &Path) -> &Path {
 }
 
 /// Refuses to write over an input, or over a directory that holds one.
-fn check_inputs(path: &Path, inputs: &[OutputPath]) -> Result<()> {
+pub(super) fn check_inputs(path: &Path, inputs: &[OutputPath]) -> Result<()> {
     let Ok(place) = path.canonicalize() else {
         return Ok(());
     };

@@ -8,6 +8,10 @@
 mod abandoned;
 mod arrow_stream;
 mod commit;
+#[cfg(feature = "delta")]
+mod delta;
+#[cfg(feature = "delta")]
+mod delta_types;
 mod destination;
 mod ledger;
 mod listing;
@@ -30,13 +34,17 @@ pub use commit::{
     Commit, Existing, Fate, OutputPlaces, Owner, Part, PartPlace, Pending, Placement, WrittenPart,
     has_uploads,
 };
+#[cfg(feature = "delta")]
+pub use delta::DeltaCommit;
+#[cfg(feature = "delta")]
+pub use delta_types::{Nanoseconds, as_delta, delta_schema, is_changed_for_delta};
 pub use destination::{Destination, OutputPath};
 pub use ledger::Ledger;
 pub use listing::Listing;
 pub use local::LocalCommit;
 pub use metadata::{Provenance, output_metadata};
 pub use part::{ColumnLayout, EncodedGroup};
-pub use partitions::check_partitions;
+pub use partitions::{PartitionColumns, check_partitions};
 pub use plain::{plain_batches, plain_schema};
 pub use rejects::{Reject, RejectsWriter};
 #[cfg(feature = "remote")]

@@ -19,6 +19,26 @@ const NULL: &str = "__HIVE_DEFAULT_PARTITION__";
 /// Most bytes of a name in usual file systems.
 const MOST_NAME_BYTES: usize = 255;
 
+/// Whether files have the columns, too, that they lie in folders by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PartitionColumns {
+    /// The names of folders say them alone.
+    #[default]
+    InNames,
+    /// Files have them.
+    InFiles,
+}
+
+impl PartitionColumns {
+    /// What `--partition-in-files` says.
+    pub fn when(in_files: bool) -> Self {
+        match in_files {
+            true => PartitionColumns::InFiles,
+            false => PartitionColumns::InNames,
+        }
+    }
+}
+
 /// A part under way, of rows of one folder.
 pub(super) struct OpenPart {
     pub(super) folder: String,
@@ -29,7 +49,7 @@ pub(super) struct OpenPart {
 pub(super) struct Partitions {
     /// Names and positions of the columns.
     columns: Vec<(String, usize)>,
-    /// Positions of the others.
+    /// Positions of those that files have.
     pub(super) rest: Vec<usize>,
     /// The one that was written to last is the last.
     pub(super) open: Vec<OpenPart>,
@@ -97,13 +117,20 @@ fn is_named(data_type: &DataType) -> bool {
 
 impl Partitions {
     /// The partitions of batches of `schema` by the columns `names`.
-    pub(super) fn of(names: &[String], schema: &Schema, most_open: usize) -> Result<Self> {
+    pub(super) fn of(
+        names: &[String],
+        kept: PartitionColumns,
+        schema: &Schema,
+        most_open: usize,
+    ) -> Result<Self> {
         let place = |name: &String| match schema.index_of(name) {
             Ok(place) => Ok((name.clone(), place)),
             Err(error) => Err(Error::internal("cut an output").source(error)),
         };
         let columns = names.iter().map(place).collect::<Result<Vec<_>>>()?;
-        let is_rest = |place: &usize| columns.iter().all(|(_, column)| column != place);
+        let is_rest = |place: &usize| {
+            kept == PartitionColumns::InFiles || columns.iter().all(|(_, column)| column != place)
+        };
         Ok(Self {
             rest: (0..schema.fields().len()).filter(is_rest).collect(),
             columns,
@@ -113,8 +140,7 @@ impl Partitions {
         })
     }
 
-    /// The rows of `batch` by their folders, in the order in which those come first; without the columns that it is
-    /// cut by.
+    /// The rows of `batch` by their folders, in the order in which those come first, with the columns that files have.
     pub(super) fn split(&self, batch: &RecordBatch) -> Result<Vec<(String, RecordBatch)>> {
         let failed = |error| Error::internal("cut an output").source(error);
         let mut folders = vec![String::new(); batch.num_rows()];
@@ -198,6 +224,36 @@ fn folder_of(name: &str, value: Option<&str>) -> Result<String> {
     }
 }
 
+/// The values that the folders of a part say, by the names of their columns.
+#[cfg(feature = "delta")]
+pub(super) fn values_of_folder(path: &str) -> Vec<(String, Option<String>)> {
+    let (folders, _) = path.rsplit_once('/').unwrap_or_default();
+    let values = folders
+        .split('/')
+        .filter_map(|folder| folder.split_once('='));
+    values
+        .map(|(name, value)| {
+            let value = (value != NULL).then(|| unescaped(value));
+            (unescaped(name), value)
+        })
+        .collect()
+}
+
+/// What [`escaped`] was given.
+#[cfg(feature = "delta")]
+fn unescaped(text: &str) -> String {
+    let mut parts = text.split('%');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let code = part
+            .get(..2)
+            .and_then(|code| u8::from_str_radix(code, 16).ok());
+        bytes.extend(code);
+        bytes.extend_from_slice(part.get(2..).unwrap_or_default().as_bytes());
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -221,6 +277,16 @@ mod tests {
     };
 
     use super::*;
+
+    #[cfg(feature = "delta")]
+    #[test]
+    fn values_are_read_from_the_folders_that_they_name() {
+        let values = [Some("a/b %20"), None, Some(NULL), Some("ü=")];
+        let folders = values.map(|value| folder_of("c d", value).unwrap());
+        let read = values_of_folder(&format!("{}part.parquet", folders.concat()));
+        let expected = values.map(|value| ("c d".to_owned(), value.map(str::to_owned)));
+        assert_eq!(read, expected);
+    }
 
     #[test]
     fn folders_are_named_as_duckdb_names_them() {
@@ -275,7 +341,7 @@ mod tests {
         ])
         .unwrap();
         let names = ["b".to_owned(), "a".to_owned()];
-        let split = Partitions::of(&names, &batch.schema(), 9)
+        let split = Partitions::of(&names, PartitionColumns::InNames, &batch.schema(), 9)
             .unwrap()
             .split(&batch)
             .unwrap();

@@ -20,6 +20,8 @@ use crate::{
 /// Of an interval in Parquet.
 const INTERVAL_BYTES: i32 = 12;
 const NANOS_PER_MILLI: i64 = 1_000_000;
+/// What Parquet calls what a list is of.
+const ELEMENT: &str = "element";
 
 /// A number that does not fit is an error, not a null.
 const EXACT: CastOptions<'static> = CastOptions {
@@ -129,6 +131,15 @@ fn parquet_field(field: &FieldRef) -> Option<FieldRef> {
     })
 }
 
+/// What a list is of, under the name that Parquet has for it: some readers know no other.
+fn parquet_element(item: &FieldRef) -> Option<FieldRef> {
+    let held = parquet_field(item)?;
+    Some(match held.name() == ELEMENT {
+        true => held,
+        false => Arc::new(Field::clone(&held).with_name(ELEMENT)),
+    })
+}
+
 /// `None` where there is no such type.
 fn parquet_type(data_type: &DataType) -> Option<DataType> {
     Some(match data_type {
@@ -139,10 +150,10 @@ fn parquet_type(data_type: &DataType) -> Option<DataType> {
         DataType::Time32(TimeUnit::Second) => DataType::Time32(TimeUnit::Millisecond),
         // Of a date in milliseconds Parquet would have the number alone.
         DataType::Date64 => DataType::Date32,
-        DataType::List(item) => DataType::List(parquet_field(item)?),
-        DataType::LargeList(item) => DataType::LargeList(parquet_field(item)?),
+        DataType::List(item) => DataType::List(parquet_element(item)?),
+        DataType::LargeList(item) => DataType::LargeList(parquet_element(item)?),
         DataType::FixedSizeList(item, length) => {
-            DataType::FixedSizeList(parquet_field(item)?, *length)
+            DataType::FixedSizeList(parquet_element(item)?, *length)
         }
         DataType::Map(entries, sorted) => DataType::Map(parquet_field(entries)?, *sorted),
         DataType::Struct(fields) => {
@@ -191,6 +202,22 @@ mod tests {
         let far = RecordBatch::try_from_iter([("at", far)]).unwrap();
         let schema = schema_of(&far).unwrap();
         assert!(as_parquet_result(&far, &schema).is_err());
+    }
+
+    #[test]
+    fn lists_are_of_elements_at_any_depth() {
+        let numbers: ArrayRef = Arc::new(arrow::array::Int32Array::from(vec![1, 2]));
+        let batch = RecordBatch::try_from_iter([("all", list(list(numbers)))]).unwrap();
+        let schema = schema_of(&batch).unwrap();
+        let held = as_parquet_result(&batch, &schema).unwrap();
+        let mut data_type = held.schema_ref().field(0).data_type().clone();
+        for _ in 0..2 {
+            let DataType::List(item) = data_type else {
+                panic!("{data_type}");
+            };
+            assert_eq!(item.name(), ELEMENT);
+            data_type = item.data_type().clone();
+        }
     }
 
     #[test]

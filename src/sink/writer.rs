@@ -20,7 +20,7 @@ use parquet::{
 use super::{
     EncodedGroup, PartPlace, Staged,
     part::{ColumnLayout, PartLayout, PartWriter},
-    partitions::Partitions,
+    partitions::{PartitionColumns, Partitions},
     plain_schema,
 };
 use crate::error::{Error, Result};
@@ -58,8 +58,10 @@ pub struct WriterPolicy {
     pub row_group_bytes: u64,
     /// Key-value metadata of every file.
     pub metadata: Vec<(String, String)>,
-    /// Columns by whose values a directory is cut into folders; the files in those do not have them.
+    /// Columns by whose values a directory is cut into folders.
     pub partition_by: Vec<String>,
+    /// Whether files have those, too.
+    pub partition_columns: PartitionColumns,
 }
 
 impl WriterPolicy {
@@ -82,6 +84,7 @@ impl WriterPolicy {
             row_group_bytes: RESULT_ROW_GROUP_BYTES,
             metadata,
             partition_by: Vec::new(),
+            partition_columns: PartitionColumns::InNames,
             input: Arc::new(input),
         }
     }
@@ -241,7 +244,12 @@ impl DatasetWriter {
             names => {
                 let each = staged.part_bytes().max(1);
                 let most = usize::try_from(policy.row_group_bytes / 2 / each).unwrap_or(usize::MAX);
-                Some(Partitions::of(names, &schema, most)?)
+                Some(Partitions::of(
+                    names,
+                    policy.partition_columns,
+                    &schema,
+                    most,
+                )?)
             }
         };
         let mut writer = Self {

@@ -9,6 +9,7 @@ use arrow::{
 
 use super::{
     Constant, ShardBytes, TableShard,
+    constants::Speaker,
     folders::NO_HIVE,
     kind::{Held, Outline},
 };
@@ -36,16 +37,30 @@ pub(super) fn columns_added(
                     Held::One(value) if is_same(constant, &value) => continue,
                     Held::One(value) => shown(&value),
                     Held::Several => "several values".to_owned(),
+                    // The list of a table repeats what its files say.
+                    Held::Unknown if constant.speaker() == Speaker::List => continue,
                     Held::Unknown => "what its footer does not tell".to_owned(),
                 };
+                let (speaker, has, hint) = match constant.speaker() {
+                    Speaker::Folder | Speaker::Table => (
+                        "the name of its folder",
+                        "the folder has",
+                        format!("{NO_HIVE}, with their own columns alone"),
+                    ),
+                    Speaker::List => (
+                        "the list of files",
+                        "the list has",
+                        "leave the column out of the list".to_owned(),
+                    ),
+                };
                 return Err(Error::input(format!(
-                    "read the column '{}': the shard has it, and the name of its folder says it too",
+                    "read the column '{}': the shard has it, and {speaker} says it too",
                     constant.field().name()
                 ))
                 .with("shard", &entry.location)
-                .with("the folder has", shown(constant.value()))
+                .with(has, shown(constant.value()))
                 .with("the shard has", said)
-                .hint(format!("{NO_HIVE}, with their own columns alone")));
+                .hint(hint));
             }
         }
     }

@@ -20,6 +20,27 @@ pub struct Constant {
     value: ArrayRef,
     /// As the name of a folder has it, without escapes.
     said: Option<Arc<str>>,
+    speaker: Speaker,
+}
+
+/// Who says what the value is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Speaker {
+    /// A table.
+    Table,
+    /// The name of a folder.
+    Folder,
+    /// A list of files.
+    List,
+}
+
+impl PartialEq for Constant {
+    fn eq(&self, other: &Self) -> bool {
+        self.field == other.field
+            && *self.value == *other.value
+            && self.said == other.said
+            && self.speaker == other.speaker
+    }
 }
 
 impl Constant {
@@ -36,6 +57,7 @@ impl Constant {
             field: Arc::new(Field::new(name, value.data_type().clone(), true)),
             value: cast(value, &view_type(value.data_type())).map_err(failed)?,
             said: None,
+            speaker: Speaker::Table,
         })
     }
 
@@ -43,8 +65,21 @@ impl Constant {
     pub(super) fn of_folder(name: &str, value: &ArrayRef, said: Option<Arc<str>>) -> Result<Self> {
         Ok(Self {
             said,
+            speaker: Speaker::Folder,
             ..Self::try_new(name, value)?
         })
+    }
+
+    /// As [`Constant::try_new`], of a list of files.
+    pub(super) fn of_list(name: &str, value: &ArrayRef) -> Result<Self> {
+        Ok(Self {
+            speaker: Speaker::List,
+            ..Self::try_new(name, value)?
+        })
+    }
+
+    pub(super) fn speaker(&self) -> Speaker {
+        self.speaker
     }
 
     /// Its name and its type.
@@ -73,6 +108,7 @@ impl Constant {
         Ok(Self {
             field: Arc::clone(&self.field),
             said: self.said.clone(),
+            speaker: self.speaker,
             value: value
                 .map_err(|error| Error::internal("widen a column of one value").source(error))?,
         })

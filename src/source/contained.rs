@@ -7,6 +7,7 @@ use parquet::{
     file::{metadata::ParquetMetaData, reader::ChunkReader},
 };
 
+use super::{ShardBytes, pages::largest_page};
 use crate::error::contained;
 
 const LIBRARY: &str = "parquet";
@@ -45,6 +46,28 @@ fn are_sizes(footer: &ParquetMetaData) -> bool {
     });
     let sizes = chunks.flat_map(|chunk| [chunk.compressed_size(), chunk.uncompressed_size()]);
     rows.is_some() && sizes.into_iter().try_fold(0, add).is_some() && places.all(|place| place >= 0)
+}
+
+/// Refuses a file with a page of more than `most` bytes, before any is unpacked.
+///
+/// # Errors
+/// When it has one, or the header of a page cannot be read.
+pub(crate) fn check_pages(
+    file: &ShardBytes,
+    footer: &ParquetMetaData,
+    most: u64,
+) -> Result<(), ParquetError> {
+    let groups = footer.row_groups().iter();
+    for chunk in groups.flat_map(|group| group.columns()) {
+        let bytes = largest_page(file, chunk)?;
+        if bytes > most {
+            return Err(ParquetError::General(format!(
+                "a page of the column {} has {bytes} bytes, more than {most}",
+                chunk.column_path().string()
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Batches of a file, which end at one that the library panics at.

@@ -24,6 +24,24 @@ impl LeftOut {
         Self(runs.map(|run| run[0]..run[0] + run.len() as u64).collect())
     }
 
+    /// These rows, which ascend; memory follows their runs.
+    pub fn of_ascending(rows: impl Iterator<Item = u64>) -> Self {
+        let mut runs: Vec<Range<u64>> = Vec::new();
+        for row in rows {
+            match runs.last_mut() {
+                Some(run) if row < run.end => {}
+                Some(run) if row == run.end => run.end += 1,
+                _ => runs.push(row..row.saturating_add(1)),
+            }
+        }
+        Self(runs.into())
+    }
+
+    /// The runs of rows that are left out.
+    pub fn runs(&self) -> &[Range<u64>] {
+        &self.0
+    }
+
     /// True if no row is left out.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -87,6 +105,14 @@ mod tests {
         assert_eq!(left_out.count_in(4..8), 2);
         assert_eq!(left_out.end(), 10);
         assert_eq!(there(&LeftOut::default(), 1..3), [1, 2]);
+    }
+
+    #[test]
+    fn ascending_rows_are_the_same_rows() {
+        let rows = [0, 1, 1, 2, 7, 9, 10];
+        let left_out = LeftOut::of_ascending(rows.into_iter());
+        assert_eq!(left_out, LeftOut::of(rows.to_vec()));
+        assert_eq!(left_out.runs(), [0..3, 7..8, 9..11]);
     }
 
     #[test]

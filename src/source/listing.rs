@@ -22,3 +22,14 @@ impl From<Vec<Listed>> for Listing {
         }
     }
 }
+
+/// A file of any name, as the log of a table is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogFile {
+    /// Its path below the folder that was listed, `/` between folders.
+    pub path: String,
+    /// The file.
+    pub file: Listed,
+    /// When it was written, in milliseconds since 1970.
+    pub written_millis: i64,
+}

@@ -6,13 +6,15 @@ use std::{
     ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
+    time::UNIX_EPOCH,
 };
 
 use bytes::Bytes;
 
 use super::{
-    Listed, Listing, ShardFile,
+    Listed, Listing, LogFile, ShardFile, TableFolder, TableFormat,
     places::Place,
+    table_folder::format_of,
     walk::{Walk, is_hidden, not_a_file},
 };
 use crate::error::{Error, Result};
@@ -73,6 +75,55 @@ impl Place for LocalFiles {
         found(walk.finish(), pattern)
     }
 
+    fn table_at(&self, name: &str) -> Result<Option<TableFolder>> {
+        let format = format_of(Path::new(name)).filter(|it| *it == TableFormat::Delta);
+        Ok(format.map(|format| TableFolder {
+            format,
+            name: name.to_owned(),
+        }))
+    }
+
+    fn log(&self, name: &str) -> Result<Vec<LogFile>> {
+        let mut files = Vec::new();
+        let mut folders = vec![(PathBuf::from(name), String::new())];
+        let failed = |error| {
+            Error::input("list the folder")
+                .with("path", name)
+                .source(error)
+        };
+        while let Some((folder, within)) = folders.pop() {
+            let entries = match std::fs::read_dir(&folder) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                entries => entries.map_err(failed)?,
+            };
+            for entry in entries {
+                let entry = entry.map_err(failed)?;
+                // Nothing that a log is made of has another name.
+                let Ok(own) = entry.file_name().into_string() else {
+                    continue;
+                };
+                let path = format!("{within}{own}");
+                // A file may go while others are looked at.
+                let Ok(facts) = std::fs::metadata(entry.path()) else {
+                    continue;
+                };
+                if facts.is_dir() {
+                    folders.push((entry.path(), format!("{path}/")));
+                } else if facts.is_file() {
+                    let mut file = Self::listed(entry.path());
+                    file.size_bytes = Some(facts.len());
+                    files.push(LogFile {
+                        path,
+                        file,
+                        written_millis: written_millis(&facts),
+                    });
+                }
+            }
+        }
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(files)
+    }
+
     fn one_of(&self, file: &Listed) -> Option<String> {
         let path = file.path.as_deref()?;
         let facts = std::fs::metadata(path).ok()?;
@@ -104,6 +155,15 @@ fn found(listing: Listing, pattern: &str) -> Result<Listing> {
         true => Err(Error::input("find a file that matches").with("pattern", pattern)),
         false => Ok(listing),
     }
+}
+
+/// 0 of a time that is not known, or before 1970.
+fn written_millis(facts: &std::fs::Metadata) -> i64 {
+    let written = facts.modified().ok();
+    let since = written.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    since.map_or(0, |since| {
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    })
 }
 
 #[cfg(unix)]

@@ -107,6 +107,18 @@ impl Location {
         &self.listed
     }
 
+    /// The same file, of which a listing says this.
+    #[must_use]
+    pub fn listed_as(self, listed: Listed) -> Self {
+        Self { listed, ..self }
+    }
+
+    /// Where it lies.
+    #[cfg(feature = "delta")]
+    pub(crate) fn place(&self) -> Arc<dyn Place> {
+        Arc::clone(&self.place)
+    }
+
     /// Whether the file is there.
     pub fn exists(&self) -> bool {
         self.place.exists(&self.listed)

@@ -24,8 +24,9 @@
 //! is asked for and may be `None`.
 //!
 //! # Where do I add a kind of table?
-//! Whatever lists its files gives [`TableShard`]s to [`ShardSet::of_table`]. Rows keep their positions in the file, so
-//! that scores are found again whatever a table gives up later.
+//! A type that implements [`Tables`], given to the options with [`Places::with_tables`]: it says which files a table has
+//! and gives [`TableShard`]s. Rows keep their positions in the file, so that scores are found again whatever a table
+//! gives up later.
 
 mod agreement;
 mod bound;
@@ -35,6 +36,7 @@ mod columns;
 mod constants;
 mod contained;
 mod encryption;
+mod file_list;
 mod fingerprint;
 mod fitting;
 mod folders;
@@ -66,7 +68,9 @@ mod shard_file;
 mod shard_set;
 mod stored;
 mod survey;
+mod table_columns;
 mod table_folder;
+mod tables;
 mod union;
 mod views;
 mod walk;
@@ -80,11 +84,12 @@ pub use classes::{Classes, LabelChoice};
 pub(crate) use columns::nearest;
 pub use columns::{ColumnBinding, ColumnChoice, ImageLayout};
 pub use constants::Constant;
-pub(crate) use contained::{ContainedBatches, read_footer};
+pub(crate) use contained::{ContainedBatches, check_pages, read_footer};
+pub use file_list::FILE_LIST;
 pub use kind::EncodedRows;
 pub use labels::LabelColumn;
 pub use left_out::LeftOut;
-pub use listing::Listing;
+pub use listing::{Listing, LogFile};
 pub use location::{Listed, Location};
 pub use places::{Folders, Found, Place, Places, is_set_aside, is_shard_name, names_shard};
 pub use plan::{Evaluate, ReadPlan, RowPredicate};
@@ -97,5 +102,7 @@ pub use shard_file::{FrontToBack, ShardBytes, ShardFile};
 pub use shard_set::ShardSet;
 pub use stored::{StoredType, interval_type, kept_type, stored_schema};
 pub use survey::{ColumnFacts, OddShard, RowGroups, Spread, Survey};
+pub use table_columns::{StoredColumn, TableColumns};
 pub use table_folder::{TableFolder, TableFormat};
+pub use tables::{AsOf, TablePaths, TableRequest, Tables};
 pub use views::{compact, conform, view_schema};

@@ -8,8 +8,14 @@ use std::{
 };
 
 use super::{
-    FoundTable, Listed, Listing, Location, ShardFile, TableFolder, TableShard,
-    braces::expand_braces, folders::with_folders, kind::KINDS, local::LocalFiles,
+    AsOf, FoundTable, Listed, Listing, Location, LogFile, ShardFile, TableFolder, TablePaths,
+    TableRequest, TableShard, Tables,
+    braces::expand_braces,
+    file_list::{FILE_LIST, files_of},
+    folders::with_folders,
+    kind::KINDS,
+    local::LocalFiles,
+    tables::no_table,
 };
 use crate::{
     error::{Error, Result},
@@ -48,6 +54,25 @@ pub trait Place: fmt::Debug + Send + Sync {
     /// When nothing matches, or it cannot be listed.
     fn matching(&self, pattern: &str) -> Result<Listing>;
 
+    /// The table whose folder `name` is.
+    ///
+    /// # Errors
+    /// When that cannot be found out.
+    fn table_at(&self, _: &str) -> Result<Option<TableFolder>> {
+        Ok(None)
+    }
+
+    /// All files below the folder `name`, whatever they are called, sorted by their paths; none if nothing is there.
+    ///
+    /// # Errors
+    /// When they cannot be listed.
+    fn log(&self, name: &str) -> Result<Vec<LogFile>> {
+        Err(
+            Error::usage("list all files of a folder: its place has no such list")
+                .with("folder", name),
+        )
+    }
+
     /// What all names of one file have in common; `None` where a file has one name.
     fn one_of(&self, _: &Listed) -> Option<String> {
         None
@@ -74,6 +99,9 @@ pub struct Places {
     local: Arc<dyn Place>,
     by_scheme: BTreeMap<String, Arc<dyn Place>>,
     loose_tables: bool,
+    tables: Option<Arc<dyn Tables>>,
+    as_of: AsOf,
+    table_paths: TablePaths,
     #[cfg(feature = "remote")]
     object_stores: Option<Arc<crate::remote::ObjectStores>>,
     folders: Folders,
@@ -90,10 +118,12 @@ pub enum Folders {
 }
 
 /// What inputs name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Found {
     /// The shards.
     pub files: Vec<Location>,
+    /// What tables say of those that are theirs.
+    pub of_tables: HashMap<Location, TableShard>,
     /// What the caller should know of files that are not among them, one line each.
     pub notes: Vec<String>,
     /// What the names of their folders are.
@@ -106,8 +136,20 @@ impl Found {
     /// # Errors
     /// When folders have not the same columns for all shards, or say two things of one.
     pub fn table(self) -> Result<FoundTable> {
+        if self.of_tables.is_empty() {
+            return Ok(FoundTable {
+                shards: self.folders.table(self.files)?,
+                notes: self.notes,
+            });
+        }
+        let loose = self
+            .files
+            .iter()
+            .filter(|file| !self.of_tables.contains_key(file));
+        let mut loose = self.folders.table(loose.cloned().collect())?.into_iter();
+        let of = |file| self.of_tables.get(file).cloned().or_else(|| loose.next());
         Ok(FoundTable {
-            shards: self.folders.table(self.files)?,
+            shards: self.files.iter().filter_map(of).collect(),
             notes: self.notes,
         })
     }
@@ -129,6 +171,9 @@ impl Default for Places {
             local: Arc::new(LocalFiles),
             by_scheme: BTreeMap::new(),
             loose_tables: false,
+            tables: None,
+            as_of: AsOf::default(),
+            table_paths: TablePaths::default(),
             #[cfg(feature = "remote")]
             object_stores: None,
             folders: Folders::Columns,
@@ -175,6 +220,27 @@ impl Places {
         self
     }
 
+    /// Reads tables with these: an input that is the folder of one stands for the rows that the table has.
+    #[must_use]
+    pub fn with_tables(mut self, tables: Arc<dyn Tables>) -> Self {
+        self.tables = Some(tables);
+        self
+    }
+
+    /// Reads this state of tables.
+    #[must_use]
+    pub fn with_as_of(mut self, as_of: AsOf) -> Self {
+        self.as_of = as_of;
+        self
+    }
+
+    /// Follows logs of tables out of their folders.
+    #[must_use]
+    pub fn with_table_paths(mut self, paths: TablePaths) -> Self {
+        self.table_paths = paths;
+        self
+    }
+
     /// Reads no columns from names of folders.
     #[must_use]
     pub fn without_folders(mut self) -> Self {
@@ -207,18 +273,24 @@ impl Places {
     /// several names is read once.
     ///
     /// An argument is a file, a directory (read to any depth, names that start with `.` or `_` skipped), a
-    /// glob (`*`, `?`, `[..]`) or holds brace ranges and lists (`part-{00000..00127}.parquet`, `{a,b}.parquet`).
+    /// list of files (`files:LIST`), a glob (`*`, `?`, `[..]`) or holds brace ranges and lists (`part-{00000..00127}.parquet`, `{a,b}.parquet`).
     ///
     /// # Errors
     /// When an argument names nothing, is a URL of a scheme that has no place, or names files of a table.
     pub fn find(&self, inputs: &[String]) -> Result<Found> {
         let mut all = Gathered::default();
         for input in inputs {
+            if let Some(list) = input.strip_prefix(FILE_LIST) {
+                all.add_shards(files_of(list, self)?);
+                continue;
+            }
             let place = self.place_of(input)?;
             // A file whose own name holds a brace or a star is taken literally.
             let is_name = !is_pattern(input) && !input.contains('{');
             if is_name || place.exists(&place.at(input)) {
-                all.add(place.below(input)?, place);
+                if !self.add_table(input, place, &mut all)? {
+                    all.add(place.below(input)?, place);
+                }
                 continue;
             }
             let (patterns, names): (Vec<String>, Vec<String>) = expand_braces(input)?
@@ -227,14 +299,51 @@ impl Places {
             for pattern in &patterns {
                 all.add(place.matching(pattern)?, place);
             }
-            for listing in place.below_each(&names) {
+            let mut loose = Vec::with_capacity(names.len());
+            for name in names {
+                if !self.add_table(&name, place, &mut all)? {
+                    loose.push(name);
+                }
+            }
+            for listing in place.below_each(&loose) {
                 all.add(listing?, place);
             }
+        }
+        if self.as_of != AsOf::Newest && !all.has_table {
+            return Err(no_table());
         }
         match all.tables.first() {
             Some(table) if !self.loose_tables => Err(table.refused()),
             _ => Ok(all.finish(self.folders)),
         }
+    }
+
+    /// Whether an input of this name is read as a table.
+    pub fn is_table(&self, name: &str) -> bool {
+        let place = self.place_of(name);
+        let is_one = |place: &Arc<dyn Place>| place.table_at(name).is_ok_and(|it| it.is_some());
+        self.tables.is_some() && !self.loose_tables && place.is_ok_and(is_one)
+    }
+
+    /// Adds the files of the table whose folder `name` is; false if it is none, or its files are read as they lie.
+    fn add_table(&self, name: &str, place: &Arc<dyn Place>, all: &mut Gathered) -> Result<bool> {
+        let Some(tables) = self.tables.as_ref().filter(|_| !self.loose_tables) else {
+            return Ok(false);
+        };
+        let Some(folder) = place.table_at(name)? else {
+            return Ok(false);
+        };
+        let found = tables.open(&TableRequest {
+            folder: &folder,
+            place,
+            places: self,
+            as_of: self.as_of,
+            paths: self.table_paths,
+        })?;
+        all.has_table = true;
+        all.add_shards(found.shards);
+        all.told.extend(found.notes);
+        Ok(true)
     }
 
     /// The file of this name or [`Location::address`], whether or not it is there.
@@ -282,6 +391,10 @@ struct Gathered {
     files: Vec<Location>,
     unnamed: Vec<String>,
     tables: Vec<TableFolder>,
+    of_tables: HashMap<Location, TableShard>,
+    has_table: bool,
+    /// What tables tell.
+    told: Vec<String>,
 }
 
 impl Gathered {
@@ -296,6 +409,13 @@ impl Gathered {
         }
         self.unnamed.extend(unnamed);
         self.tables.extend(tables);
+    }
+
+    fn add_shards(&mut self, shards: Vec<TableShard>) {
+        for shard in shards {
+            self.files.push(shard.location.clone());
+            self.of_tables.insert(shard.location.clone(), shard);
+        }
     }
 
     /// Every file once, and what is to be told.
@@ -321,6 +441,7 @@ impl Gathered {
         self.unnamed.retain(|name| !is_read(name));
         let mut notes: Vec<String> = self.tables.iter().map(TableFolder::insisted).collect();
         notes.dedup();
+        notes.extend(self.told);
         notes.extend(told("have another name here", &again));
         notes.extend(told(
             "are Parquet by content and not by name (name them themselves, or end their names in .parquet)",
@@ -328,6 +449,7 @@ impl Gathered {
         ));
         Found {
             files: self.files,
+            of_tables: self.of_tables,
             notes,
             folders,
         }

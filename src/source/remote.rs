@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    Listed, Listing, ShardFile, TableFolder, TableFormat,
+    Listed, Listing, LogFile, ShardFile, TableFolder, TableFormat,
     places::{Place, is_set_aside, is_shard_name},
     reach::MATCHING,
     remote_file::{RemoteContent, RemoteFile, Tails},
@@ -188,6 +188,29 @@ impl Place for RemoteFiles {
                 )),
             true => Err(nothing_there(name)),
         }
+    }
+
+    fn table_at(&self, name: &str) -> Result<Option<TableFolder>> {
+        if is_shard_name(name.rsplit('/').next().unwrap_or(name)) {
+            return Ok(None);
+        }
+        let object = self.stores.object(name)?;
+        if object.is_web() {
+            return Ok(None);
+        }
+        // Beside no file of its own name, which the object of a listing is not asked for.
+        self.table_around(&object.child("_delta_log")?)
+    }
+
+    fn log(&self, name: &str) -> Result<Vec<LogFile>> {
+        let object = self.stores.object(name)?;
+        let start = object.url().len() + 1;
+        let files = object.below()?.into_iter().map(|facts| LogFile {
+            path: facts.url.get(start..).unwrap_or_default().to_owned(),
+            written_millis: facts.written_millis,
+            file: listed(facts),
+        });
+        Ok(files.collect())
     }
 
     fn below_each(&self, names: &[String]) -> Vec<Result<Listing>> {

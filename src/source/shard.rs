@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::{array::BooleanArray, datatypes::Schema};
 
 use super::{
-    Constant, LeftOut, Location, ReadPlan,
+    Constant, LeftOut, Location, ReadPlan, TableColumns,
     agreement::columns_added,
     fingerprint::fingerprint,
     fitting::ShardColumns,
@@ -14,7 +14,7 @@ use super::{
 use crate::error::{Error, Result};
 
 /// A file of a table, with what the table says of it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TableShard {
     /// The file.
     pub location: Location,
@@ -22,6 +22,8 @@ pub struct TableShard {
     pub constants: Vec<Constant>,
     /// Rows that the table has given up.
     pub left_out: LeftOut,
+    /// What its columns are; `None` if the file says it.
+    pub columns: Option<Arc<TableColumns>>,
 }
 
 impl From<Location> for TableShard {
@@ -31,6 +33,7 @@ impl From<Location> for TableShard {
             location,
             constants: Vec::new(),
             left_out: LeftOut::default(),
+            columns: None,
         }
     }
 }
@@ -142,6 +145,10 @@ impl Shard {
         let location = &entry.location;
         let file = location.open()?;
         let outline = (Kind::of(location).outline)(location, &file)?;
+        let outline = match &entry.columns {
+            None => outline,
+            Some(columns) => columns.outline(outline),
+        };
         let read_error = |error| {
             Error::input("read the shard")
                 .with("shard", location)

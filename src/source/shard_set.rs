@@ -84,6 +84,7 @@ impl ShardSet {
         let (mut union, mut first) = (Union::default(), None);
         let (mut bad, mut first_error) = (Vec::new(), None);
         let (mut opened, mut value_bytes) = (Vec::new(), HashMap::new());
+        let mut of_table = None;
         for (entry, outlined) in OpenedShards::of(shards) {
             let OpenedShard {
                 shard,
@@ -98,6 +99,9 @@ impl ShardSet {
                 }
                 Err(error) => return Err(error),
             };
+            if let (None, Some(columns)) = (&of_table, &entry.columns) {
+                of_table = Some((shard.location.clone(), Arc::clone(columns)));
+            }
             let columns = FileColumns {
                 schema: Arc::new(Schema::new(outline.schema.fields().clone())),
                 stored: outline.stored,
@@ -122,6 +126,17 @@ impl ShardSet {
             let is_new = |field: &&FieldRef| union.place(field.name()).is_none();
             of_one_value.extend(fields.schema.fields().iter().filter(is_new).cloned());
             union.add(&shard.location, fields)?;
+        }
+        if let Some((location, columns)) = of_table {
+            let is_new = |field: &&FieldRef| union.place(field.name()).is_none();
+            let missing: Vec<FieldRef> = columns.fields.iter().filter(is_new).cloned().collect();
+            let missing = FileColumns {
+                stored: vec![None; missing.len()],
+                schema: Arc::new(Schema::new(missing)),
+            };
+            of_one_value.extend(missing.schema.fields().iter().cloned());
+            union.add(&location, missing)?;
+            union.put_in_order(&columns.fields);
         }
         let widest = union.widest();
         let all = union.columns(opened.len());
@@ -161,6 +176,18 @@ impl ShardSet {
         set.bad
             .push(BadShard::of(name, error, Some(shard.rows_in())));
         (!set.shards.is_empty()).then_some(set)
+    }
+
+    /// The same, of which columns of these types are read as values and not as they are stored.
+    #[must_use]
+    pub fn decoding(&self, is_decoded: impl Fn(&DataType) -> bool) -> Self {
+        let mut set = self.clone();
+        for (field, stored) in self.schema.fields().iter().zip(&mut set.stored) {
+            if is_decoded(field.data_type()) {
+                *stored = None;
+            }
+        }
+        set
     }
 
     /// What the caller should know of files that are not among them, bad ones too, one line each.

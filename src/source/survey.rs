@@ -5,11 +5,11 @@ use std::{
     sync::Arc,
 };
 
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use serde::Serialize;
 
 use super::{
-    Constant, Location, TableShard,
+    Constant, LeftOut, Location, TableShard,
     kind::{GroupLayout, Kind, Layout},
     union::{FileColumns, Union},
 };
@@ -98,17 +98,17 @@ impl Survey {
         let mut open: Option<Open> = None;
         let mut unreadable = Vec::new();
         let mut first_error = None;
-        for (number, TableShard { location, .. }) in shards.iter().enumerate() {
+        for (number, shard) in shards.iter().enumerate() {
             let next = shards.iter().skip(number + 1);
             Location::ask_ahead(next.map(|shard| &shard.location));
-            match layout_of(location) {
+            match layout_of(shard) {
                 Err(error) => {
-                    unreadable.push(OddShard::new(location, error.in_one_line()));
+                    unreadable.push(OddShard::new(&shard.location, error.in_one_line()));
                     first_error.get_or_insert(error);
                 }
                 Ok((size_bytes, layout)) => open
                     .get_or_insert_with(|| Open::start(&layout))
-                    .add(location, size_bytes, &layout),
+                    .add(shard, size_bytes, &layout),
             }
         }
         match (open, first_error) {
@@ -122,9 +122,14 @@ impl Survey {
     }
 }
 
-fn layout_of(location: &Location) -> Result<(u64, Layout)> {
+fn layout_of(shard: &TableShard) -> Result<(u64, Layout)> {
+    let location = &shard.location;
     let file = location.open()?;
     let layout = (Kind::of(location).layout)(location, &file)?;
+    let layout = match &shard.columns {
+        None => layout,
+        Some(columns) => columns.layout(layout),
+    };
     Ok((file.size_bytes(), layout))
 }
 
@@ -176,25 +181,29 @@ impl Open {
         }
     }
 
-    fn add(&mut self, location: &Location, size_bytes: u64, shard: &Layout) {
-        let fields = shard.schema.fields();
+    fn add(&mut self, shard: &TableShard, size_bytes: u64, layout: &Layout) {
+        let fields = layout.schema.fields();
+        let said = shard.constants.iter().filter(|_| shard.columns.is_some());
+        let said = said.map(|constant| Arc::clone(constant.field()));
+        let all: Vec<FieldRef> = fields.iter().cloned().chain(said).collect();
         let columns = FileColumns {
-            stored: vec![None; fields.len()],
-            schema: Arc::new(Schema::new(fields.clone())),
+            stored: vec![None; all.len()],
+            schema: Arc::new(Schema::new(all)),
         };
-        if let Err(error) = self.union.add(location, columns) {
-            self.survey
-                .odd
-                .push(OddShard::new(location, error.in_one_line()));
+        if let Err(error) = self.union.add(&shard.location, columns) {
+            let odd = OddShard::new(&shard.location, error.in_one_line());
+            self.survey.odd.push(odd);
             return;
         }
+
         self.survey.files += 1;
         self.survey.size_bytes += size_bytes;
         let places = fields.iter().map(|field| self.union.place(field.name()));
         let places: Vec<Option<usize>> = places.collect();
-        for group in &shard.row_groups {
+        for group in &layout.row_groups {
             self.add_group(group, &places);
         }
+        self.survey.rows -= left_out(&shard.left_out, layout);
     }
 
     /// What files have themselves is theirs.
@@ -266,6 +275,11 @@ impl Open {
         survey.odd.extend(unreadable);
         survey
     }
+}
+
+/// How many of a file's rows are left out.
+fn left_out(rows: &LeftOut, layout: &Layout) -> u64 {
+    rows.count_in(0..layout.row_groups.iter().map(|group| group.rows).sum())
 }
 
 impl Spread {

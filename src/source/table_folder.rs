@@ -45,7 +45,10 @@ impl TableFolder {
             self.format
         ))
         .with("table", &self.name)
-        .hint("write its rows to plain Parquet with its own reader first; --no-table reads the files as they lie")
+        .hint(match self.format {
+            TableFormat::Delta => "name the table's own folder, which is read as the table; --no-table reads the files as they lie",
+            TableFormat::Iceberg | TableFormat::Hudi => "write its rows to plain Parquet with its own reader first; --no-table reads the files as they lie",
+        })
     }
 
     /// What is told where the caller insists.
@@ -58,7 +61,7 @@ impl TableFolder {
 }
 
 /// The format of the table whose folder `directory` is.
-fn format_of(directory: &Path) -> Option<TableFormat> {
+pub(super) fn format_of(directory: &Path) -> Option<TableFormat> {
     if directory.join("_delta_log").is_dir() {
         return Some(TableFormat::Delta);
     }

@@ -98,6 +98,21 @@ impl Union {
         self.places.get(name).copied()
     }
 
+    /// Puts the columns of these names first, in this order.
+    pub(super) fn put_in_order(&mut self, fields: &[FieldRef]) {
+        let order = fields.iter().enumerate();
+        let order: HashMap<&str, usize> = order
+            .map(|(at, field)| (field.name().as_str(), at))
+            .collect();
+        let place = |column: &Column| order.get(column.field.name().as_str()).copied();
+        self.columns
+            .sort_by_key(|column| place(column).unwrap_or(usize::MAX));
+        let columns = self.columns.iter().enumerate();
+        self.places = columns
+            .map(|(at, column)| (column.field.name().clone(), at))
+            .collect();
+    }
+
     /// The shards whose values need the types of [`Union::columns`].
     pub(super) fn widest(&self) -> Arc<[Arc<str>]> {
         let shards = self.columns.iter();

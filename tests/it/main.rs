@@ -12,6 +12,8 @@
 
 mod browser;
 mod cli;
+#[cfg(feature = "delta")]
+mod delta;
 mod docs;
 mod encoders;
 mod format_1;

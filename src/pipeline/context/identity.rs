@@ -16,7 +16,7 @@ use crate::{
     error::{Error, Result},
     score::{Adaptation, MethodOptions},
     select::{Keep, Order, SelectOptions, Solver},
-    sink::OutputPath,
+    sink::{OutputPath, PartitionColumns},
     source::{BoundShards, ColumnChoice, Folders, LabelChoice},
     store::EmbeddingType,
 };
@@ -40,6 +40,9 @@ struct RunIdentity<'a> {
 struct ShardFacts<'a> {
     path: String,
     fingerprint: &'a str,
+    /// Rows that its table has given up.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    left_out: &'a [std::ops::Range<u64>],
 }
 
 #[derive(Debug, Serialize)]
@@ -106,6 +109,11 @@ struct OutputFacts<'a> {
     prefix: &'a str,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     partition_by: &'a [String],
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    partition_in_files: bool,
+    /// How the rows of a table are written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    table: Option<String>,
 }
 
 /// Hash of what decides the outputs, hex.
@@ -128,6 +136,9 @@ impl<'a> RunIdentity<'a> {
             dry_run: _,
             overwrite: _,
             partition_by,
+            partition_columns,
+            #[cfg(feature = "delta")]
+            delta,
             select,
             changes,
             on_error,
@@ -141,8 +152,13 @@ impl<'a> RunIdentity<'a> {
         let facts = shards.set.shards.iter().map(|shard| ShardFacts {
             path: shard.location.to_string(),
             fingerprint: &shard.fingerprint,
+            left_out: shard.left_out.runs(),
         });
         let added = add.iter().map(|added| added.name());
+        #[cfg(feature = "delta")]
+        let table = delta.map(|nanoseconds| format!("delta, nanoseconds {nanoseconds:?}"));
+        #[cfg(not(feature = "delta"))]
+        let table = None;
         Self {
             format: FORMAT,
             program: env!("CARGO_PKG_VERSION"),
@@ -156,6 +172,8 @@ impl<'a> RunIdentity<'a> {
                 added: sorted(added.collect()),
                 prefix,
                 partition_by,
+                partition_in_files: *partition_columns == PartitionColumns::InFiles,
+                table,
             },
         }
     }

@@ -5,13 +5,21 @@ use std::path::PathBuf;
 use arrow::datatypes::{DataType, Field};
 
 use super::ScoreOptions;
+#[cfg(feature = "delta")]
+use std::sync::Arc;
+
 use crate::{
     config::OnError,
     engine::columns_named,
     schema::{REPEATS, ScoreColumn, Values},
     select::{Balance, Order, SelectOptions, Solver},
-    sink::{OutputPath, OutputPlaces},
+    sink::{OutputPath, OutputPlaces, PartitionColumns},
     store::{EmbeddingType, ScoreStore},
+};
+#[cfg(feature = "delta")]
+use crate::{
+    delta::WriteMode,
+    sink::{DeltaCommit, Nanoseconds},
 };
 
 /// Everything that decides what a run does.
@@ -31,8 +39,13 @@ pub struct RunOptions {
     pub dry_run: bool,
     /// Replace what is at `output`.
     pub overwrite: bool,
-    /// Columns by whose values a directory is cut into folders (`label=3/`), which the files in them do not have.
+    /// Columns by whose values a directory is cut into folders (`label=3/`).
     pub partition_by: Vec<String>,
+    /// Whether the files in those have them, too.
+    pub partition_columns: PartitionColumns,
+    /// The output is rows of a Delta table, of the types that such have; [`Self::with_delta`] says the rest.
+    #[cfg(feature = "delta")]
+    pub delta: Option<Nanoseconds>,
     /// Which rows stay.
     pub select: SelectOptions,
     /// Rows that entered and left since the last selection from the store go to this Parquet file.
@@ -71,6 +84,9 @@ impl RunOptions {
             dry_run: true,
             overwrite: false,
             partition_by: Vec::new(),
+            partition_columns: PartitionColumns::default(),
+            #[cfg(feature = "delta")]
+            delta: None,
             select: SelectOptions::default(),
             changes: None,
             on_error: OnError::Drop,
@@ -118,6 +134,20 @@ impl RunOptions {
         columns: impl IntoIterator<Item = impl Into<String>>,
     ) -> Self {
         self.partition_by = columns.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Writes rows of the Delta table that is or will be at the output.
+    #[cfg(feature = "delta")]
+    #[must_use]
+    pub fn with_delta(mut self, mode: WriteMode, nanoseconds: Nanoseconds) -> Self {
+        if let Some(output) = &self.output {
+            let commit = Arc::new(DeltaCommit::new(mode));
+            self.places = self.places.with_table(output.clone(), commit);
+        }
+        // Types of the columns are read from the files.
+        self.partition_columns = PartitionColumns::InFiles;
+        self.delta = Some(nanoseconds);
         self
     }
 

@@ -22,6 +22,9 @@ use crate::{
     store::ScoreStore,
 };
 
+#[cfg(feature = "delta")]
+use crate::sink::{delta_schema, is_changed_for_delta};
+
 /// Most rows of a batch of a narrow pass.
 const BATCH_ROWS: usize = 8192;
 
@@ -59,6 +62,8 @@ impl Prepared {
         }
         let condition = options.select.condition.as_deref();
         let shards = options.scoring.open_shards(condition)?;
+        #[cfg(feature = "delta")]
+        let shards = as_of_table(options, shards)?;
         let mut prepared = Self::over(options, shards, Clash::Refused)?;
         if options.writes() {
             prepared.take_place(options)?;
@@ -211,6 +216,7 @@ impl Prepared {
             row_group_bytes: memory.row_group_bytes,
             metadata: output_metadata(&set.metadata, &described, provenance),
             partition_by: options.partition_by.clone(),
+            partition_columns: options.partition_columns,
         }
     }
 
@@ -228,6 +234,16 @@ impl Prepared {
             .iter()
             .filter(|column| is_written(options, column.added))
     }
+}
+
+/// Refuses columns that a table cannot have, before anything is scored; those that it has as other types are read as values.
+#[cfg(feature = "delta")]
+fn as_of_table(options: &RunOptions, mut shards: BoundShards) -> Result<BoundShards> {
+    if let Some(nanoseconds) = options.delta {
+        delta_schema(&shards.set.schema, nanoseconds)?;
+        shards.set = Arc::new(shards.set.decoding(is_changed_for_delta));
+    }
+    Ok(shards)
 }
 
 /// The columns of `input`, then the added ones.

@@ -7,7 +7,7 @@ use crate::{
     machine,
     schema::ScoreColumn,
     score::MethodOptions,
-    source::{BoundShards, ColumnChoice, Places},
+    source::{BoundShards, ColumnChoice, FoundTable, Places, TablePaths},
     store::{EmbeddingType, ShardIdentity, StoreAt, shards_in},
 };
 
@@ -196,12 +196,19 @@ impl ScoreOptions {
             .collect()
     }
 
+    /// The shards that `inputs` name, with what is said of them.
+    pub(in crate::pipeline) fn found(&self, inputs: &[String]) -> Result<FoundTable> {
+        let paths = TablePaths::when(self.allow_external_paths);
+        let places = self.places.clone().with_table_paths(paths);
+        places.find(inputs)?.table()
+    }
+
     /// Opens every shard that is named, but for those of which no row can fulfil `condition`.
     ///
     /// # Errors
     /// When one cannot be read and is not left out for that, or its columns cannot be told.
     pub(crate) fn open_shards(&self, condition: Option<&str>) -> Result<BoundShards> {
-        let found = self.places.find(&self.inputs)?.table()?;
+        let found = self.found(&self.inputs)?;
         let passing = condition.and_then(|text| shards_that_may_pass(text, &found.shards));
         let open = |table| BoundShards::of_found(table, self.on_bad_shard, &self.columns);
         let some = passing

@@ -308,7 +308,7 @@ fn remembered(places: &Places, known: Vec<ShardIdentity>, spec: &StoreSpec) -> R
 /// A file that a run wrote: its score columns become a store of its rows.
 fn in_output(options: &ReportOptions) -> Result<FoundCase> {
     let mut run = options.run.clone();
-    let found = run.scoring.places.find(&run.scoring.inputs)?.table()?;
+    let found = run.scoring.found(&run.scoring.inputs)?;
     let set = ShardSet::of_found(found, run.scoring.on_bad_shard)?;
     let Some((_, provenance)) = Provenance::of_file(&set.metadata) else {
         let inputs = run.scoring.inputs.join(" ");

@@ -175,7 +175,8 @@ impl Wanted<'_> {
         store.record(&self.shards.identities)?;
         let missing = store.missing_rows(&self.options.own(self.shards))?;
         let rows = self.own_rows();
-        count_settled(&context.counters, rows, rows - missing);
+        // Rows that a table has given up are missing for good.
+        count_settled(&context.counters, rows, rows.saturating_sub(missing));
         let fill = Fill {
             shards: self.shards,
             share: self.options.share,

@@ -13,13 +13,16 @@ use crate::{
     sink::{
         metadata::without_features,
         part::PartWriter,
-        partitions::{OpenPart, Partitions},
+        partitions::{OpenPart, PartitionColumns, Partitions},
     },
 };
 
 impl WriterPolicy {
-    /// The same without the columns that the output is cut by.
+    /// The same with the columns that files have.
     pub(super) fn of_parts(mut self) -> Self {
+        if self.partition_columns == PartitionColumns::InFiles {
+            return self;
+        }
         let is_rest = |field: &Field| !self.partition_by.contains(field.name());
         let fields = self.input.fields().iter().enumerate();
         let rest: Vec<(usize, FieldRef)> = fields

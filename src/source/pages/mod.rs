@@ -42,7 +42,7 @@ use parquet::{
 };
 
 pub(super) use self::chunk::PageSizes;
-pub(super) use self::whole::{whole_chunk_bytes, whole_page_bytes};
+pub(super) use self::whole::{largest_page, whole_chunk_bytes, whole_page_bytes};
 use self::{chunk::ChunkFacts, parted::PartedPages};
 use super::ShardBytes;
 

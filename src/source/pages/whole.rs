@@ -59,7 +59,14 @@ pub(in crate::source) fn whole_page_bytes(
     Ok(most)
 }
 
-fn largest_page(file: &ShardBytes, chunk: &ColumnChunkMetaData) -> Result<u64, ParquetError> {
+/// Bytes of the largest page of a column chunk, as its headers have it.
+///
+/// # Errors
+/// When one cannot be read.
+pub(in crate::source) fn largest_page(
+    file: &ShardBytes,
+    chunk: &ColumnChunkMetaData,
+) -> Result<u64, ParquetError> {
     let (start, length) = chunk.byte_range();
     let (mut at, mut largest) = (start, 0);
     while at < start + length {

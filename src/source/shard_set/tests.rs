@@ -49,6 +49,7 @@ fn table(left_out: [&[u64]; 2], days: [Option<&str>; 2]) -> Table {
     let shards = shards.map(|(name, (rows, day))| {
         let day: ArrayRef = Arc::new(StringArray::from(vec![day]));
         TableShard {
+            columns: None,
             location: places.at(name).unwrap(),
             constants: vec![Constant::try_new("day", &day).unwrap()],
             left_out: LeftOut::of(rows.to_vec()),

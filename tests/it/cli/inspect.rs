@@ -647,8 +647,14 @@ fn the_help_has_examples() {
       -h, --help                   Print help
 
     Inputs:
-          --no-table  Read the files of a Delta, Iceberg or Hudi table as they lie, with rows that it
-                      has deleted; if not given, such a folder is refused [env: CLIP_FILTER_NO_TABLE=]
+          --no-table           Read the files of a Delta, Iceberg or Hudi table as they lie, with rows
+                               that it has deleted; if not given, a Delta table is read as a table, and
+                               folders of the others are refused [env: CLIP_FILTER_NO_TABLE=]
+          --table-version <N>  Read this version of a Delta table, the newest if not given; --version N
+                               does, too [env: CLIP_FILTER_TABLE_VERSION=]
+          --timestamp <TIME>   Read a Delta table as it was at this time, as in 2026-01-31 or
+                               2026-01-31T12:00:00Z; of UTC where no zone is given [env:
+                               CLIP_FILTER_TIMESTAMP=]
 
     Output:
           --config <FILE>  Take options from this TOML file too: keep = 0.2 at the top for the main job,

@@ -6,6 +6,8 @@ mod hub;
 mod s3;
 mod s3rver;
 mod stores;
+#[cfg(feature = "delta")]
+mod tables;
 mod web;
 
 use std::{path::Path, sync::atomic::Ordering::Relaxed, time::Duration};
@@ -208,11 +210,12 @@ fn a_table_is_no_folder_of_loose_files() {
     shards(&s3, &place);
     std::fs::write(place.path("log"), "{}").unwrap();
     s3.put("in/_delta_log/0.json", &place.path("log"));
-    for input in ["s3://data/in", "s3://data/in/*/*.parquet"] {
-        s3.run(&place, &format!("{input} out.parquet"))
-            .exits(2)
-            .says(&["Delta table", "--no-table"]);
-    }
+    s3.run(&place, "s3://data/in out.parquet")
+        .exits(1)
+        .says(&["the log of a Delta table"]);
+    s3.run(&place, "s3://data/in/*/*.parquet out.parquet")
+        .exits(2)
+        .says(&["Delta table", "--no-table"]);
     s3.run(&place, "s3://data/in out.parquet --no-table")
         .exits(0)
         .says(&["Delta table"]);

@@ -52,7 +52,7 @@ type Change = (&'static str, fn(&mut RunOptions));
 
 #[test]
 fn everything_that_decides_the_output_makes_another_run() {
-    let changes: [Change; 42] = [
+    let changes: [Change; 43] = [
         ("output", |it| it.output = Some("other.parquet".into())),
         ("rejects", |it| it.rejects = Some("bad.parquet".into())),
         ("changes", |it| it.changes = Some("c.parquet".into())),
@@ -62,6 +62,9 @@ fn everything_that_decides_the_output_makes_another_run() {
             it.scoring.places = it.scoring.places.clone().without_folders();
         }),
         ("partition by", |it| it.partition_by = vec!["kind".into()]),
+        ("partition columns in files", |it| {
+            it.partition_columns = crate::sink::PartitionColumns::InFiles;
+        }),
         ("prefix", |it| it.prefix = "new_".to_owned()),
         ("condition", |it| {
             it.select.condition = Some("width > 3".into())

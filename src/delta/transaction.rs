@@ -1,0 +1,487 @@
+//! One commit: files that are already there become a table's, at once or not at all, and never twice.
+
+use std::{path::Path, sync::Arc};
+
+use arrow::{
+    array::{
+        ArrayRef, BooleanArray, Int64Array, MapBuilder, MapFieldNames, RecordBatch, StringArray,
+        StringBuilder, StructArray,
+    },
+    datatypes::{Field, Fields, Schema, SchemaRef},
+};
+use delta_kernel::{
+    FilteredEngineData, KernelError, KernelResult, Snapshot, SnapshotRef,
+    committer::FileSystemCommitter,
+    engine::{arrow_conversion::TryIntoKernel, arrow_data::ArrowEngineData},
+    schema::StructType,
+    table_features::ColumnMappingMode,
+    transaction::{
+        CommitResult, UpdateTableOperation, create_table::create_table, data_layout::DataLayout,
+    },
+};
+
+use super::{
+    engine::LogEngine,
+    files::files_of,
+    root::TableRoot,
+    statistics::FileStatistics,
+    tables::{LIBRARY, of_library, of_log},
+};
+use crate::error::{Error, Result, contained};
+
+/// What the log says has written it.
+const PROGRAM: &str = concat!("clip-filter/", env!("CARGO_PKG_VERSION"));
+/// The number that a write of an application has: each application writes once.
+const WRITTEN: i64 = 1;
+/// Times that a write gives way to others.
+const MOST_CONFLICTS: usize = 100;
+
+/// What becomes of the rows that a table has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WriteMode {
+    /// There is no table yet.
+    Create,
+    /// They stay; a table that is not there is made.
+    Append,
+    /// They go, in the same commit.
+    Overwrite,
+    /// Those of the partition of these values go; without a value, those that have none.
+    Replace(Vec<PartitionValue>),
+}
+
+/// A value of a partition column, as the log writes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionValue {
+    /// The column.
+    pub name: String,
+    /// `None` for no value.
+    pub value: Option<String>,
+}
+
+/// A file that is to be the table's, in its folder.
+#[derive(Debug, Clone)]
+pub struct NewFile {
+    /// Its path below the folder, without escapes.
+    pub path: String,
+    /// Its size.
+    pub size_bytes: u64,
+    /// When it was written, in milliseconds since 1970.
+    pub written_millis: i64,
+    /// A value of each partition column.
+    pub partition: Vec<PartitionValue>,
+    /// What its footer says of its columns.
+    pub statistics: FileStatistics,
+}
+
+/// A write of a table.
+#[derive(Debug)]
+pub struct TableWrite<'a> {
+    /// Its folder, on this machine.
+    pub folder: &'a Path,
+    /// Its columns, of types that Delta has.
+    pub columns: SchemaRef,
+    /// Those whose values the log says.
+    pub partitions: &'a [String],
+    /// Properties of a table that is made.
+    pub properties: Vec<(String, String)>,
+    /// What becomes of the rows that are there.
+    pub mode: &'a WriteMode,
+    /// Who writes: one of this name writes once.
+    pub app_id: &'a str,
+    /// What is written.
+    pub files: &'a [NewFile],
+}
+
+/// What has become of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// It is this version.
+    Version(u64),
+    /// It was there already.
+    Before,
+}
+
+impl TableWrite<'_> {
+    /// Makes the files the table's.
+    ///
+    /// # Errors
+    /// When the log cannot be written, the table has other columns, or is there and must not be.
+    pub fn commit(&self) -> Result<Written> {
+        let root = TableRoot::local(self.folder)?;
+        let engine = LogEngine::of(root);
+        let work = contained(LIBRARY, || self.try_commit(&engine));
+        work.map_err(|error| of_log(engine.root(), error))?
+    }
+
+    fn try_commit(&self, engine: &LogEngine) -> Result<Written> {
+        let failed = |error: KernelError| {
+            Error::output("commit to a Delta table")
+                .with("table", self.folder.display())
+                .source(error.without_backtrace().to_string())
+        };
+        for _ in 0..MOST_CONFLICTS {
+            let committed = match newest(engine)? {
+                None => self.create(engine).map_err(failed)?,
+                Some(_) if self.is_written(engine)? => return Ok(Written::Before),
+                Some(_) if *self.mode == WriteMode::Create => {
+                    return Err(Error::output("make a Delta table: it is there")
+                        .with("table", self.folder.display())
+                        .hint("--mode append, overwrite or replace-where"));
+                }
+                Some(snapshot) => {
+                    self.check_replaced()?;
+                    self.check_columns(&snapshot)?;
+                    self.update(engine, snapshot).map_err(failed)?
+                }
+            };
+            if let Some(version) = committed {
+                return Ok(Written::Version(version));
+            }
+        }
+        Err(
+            Error::output("commit to a Delta table: others are always before")
+                .with("table", self.folder.display())
+                .hint("run it again"),
+        )
+    }
+
+    fn is_written(&self, engine: &LogEngine) -> Result<bool> {
+        is_written(engine, self.app_id)
+    }
+
+    /// Refuses to replace what is no partition, or to write rows of others.
+    fn check_replaced(&self) -> Result<()> {
+        let WriteMode::Replace(values) = self.mode else {
+            return Ok(());
+        };
+        let refused = |why: &str| {
+            Error::output(format!("replace a partition of a Delta table: {why}"))
+                .with("table", self.folder.display())
+        };
+        for value in values {
+            let shown = value.value.as_deref().unwrap_or("null");
+            if !self.partitions.contains(&value.name) {
+                return Err(refused("the table is not cut by the column")
+                    .with("column", &value.name)
+                    .with("it is cut by", self.partitions.join(", ")));
+            }
+            if self
+                .files
+                .iter()
+                .any(|file| !file.partition.contains(value))
+            {
+                return Err(refused("some rows are of another")
+                    .with("column", &value.name)
+                    .with("replaced", shown)
+                    .hint("--where with the same values"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The version that was made; `None` if another has made the table in between.
+    fn create(&self, engine: &LogEngine) -> KernelResult<Option<u64>> {
+        let columns: StructType = self.columns.as_ref().try_into_kernel()?;
+        let root = engine.root().url.as_str();
+        let mut builder = create_table(root, Arc::new(columns), PROGRAM, true)
+            .with_table_properties(self.properties.iter().cloned());
+        if !self.partitions.is_empty() {
+            builder = builder.with_data_layout(DataLayout::partitioned(self.partitions));
+        }
+        let made = builder.build(engine, Box::new(FileSystemCommitter::new()));
+        let made = match made {
+            Err(error) if is_there(&error) => return Ok(None),
+            made => made?,
+        };
+        let mut transaction = made.with_transaction_id(self.app_id.to_owned(), WRITTEN);
+        if !self.files.is_empty() {
+            transaction.add_files(Box::new(ArrowEngineData::new(self.added()?)));
+        }
+        Ok(version(transaction.commit(engine)?))
+    }
+
+    fn update(&self, engine: &LogEngine, snapshot: SnapshotRef) -> KernelResult<Option<u64>> {
+        let mut transaction = Arc::clone(&snapshot)
+            .update_table(UpdateTableOperation::Write, PROGRAM, true)
+            .build(engine, Box::new(FileSystemCommitter::new()))?
+            .with_transaction_id(self.app_id.to_owned(), WRITTEN);
+        if !matches!(self.mode, WriteMode::Create | WriteMode::Append) {
+            for removed in self.removed(engine, &snapshot)? {
+                transaction.remove_files(removed);
+            }
+        }
+        if !self.files.is_empty() {
+            transaction.add_files(Box::new(ArrowEngineData::new(self.added()?)));
+        }
+        Ok(version(transaction.commit(engine)?))
+    }
+
+    /// The files of a version that go.
+    fn removed(
+        &self,
+        engine: &LogEngine,
+        snapshot: &SnapshotRef,
+    ) -> KernelResult<Vec<FilteredEngineData>> {
+        let scan = Arc::clone(snapshot).scan_builder().without_row_transforms();
+        let mut removed = Vec::new();
+        for batch in scan.build()?.scan_metadata(engine)? {
+            let (data, selected) = batch?.scan_files.into_parts();
+            let goes = match self.mode {
+                WriteMode::Replace(values) => {
+                    let all = FilteredEngineData::try_new(data, selected)?;
+                    let mut goes = vec![false; all.data().len()];
+                    for file in files_of(&all)? {
+                        let is_of =
+                            |it: &PartitionValue| file.partition.get(&it.name) == it.value.as_ref();
+                        goes[file.row] = values.iter().all(is_of);
+                    }
+                    FilteredEngineData::try_new(all.into_parts().0, goes)?
+                }
+                _ => FilteredEngineData::try_new(data, selected)?,
+            };
+            removed.push(goes);
+        }
+        Ok(removed)
+    }
+
+    fn check_columns(&self, snapshot: &Snapshot) -> Result<()> {
+        let refused = || {
+            Error::output("write to a Delta table: it has other columns")
+                .with("table", self.folder.display())
+        };
+        let columns: StructType = self
+            .columns
+            .as_ref()
+            .try_into_kernel()
+            .map_err(|error: arrow::error::ArrowError| refused().source(error))?;
+        let there = snapshot.schema();
+        if snapshot.table_configuration().column_mapping_mode() != ColumnMappingMode::None {
+            return Err(refused().hint("tables with column mapping are read, and not written"));
+        }
+        let partitions = snapshot.table_configuration().logical_partition_columns();
+        if partitions != self.partitions {
+            return Err(refused()
+                .with("it is cut by", partitions.join(", "))
+                .with("what is written by", self.partitions.join(", "))
+                .hint("--partition-by as the table is"));
+        }
+        for field in columns.fields() {
+            let known = there.field(field.name());
+            if known.is_none_or(|known| known.data_type() != field.data_type()) {
+                return Err(refused()
+                    .with("column", field.name())
+                    .with("what is written has", field.data_type())
+                    .with(
+                        "the table has",
+                        known.map_or("none".to_owned(), |it| it.data_type().to_string()),
+                    ));
+            }
+        }
+        match there
+            .fields()
+            .find(|known| columns.field(known.name()).is_none())
+        {
+            Some(missing) if !missing.is_nullable() => Err(refused()
+                .with("column", missing.name())
+                .with("what is written has", "none")),
+            _ => Ok(()),
+        }
+    }
+
+    /// The files as the library takes them.
+    fn added(&self) -> KernelResult<RecordBatch> {
+        let files = self.files;
+        let paths = files.iter().map(|file| Some(escaped(&file.path)));
+        let sizes = files
+            .iter()
+            .map(|file| i64::try_from(file.size_bytes).unwrap_or(i64::MAX));
+        let times = files.iter().map(|file| file.written_millis);
+        let names = MapFieldNames {
+            entry: "key_value".to_owned(),
+            key: "key".to_owned(),
+            value: "value".to_owned(),
+        };
+        let mut values = MapBuilder::new(Some(names), StringBuilder::new(), StringBuilder::new());
+        for file in files {
+            for value in &file.partition {
+                values.keys().append_value(&value.name);
+                values.values().append_option(value.value.as_ref());
+            }
+            values.append(true)?;
+        }
+        let statistics: Vec<&FileStatistics> = files.iter().map(|file| &file.statistics).collect();
+        let columns: Vec<(&str, ArrayRef, bool)> = vec![
+            ("path", Arc::new(paths.collect::<StringArray>()), false),
+            ("partitionValues", Arc::new(values.finish()), false),
+            ("size", Arc::new(sizes.collect::<Int64Array>()), false),
+            (
+                "modificationTime",
+                Arc::new(times.collect::<Int64Array>()),
+                false,
+            ),
+            ("stats", Arc::new(stats(&statistics)?), true),
+        ];
+        let fields = columns.iter().map(|(name, column, nullable)| {
+            Field::new(*name, column.data_type().clone(), *nullable)
+        });
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let columns = columns.into_iter().map(|(_, column, _)| column).collect();
+        Ok(RecordBatch::try_new(schema, columns)?)
+    }
+}
+
+fn stats(files: &[&FileStatistics]) -> KernelResult<StructArray> {
+    let rows: Int64Array = files.iter().map(|it| i64::try_from(it.rows).ok()).collect();
+    let parts = FileStatistics::columns(files)?;
+    let tight = BooleanArray::from(vec![true; files.len()]);
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("numRecords", Arc::new(rows)),
+        ("nullCount", Arc::new(parts.nulls)),
+        ("minValues", Arc::new(parts.least)),
+        ("maxValues", Arc::new(parts.most)),
+        ("tightBounds", Arc::new(tight)),
+    ];
+    let fields: Fields = columns
+        .iter()
+        .map(|(name, column)| Field::new(*name, column.data_type().clone(), true))
+        .collect();
+    let columns = columns.into_iter().map(|(_, column)| column).collect();
+    Ok(StructArray::try_new(fields, columns, None)?)
+}
+
+/// The newest version; `None` if there is no table.
+fn newest(engine: &LogEngine) -> Result<Option<SnapshotRef>> {
+    let root = engine.root();
+    if root.log()?.iter().all(|file| !file.path.ends_with(".json")) {
+        return Ok(None);
+    }
+    let snapshot = Snapshot::builder_for(root.url.as_str()).build(engine);
+    snapshot.map(Some).map_err(|error| of_library(root, &error))
+}
+
+/// Whether an application of this name has written the table in `folder`.
+///
+/// # Errors
+/// When its log cannot be read.
+pub fn has_written(folder: &Path, app_id: &str) -> Result<bool> {
+    let engine = LogEngine::of(TableRoot::local(folder)?);
+    let found = contained(LIBRARY, || is_written(&engine, app_id));
+    found.map_err(|error| of_log(engine.root(), error))?
+}
+
+/// Whether there is a table in `folder`.
+pub fn is_table(folder: &Path) -> bool {
+    folder.join("_delta_log").is_dir()
+}
+
+fn is_written(engine: &LogEngine, app_id: &str) -> Result<bool> {
+    let Some(snapshot) = newest(engine)? else {
+        return Ok(false);
+    };
+    let found = snapshot.get_app_id_version(app_id, engine);
+    found
+        .map(|version| version.is_some())
+        .map_err(|error| of_library(engine.root(), &error))
+}
+
+fn is_there(error: &KernelError) -> bool {
+    matches!(
+        error.without_backtrace(),
+        KernelError::FileAlreadyExists(_) | KernelError::TableAlreadyExistsAtPath(_)
+    )
+}
+
+fn version<S: std::fmt::Debug>(committed: CommitResult<S>) -> Option<u64> {
+    match committed {
+        CommitResult::Committed(done) => Some(done.commit_version()),
+        // Another was before, or nobody knows: the log says who.
+        CommitResult::Conflicted(_) | CommitResult::Retryable(_) => None,
+    }
+}
+
+/// A path as the log writes it.
+fn escaped(path: &str) -> String {
+    let mut escaped = String::with_capacity(path.len());
+    for byte in path.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' | b'=' => {
+                escaped.push(char::from(byte));
+            }
+            _ => escaped.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A table of files that nobody reads.
+    fn write(folder: &Path, mode: &WriteMode, app_id: &str) -> Result<Written> {
+        let columns = vec![Field::new("n", arrow::datatypes::DataType::Int64, true)];
+        let file = NewFile {
+            path: format!("{app_id}.parquet"),
+            size_bytes: 1,
+            written_millis: 0,
+            partition: Vec::new(),
+            statistics: FileStatistics::default(),
+        };
+        TableWrite {
+            folder,
+            columns: Arc::new(Schema::new(columns)),
+            partitions: &[],
+            properties: Vec::new(),
+            mode,
+            app_id,
+            files: &[file],
+        }
+        .commit()
+    }
+
+    #[test]
+    fn writers_at_one_time_commit_behind_each_other_and_each_once() {
+        const WRITERS: u64 = 4;
+        let dir = tempfile::tempdir().unwrap();
+        let versions = std::thread::scope(|scope| {
+            let writers = (0..WRITERS).map(|writer| {
+                let folder = dir.path();
+                scope.spawn(move || {
+                    let commits = (0..3).map(|number| {
+                        let app_id = format!("{writer}-{number}");
+                        let written = write(folder, &WriteMode::Append, &app_id).unwrap();
+                        let again = write(folder, &WriteMode::Append, &app_id).unwrap();
+                        assert_eq!(again, Written::Before);
+                        written
+                    });
+                    commits.collect::<Vec<_>>()
+                })
+            });
+            let writers: Vec<_> = writers.collect();
+            let done = writers
+                .into_iter()
+                .flat_map(|writer| writer.join().unwrap());
+            done.collect::<Vec<_>>()
+        });
+        let mut numbers: Vec<u64> = versions
+            .into_iter()
+            .map(|written| match written {
+                Written::Version(number) => number,
+                Written::Before => panic!("nobody has written that"),
+            })
+            .collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, (0..3 * WRITERS).collect::<Vec<_>>());
+        assert!(has_written(dir.path(), "3-2").unwrap());
+        assert!(!has_written(dir.path(), "3-3").unwrap());
+        assert!(write(dir.path(), &WriteMode::Create, "other").is_err());
+    }
+
+    #[test]
+    fn paths_are_escaped_as_they_are_read() {
+        assert_eq!(
+            escaped("a=b%20c/ü x.parquet"),
+            "a=b%2520c/%C3%BC%20x.parquet"
+        );
+    }
+}

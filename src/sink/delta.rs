@@ -1,0 +1,300 @@
+//! Outputs that are Delta tables: parts go into the table's folder, and one entry of its log makes them rows.
+//!
+//! A part is written within `_clip-filter-…/` of the table, which readers of tables pass over, and moved beside the
+//! others when the run is over. The entry has the run's name: a run whose name is in the log already, because the process
+//! that wrote the entry did not live to say so, or because somebody runs it again, adds nothing.
+
+use std::{
+    fs::File,
+    io::Write,
+    path::{Path, PathBuf},
+    time::UNIX_EPOCH,
+};
+
+use arrow::datatypes::{Schema, SchemaRef};
+use parquet::arrow::arrow_reader::ArrowReaderOptions;
+
+use super::{
+    Commit, Destination, Fate, OutputPath, Owner, Part, PartPlace, Pending, Placement, WrittenPart,
+    local::{check_inputs, part_name, remove, sync_directory},
+    partitions::values_of_folder,
+};
+use crate::{
+    delta::{
+        FileStatistics, NewFile, PartitionValue, TableWrite, WriteMode, has_written, is_table,
+    },
+    error::{Error, Result},
+    source::{Location, ShardBytes, read_footer},
+};
+
+/// How the folder begins in which parts are written.
+const STAGING: &str = "_clip-filter-";
+/// What names of parts have of the name of their run.
+const NAME_LETTERS: usize = 16;
+/// The metadata that a table keeps as a property.
+const HUGGINGFACE: &str = "huggingface";
+
+/// Commits outputs to tables.
+#[derive(Debug, Clone)]
+pub struct DeltaCommit {
+    mode: WriteMode,
+}
+
+impl DeltaCommit {
+    /// What becomes of the rows that a table has is `mode`.
+    pub fn new(mode: WriteMode) -> Self {
+        Self { mode }
+    }
+}
+
+impl Commit for DeltaCommit {
+    fn check(&self, placement: &Placement<'_>, inputs: &[OutputPath]) -> Result<()> {
+        let folder = local(placement.destination)?;
+        check_inputs(folder, inputs)?;
+        if let WriteMode::Create = self.mode
+            && is_table(folder)
+        {
+            let was_this = match placement.owner {
+                Owner::Run { identity, .. } => has_written(folder, &app_id(identity))?,
+                Owner::Process => true,
+            };
+            if !was_this {
+                return Err(Error::output("make a Delta table: it is there")
+                    .with("table", folder.display())
+                    .hint("--mode append, overwrite or replace-where"));
+            }
+        }
+        // Those of a run that was killed before its commit go into the next.
+        let is_own = |name: &str| {
+            name.starts_with(STAGING) || name.starts_with("part-") || name.contains('=')
+        };
+        let others = || {
+            let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+            let mut names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+            names.find(|name| !is_own(name))
+        };
+        match others().filter(|_| !is_table(folder)) {
+            None => Ok(()),
+            Some(file) => Err(Error::output(
+                "make a Delta table in a folder that holds other files",
+            )
+            .with("table", folder.display())
+            .with("file", file)
+            .hint("name a new folder, or a table")),
+        }
+    }
+
+    fn stage(&self, placement: &Placement<'_>) -> Result<Pending> {
+        let token = match placement.owner {
+            Owner::Run { identity, .. } => identity.to_owned(),
+            Owner::Process => format!("process-{}", std::process::id()),
+        };
+        let staging = staging(local(placement.destination)?, &token);
+        remove(&staging);
+        std::fs::create_dir_all(&staging).map_err(|error| failed(&staging, error))?;
+        Ok(Pending {
+            destination: placement.destination.clone(),
+            existing: placement.existing,
+            token,
+            parts: Vec::new(),
+        })
+    }
+
+    fn part(&self, pending: &Pending, place: PartPlace<'_>) -> Result<Box<dyn Part>> {
+        let folder = local(&pending.destination)?;
+        let of_run = pending.token.get(..NAME_LETTERS).unwrap_or(&pending.token);
+        let name = part_name(place.in_folder);
+        let (stem, ending) = name.split_once('.').unwrap_or((&name, ""));
+        let within = format!("{}{stem}-{of_run}.{ending}", place.folder);
+        let path = staging(folder, &pending.token).join(&within);
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).map_err(|error| failed(parent, error))?;
+        }
+        let file = File::create(&path).map_err(|error| failed(&path, error))?;
+        Ok(Box::new(DeltaPart {
+            file,
+            path,
+            written: WrittenPart {
+                number: place.number,
+                name: folder.join(&within).display().to_string(),
+                seal: within,
+            },
+        }))
+    }
+
+    fn finish(&self, pending: &Pending) -> Result<()> {
+        let folder = local(&pending.destination)?;
+        let (app_id, staging) = (app_id(&pending.token), staging(folder, &pending.token));
+        if is_table(folder) && has_written(folder, &app_id)? {
+            remove(&staging);
+            return Ok(());
+        }
+        for part in &pending.parts {
+            let (from, to) = (staging.join(&part.seal), folder.join(&part.seal));
+            if !from.exists() && to.exists() {
+                continue;
+            }
+            let parent = to.parent().unwrap_or(folder);
+            std::fs::create_dir_all(parent).map_err(|error| failed(parent, error))?;
+            std::fs::rename(&from, &to).map_err(|error| failed(&from, error))?;
+            sync_directory(parent);
+        }
+        let files = pending
+            .parts
+            .iter()
+            .map(|part| new_file(folder, &part.seal));
+        let files = files.collect::<Result<Vec<NewFile>>>()?;
+        if let Some(first) = pending.parts.first() {
+            let (columns, properties) = facts(&folder.join(&first.seal))?;
+            let partitions = files.first().map_or(&[][..], |file| &file.partition);
+            let partitions: Vec<String> = partitions.iter().map(|it| it.name.clone()).collect();
+            let write = TableWrite {
+                folder,
+                columns,
+                partitions: &partitions,
+                properties,
+                mode: &self.mode,
+                app_id: &app_id,
+                files: &files,
+            };
+            write.commit()?;
+        }
+        remove(&staging);
+        Ok(())
+    }
+
+    fn fate(&self, pending: &Pending) -> Result<Fate> {
+        let folder = local(&pending.destination)?;
+        // Its folder goes last: to finish what is written removes that alone.
+        if staging(folder, &pending.token).exists() {
+            return Ok(Fate::Staged);
+        }
+        let is_written = is_table(folder) && has_written(folder, &app_id(&pending.token))?;
+        Ok(match is_written {
+            true => Fate::Visible,
+            false => Fate::Lost,
+        })
+    }
+
+    fn abort(&self, pending: &Pending) {
+        let Ok(folder) = local(&pending.destination) else {
+            return;
+        };
+        let is_written =
+            is_table(folder) && has_written(folder, &app_id(&pending.token)).unwrap_or(true);
+        if !is_written {
+            // Those that were moved before the log could be written.
+            for part in &pending.parts {
+                remove(&folder.join(&part.seal));
+            }
+        }
+        remove(&staging(folder, &pending.token));
+    }
+}
+
+/// The name of a run in the log.
+fn app_id(token: &str) -> String {
+    format!("clip-filter/{token}")
+}
+
+fn staging(folder: &Path, token: &str) -> PathBuf {
+    folder.join(format!("{STAGING}{token}"))
+}
+
+fn local(destination: &Destination) -> Result<&Path> {
+    match (destination, destination.path().local_path()) {
+        (Destination::Directory(_), Some(path)) => Ok(path),
+        (Destination::File(_), _) => Err(Error::usage("write a Delta table to a file")
+            .with("output", destination)
+            .hint("name a folder")),
+        (_, None) => Err(Error::usage("write a Delta table to an object store: this version cannot")
+            .with("output", destination)
+            .hint("write to a local path and copy the folder there, or add the files of a run to the table")),
+    }
+}
+
+fn failed(path: &Path, error: std::io::Error) -> Error {
+    Error::output("write into the folder of a table")
+        .with("file", path.display())
+        .source(error)
+        .hint("free space there, or write elsewhere; the table is as it was")
+}
+
+fn opened(path: &Path) -> Result<ShardBytes> {
+    Location::local(path).open()
+}
+
+fn new_file(folder: &Path, within: &str) -> Result<NewFile> {
+    let path = folder.join(within);
+    let facts = std::fs::metadata(&path).map_err(|error| failed(&path, error))?;
+    let written = facts
+        .modified()
+        .ok()
+        .and_then(|it| it.duration_since(UNIX_EPOCH).ok());
+    let millis = written.and_then(|it| i64::try_from(it.as_millis()).ok());
+    let statistics = FileStatistics::of(&opened(&path)?).map_err(|error| {
+        Error::output("read what was written")
+            .with("file", path.display())
+            .source(error)
+    })?;
+    let values = values_of_folder(within);
+    Ok(NewFile {
+        path: within.to_owned(),
+        size_bytes: facts.len(),
+        written_millis: millis.unwrap_or(0),
+        partition: values
+            .into_iter()
+            .map(|(name, value)| PartitionValue { name, value })
+            .collect(),
+        statistics,
+    })
+}
+
+/// The columns of a part, and what a table keeps of its metadata.
+fn facts(path: &Path) -> Result<(SchemaRef, Vec<(String, String)>)> {
+    let footer = read_footer(&opened(path)?, ArrowReaderOptions::new()).map_err(|error| {
+        Error::output("read what was written")
+            .with("file", path.display())
+            .source(error)
+    })?;
+    let pairs = footer.metadata().file_metadata().key_value_metadata();
+    let pairs = pairs
+        .into_iter()
+        .flatten()
+        .filter(|pair| pair.key == HUGGINGFACE);
+    let pairs = pairs.filter_map(|pair| Some((pair.key.clone(), pair.value.clone()?)));
+    let fields = footer.schema().fields().iter();
+    // What the columns' metadata says is the files', not the table's.
+    let plain = fields.map(|field| field.as_ref().clone().with_metadata(Default::default()));
+    let schema = Schema::new(
+        plain
+            .map(|field| field.with_nullable(true))
+            .collect::<Vec<_>>(),
+    );
+    Ok((std::sync::Arc::new(schema), pairs.collect()))
+}
+
+/// A part under way.
+struct DeltaPart {
+    file: File,
+    path: PathBuf,
+    written: WrittenPart,
+}
+
+impl Write for DeltaPart {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Part for DeltaPart {
+    fn close(self: Box<Self>) -> Result<WrittenPart> {
+        let synced = self.file.sync_all();
+        synced.map_err(|error| failed(&self.path, error))?;
+        Ok(self.written)
+    }
+}
