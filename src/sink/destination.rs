@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::local::{parent, part_name};
 use crate::{
     secrets,
-    source::{Location, names_shard},
+    source::{Location, names_parquet},
     store::StoreAt,
 };
 
@@ -121,7 +121,7 @@ impl OutputPath {
     /// True if its name ends as that of a shard does: `.parquet`, `.pq`.
     fn is_named_parquet(&self) -> bool {
         let name = self.as_path().file_name().unwrap_or_default();
-        names_shard(&name.to_string_lossy())
+        names_parquet(&name.to_string_lossy())
     }
 
     /// The ending of another kind of file, where the name has one and no directory is meant.

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | where may shards lie, and what do the arguments name? | [`Places`], a [`Place`] per scheme; [`Location`] |
 //! | how are bytes read? | [`ShardFile`]; [`ShardBytes`] is what Parquet's readers take |
-//! | what is a shard made of? | `kind`: an outline, then rows of row groups; `parquet_rows` |
+//! | what is a shard made of? | `kind`: an outline, then rows of row groups; `parquet_rows`, `tar` |
 //! | what does a table say of a file? | [`TableShard`]: columns of one value ([`Constant`]), rows left out ([`LeftOut`]) |
 //! | what do the names of folders say of files? | `folders`; where a file says it too, `agreement` |
 //! | what is read, and how? | [`ReadPlan`], [`ShardReader`] |
@@ -65,6 +65,7 @@ mod shard_set;
 mod stored;
 mod survey;
 mod table_folder;
+mod tar;
 mod union;
 mod views;
 mod walk;
@@ -84,7 +85,7 @@ pub use labels::LabelColumn;
 pub use left_out::LeftOut;
 pub use listing::Listing;
 pub use location::{Listed, Location};
-pub use places::{Folders, Found, Place, Places, is_set_aside, is_shard_name, names_shard};
+pub use places::{Folders, Found, Place, Places, is_set_aside, is_shard_name, names_parquet, names_shard, names_tar};
 pub use plan::{Evaluate, ReadPlan, RowPredicate};
 pub use reach::{input_that_reads, input_that_reads_url};
 pub use read::{RowGroupReader, ShardReader};
