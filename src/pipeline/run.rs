@@ -15,7 +15,7 @@ use crate::{
     error::Result,
     report::Report,
     select::Chosen,
-    sink::{Provenance, Staged},
+    sink::{Provenance, Staged, list_uids},
     store::ScoreStore,
     summary::{Pass, RunSummary},
 };
@@ -156,6 +156,7 @@ async fn decide_and_write(
     let emitted = emitting::emit(emitting, scored, chosen.written, context).await?;
     drop(writing);
     summary.outputs = emitted.outputs;
+    summary.warnings.extend(emitted.notes);
     let effort = StageTimes {
         threads: options.scoring.threads,
         memory: &memory,
@@ -182,6 +183,10 @@ fn staged_beside(narrow: &Narrow<'_>, chosen: &Chosen) -> Result<Vec<Staged>> {
             chosen,
         };
         staged.push(rejecting.list(prepared.stage_file(options, path)?)?);
+    }
+    if let Some(path) = &options.uids_out {
+        let file = prepared.stage_file(options, path)?;
+        staged.push(list_uids(&prepared.shards, &chosen.written, file)?);
     }
     staged.extend(changes::stage(options, prepared, narrow.scored, chosen)?);
     Ok(staged)

@@ -245,11 +245,11 @@ impl Destination {
         }
     }
 
-    /// The file that is written first, where it lies on this machine.
-    pub fn first_file(&self) -> Option<PathBuf> {
+    /// The file that is written first, where it lies on this machine; parts have this `ending`.
+    pub fn first_file(&self, ending: &str) -> Option<PathBuf> {
         match self {
             Destination::File(path) => path.local_path().map(Path::to_path_buf),
-            Destination::Directory(path) => Some(path.local_path()?.join(part_name(0))),
+            Destination::Directory(path) => Some(path.local_path()?.join(part_name(0, ending))),
         }
     }
 

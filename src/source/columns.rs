@@ -8,11 +8,11 @@ use super::{Classes, LabelChoice, LabelColumn};
 use crate::error::{Error, ErrorKind, Result};
 
 /// What the metadata of a column says that lies beside what a pair is made of: it is meant where no other can be.
-pub(super) const BESIDE: &str = "clip_filter:beside";
+pub(crate) const BESIDE: &str = "clip_filter:beside";
 /// A member of a sample.
-pub(super) const BESIDE_MEMBER: &str = "member";
+pub(crate) const BESIDE_MEMBER: &str = "member";
 /// A key of a member that is a JSON object.
-pub(super) const BESIDE_JSON: &str = "json";
+pub(crate) const BESIDE_JSON: &str = "json";
 /// Names of image columns, most usual first: HF datasets, then img2dataset's.
 const IMAGE_NAMES: [&str; 6] = ["image", "image_bytes", "jpg", "jpeg", "png", "webp"];
 /// Names of caption columns: HF and DataComp, img2dataset, LAION, webdataset.
@@ -235,7 +235,11 @@ fn fitting<'a>(schema: &'a Schema, usual: &[&str], sought: &Sought) -> Vec<&'a F
         .filter(|field| (sought.fits)(field.data_type()))
         .collect();
     let is_beside = |field: &&&FieldRef| field.metadata().contains_key(BESIDE);
-    let main: Vec<_> = all.iter().filter(|field| !is_beside(field)).copied().collect();
+    let main: Vec<_> = all
+        .iter()
+        .filter(|field| !is_beside(field))
+        .copied()
+        .collect();
     if main.is_empty() { all } else { main }
 }
 

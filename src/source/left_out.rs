@@ -24,6 +24,24 @@ impl LeftOut {
         Self(runs.map(|run| run[0]..run[0] + run.len() as u64).collect())
     }
 
+    /// These and others.
+    #[must_use]
+    pub fn with(&self, more: &Self) -> Self {
+        if self.is_empty() {
+            return more.clone();
+        }
+        let mut runs: Vec<Range<u64>> = self.0.iter().chain(more.0.iter()).cloned().collect();
+        runs.sort_by_key(|run| run.start);
+        let mut all: Vec<Range<u64>> = Vec::new();
+        for run in runs {
+            match all.last_mut() {
+                Some(last) if run.start <= last.end => last.end = last.end.max(run.end),
+                _ => all.push(run),
+            }
+        }
+        Self(all.into())
+    }
+
     /// True if no row is left out.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -87,6 +105,14 @@ mod tests {
         assert_eq!(left_out.count_in(4..8), 2);
         assert_eq!(left_out.end(), 10);
         assert_eq!(there(&LeftOut::default(), 1..3), [1, 2]);
+    }
+
+    #[test]
+    fn two_are_one() {
+        let (one, other) = (LeftOut::of(vec![1, 2, 7, 9]), LeftOut::of(vec![2, 3, 4, 8]));
+        assert_eq!(one.with(&other), LeftOut::of(vec![1, 2, 3, 4, 7, 8, 9]));
+        assert_eq!(LeftOut::default().with(&one), one);
+        assert_eq!(one.with(&LeftOut::default()), one);
     }
 
     #[test]

@@ -66,6 +66,7 @@ mod stored;
 mod survey;
 mod table_folder;
 mod tar;
+mod uids;
 mod union;
 mod views;
 mod walk;
@@ -77,6 +78,7 @@ mod zones;
 pub use bound::{BoundShards, ShardIdentity};
 pub use classes::{Classes, LabelChoice};
 pub(crate) use columns::nearest;
+pub(crate) use columns::{BESIDE, BESIDE_JSON, BESIDE_MEMBER};
 pub use columns::{ColumnBinding, ColumnChoice, ImageLayout};
 pub use constants::Constant;
 pub(crate) use contained::{ContainedBatches, read_footer};
@@ -85,7 +87,10 @@ pub use labels::LabelColumn;
 pub use left_out::LeftOut;
 pub use listing::Listing;
 pub use location::{Listed, Location};
-pub use places::{Folders, Found, Place, Places, is_set_aside, is_shard_name, names_parquet, names_shard, names_tar};
+pub use places::{
+    Folders, Found, Place, Places, is_set_aside, is_shard_name, names_parquet, names_shard,
+    names_tar,
+};
 pub use plan::{Evaluate, ReadPlan, RowPredicate};
 pub use reach::{input_that_reads, input_that_reads_url};
 pub use read::{RowGroupReader, ShardReader};
@@ -97,4 +102,6 @@ pub use shard_set::ShardSet;
 pub use stored::{StoredType, interval_type, kept_type, stored_schema};
 pub use survey::{ColumnFacts, OddShard, RowGroups, Spread, Survey};
 pub use table_folder::{TableFolder, TableFormat};
+pub(crate) use tar::IMAGES;
+pub use uids::{UID, Uids, each_uid, uid_column, uid_of, write_header, write_uid};
 pub use views::{compact, conform, view_schema};

@@ -299,7 +299,10 @@ impl Gathered {
     fn take_facts_of_tars(&mut self) -> Vec<String> {
         let stem = |name: &str| name.rsplit_once('.').map(|(stem, _)| stem.to_owned());
         let names = self.files.iter().map(Location::name);
-        let tars: HashSet<String> = names.filter(|name| names_tar(name)).filter_map(stem).collect();
+        let tars: HashSet<String> = names
+            .filter(|name| names_tar(name))
+            .filter_map(stem)
+            .collect();
         let mut facts = Vec::new();
         self.files.retain(|file| {
             let is_facts = !names_tar(file.file_name())

@@ -158,7 +158,12 @@ impl Column {
 
 /// Keys of JSON have in each shard the type of their values there: numbers become floats, and all else is text.
 fn widened_json(ours: &Field, theirs: &Field) -> Option<Field> {
-    let is_json = |field: &Field| field.metadata().get(BESIDE).is_some_and(|it| it == BESIDE_JSON);
+    let is_json = |field: &Field| {
+        field
+            .metadata()
+            .get(BESIDE)
+            .is_some_and(|it| it == BESIDE_JSON)
+    };
     let data_type = match is_json(ours) && is_json(theirs) {
         false => return None,
         true if ours.data_type().is_numeric() && theirs.data_type().is_numeric() => {

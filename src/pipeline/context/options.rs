@@ -8,7 +8,7 @@ use crate::{
     engine::columns_named,
     schema::{ScoreColumn, Values},
     select::{Balance, Order, SelectOptions, Solver},
-    sink::{OutputPath, OutputPlaces},
+    sink::{OutputFormat, OutputPath, OutputPlaces},
 };
 
 /// Everything that decides what a run does.
@@ -30,10 +30,14 @@ pub struct RunOptions {
     pub overwrite: bool,
     /// Columns by whose values a directory is cut into folders (`label=3/`), which the files in them do not have.
     pub partition_by: Vec<String>,
+    /// What the output is made of.
+    pub format: OutputFormat,
     /// Which rows stay.
     pub select: SelectOptions,
     /// Rows that entered and left since the last selection from the store go to this Parquet file.
     pub changes: Option<OutputPath>,
+    /// The uids of the rows that stay go to this NumPy file, ascending.
+    pub uids_out: Option<OutputPath>,
     /// What becomes of bad rows.
     pub on_error: OnError,
     /// Bad rows go to this Parquet file too.
@@ -68,8 +72,10 @@ impl RunOptions {
             dry_run: true,
             overwrite: false,
             partition_by: Vec::new(),
+            format: OutputFormat::Parquet,
             select: SelectOptions::default(),
             changes: None,
+            uids_out: None,
             on_error: OnError::Drop,
             rejects: None,
             add: Vec::new(),
@@ -118,6 +124,13 @@ impl RunOptions {
         self
     }
 
+    /// Makes the output of this.
+    #[must_use]
+    pub fn with_format(mut self, format: OutputFormat) -> Self {
+        self.format = format;
+        self
+    }
+
     /// Selects rows this way.
     #[must_use]
     pub fn with_select(mut self, select: SelectOptions) -> Self {
@@ -129,6 +142,13 @@ impl RunOptions {
     #[must_use]
     pub fn with_changes(mut self, file: impl Into<OutputPath>) -> Self {
         self.changes = Some(file.into());
+        self
+    }
+
+    /// Writes the uids of the rows that stay to this NumPy file.
+    #[must_use]
+    pub fn with_uids_out(mut self, file: impl Into<OutputPath>) -> Self {
+        self.uids_out = Some(file.into());
         self
     }
 

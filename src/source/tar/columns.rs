@@ -90,7 +90,10 @@ impl Columns {
         Self {
             schema: Arc::new(Schema::new(columns.fields)),
             origins: columns.origins,
-            ranks: fields.clone().map(|field| image_rank(&field.name)).collect(),
+            ranks: fields
+                .clone()
+                .map(|field| image_rank(&field.name))
+                .collect(),
             names: fields.map(|field| field.name.clone()).collect(),
         }
     }
@@ -104,7 +107,11 @@ impl Columns {
             Origin::Key => ColumnBytes { all: 0, most: 0 },
             Origin::Image => ColumnBytes {
                 all: images.clone().map(|field| field.bytes).sum(),
-                most: images.clone().map(|field| field.most_bytes).max().unwrap_or(0),
+                most: images
+                    .clone()
+                    .map(|field| field.most_bytes)
+                    .max()
+                    .unwrap_or(0),
             },
             Origin::Text(number) | Origin::Bytes(number) | Origin::Json(number, ..) => {
                 ColumnBytes {

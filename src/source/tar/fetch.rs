@@ -49,8 +49,7 @@ impl Fetched {
         let number = self.blocks.len();
         for range in ranges {
             let offset = usize::try_from(range.start - start).map_err(io::Error::other)?;
-            let length =
-                usize::try_from(range.end - range.start).map_err(io::Error::other)?;
+            let length = usize::try_from(range.end - range.start).map_err(io::Error::other)?;
             if offset + length > block.len() {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }

@@ -72,7 +72,11 @@ impl Header {
         // Of these some writers put down the size of what they stand for.
         let has_no_data = matches!(kind, Kind::Folder | Kind::Link | Kind::Device);
         Ok(Some(Self {
-            size: if has_no_data { 0 } else { number(&block[124..136])? },
+            size: if has_no_data {
+                0
+            } else {
+                number(&block[124..136])?
+            },
             is_extended: kind == Kind::Sparse && block[482] != 0,
             name,
             kind,

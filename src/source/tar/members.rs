@@ -110,6 +110,7 @@ impl Members {
         loop {
             self.stream.skip_to(self.next)?;
             let Some(header) = self.header()? else {
+                self.stream.finish()?;
                 return Ok(None);
             };
             let data = self.stream.position();

@@ -32,6 +32,7 @@ use std::{collections::HashMap, io, sync::Arc};
 
 use parquet::basic::{Compression, ZstdLevel};
 
+pub(crate) use self::names::IMAGES;
 use self::{
     columns::{ColumnBytes, Columns},
     open_tar::{OpenTar, Tar},
@@ -82,7 +83,10 @@ fn outline(location: &Location, file: &ShardBytes) -> Result<Outline> {
         compression: Compression::ZSTD(ZstdLevel::default()),
         row_groups,
         whole_bytes: whole.unwrap_or(0),
-        value_bytes: bytes.iter().map(|column| column.all.div_ceil(rows)).collect(),
+        value_bytes: bytes
+            .iter()
+            .map(|column| column.all.div_ceil(rows))
+            .collect(),
         tallies: surveyed.tallies,
         seal: Some(surveyed.seal),
         is_loose: true,
@@ -144,9 +148,11 @@ impl ShardRows for TarRows {
     fn open(&self, location: &Location, plan: ReadPlan) -> Result<Box<dyn OpenRows>> {
         let file = location.open()?;
         if file.size_bytes() != self.tar.size_bytes {
-            return Err(Error::input("read a tar that has changed since it was looked at")
-                .with("shard", location)
-                .hint("run again when nobody writes it any more"));
+            return Err(
+                Error::input("read a tar that has changed since it was looked at")
+                    .with("shard", location)
+                    .hint("run again when nobody writes it any more"),
+            );
         }
         Ok(Box::new(OpenTar {
             shard: location.name().into(),

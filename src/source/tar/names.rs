@@ -1,8 +1,8 @@
 //! What the name of a member says, by the rules of the package `webdataset`: whose sample it is, and which field.
 
 /// Fields that are images, the one that is taken where a sample has several first.
-pub(super) const IMAGES: [&str; 11] = [
-    "jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "ppm", "pgm",
+pub(crate) const IMAGES: [&str; 12] = [
+    "jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "ppm", "pgm", "img",
 ];
 /// Fields that are text, but for `json`.
 const TEXTS: [&str; 14] = [
@@ -79,7 +79,15 @@ mod tests {
         is("../../a.txt", "../../a", "txt");
         is("a.", "a", "");
         is("__x.jpg", "__x", "jpg");
-        for none in ["a", "a/b", ".jpg", "a/.jpg", "__meta__", "__meta__/a.jpg", ""] {
+        for none in [
+            "a",
+            "a/b",
+            ".jpg",
+            "a/.jpg",
+            "__meta__",
+            "__meta__/a.jpg",
+            "",
+        ] {
             assert_eq!(of(none), None, "{none}");
         }
     }

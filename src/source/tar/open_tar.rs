@@ -123,7 +123,11 @@ impl OpenTar {
 
     /// Where the values of `columns` lie, ascending.
     fn ranges(&self, columns: &[usize], rows: &[Row]) -> Vec<Range<u64>> {
-        let origins = || columns.iter().filter_map(|&at| self.tar.columns.origins.get(at));
+        let origins = || {
+            columns
+                .iter()
+                .filter_map(|&at| self.tar.columns.origins.get(at))
+        };
         let mut ranges: Vec<Range<u64>> = rows
             .iter()
             .flat_map(|row| origins().flat_map(|origin| row.ranges(origin)))
@@ -151,7 +155,13 @@ impl OpenTar {
                 objects.get_or_insert_with(of_rows);
             }
             let objects = objects.as_deref().unwrap_or_default();
-            arrays.push(column(origin, &self.tar.columns.names, rows, fetched, objects));
+            arrays.push(column(
+                origin,
+                &self.tar.columns.names,
+                rows,
+                fetched,
+                objects,
+            ));
         }
         let count = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows.len()));
         let batch = RecordBatch::try_new_with_options(Arc::new(schema), arrays, &count);
@@ -276,4 +286,3 @@ impl Row {
         name.into_iter().chain(bytes)
     }
 }
-

@@ -79,7 +79,9 @@ impl TarStream {
                 false => Box::new(zstd::stream::read::Decoder::new(packed)?),
             },
             position: 0,
-            most_bytes: size.saturating_mul(MOST_EXPANSION).saturating_add(FREE_BYTES),
+            most_bytes: size
+                .saturating_mul(MOST_EXPANSION)
+                .saturating_add(FREE_BYTES),
         }))
     }
 
@@ -114,6 +116,14 @@ impl TarStream {
                 Ok(())
             }
             Self::Packed(packed) => packed.skip_to(position),
+        }
+    }
+
+    /// Goes to the end, where a stream that is compressed says whether it is whole.
+    pub(super) fn finish(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(_) => Ok(()),
+            Self::Packed(packed) => packed.finish(),
         }
     }
 
@@ -164,6 +174,17 @@ impl Packed {
             }
         }
         Ok(())
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        loop {
+            let length = DROPPED_BYTES;
+            let dropped = io::copy(&mut self.stream.by_ref().take(length), &mut io::sink())?;
+            self.passed(dropped)?;
+            if dropped < length {
+                return Ok(());
+            }
+        }
     }
 
     fn passed(&mut self, bytes: u64) -> io::Result<()> {

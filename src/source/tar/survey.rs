@@ -104,7 +104,10 @@ impl Survey {
         }
         let Some((key, field)) = key_and_field(&member.name) else {
             if member.refused.is_none() {
-                self.count("members have no key or no field in their names", &member.name);
+                self.count(
+                    "members have no key or no field in their names",
+                    &member.name,
+                );
             }
             return Ok(());
         };
@@ -188,12 +191,18 @@ impl Survey {
 
     fn add_json(&mut self, member: &Member, members: &mut Members) -> io::Result<()> {
         if member.size > MOST_JSON_BYTES {
-            self.count("members of JSON are longer than 4 MiB: they give no columns", &member.name);
+            self.count(
+                "members of JSON are longer than 4 MiB: they give no columns",
+                &member.name,
+            );
             return Ok(());
         }
         let bytes = members.bytes(member)?;
         let Some(object) = json::object(&bytes) else {
-            self.count("members named .json are no JSON object: they give no columns", &member.name);
+            self.count(
+                "members named .json are no JSON object: they give no columns",
+                &member.name,
+            );
             return Ok(());
         };
         for (key, value) in object {

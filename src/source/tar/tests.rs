@@ -111,7 +111,11 @@ impl Opened {
 
     fn read(&self, plan: ReadPlan) -> RecordBatch {
         let plan = ReadPlan {
-            batch_rows: if plan.batch_rows == 0 { 7 } else { plan.batch_rows },
+            batch_rows: if plan.batch_rows == 0 {
+                7
+            } else {
+                plan.batch_rows
+            },
             batch_bytes: 1 << 20,
             ..plan
         };
@@ -151,7 +155,10 @@ fn images(batch: &RecordBatch) -> Vec<Option<String>> {
 }
 
 fn some(values: &[&str]) -> Vec<Option<String>> {
-    values.iter().map(|value| Some((*value).to_owned())).collect()
+    values
+        .iter()
+        .map(|value| Some((*value).to_owned()))
+        .collect()
 }
 
 #[test]
@@ -163,7 +170,10 @@ fn samples_are_rows_with_the_columns_of_their_members_and_json() {
         .add("c.PNG", b"png")
         .add("c.txt", b"caf\xe9")
         .add("c.seg.png", b"mask")
-        .add("c.json", b"{\"n\": 0.5, \"__row\": true, \"image\": [1, \"x\"], \"txt\": 3}")
+        .add(
+            "c.json",
+            b"{\"n\": 0.5, \"__row\": true, \"image\": [1, \"x\"], \"txt\": 3}",
+        )
         .end();
     for (name, bytes) in [
         ("mem://a.tar", bytes.clone()),
@@ -175,7 +185,16 @@ fn samples_are_rows_with_the_columns_of_their_members_and_json() {
         assert_eq!(
             opened.names(),
             [
-                "__key__", "image", "json", "txt", "seg.png", "json.__row", "caption", "json.image", "n", "json.txt"
+                "__key__",
+                "image",
+                "json",
+                "txt",
+                "seg.png",
+                "json.__row",
+                "caption",
+                "json.image",
+                "n",
+                "json.txt"
             ]
         );
         assert!(opened.set.notes.is_empty(), "{:?}", opened.set.notes);
@@ -187,14 +206,26 @@ fn samples_are_rows_with_the_columns_of_their_members_and_json() {
         assert_eq!(paths, [Some("a.jpg"), Some("bb.jpg"), Some("c.png")]);
         assert_eq!(texts(&all, "txt")[..2], some(&["a cat", "a dog"]));
         assert_eq!(texts(&all, "txt")[2], None);
-        assert_eq!(texts(&all, "caption")[1..], [Some("of json".to_owned()), None]);
+        assert_eq!(
+            texts(&all, "caption")[1..],
+            [Some("of json".to_owned()), None]
+        );
         assert_eq!(texts(&all, "json.image")[2].as_deref(), Some("[1,\"x\"]"));
-        let numbers = all.column_by_name("n").unwrap().as_primitive::<Float64Type>();
+        let numbers = all
+            .column_by_name("n")
+            .unwrap()
+            .as_primitive::<Float64Type>();
         assert_eq!(numbers.values().to_vec(), [3.0, 4.0, 0.5]);
-        let rows = all.column_by_name("__row").unwrap().as_primitive::<Int64Type>();
+        let rows = all
+            .column_by_name("__row")
+            .unwrap()
+            .as_primitive::<Int64Type>();
         assert_eq!(rows.values().to_vec(), [0, 1, 2]);
         let masks = all.column_by_name("seg.png").unwrap().as_binary_view();
-        assert_eq!(masks.iter().collect::<Vec<_>>(), [None, None, Some(&b"mask"[..])]);
+        assert_eq!(
+            masks.iter().collect::<Vec<_>>(),
+            [None, None, Some(&b"mask"[..])]
+        );
     }
 }
 
@@ -259,7 +290,11 @@ fn what_is_no_file_is_counted_and_the_sample_lacks_it() {
     assert_eq!(images(&all)[..6], [const { None }; 6]);
     assert_eq!(images(&all)[6].as_deref(), Some("good"));
     let image = all.column_by_name("image").unwrap().as_struct();
-    assert_eq!(image.column(1).null_count(), 6, "a path would be looked for beside the tar");
+    assert_eq!(
+        image.column(1).null_count(),
+        6,
+        "a path would be looked for beside the tar"
+    );
     let notes = opened.set.notes.join("\n");
     for note in [
         "1 members are links; first a.jpg in mem://a.tar",
@@ -273,7 +308,11 @@ fn what_is_no_file_is_counted_and_the_sample_lacks_it() {
     }
     assert_eq!(opened.set.notes.len(), 6);
     // Of what is refused nothing is read.
-    assert!(opened.file.bytes_read() < 2 << 20, "{}", opened.file.bytes_read());
+    assert!(
+        opened.file.bytes_read() < 2 << 20,
+        "{}",
+        opened.file.bytes_read()
+    );
 }
 
 /// To pass over 300 MiB of zeros in a file of some kilobytes.
@@ -302,7 +341,10 @@ fn keys_that_come_again_and_fields_that_collide_are_rows_and_told() {
         .end();
     let opened = open(bytes);
     let all = opened.all();
-    assert_eq!(texts(&all, "__key__"), some(&["a", "b", "a", "a", "v1", "w"]));
+    assert_eq!(
+        texts(&all, "__key__"),
+        some(&["a", "b", "a", "a", "v1", "w"])
+    );
     let captions = texts(&all, "txt");
     assert_eq!(captions[..4], some(&["one", "two", "three", "four"]));
     assert_eq!(captions[4], None);
@@ -322,15 +364,23 @@ fn keys_that_come_again_and_fields_that_collide_are_rows_and_told() {
 
 #[test]
 fn damage_is_of_the_shard_and_says_where() {
-    let sound = Archive::default().pair("a", "1", "one").pair("b", "2", "two");
+    let sound = Archive::default()
+        .pair("a", "1", "one")
+        .pair("b", "2", "two");
     let mut wrong = sound.clone().end();
     wrong[3 * 1024 + 5] ^= 1;
     let report = refused("mem://a.tar", wrong);
-    assert!(report.contains("wrong checksum, behind byte 3072"), "{report}");
+    assert!(
+        report.contains("wrong checksum, behind byte 3072"),
+        "{report}"
+    );
     let mut cut = sound.clone().add("c.jpg", &[7; 5000]).0;
     cut.truncate(cut.len() - 3000);
     let report = refused("mem://a.tar", cut.clone());
-    assert!(report.contains("it ends within a member, behind byte 6144"), "{report}");
+    assert!(
+        report.contains("it ends within a member, behind byte 6144"),
+        "{report}"
+    );
     assert!(refused("mem://a.tgz", gzipped(&cut)).contains("it ends within a member"));
     let packed = gzipped(&sound.clone().end());
     refused("mem://a.tgz", packed[..packed.len() - 9].to_vec());
@@ -341,14 +391,20 @@ fn damage_is_of_the_shard_and_says_where() {
     let huge = Archive::sealed(huge).to_vec();
     assert!(refused("mem://a.tar", huge).contains("it ends within a member"));
     let pax = Archive::default().add_as(b'x', "pax", b"99999999999999999999 a=b\n");
-    assert!(refused("mem://a.tar", pax.add("a.jpg", b"").end()).contains("a pax record is damaged"));
+    assert!(
+        refused("mem://a.tar", pax.add("a.jpg", b"").end()).contains("a pax record is damaged")
+    );
     let long = Archive::default().add_as(b'L', "long", &vec![b'n'; 100_000]);
     let opened = open(long.add("a.jpg", b"x").add("a.txt", b"y").end());
     assert!(opened.set.notes[0].contains("names or facts of more than 64 KiB"));
     // No end is no damage: some writers leave it out.
     let opened = open(sound.0);
     assert_eq!(opened.all().num_rows(), 2);
-    assert!(opened.set.notes[0].contains("no mark at their end"), "{:?}", opened.set.notes);
+    assert!(
+        opened.set.notes[0].contains("no mark at their end"),
+        "{:?}",
+        opened.set.notes
+    );
 }
 
 fn many(rows: usize, image_bytes: usize) -> Archive {
@@ -358,7 +414,10 @@ fn many(rows: usize, image_bytes: usize) -> Archive {
         archive
             .add(&format!("{row:06}.jpg"), image.as_bytes())
             .add(&format!("{row:06}.json"), json.as_bytes())
-            .add(&format!("{row:06}.txt"), format!("caption {row}").as_bytes())
+            .add(
+                &format!("{row:06}.txt"),
+                format!("caption {row}").as_bytes(),
+            )
     })
 }
 
@@ -390,7 +449,10 @@ fn only_what_is_wanted_is_read() {
     assert_eq!(texts(&few, "txt"), captions);
     let images = images(&few);
     assert!(images[1].as_deref().unwrap().starts_with("000507000507"));
-    let rows = few.column_by_name("__row").unwrap().as_primitive::<Int64Type>();
+    let rows = few
+        .column_by_name("__row")
+        .unwrap()
+        .as_primitive::<Int64Type>();
     assert_eq!(rows.values().to_vec(), [7, 507, 1007, 1507, 2007]);
     let read = opened.file.bytes_read() - after_index;
     assert!(read < 6 * 40_000 + 2100 * 40, "{read}");
@@ -412,14 +474,23 @@ fn wanted_rows_of_a_stretch_are_read_alone() {
     let reader = ShardReader::open(&opened.set.shards[0], plan).unwrap();
     let wanted = vec![0..1, 4..6, 48..50];
     let batches = reader.row_group(0, Some(wanted)).unwrap();
-    let keys: Vec<_> = batches.flat_map(|batch| texts(&batch.unwrap(), "__key__")).collect();
-    assert_eq!(keys, some(&["000000", "000004", "000005", "000048", "000049"]));
+    let keys: Vec<_> = batches
+        .flat_map(|batch| texts(&batch.unwrap(), "__key__"))
+        .collect();
+    assert_eq!(
+        keys,
+        some(&["000000", "000004", "000005", "000048", "000049"])
+    );
 }
 
 #[test]
 fn keys_of_json_in_several_tars_are_brought_to_one_type() {
     let memory = Arc::new(MemoryPlace::default());
-    let jsons = ["{\"a\": 1, \"b\": 1, \"c\": true}", "{\"a\": 0.5, \"b\": \"x\"}", "{\"c\": null}"];
+    let jsons = [
+        "{\"a\": 1, \"b\": 1, \"c\": true}",
+        "{\"a\": 0.5, \"b\": \"x\"}",
+        "{\"c\": null}",
+    ];
     for (number, json) in jsons.iter().enumerate() {
         let archive = Archive::default()
             .add("k.jpg", b"x")
@@ -431,7 +502,13 @@ fn keys_of_json_in_several_tars_are_brought_to_one_type() {
         .map(|number| places.at(&format!("mem://{number}.tar")).unwrap())
         .collect();
     let set = ShardSet::open(&all).unwrap();
-    let kinds = |name: &str| set.schema.field_with_name(name).unwrap().data_type().to_string();
+    let kinds = |name: &str| {
+        set.schema
+            .field_with_name(name)
+            .unwrap()
+            .data_type()
+            .to_string()
+    };
     assert_eq!(["a", "b", "c"].map(kinds), ["Float64", "Utf8", "Boolean"]);
     let plan = ReadPlan {
         columns: vec![set.schema.index_of("b").unwrap()],

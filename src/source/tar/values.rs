@@ -3,9 +3,7 @@
 use std::{ops::Range, sync::Arc};
 
 use arrow::{
-    array::{
-        ArrayRef, BinaryViewBuilder, NullArray, StringViewBuilder, StructArray,
-    },
+    array::{ArrayRef, BinaryViewBuilder, NullArray, StringViewBuilder, StructArray},
     buffer::NullBuffer,
     datatypes::{DataType, Field, Fields},
 };
@@ -33,7 +31,10 @@ pub(super) struct Row {
 impl Row {
     /// The member of a field, where it is read and not the image.
     pub(super) fn member(&self, field: u16) -> Option<Range<u64>> {
-        let is_image = self.image.as_ref().is_some_and(|image| image.field == field);
+        let is_image = self
+            .image
+            .as_ref()
+            .is_some_and(|image| image.field == field);
         let mut pieces = self.sample.pieces.iter().filter(|_| !is_image);
         let piece = pieces.find(|piece| piece.field == field)?;
         piece.is_read.then(|| piece.bytes.clone())
@@ -63,7 +64,8 @@ pub(super) fn column(
     match origin {
         Origin::Key => {
             let mut keys = StringViewBuilder::with_capacity(rows.len());
-            rows.iter().for_each(|row| keys.append_option(row.key(fetched)));
+            rows.iter()
+                .for_each(|row| keys.append_option(row.key(fetched)));
             Arc::new(keys.finish())
         }
         Origin::Image => images(names, rows, fetched),
@@ -85,7 +87,10 @@ fn images(names: &[String], rows: &[Row], fetched: &Fetched) -> ArrayRef {
         }));
     }
     let nulls: NullBuffer = rows.iter().map(|row| read(row).is_some()).collect();
-    let fields = [("bytes", DataType::BinaryView), ("path", DataType::Utf8View)];
+    let fields = [
+        ("bytes", DataType::BinaryView),
+        ("path", DataType::Utf8View),
+    ];
     let fields = fields.map(|(name, data_type)| Field::new(name, data_type, true));
     let columns: Vec<ArrayRef> = vec![bytes(places, fetched), Arc::new(paths.finish())];
     let images = StructArray::try_new(Fields::from(fields.to_vec()), columns, Some(nulls));
@@ -98,10 +103,14 @@ fn images(names: &[String], rows: &[Row], fetched: &Fetched) -> ArrayRef {
 
 fn bytes(places: impl Iterator<Item = Option<Range<u64>>>, fetched: &Fetched) -> ArrayRef {
     let mut values = BinaryViewBuilder::new();
-    let blocks: Vec<u32> = fetched.buffers().map(|block| values.append_block(block)).collect();
+    let blocks: Vec<u32> = fetched
+        .buffers()
+        .map(|block| values.append_block(block))
+        .collect();
     for place in places {
         let view = place.and_then(|range| view(fetched.place(&range)?, &blocks));
-        let appended = view.map(|view| values.try_append_view(view.block, view.offset, view.length));
+        let appended =
+            view.map(|view| values.try_append_view(view.block, view.offset, view.length));
         if !matches!(appended, Some(Ok(()))) {
             values.append_null();
         }
@@ -112,11 +121,15 @@ fn bytes(places: impl Iterator<Item = Option<Range<u64>>>, fetched: &Fetched) ->
 /// What is not UTF-8 is null.
 fn texts(places: impl Iterator<Item = Option<Range<u64>>>, fetched: &Fetched) -> ArrayRef {
     let mut values = StringViewBuilder::new();
-    let blocks: Vec<u32> = fetched.buffers().map(|block| values.append_block(block)).collect();
+    let blocks: Vec<u32> = fetched
+        .buffers()
+        .map(|block| values.append_block(block))
+        .collect();
     for place in places {
         let view = place.and_then(|range| view(fetched.place(&range)?, &blocks));
         // Appending looks whether it is text.
-        let appended = view.map(|view| values.try_append_view(view.block, view.offset, view.length));
+        let appended =
+            view.map(|view| values.try_append_view(view.block, view.offset, view.length));
         if !matches!(appended, Some(Ok(()))) {
             values.append_null();
         }

@@ -21,5 +21,6 @@ mod scores;
 mod selection;
 mod sql;
 mod summary;
+mod tars;
 mod texts;
 mod trace;
