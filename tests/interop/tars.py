@@ -17,10 +17,10 @@ from PIL import Image
 SAMPLES = 30
 
 
-def jpeg(number):
+def picture(number, kind):
     image = Image.new("RGB", (40, 30), (number * 7 % 256, number * 31 % 256, 90))
     out = io.BytesIO()
-    image.save(out, "JPEG")
+    image.save(out, kind)
     return out.getvalue()
 
 
@@ -30,11 +30,11 @@ def write(folder):
             sink.write(
                 {
                     "__key__": f"some/folder/{number:09d}",
-                    "jpg": jpeg(number),
+                    "jpg": picture(number, "JPEG"),
                     "txt": f"a picture of thing {number}, ü",
                     "json": {"width": 40, "similarity": number / SAMPLES, "tags": ["a", None]},
                     "cls": number % 10,
-                    "mask.png": b"mask %d" % number,
+                    "mask.png": picture(number, "PNG"),
                 }
             )
     print(SAMPLES)

@@ -13,8 +13,6 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// Read along with a header, which is all that is wanted of most members.
 const AHEAD_BYTES: u64 = 4 << 10;
-/// The same where a file is read by a plan, window after window.
-const PLANNED_AHEAD_BYTES: u64 = 64 << 10;
 /// Of a file that is read by a plan so much is asked for at a time.
 pub(super) const WINDOW_BYTES: u64 = 8 << 20;
 /// A stream may become so many times as large as its file, and
@@ -38,7 +36,6 @@ pub(super) struct Plain {
     /// What was read along.
     ahead: Bytes,
     ahead_at: u64,
-    ahead_bytes: u64,
 }
 
 pub(super) struct Packed {
@@ -59,16 +56,11 @@ impl TarStream {
         let size = file.size_bytes();
         let file = file.planned(std::slice::from_ref(&(0..size)), WINDOW_BYTES);
         if !is_packed {
-            let ahead_bytes = match file.is_planned() {
-                true => PLANNED_AHEAD_BYTES,
-                false => AHEAD_BYTES,
-            };
             return Ok(Self::Plain(Plain {
                 file,
                 position: 0,
                 ahead: Bytes::new(),
                 ahead_at: 0,
-                ahead_bytes,
             }));
         }
         let is_gzip = file.read_at(0..2)?.starts_with(&GZIP);
@@ -142,7 +134,7 @@ impl Plain {
         let end = start.saturating_add(length);
         let has = self.ahead_at..self.ahead_at + self.ahead.len() as u64;
         if start < has.start || end > has.end {
-            let wanted = length.max(self.ahead_bytes);
+            let wanted = length.max(AHEAD_BYTES);
             self.ahead = self.file.read_at(start..start.saturating_add(wanted))?;
             self.ahead_at = start;
         }

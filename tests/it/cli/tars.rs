@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use arrow::{
-    array::{Array, AsArray, RecordBatch},
+    array::{AsArray, RecordBatch},
     datatypes::{Float32Type, Float64Type},
 };
 use serde_json::Value;
@@ -467,4 +467,63 @@ fn uids_of_one_run_are_the_rows_of_another() {
         ran.says(&[said]);
         assert!(!place.path("o.parquet").exists());
     }
+}
+
+/// Ten gigabytes of which a picture and a caption for each sample are read.
+#[test]
+#[ignore = "a sparse file of 10 GB, which some file systems do not have"]
+fn a_tar_of_ten_gigabytes_is_read_in_bounded_memory() {
+    use std::os::unix::fs::FileExt;
+    const VIDEO_BYTES: u64 = 170 << 20;
+    let place = place(70);
+    place
+        .mock("in.parquet small.tar --keep 1.0 --prefix a_")
+        .exits(0);
+    let large = std::fs::File::create(place.path("large.tar")).unwrap();
+    let mut at = 0;
+    for (key, fields) in samples(&place.path("small.tar")) {
+        let video = ("mp4".to_owned(), Vec::new());
+        for (field, bytes) in fields.into_iter().chain([video]) {
+            let size = if field == "mp4" {
+                VIDEO_BYTES
+            } else {
+                bytes.len() as u64
+            };
+            let mut header = [0; 512];
+            let name = format!("{key}.{field}");
+            header[..name.len()].copy_from_slice(name.as_bytes());
+            header[124..135].copy_from_slice(format!("{size:011o}").as_bytes());
+            header[148..156].fill(b' ');
+            header[156] = b'0';
+            let sum: u32 = header.iter().map(|&byte| u32::from(byte)).sum();
+            header[148..154].copy_from_slice(format!("{sum:06o}").as_bytes());
+            large.write_all_at(&header, at).unwrap();
+            large.write_all_at(&bytes, at + 512).unwrap();
+            at += 512 + size.next_multiple_of(512);
+        }
+    }
+    large.set_len(at + 1024).unwrap();
+    assert!(at > 10_000_000_000);
+    let args = "large.tar --dry-run --json --memory-limit 512MiB";
+    let summary = place.mock(args).exits(0).json();
+    assert_eq!(summary["rows_in"], samples(&place.path("small.tar")).len());
+    assert_eq!(summary["rows_bad"], 0);
+    let peak = summary["peak_rss_bytes"].as_u64().unwrap();
+    assert!(peak < (512 << 20) / 10 * 11, "{peak}");
+    // What has to be held for a row is refused before work begins, or held.
+    place
+        .mock("large.tar out.tar --keep-rows 2 --memory-limit 512MiB")
+        .exits(2)
+        .says(&["large.tar"]);
+    let args = "large.tar out.tar --keep-rows 2 --json --memory-limit 2GiB";
+    let summary = place.mock(args).exits(0).json();
+    let peak = summary["peak_rss_bytes"].as_u64().unwrap();
+    assert!(peak < (2 << 30) / 10 * 11, "{peak}");
+    let written = samples(&place.path("out.tar"));
+    assert_eq!(written.len(), 2);
+    assert!(
+        written
+            .iter()
+            .all(|(_, fields)| fields["mp4"].len() as u64 == VIDEO_BYTES)
+    );
 }
