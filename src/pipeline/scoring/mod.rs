@@ -175,7 +175,8 @@ impl Wanted<'_> {
         store.record(&self.shards.identities)?;
         let missing = store.missing_rows(&self.shards.identities)?;
         let rows = self.shards.set.rows();
-        count_settled(&context.counters, rows, rows - missing);
+        // The store knows nothing of rows that are left out.
+        count_settled(&context.counters, rows, rows.saturating_sub(missing));
         let fill = Fill {
             shards: self.shards,
             runtime: Arc::new(EncodeRuntime::new(loaded, Arc::clone(&context.counters))),

@@ -94,13 +94,16 @@ impl Roles {
     pub(super) fn of(schema: &Schema, policy: &TarPolicy) -> Self {
         let is_base = |field: &Field| beside(field) == Some(BESIDE_MEMBER) && field.name() == JSON;
         let has_base = schema.fields().iter().any(|field| is_base(field));
+        // Of a tar names of members are the keys, whatever its JSON calls so.
+        let own_key = schema.index_of(TAR_KEY).is_ok().then_some(TAR_KEY);
+        let key = own_key.or(policy.key.as_deref());
         let role = |field: &Field| {
             let name = field.name();
             let beside = beside(field);
             let is_text = is_text(field.data_type());
             if *name == policy.image {
                 Role::Image
-            } else if policy.key.as_ref() == Some(name) {
+            } else if key == Some(name.as_str()) {
                 match (beside, has_base) {
                     (Some(BESIDE_JSON), true) => Role::Key { in_json: false },
                     (Some(BESIDE_MEMBER), _) => Role::Member(field_of(name)),

@@ -8,9 +8,10 @@ use arrow::{
     error::ArrowError,
     util::display::array_value_to_string,
 };
-use base64::{Engine, prelude::BASE64_STANDARD};
 
-/// Writes a value behind `out`. What JSON has no number for, as NaN, is null; bytes within others are base64, times and
+use crate::digest::hex;
+
+/// Writes a value behind `out`. What JSON has no number for, as NaN, is null; bytes within others are hex, times and
 /// decimals are text.
 pub(super) fn put(out: &mut String, array: &dyn Array, row: usize) -> Result<(), ArrowError> {
     if array.is_null(row) {
@@ -77,7 +78,7 @@ fn put_all(out: &mut String, values: &dyn Array) -> Result<(), ArrowError> {
 }
 
 fn put_bytes(out: &mut String, bytes: &[u8]) {
-    put_text(out, &BASE64_STANDARD.encode(bytes));
+    put_text(out, &hex(bytes));
 }
 
 fn put_shown(out: &mut String, value: impl std::fmt::Display) {
@@ -149,6 +150,6 @@ mod tests {
         assert_eq!(json(&list), "[1, null]");
         let bytes: ArrayRef = Arc::new(arrow::array::BinaryArray::from(vec![&b"ab"[..]]));
         let of = StructArray::try_from(vec![("b", bytes)]).unwrap();
-        assert_eq!(json(&of), "{\"b\": \"YWI=\"}");
+        assert_eq!(json(&of), "{\"b\": \"6162\"}");
     }
 }
