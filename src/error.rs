@@ -231,6 +231,11 @@ pub(crate) fn unreached(error: io::Error) -> io::Error {
     }
 }
 
+/// Whether an error is one of [`unreached`].
+pub(crate) fn is_unreached(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|cause| cause.is::<Unreached>())
+}
+
 /// See [`unreached`].
 #[derive(Debug)]
 struct Unreached(io::Error);

@@ -110,8 +110,8 @@ pub(super) struct SetupArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct FilterArgs {
-    /// Parquet files, directories, globs or brace ranges, then where the result goes: a .parquet file, or a
-    /// directory of part-*.parquet, or - with --online. A dry run needs no output
+    /// Parquet files or tars of samples, directories, globs or brace ranges, then where the result goes: a .parquet or
+    /// .tar file, or a directory of part-*, or - with --online. A dry run needs no output
     #[arg(required_unless_present = "files", value_name = "IN... OUT")]
     pub(super) paths: Vec<String>,
     #[command(flatten)]

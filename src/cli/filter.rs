@@ -49,6 +49,7 @@ pub(super) fn run(args: FilterArgs) -> Result<ExitCode> {
                 args.scores.as_deref(),
                 written(options.rejects.as_ref()),
                 written(options.changes.as_ref()),
+                written(options.uids_out.as_ref()),
                 args.tells.report.as_deref(),
             ],
         })?,
@@ -112,6 +113,7 @@ fn options(args: &FilterArgs) -> Result<RunOptions> {
         .with_added(args.columns.add.iter().copied())
         .with_prefix(args.columns.prefix.as_str())
         .with_command(args.command.as_str());
+    options.format = args.tells.format.of(output.as_deref())?;
     options.output = output.map(OutputPath::from);
     options.places = stores::output_places();
     options.dry_run = args.tells.dry_run;
@@ -119,13 +121,14 @@ fn options(args: &FilterArgs) -> Result<RunOptions> {
     options.partition_by.clone_from(&args.tells.partition_by);
     options.partition_columns = PartitionColumns::when(args.tells.partition_in_files);
     options.changes = args.remembers.changes.clone().map(OutputPath::from);
+    options.uids_out = args.tells.format.uids_out.clone().map(OutputPath::from);
     options.rejects = args.bad_rows.rejects.clone().map(OutputPath::from);
     if let (Some(_), None) = (&args.tells.report, &args.scores) {
         // A store that others use too keeps what it has; the report shows that.
         options.reported = SHOWN_SCORES.to_vec();
     }
     #[cfg(feature = "delta")]
-    let options = args.table.applied(options)?;
+    let options = args.table.applied(options, args.tells.format.is_delta())?;
     Ok(options)
 }
 

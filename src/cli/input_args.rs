@@ -1,12 +1,15 @@
 //! Which of the files that inputs name are read.
 
+use std::path::PathBuf;
+
 use arrow::compute::kernels::cast_utils::string_to_datetime;
 use clap::{Args as ClapArgs, ValueEnum};
 
 use super::stores;
 use crate::{
-    config::OnBadShard,
-    source::{AsOf, FILE_LIST, Places},
+    config::{ByteSize, OnBadShard},
+    error::Result,
+    source::{AsOf, FILE_LIST, Places, Uids},
 };
 
 #[derive(Debug, ClapArgs)]
@@ -23,6 +26,9 @@ pub(super) struct InputArgs {
     /// Read shards without the values in the names of their folders; if not given, label=3/ is a column 'label'
     #[arg(long, env = "CLIP_FILTER_NO_HIVE")]
     no_hive: bool,
+    /// Read only rows whose uid is in this list, a NumPy file of u8,u8 as DataComp has it; the others are not counted
+    #[arg(long, value_name = "FILE", env = "CLIP_FILTER_UIDS")]
+    uids: Option<PathBuf>,
     #[command(flatten)]
     tables: LooseTableArgs,
 }
@@ -88,6 +94,12 @@ enum OnBadShardArg {
 }
 
 impl InputArgs {
+    /// The list of uids, which may take a quarter of the memory limit.
+    pub(super) fn uids(&self, limit: ByteSize) -> Result<Option<Uids>> {
+        let read = |file| Uids::read(file, limit.0 / 4);
+        self.uids.as_deref().map(read).transpose()
+    }
+
     pub(super) fn on_bad_shard(&self) -> OnBadShard {
         match self.on_bad_shard {
             OnBadShardArg::Fail => OnBadShard::Fail,

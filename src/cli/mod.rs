@@ -5,6 +5,7 @@ mod args;
 mod completions;
 mod config_file;
 mod filter;
+mod format_args;
 mod image_args;
 mod input_args;
 mod inspect;

@@ -162,6 +162,11 @@ fn refuse_others(args: &FilterArgs) -> Result<()> {
             two_passes,
         ),
         (
+            args.tells.format.is_given(),
+            "--format, --shard-rows, --shuffle and --uids-out: it writes an Arrow stream",
+            two_passes,
+        ),
+        (
             args.bad_rows.rejects.is_some(),
             "--rejects: it writes no file",
             "--on-error keep --add status lets bad rows through",

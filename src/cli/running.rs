@@ -56,6 +56,10 @@ pub(super) fn score_options(args: Scoring<'_>) -> Result<ScoreOptions> {
         .with_reading(args.images.choice().reading())
         .with_method(args.method.options())
         .with_derived(args.derived);
+    let uids = args.reads.uids(options.memory_limit)?;
+    if let Some(uids) = uids {
+        options = options.with_uids(uids);
+    }
     options.scores = args.scores.map(StoreAt::from);
     options.only_new = args.store.only_new;
     options.embeddings = args.store.embeddings;

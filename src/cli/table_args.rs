@@ -12,14 +12,6 @@ use crate::{
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "Output")]
 pub(super) struct TableArgs {
-    /// parquet, or delta: OUT is the folder of a Delta table, which gets the rows in one commit
-    #[arg(
-        long,
-        value_enum,
-        env = "CLIP_FILTER_OUTPUT_FORMAT",
-        default_value = "parquet"
-    )]
-    format: Format,
     /// What becomes of the rows that the table has; if not given, there is no table yet
     #[arg(long, value_enum, env = "CLIP_FILTER_MODE")]
     mode: Option<Mode>,
@@ -37,12 +29,6 @@ pub(super) struct TableArgs {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Parquet,
-    Delta,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Mode {
     /// There must be no table
     Create,
@@ -56,8 +42,7 @@ enum Mode {
 
 impl TableArgs {
     /// `options`, as they write to a table if that is asked for.
-    pub(super) fn applied(&self, options: RunOptions) -> Result<RunOptions> {
-        let is_delta = self.format == Format::Delta;
+    pub(super) fn applied(&self, options: RunOptions, is_delta: bool) -> Result<RunOptions> {
         let given = self.mode.is_some() || !self.replace_where.is_empty() || self.cut_nanoseconds;
         match is_delta {
             false if given => Err(Error::usage("take --mode: the output is no table")

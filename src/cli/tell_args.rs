@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args as ClapArgs};
 
-use super::{summary::Detail, tracing::TraceArgs};
+use super::{format_args::FormatArgs, summary::Detail, tracing::TraceArgs};
 
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "Output")]
@@ -31,6 +31,8 @@ pub(super) struct TellArgs {
         requires = "partition_by"
     )]
     pub(super) partition_in_files: bool,
+    #[command(flatten)]
+    pub(super) format: FormatArgs,
     /// Write what was kept and cut, and why, to this HTML file: one page that needs no network. A run that keeps
     /// no scores computes sas, sds and dup_max_sim for it
     #[arg(long, value_name = "FILE", env = "CLIP_FILTER_REPORT")]

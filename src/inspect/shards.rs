@@ -9,7 +9,7 @@ use crate::{
     sink::Provenance,
     source::{
         ColumnBinding, ColumnChoice, ColumnFacts, Found, ImageLayout, LabelColumn, Location,
-        OddShard, RowGroups, Survey, TableShard,
+        OddShard, RowGroups, Survey,
     },
 };
 

@@ -18,7 +18,11 @@ use super::context::{Cancel, Prepared, RunContext, RunOptions, Scored, written_s
 use crate::{
     error::{Error, Result},
     selection::{Repeats, Selection},
-    sink::{DatasetWriter, Portion, Provenance, Staged, UnitSource, WriterPolicy},
+    sink::{
+        BATCH_ROWS, DatasetWriter, OutputWriter, Portion, Provenance, Shuffled, Staged, TarPolicy,
+        TarWriter, UnitSource, WriterPolicy, Written,
+    },
+    source::view_schema,
     summary::Stage,
 };
 
@@ -32,6 +36,8 @@ pub(super) struct Emitted {
     pub(super) outputs: Vec<String>,
     /// In the order in which they become visible.
     pub(super) staged: Vec<Staged>,
+    /// What is to be told of them, one line each.
+    pub(super) notes: Vec<String>,
 }
 
 /// What is written, and as what.
@@ -44,7 +50,7 @@ pub(super) struct Emitting<'a> {
 }
 
 /// The rows that are written, and how often each is to be seen.
-pub(super) struct Written {
+pub(super) struct KeptRows {
     pub(super) written: Selection,
     pub(super) repeats: Option<Repeats>,
 }
@@ -53,10 +59,10 @@ pub(super) struct Written {
 pub(super) async fn emit(
     emitting: Emitting<'_>,
     scored: Scored,
-    rows: Written,
+    rows: KeptRows,
     context: &RunContext,
 ) -> Result<Emitted> {
-    let Written { written, repeats } = rows;
+    let KeptRows { written, repeats } = rows;
     let (options, prepared) = (emitting.options, emitting.prepared);
     if !prepared.writes() {
         return Ok(Emitted::default());
@@ -65,6 +71,14 @@ pub(super) async fn emit(
     let policy = prepared.writer_policy(options, emitting.provenance, &scored.memory);
     let shards = &prepared.shards;
     let stored = prepared.written(options);
+    let tars = prepared.tar_policy(options, &scored.memory);
+    let shuffle = tars.as_ref().and_then(|tars| tars.options.shuffle);
+    let (carried, read) = match tars {
+        None => (shards.set.carried(), shards.set.carried_schema()?),
+        // What becomes JSON is read as what it means.
+        Some(_) => (Vec::new(), view_schema(&shards.set.schema)),
+    };
+    let ways = shuffle.map_or(1, |_| WAYS);
     let writing = Writing {
         source: UnitSource {
             set: Arc::clone(&shards.set),
@@ -72,30 +86,51 @@ pub(super) async fn emit(
             repeats,
             stored: stored.map(|column| column.added.name()).collect(),
             added: Arc::new(Schema::new(policy.added.clone())),
-            schema: written_schema(&shards.set.carried_schema()?, &policy.added),
+            schema: written_schema(&read, &policy.added),
             store: Arc::clone(&scored.store),
-            batch_bytes: scored.memory.batch_bytes,
+            carried,
+            batch_rows: BATCH_ROWS.min(shuffle.map_or(usize::MAX, |_| SHUFFLED_ROWS)),
+            batch_bytes: scored.memory.batch_bytes / ways as u64,
             counters: Arc::clone(&context.counters),
         },
         policy,
+        tars,
         cancel: context.cancel.clone(),
         #[cfg(feature = "delta")]
         delta: options.delta,
     };
-    let output = tokio::task::spawn_blocking(move || writing.run(output, &written))
+    let written = tokio::task::spawn_blocking(move || writing.run(output, &written))
         .await
         .map_err(|error| Error::internal("write the output").source(error))??;
-    let outputs = output.outputs();
+    let outputs = written.staged.outputs();
     // The output last: where it is, all of the run is.
     let mut staged = emitting.others;
-    staged.push(output);
-    Ok(Emitted { outputs, staged })
+    staged.push(written.staged);
+    Ok(Emitted {
+        outputs,
+        staged,
+        notes: written.notes,
+    })
+}
+
+/// Shards that are read side by side where rows are shuffled.
+const WAYS: usize = 4;
+/// Most rows of a batch there: batches are drawn from the shards in turn.
+const SHUFFLED_ROWS: usize = 128;
+
+/// The channels of shards that are read side by side.
+enum Turns {
+    /// One after the other.
+    InOrder,
+    /// Which is next is drawn.
+    Drawn(Shuffled),
 }
 
 /// The writing half of the pass.
 struct Writing {
     source: UnitSource,
     policy: WriterPolicy,
+    tars: Option<TarPolicy>,
     cancel: Cancel,
     /// Rows are a table's.
     #[cfg(feature = "delta")]
@@ -104,59 +139,75 @@ struct Writing {
 
 impl Writing {
     /// A writer of the output, and the types that rows are brought to first, where they are not written as they come.
-    #[cfg(feature = "delta")]
-    fn writer(&self, output: Staged) -> Result<(DatasetWriter, Option<SchemaRef>)> {
-        let Some(nanoseconds) = self.delta else {
-            let schema = Arc::clone(&self.source.schema);
-            let writer = DatasetWriter::create(output, self.policy.clone(), schema)?;
-            return Ok((writer, None));
-        };
-        let held = delta_schema(&self.source.schema, nanoseconds)?;
-        let mut policy = self.policy.clone();
-        policy.input = delta_schema(&policy.input, nanoseconds)?;
-        let added = delta_schema(&Schema::new(policy.added), nanoseconds)?;
-        policy.added = added
-            .fields()
-            .iter()
-            .map(|field| field.as_ref().clone())
-            .collect();
-        let writer = DatasetWriter::create(output, policy, Arc::clone(&held))?;
-        Ok((writer, Some(held)))
-    }
-
-    #[cfg(not(feature = "delta"))]
-    fn writer(&self, output: Staged) -> Result<(DatasetWriter, Option<SchemaRef>)> {
+    fn writer(&self, output: Staged) -> Result<(OutputWriter, Option<SchemaRef>)> {
         let schema = Arc::clone(&self.source.schema);
+        if let Some(tars) = &self.tars {
+            return Ok((
+                OutputWriter::Tars(TarWriter::new(output, tars, &schema)),
+                None,
+            ));
+        }
+        #[cfg(feature = "delta")]
+        if let Some(nanoseconds) = self.delta {
+            let held = delta_schema(&schema, nanoseconds)?;
+            let mut policy = self.policy.clone();
+            policy.input = delta_schema(&policy.input, nanoseconds)?;
+            let added = delta_schema(&Schema::new(policy.added), nanoseconds)?;
+            policy.added = added
+                .fields()
+                .iter()
+                .map(|field| field.as_ref().clone())
+                .collect();
+            let writer = DatasetWriter::create(output, policy, Arc::clone(&held))?;
+            return Ok((OutputWriter::parquet(writer), Some(held)));
+        }
         let writer = DatasetWriter::create(output, self.policy.clone(), schema)?;
-        Ok((writer, None))
+        Ok((OutputWriter::parquet(writer), None))
     }
 
     /// Reading and writing overlap.
-    fn run(self, output: Staged, kept: &Selection) -> Result<Staged> {
+    fn run(self, output: Staged, kept: &Selection) -> Result<Written> {
         let (mut writer, held) = self.writer(output)?;
         // Row groups are copied as they lie, or not at all.
         let layout = writer.layout().filter(|_| held.is_none());
+        let seed = self.tars.as_ref().and_then(|tars| tars.options.shuffle);
+        let shards = self.source.set.shards.len();
+        let (order, ways, turns) = match seed {
+            None => ((0..shards).collect(), 1, Turns::InOrder),
+            Some(seed) => {
+                let mut drawn = Shuffled::new(seed);
+                (drawn.order(shards), WAYS.min(shards), Turns::Drawn(drawn))
+            }
+        };
         std::thread::scope(|scope| {
-            // One batch waits while the next is read.
-            let (sender, portions) = sync_channel(1);
-            let reader = scope.spawn(|| {
-                let sender = sender;
-                let counters = &self.source.counters;
-                let mut send =
-                    |portion| counters.blocked(Stage::Read, || sender.send(portion).is_ok());
-                for unit in self.source.units(kept, layout.as_ref()) {
-                    if !unit.read(&mut send)? {
-                        break;
+            let (mut readers, mut portions) = (Vec::new(), Vec::new());
+            for way in 0..ways.max(1) {
+                // One batch waits while the next is read.
+                let (sender, receiver) = sync_channel(1);
+                portions.push(receiver);
+                let own: Vec<usize> = order.iter().skip(way).step_by(ways).copied().collect();
+                let (source, layout) = (&self.source, layout.as_ref());
+                let read = move || {
+                    let counters = &source.counters;
+                    let mut send =
+                        |portion| counters.blocked(Stage::Read, || sender.send(portion).is_ok());
+                    for shard in own {
+                        if !source.unit(shard, kept, layout).read(&mut send)? {
+                            break;
+                        }
                     }
-                }
-                Ok(())
-            });
-            let written = self.write_all(&portions, &mut writer, held.as_ref());
-            // Without a receiver the reader stops at its next batch.
-            drop(portions);
-            let read = reader
-                .join()
-                .map_err(|_| Error::internal("read the selected rows"))?;
+                    Ok(())
+                };
+                readers.push(scope.spawn(read));
+            }
+            let written = self.write_all(portions, turns, &mut writer, held.as_ref());
+            // Without a receiver a reader stops at its next batch.
+            let mut read = Ok(());
+            for reader in readers {
+                let done = reader.join();
+                let done = done.map_err(|_| Error::internal("read the selected rows"))?;
+                read = read.and(done);
+            }
             written.and(read)
         })?;
         writer.close()
@@ -164,27 +215,29 @@ impl Writing {
 
     fn write_all(
         &self,
-        portions: &Receiver<Result<Portion>>,
-        writer: &mut DatasetWriter,
+        mut portions: Vec<Receiver<Result<Portion>>>,
+        mut turns: Turns,
+        writer: &mut OutputWriter,
         held: Option<&SchemaRef>,
     ) -> Result<()> {
         let counters = &self.source.counters;
-        while let Ok(portion) = counters.starved(Stage::Write, || portions.recv()) {
+        while !portions.is_empty() {
+            let next = match &mut turns {
+                Turns::InOrder => 0,
+                Turns::Drawn(drawn) => drawn.below(portions.len()),
+            };
+            let Ok(portion) = counters.starved(Stage::Write, || portions[next].recv()) else {
+                portions.remove(next);
+                continue;
+            };
             self.cancel.check()?;
             let portion = portion?;
             let mut span = counters.span(Stage::Write).of("rows");
-            let rows = match portion {
-                Portion::Rows(batch) => {
-                    let batch = match held {
-                        None => batch,
-                        Some(held) => with_types(&batch, held)?,
-                    };
-                    writer.write(&batch).map(|()| batch.num_rows())?
-                }
-                Portion::Group(group, added) => {
-                    writer.copy(&group, &added).map(|()| added.num_rows())?
-                }
+            let portion = match (portion, held) {
+                (Portion::Rows(batch), Some(held)) => Portion::Rows(with_types(&batch, held)?),
+                (portion, _) => portion,
             };
+            let rows = writer.write(&portion)?;
             span.rows(rows);
             counters
                 .rows_written

@@ -6,7 +6,7 @@ use super::{
     changes,
     context::{Narrow, Prepared, RunContext, RunOptions, StageTimes},
     deriving::{Settled, derive_for_run, settle_order},
-    emitting::{self, Emitting, Written},
+    emitting::{self, Emitting, KeptRows},
     rejecting::Rejecting,
     reporting, scoring, selecting,
 };
@@ -16,7 +16,7 @@ use crate::{
     report::Report,
     select::Chosen,
     selection::Repeats,
-    sink::{Provenance, Staged},
+    sink::{Provenance, Staged, list_uids},
     store::ScoreStore,
     summary::{Pass, RunSummary},
 };
@@ -151,7 +151,7 @@ async fn decide_and_write(
     let others = staged_beside(&narrow, &chosen)?;
     // A bit per row and rule, that nothing needs any more.
     drop(chosen.steps);
-    let rows = Written {
+    let rows = KeptRows {
         written: chosen.written,
         repeats: chosen.repeats,
     };
@@ -164,6 +164,7 @@ async fn decide_and_write(
     let emitted = emitting::emit(emitting, scored, rows, context).await?;
     drop(writing);
     summary.outputs = emitted.outputs;
+    summary.warnings.extend(emitted.notes);
     let effort = StageTimes {
         threads: options.scoring.threads,
         memory: &memory,
@@ -190,6 +191,10 @@ fn staged_beside(narrow: &Narrow<'_>, chosen: &Chosen) -> Result<Vec<Staged>> {
             chosen,
         };
         staged.push(rejecting.list(prepared.stage_file(options, path)?)?);
+    }
+    if let Some(path) = &options.uids_out {
+        let file = prepared.stage_file(options, path)?;
+        staged.push(list_uids(&prepared.shards, &chosen.written, file)?);
     }
     staged.extend(changes::stage(options, prepared, narrow.scored, chosen)?);
     Ok(staged)

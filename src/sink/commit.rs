@@ -97,6 +97,9 @@ pub struct Pending {
     pub parts: Vec<WrittenPart>,
 }
 
+/// How names of Parquet files end.
+pub(super) const PARQUET: &str = "parquet";
+
 /// Where a part goes within an output.
 #[derive(Debug, Clone, Copy)]
 pub struct PartPlace<'a> {
@@ -106,15 +109,18 @@ pub struct PartPlace<'a> {
     pub folder: &'a str,
     /// Its place among the parts of the folder, which its name has.
     pub in_folder: usize,
+    /// What its name ends in, without the dot.
+    pub ending: &'a str,
 }
 
 impl From<usize> for PartPlace<'_> {
-    /// The part of this number in the directory itself.
+    /// The Parquet part of this number in the directory itself.
     fn from(number: usize) -> Self {
         Self {
             number,
             folder: "",
             in_folder: number,
+            ending: PARQUET,
         }
     }
 }

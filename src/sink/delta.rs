@@ -103,7 +103,7 @@ impl Commit for DeltaCommit {
     fn part(&self, pending: &Pending, place: PartPlace<'_>) -> Result<Box<dyn Part>> {
         let folder = local(&pending.destination)?;
         let of_run = pending.token.get(..NAME_LETTERS).unwrap_or(&pending.token);
-        let name = part_name(place.in_folder);
+        let name = part_name(place.in_folder, place.ending);
         let (stem, ending) = name.split_once('.').unwrap_or((&name, ""));
         let within = format!("{}{stem}-{of_run}.{ending}", place.folder);
         let path = staging(folder, &pending.token).join(&within);

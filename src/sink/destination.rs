@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::local::{parent, part_name};
 use crate::{
     secrets,
-    source::{Location, names_shard},
+    source::{Location, names_parquet},
     store::StoreAt,
 };
 
@@ -121,7 +121,7 @@ impl OutputPath {
     /// True if its name ends as that of a shard does: `.parquet`, `.pq`.
     fn is_named_parquet(&self) -> bool {
         let name = self.as_path().file_name().unwrap_or_default();
-        names_shard(&name.to_string_lossy())
+        names_parquet(&name.to_string_lossy())
     }
 
     /// The ending of another kind of file, where the name has one and no directory is meant.
@@ -245,11 +245,11 @@ impl Destination {
         }
     }
 
-    /// The file that is written first, where it lies on this machine.
-    pub fn first_file(&self) -> Option<PathBuf> {
+    /// The file that is written first, where it lies on this machine; parts have this `ending`.
+    pub fn first_file(&self, ending: &str) -> Option<PathBuf> {
         match self {
             Destination::File(path) => path.local_path().map(Path::to_path_buf),
-            Destination::Directory(path) => Some(path.local_path()?.join(part_name(0))),
+            Destination::Directory(path) => Some(path.local_path()?.join(part_name(0, ending))),
         }
     }
 

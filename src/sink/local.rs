@@ -98,7 +98,7 @@ impl Commit for LocalCommit {
             }
             Destination::File(_) => (temporary, path.to_path_buf()),
             Destination::Directory(_) => {
-                let part = part_name(place.in_folder);
+                let part = part_name(place.in_folder, place.ending);
                 let folder = temporary.join(place.folder);
                 std::fs::create_dir_all(&folder).map_err(|error| failed(&folder, error))?;
                 (folder.join(&part), path.join(place.folder).join(part))
@@ -217,8 +217,8 @@ fn temporary(path: &Path, pending: &Pending) -> PathBuf {
     parent(path).join(&pending.token)
 }
 
-pub(super) fn part_name(number: usize) -> String {
-    format!("part-{number:05}.parquet")
+pub(super) fn part_name(number: usize, ending: &str) -> String {
+    format!("part-{number:05}.{ending}")
 }
 
 /// The directory that a path lies in.
@@ -263,7 +263,10 @@ fn check_replaceable(directory: &Path) -> Result<()> {
         let name = entry.file_name().to_string_lossy().into_owned();
         if name.contains('=') && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             check_replaceable(&entry.path())?;
-        } else if name != SUCCESS && !(name.starts_with("part-") && name.ends_with(".parquet")) {
+        } else if name != SUCCESS
+            && !(name.starts_with("part-")
+                && [".parquet", ".tar"].iter().any(|end| name.ends_with(end)))
+        {
             return Err(
                 Error::output("replace the output directory: it holds other files")
                     .with("output", directory.display())

@@ -2,7 +2,7 @@
 //!
 //! [`Commit`] is the seam to where outputs go; [`Staged`] is one that is under way, [`Ledger`] a list of those that a
 //! run has staged. `units` are what is written of each shard, `writer` and `part` lay out a dataset, `partitions` cuts it by values, `listing` and
-//! `rejects` files of a few facts per row. A new kind of place is a file beside `local`, and a line where
+//! `rejects` files of a few facts per row; `tar` writes samples instead of Parquet. A new kind of place is a file beside `local`, and a line where
 //! [`OutputPlaces`] has its default.
 
 mod abandoned;
@@ -17,6 +17,7 @@ mod ledger;
 mod listing;
 mod local;
 mod metadata;
+mod output_writer;
 mod part;
 mod partitions;
 mod plain;
@@ -26,6 +27,8 @@ mod remote;
 mod result_types;
 mod staged;
 mod stream;
+mod tar;
+mod uids;
 mod units;
 mod writer;
 
@@ -43,6 +46,7 @@ pub use ledger::Ledger;
 pub use listing::Listing;
 pub use local::LocalCommit;
 pub use metadata::{Provenance, output_metadata};
+pub use output_writer::{OutputWriter, Written};
 pub use part::{ColumnLayout, EncodedGroup};
 pub use partitions::{PartitionColumns, check_partitions};
 pub use plain::{plain_batches, plain_schema};
@@ -52,5 +56,7 @@ pub use remote::RemoteCommit;
 pub use result_types::{ParquetResult, as_parquet_result};
 pub use staged::{Staged, StagedFile, stage_bytes};
 pub use stream::ParquetStream;
-pub use units::{Portion, ShardUnit, UnitSource};
+pub use tar::{OutputFormat, Shuffled, TarOptions, TarPolicy, TarWriter};
+pub use uids::list_uids;
+pub use units::{BATCH_ROWS, Portion, ShardUnit, UnitSource};
 pub use writer::{AddedField, DatasetWriter, WriterPolicy};

@@ -150,7 +150,7 @@ fn is_part(name: &str) -> bool {
     let mut folders = name.rsplit('/');
     let file = folders
         .next()
-        .and_then(|file| file.strip_suffix(".parquet"));
+        .and_then(|file| file.strip_suffix(".parquet").or(file.strip_suffix(".tar")));
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let is_ours = |file: &str| match file.split('-').collect::<Vec<_>>()[..] {
         ["part", number, identity, output] => {
@@ -280,8 +280,8 @@ impl Commit for RemoteCommit {
             }
             Destination::File(_) => output,
             Destination::Directory(_) => {
-                let (folder, number) = (place.folder, place.in_folder);
-                output.child(&format!("{folder}part-{number:05}-{}.parquet", token.name))?
+                let (folder, number, ending) = (place.folder, place.in_folder, place.ending);
+                output.child(&format!("{folder}part-{number:05}-{}.{ending}", token.name))?
             }
         };
         let mut upload = object.upload()?;
@@ -452,6 +452,7 @@ mod tests {
         for name in [
             "part-00000-1f2e3d4c-1.parquet",
             "part-123456-p77-12.parquet",
+            "part-00000-1f2e3d4c-1.tar",
         ] {
             assert!(is_part(name), "{name}");
         }

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Most rows of a batch, where rows are small.
-const BATCH_ROWS: usize = 8192;
+pub const BATCH_ROWS: usize = 8192;
 
 /// What is written next.
 pub enum Portion {
@@ -47,6 +47,10 @@ pub struct UnitSource {
     pub schema: SchemaRef,
     /// Where the added columns are.
     pub store: Arc<ScoreStore>,
+    /// Positions of the columns that are read as they are stored.
+    pub carried: Vec<usize>,
+    /// Most rows of a batch.
+    pub batch_rows: usize,
     /// Most bytes of a batch.
     pub batch_bytes: u64,
     /// Count the time that reading takes.
@@ -54,19 +58,19 @@ pub struct UnitSource {
 }
 
 impl UnitSource {
-    /// One unit of each shard, in row order; `layout` is how the output stores its columns, if whole row groups may
-    /// be taken into it.
-    pub fn units<'a>(
+    /// The unit of a shard; `layout` is how the output stores its columns, if whole row groups may be taken into it.
+    pub fn unit<'a>(
         &'a self,
+        shard: usize,
         kept: &'a Selection,
         layout: Option<&'a ColumnLayout>,
-    ) -> impl Iterator<Item = ShardUnit<'a>> {
-        (0..self.set.shards.len()).map(move |shard| ShardUnit {
+    ) -> ShardUnit<'a> {
+        ShardUnit {
             source: self,
             shard,
             kept,
             layout,
-        })
+        }
     }
 
     /// Embeddings of a large row group would fill the memory: it is written batch by batch.
@@ -151,9 +155,9 @@ impl ShardUnit<'_> {
         let shard = &source.set.shards[self.shard];
         let plan = ReadPlan {
             columns: (0..source.set.schema.fields().len()).collect(),
-            stored: source.set.carried(),
+            stored: source.carried.clone(),
             row_numbers: true,
-            batch_rows: BATCH_ROWS,
+            batch_rows: source.batch_rows,
             batch_bytes: source.batch_bytes,
             ..ReadPlan::default()
         };

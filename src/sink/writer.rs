@@ -19,6 +19,7 @@ use parquet::{
 
 use super::{
     EncodedGroup, PartPlace, Staged,
+    commit::PARQUET,
     part::{ColumnLayout, PartLayout, PartWriter},
     partitions::{PartitionColumns, Partitions},
     plain_schema,
@@ -346,6 +347,7 @@ impl DatasetWriter {
             number: self.parts,
             folder,
             in_folder,
+            ending: PARQUET,
         })?;
         self.parts += 1;
         let layout = PartLayout {

@@ -7,6 +7,12 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use super::{Classes, LabelChoice, LabelColumn};
 use crate::error::{Error, ErrorKind, Result};
 
+/// What the metadata of a column says that lies beside what a pair is made of: it is meant where no other can be.
+pub(crate) const BESIDE: &str = "clip_filter:beside";
+/// A member of a sample.
+pub(crate) const BESIDE_MEMBER: &str = "member";
+/// A key of a member that is a JSON object.
+pub(crate) const BESIDE_JSON: &str = "json";
 /// Names of image columns, most usual first: HF datasets, then img2dataset's.
 const IMAGE_NAMES: [&str; 6] = ["image", "image_bytes", "jpg", "jpeg", "png", "webp"];
 /// Names of caption columns: HF and DataComp, img2dataset, LAION, webdataset.
@@ -221,12 +227,20 @@ fn find<'a>(
     }
 }
 
+/// Columns of usual names; those that lie beside are among them where all do.
 fn fitting<'a>(schema: &'a Schema, usual: &[&str], sought: &Sought) -> Vec<&'a FieldRef> {
-    usual
+    let all: Vec<&FieldRef> = usual
         .iter()
         .filter_map(|name| schema.fields().iter().find(|field| field.name() == name))
         .filter(|field| (sought.fits)(field.data_type()))
-        .collect()
+        .collect();
+    let is_beside = |field: &&&FieldRef| field.metadata().contains_key(BESIDE);
+    let main: Vec<_> = all
+        .iter()
+        .filter(|field| !is_beside(field))
+        .copied()
+        .collect();
+    if main.is_empty() { all } else { main }
 }
 
 fn find_named<'a>(schema: &'a Schema, name: &str, sought: &Sought) -> Result<&'a FieldRef> {

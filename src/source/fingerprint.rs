@@ -16,10 +16,18 @@ const SAMPLE_BYTES: u64 = 4 << 10;
 
 /// What tells the content of a file from another, hex.
 ///
-/// Where a listing gives a version, that and the size; nothing is read.
-pub(super) fn fingerprint(location: &Location, file: &ShardBytes) -> Result<String> {
+/// Where a listing gives a version, that and the size; nothing is read. `seal` is what else is known of the content.
+pub(super) fn fingerprint(
+    location: &Location,
+    file: &ShardBytes,
+    seal: Option<&str>,
+) -> Result<String> {
     match &location.listed().version {
-        None => of_content(file),
+        None => {
+            let content = of_content(file)?;
+            let sealed = seal.map(|seal| hex(&Sha256::digest(format!("{content} {seal}"))));
+            Ok(sealed.unwrap_or(content))
+        }
         Some(version) => {
             let mut hash = Sha256::new();
             hash.update(file.size_bytes().to_le_bytes());
@@ -92,7 +100,7 @@ mod tests {
         std::fs::write(&path, bytes).unwrap();
         let location = Location::local(path);
         assert_eq!(
-            fingerprint(&location, &location.open().unwrap()).unwrap(),
+            fingerprint(&location, &location.open().unwrap(), None).unwrap(),
             "04ffbbb9b2c8096f2a2bedcf58fac03bc1d97c7e70db53ff74a966a7a0aac902"
         );
     }
@@ -105,7 +113,7 @@ mod tests {
         let of = |version: &str| {
             memory.set_version("mem://a", version);
             let location = places.at("mem://a").unwrap();
-            fingerprint(&location, &location.open().unwrap()).unwrap()
+            fingerprint(&location, &location.open().unwrap(), None).unwrap()
         };
         let first = of("e1");
         assert_ne!(first, of("e2"));
@@ -114,7 +122,7 @@ mod tests {
         let unlisted = Location::new(Listed::named("mem://a"), memory);
         assert_ne!(
             first,
-            fingerprint(&unlisted, &unlisted.open().unwrap()).unwrap()
+            fingerprint(&unlisted, &unlisted.open().unwrap(), None).unwrap()
         );
     }
 }

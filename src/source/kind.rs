@@ -12,8 +12,8 @@ use arrow::{
 };
 use parquet::{basic::Compression, file::metadata::ParquetMetaData, schema::types::TypePtr};
 
-use super::{Location, ReadPlan, ShardBytes, parquet_rows};
-use crate::error::Result;
+use super::{Location, ReadPlan, ShardBytes, parquet_rows, tar};
+use crate::error::{Error, Result};
 
 /// A kind of shard.
 pub(super) struct Kind {
@@ -26,7 +26,7 @@ pub(super) struct Kind {
 }
 
 /// All that there are; a file of another ending that is named itself is taken for the first.
-pub(super) const KINDS: [Kind; 1] = [parquet_rows::KIND];
+pub(super) const KINDS: [Kind; 2] = [parquet_rows::KIND, tar::KIND];
 
 impl Kind {
     /// The kind of a file, by its name.
@@ -71,8 +71,76 @@ pub(super) struct Outline {
     pub(super) whole_bytes: u64,
     /// Bytes of each column's average value, in the row group where that is most.
     pub(super) value_bytes: Vec<u64>,
+    /// What is to be told of what it holds.
+    pub(super) tallies: Vec<Tally>,
+    /// What tells it from another file of its size, besides samples of its content.
+    pub(super) seal: Option<String>,
+    /// It has the columns that any of its rows has: where it lacks one, each row does.
+    pub(super) is_loose: bool,
     /// Reads them.
     pub(super) rows: Arc<dyn ShardRows>,
+}
+
+/// How often something was found that is to be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Tally {
+    /// What was found, in words that follow a number.
+    pub(super) what: String,
+    pub(super) count: u64,
+    /// The first that was found.
+    pub(super) example: String,
+}
+
+impl Tally {
+    /// Counts one more of what was found.
+    pub(super) fn count(tallies: &mut Vec<Self>, what: &str, example: impl FnOnce() -> String) {
+        match tallies.iter_mut().find(|tally| tally.what == what) {
+            Some(tally) => tally.count += 1,
+            None => tallies.push(Self {
+                what: what.to_owned(),
+                count: 1,
+                example: example(),
+            }),
+        }
+    }
+
+    /// Adds those of another shard.
+    pub(super) fn add(all: &mut Vec<Self>, shard: &Location, more: Vec<Self>) {
+        for tally in more {
+            match all.iter_mut().find(|known| known.what == tally.what) {
+                Some(known) => known.count += tally.count,
+                None => all.push(Self {
+                    example: match tally.example.as_str() {
+                        "" => shard.to_string(),
+                        example => format!("{example} in {shard}"),
+                    },
+                    ..tally
+                }),
+            }
+        }
+    }
+
+    /// In one line.
+    pub(super) fn told(&self) -> String {
+        let Self {
+            what,
+            count,
+            example,
+        } = self;
+        format!("{count} {what}; first {example}")
+    }
+}
+
+/// The error of our own within another: one of a condition or of a value, not of the file.
+pub(super) fn own_error(error: &(dyn std::error::Error + 'static)) -> Option<Error> {
+    let mut inner = Some(error);
+    while let Some(error) = inner {
+        if let Some(ours) = error.downcast_ref::<Error>() {
+            return Some(ours.copied());
+        }
+        inner = error.source();
+    }
+    None
 }
 
 /// How a shard is laid out in its file.
@@ -192,6 +260,11 @@ mod tests {
             "d.PARQUET.GZ",
         ] {
             assert!(KINDS[0].names(name), "{name}");
+            assert!(!KINDS[1].names(name), "{name}");
+        }
+        for name in ["a.tar", "a.TAR", "a.tar.gz", "a.tgz", "a.tar.zst"] {
+            assert!(KINDS[1].names(name), "{name}");
+            assert!(!KINDS[0].names(name), "{name}");
         }
         for name in [
             "parquet",

@@ -42,6 +42,24 @@ impl LeftOut {
         &self.0
     }
 
+    /// These and others.
+    #[must_use]
+    pub fn with(&self, more: &Self) -> Self {
+        if self.is_empty() {
+            return more.clone();
+        }
+        let mut runs: Vec<Range<u64>> = self.0.iter().chain(more.0.iter()).cloned().collect();
+        runs.sort_by_key(|run| run.start);
+        let mut all: Vec<Range<u64>> = Vec::new();
+        for run in runs {
+            match all.last_mut() {
+                Some(last) if run.start <= last.end => last.end = last.end.max(run.end),
+                _ => all.push(run),
+            }
+        }
+        Self(all.into())
+    }
+
     /// True if no row is left out.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -113,6 +131,14 @@ mod tests {
         let left_out = LeftOut::of_ascending(rows.into_iter());
         assert_eq!(left_out, LeftOut::of(rows.to_vec()));
         assert_eq!(left_out.runs(), [0..3, 7..8, 9..11]);
+    }
+
+    #[test]
+    fn two_are_one() {
+        let (one, other) = (LeftOut::of(vec![1, 2, 7, 9]), LeftOut::of(vec![2, 3, 4, 8]));
+        assert_eq!(one.with(&other), LeftOut::of(vec![1, 2, 3, 4, 7, 8, 9]));
+        assert_eq!(LeftOut::default().with(&one), one);
+        assert_eq!(one.with(&LeftOut::default()), one);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | where may shards lie, and what do the arguments name? | [`Places`], a [`Place`] per scheme; [`Location`] |
 //! | how are bytes read? | [`ShardFile`]; [`ShardBytes`] is what Parquet's readers take |
-//! | what is a shard made of? | `kind`: an outline, then rows of row groups; `parquet_rows` |
+//! | what is a shard made of? | `kind`: an outline, then rows of row groups; `parquet_rows`, `tar` |
 //! | what does a table say of a file? | [`TableShard`]: columns of one value ([`Constant`]), rows left out ([`LeftOut`]) |
 //! | what do the names of folders say of files? | `folders`; where a file says it too, `agreement` |
 //! | what is read, and how? | [`ReadPlan`], [`ShardReader`] |
@@ -71,6 +71,8 @@ mod survey;
 mod table_columns;
 mod table_folder;
 mod tables;
+mod tar;
+mod uids;
 mod union;
 mod views;
 mod walk;
@@ -82,6 +84,7 @@ mod zones;
 pub use bound::{BoundShards, ShardIdentity};
 pub use classes::{Classes, LabelChoice};
 pub(crate) use columns::nearest;
+pub(crate) use columns::{BESIDE, BESIDE_JSON, BESIDE_MEMBER};
 pub use columns::{ColumnBinding, ColumnChoice, ImageLayout};
 pub use constants::Constant;
 pub(crate) use contained::{ContainedBatches, check_pages, read_footer};
@@ -91,7 +94,10 @@ pub use labels::LabelColumn;
 pub use left_out::LeftOut;
 pub use listing::{Listing, LogFile};
 pub use location::{Listed, Location};
-pub use places::{Folders, Found, Place, Places, is_set_aside, is_shard_name, names_shard};
+pub use places::{
+    Folders, Found, Place, Places, is_set_aside, is_shard_name, names_parquet, names_shard,
+    names_tar,
+};
 pub use plan::{Evaluate, ReadPlan, RowPredicate};
 pub use reach::{input_that_reads, input_that_reads_url};
 pub use read::{RowGroupReader, ShardReader};
@@ -105,4 +111,6 @@ pub use survey::{ColumnFacts, OddShard, RowGroups, Spread, Survey};
 pub use table_columns::{StoredColumn, TableColumns};
 pub use table_folder::{TableFolder, TableFormat};
 pub use tables::{AsOf, TablePaths, TableRequest, Tables};
+pub(crate) use tar::IMAGES;
+pub use uids::{UID, Uids, each_uid, uid_column, uid_of, write_header, write_uid};
 pub use views::{compact, conform, view_schema};

@@ -21,7 +21,7 @@ use parquet::{
 
 use super::{
     ContainedBatches, ReadPlan, ShardBytes,
-    kind::{Batches, EncodedRows, OpenRows},
+    kind::{Batches, EncodedRows, OpenRows, own_error},
     made::{Made, made},
     pages::{GroupPages, PageSizes},
     parquet_rows::natural,
@@ -297,12 +297,7 @@ fn read_error(
     cause: impl std::error::Error + Send + Sync + 'static,
 ) -> Error {
     // An error of our own comes from a predicate or from a value: the file is sound.
-    let mut inner: Option<&(dyn std::error::Error + 'static)> = Some(&cause);
-    let mut ours = None;
-    while let (Some(error), None) = (inner, &ours) {
-        ours = error.downcast_ref::<Error>().map(Error::copied);
-        inner = error.source();
-    }
+    let ours = own_error(&cause);
     let placed = |error: Error| error.with("shard", shard).with("row_group", group);
     if let Some(error) = ours {
         return placed(error);

@@ -63,6 +63,9 @@ fn outline(location: &Location, file: &ShardBytes) -> Result<Outline> {
         row_groups: rows.collect::<Result<_>>()?,
         whole_bytes: whole_chunk_bytes(footer.metadata()),
         value_bytes: value_bytes(&footer),
+        tallies: Vec::new(),
+        seal: None,
+        is_loose: false,
         rows: Arc::new(ParquetRows),
     })
 }

@@ -418,6 +418,26 @@ impl Gathered {
         }
     }
 
+    /// Takes out Parquet files that lie beside a tar of the same name: img2dataset writes so what it knows of the samples.
+    fn take_facts_of_tars(&mut self) -> Vec<String> {
+        let stem = |name: &str| name.rsplit_once('.').map(|(stem, _)| stem.to_owned());
+        let names = self.files.iter().map(Location::name);
+        let tars: HashSet<String> = names
+            .filter(|name| names_tar(name))
+            .filter_map(stem)
+            .collect();
+        let mut facts = Vec::new();
+        self.files.retain(|file| {
+            let is_facts = !names_tar(file.file_name())
+                && stem(file.name()).is_some_and(|stem| tars.contains(&stem));
+            if is_facts {
+                facts.push(file.to_string());
+            }
+            !is_facts
+        });
+        facts
+    }
+
     /// Every file once, and what is to be told.
     fn finish(mut self, folders: Folders) -> Found {
         let mut seen = HashSet::new();
@@ -434,6 +454,7 @@ impl Gathered {
                 is_first
             }
         });
+        let facts = self.take_facts_of_tars();
         self.unnamed.sort();
         self.unnamed.dedup();
         // One that is named itself is read.
@@ -443,6 +464,10 @@ impl Gathered {
         notes.dedup();
         notes.extend(self.told);
         notes.extend(told("have another name here", &again));
+        notes.extend(told(
+            "lie beside a tar of the same name, whose facts they are",
+            &facts,
+        ));
         notes.extend(told(
             "are Parquet by content and not by name (name them themselves, or end their names in .parquet)",
             &self.unnamed,
@@ -471,8 +496,8 @@ fn told(why: &str, files: &[String]) -> Option<String> {
     Some(format!("left out {count} that {why}: {shown}{more}"))
 }
 
-/// Whether a file in a directory is a shard by its name: `*.parquet` or `*.pq`, in any case and with a codec behind it,
-/// and not set aside.
+/// Whether a file in a directory is a shard by its name: `*.parquet`, `*.pq` or `*.tar`, in any case and with a codec
+/// behind it, and not set aside.
 pub fn is_shard_name(name: &str) -> bool {
     names_shard(name) && !is_set_aside(name)
 }
@@ -480,6 +505,16 @@ pub fn is_shard_name(name: &str) -> bool {
 /// Whether a name ends as that of a shard does.
 pub fn names_shard(name: &str) -> bool {
     KINDS.iter().any(|kind| kind.names(name))
+}
+
+/// Whether a name ends as that of a Parquet file does.
+pub fn names_parquet(name: &str) -> bool {
+    KINDS[0].names(name)
+}
+
+/// Whether a name ends as that of a tar does, packed or not.
+pub fn names_tar(name: &str) -> bool {
+    KINDS[1].names(name)
 }
 
 /// Whether a file or directory is left out where it is not named itself: `.` or `_` comes first.

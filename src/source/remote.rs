@@ -198,8 +198,11 @@ impl Place for RemoteFiles {
         if object.is_web() {
             return Ok(None);
         }
-        // Beside no file of its own name, which the object of a listing is not asked for.
-        self.table_around(&object.child("_delta_log")?)
+        let format = self.format_of(&object)?;
+        Ok(format.map(|format| TableFolder {
+            format,
+            name: object.url().to_owned(),
+        }))
     }
 
     fn log(&self, name: &str) -> Result<Vec<LogFile>> {

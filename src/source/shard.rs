@@ -106,6 +106,8 @@ pub struct Shard {
     pub left_out: LeftOut,
     /// Where it has the columns of the set.
     pub(super) columns: ShardColumns,
+    /// A column that it lacks is one that each of its rows lacks.
+    pub(super) is_loose: bool,
     /// A bound on what cannot be read in parts.
     pub(super) whole_bytes: u64,
     pub(super) content: Arc<dyn ShardRows>,
@@ -122,6 +124,7 @@ impl Shard {
             fingerprint: String::new(),
             left_out: LeftOut::default(),
             columns: ShardColumns::none(),
+            is_loose: false,
             whole_bytes: 0,
             content: Arc::new(Gone),
         }
@@ -166,7 +169,9 @@ impl Shard {
             rows,
             row_groups: outline.row_groups.clone(),
             size_bytes: file.size_bytes(),
-            fingerprint: fingerprint(location, &file).map_err(read_error)?,
+            fingerprint: fingerprint(location, &file, outline.seal.as_deref())
+                .map_err(read_error)?,
+            is_loose: outline.is_loose,
             left_out: entry.left_out.clone(),
             columns: ShardColumns::none(),
             whole_bytes: outline.whole_bytes,

@@ -12,6 +12,7 @@ use parquet::{basic::Compression, schema::types::TypePtr};
 use super::{
     Constant, FoundTable, Location, Shard, TableShard,
     fitting::ShardColumns,
+    kind::Tally,
     opened_shards::OpenedShards,
     shard::OpenedShard,
     stored::carried_field,
@@ -73,7 +74,8 @@ impl ShardSet {
     /// As [`ShardSet::of_table`]; of shards that may be left out only when none can be read.
     pub fn of_found(found: FoundTable, on_bad_shard: OnBadShard) -> Result<Self> {
         let mut set = Self::opened(found.shards, on_bad_shard)?;
-        set.notes = found.notes;
+        let found = found.notes;
+        set.notes.splice(0..0, found);
         Ok(set)
     }
 
@@ -85,6 +87,7 @@ impl ShardSet {
         let (mut bad, mut first_error) = (Vec::new(), None);
         let (mut opened, mut value_bytes) = (Vec::new(), HashMap::new());
         let mut of_table = None;
+        let mut tallies = Vec::new();
         for (entry, outlined) in OpenedShards::of(shards) {
             let OpenedShard {
                 shard,
@@ -112,6 +115,7 @@ impl ShardSet {
                 *most = bytes.max(*most);
             }
             let columns = union.add(&shard.location, columns)?;
+            Tally::add(&mut tallies, &shard.location, outline.tallies);
             first.get_or_insert((outline.metadata, outline.compression));
             opened.push((shard, columns, constants));
         }
@@ -159,7 +163,7 @@ impl ShardSet {
             metadata,
             compression,
             bad,
-            notes: Vec::new(),
+            notes: tallies.iter().map(Tally::told).collect(),
         })
     }
 
@@ -246,10 +250,11 @@ impl ShardSet {
         self.value_bytes.get(name).copied().unwrap_or(0)
     }
 
-    /// A shard in which the column `name` is missing.
+    /// A shard in which the column `name` is missing; not one of those whose rows have each the columns that they have.
     pub fn lacking(&self, name: &str) -> Option<&Shard> {
         let column = self.schema.index_of(name).ok()?;
-        self.shards.iter().find(|shard| shard.columns.lacks(column))
+        let lacks = |shard: &&Shard| !shard.is_loose && shard.columns.lacks(column);
+        self.shards.iter().find(lacks)
     }
 
     /// Whether two shards have the same content, and columns of one value tell their rows apart.

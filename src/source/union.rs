@@ -2,11 +2,12 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use parquet::schema::types::TypePtr;
 
 use super::{
     Location,
+    columns::{BESIDE, BESIDE_JSON},
     stored::{common, nullable},
     views::view_type,
     widen::widened_field,
@@ -142,7 +143,8 @@ impl Union {
 
 impl Column {
     fn widened(&self, shard: &Location, field: &Field, stored: Option<&TypePtr>) -> Result<Self> {
-        let Some(wide) = widened_field(&self.field, field) else {
+        let wide = widened_field(&self.field, field);
+        let Some(wide) = wide.or_else(|| widened_json(&self.field, field)) else {
             return Err(Error::input(format!(
                 "read the column '{}' of two shards as one: no type holds the values of both",
                 field.name()
@@ -167,6 +169,24 @@ impl Column {
             first: self.first.clone(),
         })
     }
+}
+
+/// Keys of JSON have in each shard the type of their values there: numbers become floats, and all else is text.
+fn widened_json(ours: &Field, theirs: &Field) -> Option<Field> {
+    let is_json = |field: &Field| {
+        field
+            .metadata()
+            .get(BESIDE)
+            .is_some_and(|it| it == BESIDE_JSON)
+    };
+    let data_type = match is_json(ours) && is_json(theirs) {
+        false => return None,
+        true if ours.data_type().is_numeric() && theirs.data_type().is_numeric() => {
+            DataType::Float64
+        }
+        true => DataType::Utf8,
+    };
+    Some(ours.clone().with_data_type(data_type))
 }
 
 /// Whether equal bytes are equal values: not of durations, whose unit Parquet does not have.
@@ -194,8 +214,6 @@ fn refuse_twice(shard: &Location, schema: &Schema) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use arrow::datatypes::DataType;
-
     use super::*;
 
     fn file(fields: &[(&str, DataType)]) -> FileColumns {

@@ -5,7 +5,12 @@ use std::{fs, path::Path, process::Command};
 use crate::program::{Place, ROOT, Ran, clean};
 
 /// What stands in commands for places that a test has no such thing at, and what is there instead.
-const INSTEAD: [(&str, &str); 10] = [
+const INSTEAD: [(&str, &str); 15] = [
+    ("'shards/{00000..00127}.tar'", "tars/"),
+    ("s3://lake/", "lake/"),
+    ("--version 17", "--version 0"),
+    ("--timestamp 2026-01-31T12:00:00Z", "--version 0"),
+    ("--uids list.npy", "--uids kept.npy"),
     ("s3://bucket/", ""),
     ("gs://bucket/", ""),
     ("https://host/a.parquet", "in.parquet"),
@@ -22,7 +27,7 @@ const INSTEAD: [(&str, &str); 10] = [
 const DATA: &str = r#"
 set -e
 "$CLIP" sql --input "$SAMPLE" -o in.parquet --quiet "
-    SELECT *, 'https://host/' || uid AS url, CASE WHEN length(text) % 2 = 0 THEN 'even' ELSE 'odd' END AS label FROM pairs_shards"
+    SELECT *, 'https://host/' || uid AS url, CASE WHEN length(text) % 2 = 0 THEN 'cat' ELSE 'dog' END AS label FROM pairs_shards"
 mkdir shards
 for name in a 00000 00001 part-00000 part-00001; do cp in.parquet shards/$name.parquet; done
 for name in b 00001 part-00001; do
@@ -30,6 +35,10 @@ for name in b 00001 part-00001; do
         SELECT * REPLACE ('$name' || uid AS uid) FROM pairs_shards"
 done
 cp in.parquet photos.parquet
+mkdir new && cp shards/b.parquet new/
+"$CLIP" in.parquet tars/ --format webdataset --keep 1 --quiet
+"$CLIP" in.parquet lake/photos --format delta --keep 1 --quiet
+echo '{"path": "in.parquet"}' > files.jsonl
 "#;
 
 /// Pages in the order in which they are read: what one makes, the next may use.
@@ -82,8 +91,8 @@ fn every_command_of_the_pages_does_what_it_says() {
             for (there, here) in INSTEAD {
                 script = script.replace(there, here);
             }
-            // Pages write to the same few names, but for those that write to none.
-            if !command.contains("--online") {
+            // Pages write to the same few names, but for those that write to none, or to a table.
+            if !command.contains("--online") && !command.contains("--format delta") {
                 script.insert_str(0, "export CLIP_FILTER_OVERWRITE=true\n");
             }
             let ran = shell(&place, &script);

@@ -264,3 +264,42 @@ fn the_python_of_the_docs_tells_a_whole_stream_from_one_that_breaks_off() {
         "only the mark of the end is missing"
     );
 }
+
+/// The package `webdataset` is heavy: it is looked for, and no test needs it.
+#[test]
+fn webdatasets_of_their_package_are_read_and_ours_are_read_by_it() {
+    let place = Place::new();
+    let inputs = place.path("in");
+    std::fs::create_dir(&inputs).unwrap();
+    let wrote = python("tars.py").arg("write").arg(&inputs).output();
+    let has_package = wrote.as_ref().is_ok_and(|wrote| wrote.status.success());
+    if !has_package {
+        let told = wrote.map_or_else(|error| error.to_string(), |wrote| text(&wrote));
+        assert!(
+            !told.contains("Traceback") || told.contains("No module named"),
+            "{told}"
+        );
+        eprintln!("skipped: no Python with webdataset 1.0 (set CLIP_FILTER_TEST_PYTHON to one)");
+        return;
+    }
+    for (output, options) in [
+        ("in_order", ""),
+        ("shuffled", " --shuffle 7 --shard-rows 4"),
+    ] {
+        let args = format!("in {output}/ --format webdataset --keep 0.5 --json{options}");
+        let summary = place.mock(&args).exits(0).json();
+        assert_eq!(
+            (&summary["rows_in"], &summary["rows_kept"]),
+            (&30.into(), &15.into())
+        );
+        let read = python("tars.py")
+            .arg("read")
+            .args([&inputs, &place.path(output)])
+            .arg("clip_score")
+            .env("HF_HOME", place.path("hf"))
+            .env("HF_HUB_OFFLINE", "1")
+            .output()
+            .unwrap();
+        assert!(read.status.success(), "{}", text(&read));
+    }
+}

@@ -287,7 +287,8 @@ fn check_unread(result: &ResultArgs, inputs: &[String]) -> Result<()> {
     let output = result.output.as_deref().map(OutputPath::from);
     let output = output.filter(|_| result.format() == format::Format::Parquet);
     let destination = output.map(Destination::of);
-    let file = destination.as_ref().and_then(Destination::first_file);
+    let file = destination.as_ref();
+    let file = file.and_then(|destination| destination.first_file("parquet"));
     match file
         .and_then(|file| input_that_reads(inputs, &file))
         .zip(destination)

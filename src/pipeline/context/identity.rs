@@ -16,7 +16,7 @@ use crate::{
     error::{Error, Result},
     score::{Adaptation, MethodOptions},
     select::{Keep, Order, SelectOptions, Solver},
-    sink::{OutputPath, PartitionColumns},
+    sink::{OutputFormat, OutputPath, PartitionColumns, TarOptions},
     source::{BoundShards, ColumnChoice, Folders, LabelChoice},
     store::EmbeddingType,
 };
@@ -59,6 +59,8 @@ struct ScoringFacts<'a> {
     #[serde(skip_serializing_if = "Reading::is_default")]
     reading: Reading,
     external_paths: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uids: Option<&'a str>,
     /// Names of folders are no columns.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     no_hive: bool,
@@ -105,6 +107,8 @@ struct OutputFacts<'a> {
     place: Option<String>,
     rejects: Option<String>,
     changes: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uids: Option<String>,
     added: Vec<&'static str>,
     prefix: &'a str,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
@@ -114,6 +118,29 @@ struct OutputFacts<'a> {
     /// How the rows of a table are written.
     #[serde(skip_serializing_if = "Option::is_none")]
     table: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tars: Option<TarFacts>,
+}
+
+#[derive(Debug, Serialize)]
+struct TarFacts {
+    shard_rows: u64,
+    shuffle: Option<u64>,
+}
+
+impl TarFacts {
+    fn of(format: OutputFormat) -> Option<Self> {
+        match format {
+            OutputFormat::Parquet => None,
+            OutputFormat::Webdataset(TarOptions {
+                shard_rows,
+                shuffle,
+            }) => Some(Self {
+                shard_rows,
+                shuffle,
+            }),
+        }
+    }
 }
 
 /// Hash of what decides the outputs, hex.
@@ -139,8 +166,10 @@ impl<'a> RunIdentity<'a> {
             partition_columns,
             #[cfg(feature = "delta")]
             delta,
+            format,
             select,
             changes,
+            uids_out,
             on_error,
             rejects,
             add,
@@ -169,11 +198,13 @@ impl<'a> RunIdentity<'a> {
                 place: output.as_ref().map(text),
                 rejects: rejects.as_ref().map(text),
                 changes: changes.as_ref().map(text),
+                uids: uids_out.as_ref().map(text),
                 added: sorted(added.collect()),
                 prefix,
                 partition_by,
                 partition_in_files: *partition_columns == PartitionColumns::InFiles,
                 table,
+                tars: TarFacts::of(*format),
             },
         }
     }
@@ -227,6 +258,7 @@ impl<'a> ScoringFacts<'a> {
             memory_limit: _,
             max_pixels,
             reading,
+            uids,
             allow_external_paths,
             // The shards that are left count.
             on_bad_shard: _,
@@ -249,6 +281,7 @@ impl<'a> ScoringFacts<'a> {
             max_pixels: *max_pixels,
             reading: *reading,
             external_paths: *allow_external_paths,
+            uids: uids.as_ref().map(|uids| uids.identity()),
             no_hive: places.folders() == Folders::Names,
             method: MethodFacts::new(method),
             more_columns: sorted(derived.iter().map(|column| column.name()).collect()),

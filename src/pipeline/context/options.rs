@@ -13,7 +13,7 @@ use crate::{
     engine::columns_named,
     schema::{REPEATS, ScoreColumn, Values},
     select::{Balance, Order, SelectOptions, Solver},
-    sink::{OutputPath, OutputPlaces, PartitionColumns},
+    sink::{OutputFormat, OutputPath, OutputPlaces, PartitionColumns},
     store::{EmbeddingType, ScoreStore},
 };
 #[cfg(feature = "delta")]
@@ -46,10 +46,14 @@ pub struct RunOptions {
     /// The output is rows of a Delta table, of the types that such have; [`Self::with_delta`] says the rest.
     #[cfg(feature = "delta")]
     pub delta: Option<Nanoseconds>,
+    /// What the output is made of.
+    pub format: OutputFormat,
     /// Which rows stay.
     pub select: SelectOptions,
     /// Rows that entered and left since the last selection from the store go to this Parquet file.
     pub changes: Option<OutputPath>,
+    /// The uids of the rows that stay go to this NumPy file, ascending.
+    pub uids_out: Option<OutputPath>,
     /// What becomes of bad rows.
     pub on_error: OnError,
     /// Bad rows go to this Parquet file too.
@@ -87,8 +91,10 @@ impl RunOptions {
             partition_columns: PartitionColumns::default(),
             #[cfg(feature = "delta")]
             delta: None,
+            format: OutputFormat::Parquet,
             select: SelectOptions::default(),
             changes: None,
+            uids_out: None,
             on_error: OnError::Drop,
             rejects: None,
             add: Vec::new(),
@@ -151,6 +157,13 @@ impl RunOptions {
         self
     }
 
+    /// Makes the output of this.
+    #[must_use]
+    pub fn with_format(mut self, format: OutputFormat) -> Self {
+        self.format = format;
+        self
+    }
+
     /// Selects rows this way.
     #[must_use]
     pub fn with_select(mut self, select: SelectOptions) -> Self {
@@ -162,6 +175,13 @@ impl RunOptions {
     #[must_use]
     pub fn with_changes(mut self, file: impl Into<OutputPath>) -> Self {
         self.changes = Some(file.into());
+        self
+    }
+
+    /// Writes the uids of the rows that stay to this NumPy file.
+    #[must_use]
+    pub fn with_uids_out(mut self, file: impl Into<OutputPath>) -> Self {
+        self.uids_out = Some(file.into());
         self
     }
 

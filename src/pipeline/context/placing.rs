@@ -17,7 +17,20 @@ impl Prepared {
     pub(super) fn check_places(options: &RunOptions) -> Result<()> {
         for (what, path) in outputs(options) {
             options.places.of(path)?;
-            if let Some(ending) = path.other_ending() {
+            if what == What::Output {
+                options.format.check(path)?;
+            }
+            let ending = path.other_ending();
+            let is_list = ending.as_deref() == Some("npy");
+            if what == What::Uids && !is_list {
+                return Err(
+                    Error::usage("write a list of uids to a name of another kind of file")
+                        .with("uids", path)
+                        .hint("name a file that ends in .npy"),
+                );
+            }
+            let is_tar = what == What::Output && options.format.ending() == "tar";
+            if let Some(ending) = ending.filter(|_| !is_tar && what != What::Uids) {
                 return Err(Error::usage(format!(
                     "write Parquet to a name that ends in .{ending}"
                 ))
@@ -26,10 +39,12 @@ impl Prepared {
                     What::Output => {
                         "name a file that ends in .parquet, or a directory (end its name in /)"
                     }
-                    What::Rejects | What::Changes => "name a file that ends in .parquet",
+                    What::Rejects | What::Changes | What::Uids => {
+                        "name a file that ends in .parquet"
+                    }
                 }));
             }
-            check_unread(what, path, &options.scoring.inputs)?;
+            check_unread(what, path, options)?;
         }
         Ok(())
     }
@@ -39,7 +54,7 @@ impl Prepared {
         let Some(output) = &options.output else {
             return Ok(());
         };
-        let destination = Destination::of(output.clone());
+        let destination = options.format.destination(output.clone());
         let nobody = Placement {
             destination: &destination,
             existing: Existing::Replaced,
@@ -79,8 +94,8 @@ impl Prepared {
         };
         for (what, path) in outputs(options) {
             let destination = match what {
-                What::Output => Destination::of(path.clone()),
-                What::Rejects | What::Changes => {
+                What::Output => options.format.destination(path.clone()),
+                What::Rejects | What::Changes | What::Uids => {
                     check_apart(what, path, options)?;
                     Destination::File(path.clone())
                 }
@@ -126,7 +141,7 @@ impl Prepared {
         let (Some(work), Some(output)) = (&self.work, &options.output) else {
             return Err(Error::internal("write an output that has no place"));
         };
-        let destination = Destination::of(output.clone());
+        let destination = options.format.destination(output.clone());
         let placement = Placement {
             owner: Owner::Run {
                 identity: work.identity(),
@@ -187,6 +202,7 @@ enum What {
     Output,
     Rejects,
     Changes,
+    Uids,
 }
 
 impl What {
@@ -195,6 +211,7 @@ impl What {
             What::Output => "output",
             What::Rejects => "rejects",
             What::Changes => "changes",
+            What::Uids => "uids",
         }
     }
 }
@@ -205,6 +222,7 @@ fn outputs(options: &RunOptions) -> impl Iterator<Item = (What, &OutputPath)> {
         (What::Output, &options.output),
         (What::Rejects, &options.rejects),
         (What::Changes, &options.changes),
+        (What::Uids, &options.uids_out),
     ];
     let given = named.into_iter();
     given.filter_map(|(what, path)| Some((what, path.as_ref()?)))
@@ -222,12 +240,13 @@ pub(in crate::pipeline) fn check_store(options: &ScoreOptions) -> Result<()> {
 }
 
 /// Refuses an output that the next run would read as a shard; one that holds an input is refused where it is placed.
-fn check_unread(what: What, path: &OutputPath, inputs: &[String]) -> Result<()> {
+fn check_unread(what: What, path: &OutputPath, options: &RunOptions) -> Result<()> {
+    let inputs = &options.scoring.inputs;
     let destination = match what {
-        What::Output => Destination::of(path.clone()),
-        What::Rejects | What::Changes => Destination::File(path.clone()),
+        What::Output => options.format.destination(path.clone()),
+        What::Rejects | What::Changes | What::Uids => Destination::File(path.clone()),
     };
-    let file = destination.first_file();
+    let file = destination.first_file(options.format.ending());
     match file.and_then(|file| input_that_reads(inputs, &file)) {
         Some(input) if !OutputPath::from(input).is_within(path) => {
             Err(unread(what.as_str(), path, input))

@@ -17,8 +17,11 @@ use crate::{
     error::{Error, Result},
     schema::ScoreColumn,
     score, select,
-    sink::{Ledger, Provenance, WriterPolicy, check_partitions, output_metadata},
-    source::{BoundShards, ShardSet},
+    sink::{
+        Ledger, OutputFormat, Provenance, TarPolicy, WriterPolicy, check_partitions,
+        output_metadata,
+    },
+    source::{BoundShards, ShardSet, uid_column},
     store::ScoreStore,
 };
 
@@ -101,6 +104,9 @@ impl Prepared {
         };
         prepared.check_partitions(options)?;
         prepared.check_repeats(options)?;
+        if options.uids_out.is_some() {
+            uid_column(&prepared.shards)?;
+        }
         Ok(prepared)
     }
 
@@ -121,6 +127,10 @@ impl Prepared {
         let (Some(output), [_, ..]) = (&options.output, options.partition_by.as_slice()) else {
             return Ok(());
         };
+        if options.format != OutputFormat::Parquet {
+            return Err(Error::usage("cut tars by the values of columns")
+                .hint("--partition-by is for Parquet; --where writes the rows of one value"));
+        }
         let written = self
             .written(options)
             .map(|column| Field::new(&column.name, column.added.data_type(), true));
@@ -218,6 +228,25 @@ impl Prepared {
             partition_by: options.partition_by.clone(),
             partition_columns: options.partition_columns,
         }
+    }
+
+    /// How rows become samples of tars, if they do.
+    pub(in crate::pipeline) fn tar_policy(
+        &self,
+        options: &RunOptions,
+        memory: &MemoryPlan,
+    ) -> Option<TarPolicy> {
+        let OutputFormat::Webdataset(tars) = options.format else {
+            return None;
+        };
+        let binding = &self.shards.binding;
+        Some(TarPolicy {
+            image: binding.image.clone(),
+            text: binding.text.clone(),
+            key: binding.key.clone(),
+            options: tars,
+            waiting_bytes: memory.row_group_bytes,
+        })
     }
 
     /// The score columns that conditions may name and the output gets.

@@ -1,5 +1,7 @@
 //! What is scored, and how.
 
+use std::sync::Arc;
+
 use crate::{
     config::{ByteSize, DEFAULT_MAX_PIXELS, OnBadShard, Reading, Share},
     engine::shards_that_may_pass,
@@ -7,7 +9,7 @@ use crate::{
     machine,
     schema::ScoreColumn,
     score::MethodOptions,
-    source::{BoundShards, ColumnChoice, FoundTable, Places, TablePaths},
+    source::{BoundShards, ColumnChoice, FoundTable, Places, TablePaths, Uids},
     store::{EmbeddingType, ShardIdentity, StoreAt, shards_in},
 };
 
@@ -39,6 +41,8 @@ pub struct ScoreOptions {
     pub max_pixels: u64,
     /// How picture files are read.
     pub reading: Reading,
+    /// Only rows whose uids are in this list are read; `None` for all.
+    pub uids: Option<Arc<Uids>>,
     /// Follow image paths out of the shard's directory.
     pub allow_external_paths: bool,
     /// What becomes of a shard that cannot be read.
@@ -66,6 +70,7 @@ impl ScoreOptions {
             memory_limit: machine::default_memory_limit(),
             max_pixels: DEFAULT_MAX_PIXELS,
             reading: Reading::default(),
+            uids: None,
             allow_external_paths: false,
             on_bad_shard: OnBadShard::Fail,
             method: MethodOptions::default(),
@@ -156,6 +161,13 @@ impl ScoreOptions {
         self
     }
 
+    /// Reads only rows whose uids are in this list.
+    #[must_use]
+    pub fn with_uids(mut self, uids: Uids) -> Self {
+        self.uids = Some(Arc::new(uids));
+        self
+    }
+
     /// Follows image paths out of the shard's directory.
     #[must_use]
     pub fn with_external_paths(mut self) -> Self {
@@ -218,7 +230,14 @@ impl ScoreOptions {
         let some = some.filter(|some| found.has_types_of(&some.set.schema));
         let shards = some.map_or_else(|| open(found), Ok)?;
         shards.check_labels(self.scores.is_some())?;
-        Ok(shards)
+        let Some(uids) = &self.uids else {
+            return Ok(shards);
+        };
+        if self.scores.is_some() {
+            return Err(Error::usage("keep scores of listed uids only: a store has all rows of a shard")
+                .hint("leave --scores out, or score all rows and select by uid from the store with --where"));
+        }
+        uids.only(&shards)
     }
 
     /// The shards that are left when the one that `error` says is damaged may go; `None` if it may not, or was all.

@@ -211,6 +211,20 @@ impl Wanted<'_> {
         Ok(coverages.iter().all(|coverage| coverage.complete))
     }
 
+    /// What tells the rows of a private store from all.
+    fn rows_scored(&self) -> Option<String> {
+        let condition = self.condition.as_ref();
+        let condition = condition.map(|condition| secrets::told_apart(&condition.text));
+        match (&self.options.uids, condition) {
+            (None, condition) => condition,
+            (Some(uids), condition) => Some(format!(
+                "uids {} {}",
+                uids.identity(),
+                condition.unwrap_or_default()
+            )),
+        }
+    }
+
     fn spec(&self, model: ModelCard, stored: Option<&StoreSpec>) -> StoreSpec {
         let kept = stored.map(|spec| spec.embeddings);
         StoreSpec {
@@ -221,10 +235,7 @@ impl Wanted<'_> {
             max_pixels: self.options.max_pixels,
             reading: self.options.reading,
             allow_external_paths: self.options.allow_external_paths,
-            condition: self
-                .condition
-                .as_ref()
-                .map(|condition| secrets::told_apart(&condition.text)),
+            condition: self.rows_scored(),
             embeddings: self.options.embeddings.or(kept).unwrap_or_default(),
         }
     }

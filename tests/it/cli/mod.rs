@@ -21,6 +21,7 @@ mod scores;
 mod selection;
 mod sql;
 mod summary;
+mod tars;
 mod texts;
 mod trace;
 mod weights;
