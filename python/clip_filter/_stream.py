@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from . import _native
 from ._errors import UsageError
 from ._inputs import Inputs
 from ._progress import Hearing
 from ._summary import Summary
+
+# The output of an online run on the command line; here its rows are read instead.
+_STDOUT = "-"
 
 
 def ipc_batches(data: bytes) -> list[pa.RecordBatch]:
@@ -88,8 +96,21 @@ def read_batches(job: _native.Job, progress: Any, keep: Any = None) -> Batches:
     return Batches(job, progress, keep)
 
 
+class _Kept:
+    """A directory for what a selection keeps; it goes with this object."""
+
+    def __init__(self) -> None:
+        directory = tempfile.mkdtemp(prefix="clip-filter-")
+        weakref.finalize(self, shutil.rmtree, directory, ignore_errors=True)
+        self.path = os.path.join(directory, "kept")
+
+    def columns(self) -> list[str]:
+        files = sorted(name for name in os.listdir(self.path) if name.endswith(".parquet"))
+        return pq.read_schema(os.path.join(self.path, files[0])).names
+
+
 class Stream:
-    """Rows that are kept, scored and filtered while they are read.
+    """Rows that are kept, scored and filtered while they are read; or, with ``scores``, once they are selected.
 
     Every ``iter()`` and every ``__arrow_c_stream__()`` begins a pass of its own with the first row. It can be pickled if
     its inputs are paths.
@@ -98,13 +119,14 @@ class Stream:
     def __init__(self, inputs: Any, progress: Any = None, **options: Any) -> None:
         self._inputs = Inputs(inputs)
         self._progress = progress
-        self._options = {**options, "online": True}
+        self._is_stored = options.get("scores") is not None
+        self._options = options if self._is_stored else {**options, "online": True}
         self._summary: Summary | None = None
         # What cannot be meant is refused where it is written.
-        self._job()
+        self._job("kept" if self._is_stored else _STDOUT)
 
-    def _job(self) -> _native.Job:
-        return _native.Job(None, [*self._inputs.paths, "-"], self._options)
+    def _job(self, output: str) -> _native.Job:
+        return _native.Job(None, [*self._inputs.paths, output], self._options)
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         """Batches, in the order of rows, as they are scored.
@@ -116,8 +138,7 @@ class Stream:
         """
         batches = self._batches()
         try:
-            yield from batches
-            self._summary = Summary._of_json(batches.facts)
+            yield from self._told(batches)
         finally:
             batches.close()
 
@@ -128,19 +149,27 @@ class Stream:
     def reader(self) -> pa.RecordBatchReader:
         """The same as a RecordBatchReader."""
         batches = self._batches()
+        return pa.RecordBatchReader.from_batches(batches.schema, self._told(batches))
 
-        def rows() -> Iterator[pa.RecordBatch]:
-            yield from batches
+    def _told(self, batches: Batches) -> Iterator[pa.RecordBatch]:
+        yield from batches
+        if not self._is_stored:
             self._summary = Summary._of_json(batches.facts)
 
-        return pa.RecordBatchReader.from_batches(batches.schema, rows())
-
     def _batches(self) -> Batches:
-        return read_batches(self._job(), self._progress, keep=self._inputs)
+        if not self._is_stored:
+            return read_batches(self._job(_STDOUT), self._progress, keep=self._inputs)
+        kept = _Kept()
+        with Hearing(self._progress) as hear:
+            facts, _ = self._job(kept.path).run(hear)
+        self._summary = Summary._of_json(facts)
+        columns = ", ".join('"' + name.replace('"', '""') + '"' for name in kept.columns())
+        job = _native.Job("sql", [f"SELECT {columns} FROM pairs"], {"input": [f"pairs={kept.path}"]})
+        return read_batches(job, None, keep=kept)
 
     @property
     def schema(self) -> pa.Schema:
-        """Columns: all of the inputs, ``clip_score``, and those that ``add`` names. Needs the model to be loaded."""
+        """Columns: all of the inputs, ``clip_score``, and those that ``add`` names. Begins a pass to know them."""
         batches = self._batches()
         try:
             return batches.schema
@@ -149,7 +178,7 @@ class Stream:
 
     @property
     def summary(self) -> Summary | None:
-        """What the last pass that was read to its end did; None before there is one."""
+        """What the last pass that was read to its end, or the last selection, did; None before there is one."""
         return self._summary
 
 
@@ -157,7 +186,8 @@ def stream(inputs: Any, *, progress: Any = None, **options: Any) -> Stream:
     """Pairs that are kept, scored and filtered in one pass while somebody reads them.
 
     As ``clip-filter IN... - --online``: ``keep`` holds within 0.02 over any 10,000 rows, by a threshold that is learned on
-    the way; nothing is stored.
+    the way; nothing is stored. With ``scores="scores/"`` the selection is that of :func:`clip_filter.filter`, exact and with all of
+    its options; what it keeps lies in a temporary directory while it is read.
 
     Args:
         inputs: As for :func:`clip_filter.filter`.

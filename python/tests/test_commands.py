@@ -156,6 +156,14 @@ def test_progress_and_lines_are_heard(sample, tmp_path, caplog):
     assert heard[-1].total == 236 and heard[-1].done == 236 and heard[-1].bad == 4
 
 
+def test_a_bar_is_shown_where_tqdm_is(sample, capfd):
+    pytest.importorskip("tqdm")
+    clip_filter.filter(sample, dry_run=True, model="mock", progress=True)
+    assert "236" in capfd.readouterr().err
+    list(clip_filter.stream(sample, model="mock", min_score=-1, progress=True))
+    assert "236" in capfd.readouterr().err
+
+
 def test_what_a_callback_raises_ends_the_call(sample):
     def stop(progress):
         raise LookupError("enough")
@@ -216,6 +224,26 @@ def test_ctrl_c_saves_the_state_and_the_same_call_goes_on(many, tmp_path):
     assert not output.exists()
     again = clip_filter.filter(many, output, model="mock", keep=0.3)
     assert 0 < again.rows_scored < again.rows_in
+
+
+LOOP = """
+import clip_filter, sys
+try:
+    for batch in clip_filter.stream(sys.argv[1], model="mock", min_score=-1):
+        print("begun", flush=True)
+except KeyboardInterrupt:
+    print("stopped", flush=True)
+    sys.exit(130)
+"""
+
+
+def test_ctrl_c_ends_a_loop(many):
+    run = subprocess.Popen([sys.executable, "-c", LOOP, many], stdout=subprocess.PIPE, text=True)
+    assert run.stdout.readline().strip() == "begun"
+    run.send_signal(signal.SIGINT)
+    rest = run.stdout.read()
+    assert run.wait() == 130 and rest.endswith("stopped\n")
+    assert rest.count("begun") < 9000 / 256, "it was over before it could be stopped"
 
 
 def test_ctrl_c_ends_the_command_line_with_its_exit_code(many, tmp_path):

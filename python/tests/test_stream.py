@@ -33,6 +33,26 @@ def test_a_stream_reads_data_in_memory(good):
     assert stream.summary.rows_in == 232
 
 
+def test_a_stored_selection_is_streamed(shards, tmp_path, monkeypatch):
+    import tempfile
+
+    import pyarrow.parquet as pq
+
+    options = {"model": "mock", "scores": tmp_path / "scores", "keep_rows": 40, "dedup": 0.05}
+    stream = clip_filter.stream(shards, **options)
+    (tmp_path / "lies here").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "lies here"))
+    table = pa.table(stream)
+    output = tmp_path / "out.parquet"
+    clip_filter.filter(shards, output, **options)
+    assert table.to_pylist() == pq.read_table(output).to_pylist()
+    assert stream.summary.rows_kept == table.num_rows == 40
+    del stream
+    assert list((tmp_path / "lies here").iterdir()) == []
+    with pytest.raises(clip_filter.UsageError):
+        clip_filter.stream(shards, scores=tmp_path / "scores", kep=3)
+
+
 def test_who_leaves_early_stops_the_work(shards):
     stream = clip_filter.stream(shards, model="mock", min_score=-1)
     for batch in stream:

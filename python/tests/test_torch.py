@@ -15,6 +15,7 @@ torch = pytest.importorskip("torch")
 
 import clip_filter  # noqa: E402
 from clip_filter import TorchDataset  # noqa: E402
+from ranges import served  # noqa: E402
 from torch.utils.data import DataLoader  # noqa: E402
 
 
@@ -93,6 +94,19 @@ def test_loaders_give_every_row_once(shards, workers, method):
     )
     rows = [row for batch in loader for row in batch]
     assert sorted(numbers(rows)) == list(range(232))
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_workers_read_from_servers_that_their_parent_has_read_from(shards, tmp_path, method):
+    """What reads from afar has threads, and a forked child has none of them."""
+    with served(tmp_path) as address:
+        dataset = TorchDataset([f"{address}/shard-{number}.parquet" for number in range(5)], columns=["n"])
+        assert numbers(dataset) == list(range(232))
+        loader = DataLoader(
+            dataset, batch_size=8, num_workers=2, multiprocessing_context=method, collate_fn=same, timeout=120
+        )
+        assert sorted(numbers(row for batch in loader for row in batch)) == list(range(232))
+        assert numbers(dataset) == list(range(232))
 
 
 def test_workers_that_live_on_hear_of_the_epoch(shards):
