@@ -171,6 +171,11 @@ impl Error {
         self.0.kind
     }
 
+    /// What to do next, where that is known.
+    pub fn remedy(&self) -> Option<&str> {
+        self.0.hint.as_deref()
+    }
+
     /// What failed and its first cause, in one line.
     pub fn in_one_line(&self) -> String {
         let cause = std::error::Error::source(self).map(|cause| format!(": {cause}"));
@@ -319,6 +324,7 @@ mod tests {
             error.to_string(),
             "read the Parquet footer (shard: a.parquet)"
         );
+        assert_eq!(error.remedy(), Some("check that the download finished"));
     }
 
     #[test]

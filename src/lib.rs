@@ -33,7 +33,8 @@
 //!
 //! # Use it
 //! Options say what is done, a [`pipeline::RunContext`] with what; both own all they have, so that the work may be moved to any
-//! thread. The command line does nothing else: it makes options of what was typed.
+//! thread. The command line does nothing else: it makes options of what was typed. A host whose options are named as its flags
+//! calls its commands ([`cli::call`]); the Python package (`python/`) does.
 //!
 //! ```
 //! use std::sync::Arc;

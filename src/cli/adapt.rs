@@ -6,6 +6,7 @@ use clap::Args as ClapArgs;
 
 use super::{
     args::{ModelArgs, ResourceArgs},
+    host::Host,
     input_args::InputArgs,
     label_args::LabelArgs,
     loading,
@@ -71,6 +72,18 @@ pub(super) struct AdaptArgs {
 }
 
 pub(super) fn run(args: &AdaptArgs) -> Result<ExitCode> {
+    let record = fitted(args, &Host::Terminal)?;
+    if args.json {
+        print_json(&record)?;
+    }
+    if !args.verbosity.quiet {
+        say(&text(&record, args));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Fits adapters and writes them.
+pub(super) fn fitted(args: &AdaptArgs, host: &Host) -> Result<TrainingRecord> {
     let columns = ColumnChoice {
         labels: args.labels.choice()?,
         ..ColumnChoice::default()
@@ -91,20 +104,13 @@ pub(super) fn run(args: &AdaptArgs) -> Result<ExitCode> {
         .fit
         .method()
         .ok_or_else(|| Error::usage("fit adapters in no way").hint("--fit closed"))?;
-    let model = loading::model(&args.model, &args.verbosity);
     let running = Running {
-        model,
+        model: loading::model(&args.model, &args.verbosity, host),
         verbosity: &args.verbosity,
         trace: None,
+        host,
     };
-    let record = running.run(|context| async move { pipeline::adapt(&options, context) })?;
-    if args.json {
-        print_json(&record)?;
-    }
-    if !args.verbosity.quiet {
-        say(&text(&record, args));
-    }
-    Ok(ExitCode::SUCCESS)
+    running.run(|context| async move { pipeline::adapt(&options, context) })
 }
 
 fn text(record: &TrainingRecord, args: &AdaptArgs) -> String {

@@ -4,29 +4,22 @@
 //! definition of the command line, and an entry ends as the words that would have been typed.
 
 use std::{
-    any::TypeId,
     fs::read_to_string,
     ops::Range,
     path::{Path, PathBuf},
 };
 
-use clap::{
-    Arg, ArgAction, Command, Id,
-    builder::Resettable,
-    error::{ContextKind, ContextValue},
-};
+use clap::{Arg, Command, Id};
 use toml::{
     Spanned,
     de::{DeString, DeTable, DeValue},
 };
 
+use super::option_value::{Value, accepts, expected, nearest, option, options, said};
 use crate::error::{Error, Result};
 
 /// The option that names the file, which the file cannot name.
 pub(super) const CONFIG: &str = "config";
-
-/// Names less alike are not worth a suggestion.
-const ALIKE: f64 = 0.75;
 
 /// What a file says, checked against the definition of the command line.
 pub(super) struct ConfigFile {
@@ -84,17 +77,6 @@ impl ConfigFile {
     }
 }
 
-/// Options of `command` that a file can give.
-pub(super) fn options(command: &Command) -> impl Iterator<Item = &Arg> {
-    command.get_arguments().filter(|arg| {
-        let acts = matches!(
-            arg.get_action(),
-            ArgAction::Set | ArgAction::Append | ArgAction::SetTrue | ArgAction::Count
-        );
-        acts && arg.get_long().is_some() && arg.get_id() != CONFIG
-    })
-}
-
 struct Reader<'a> {
     path: &'a Path,
     text: &'a str,
@@ -140,10 +122,11 @@ impl Reader<'_> {
         if self.settings.iter().any(same) {
             return Err(refuse("an option is given twice"));
         }
-        let Some(words) = words(arg, value.get_ref()) else {
+        let given = self::value(value.get_ref());
+        let Some(words) = given.words(arg) else {
             return Err(refuse("a value has the wrong type")
                 .with("expected", expected(arg))
-                .with("found", found(value.get_ref())));
+                .with("found", given.name()));
         };
         if let Err(reason) = accepts(arg, &words) {
             // What a file holds may be a secret.
@@ -209,137 +192,18 @@ impl Reader<'_> {
     }
 }
 
-/// How a command is typed.
-fn said(definition: &Command, command: &Command) -> String {
-    match definition.find_subcommand(command.get_name()) {
-        Some(_) => format!("{} {}", definition.get_name(), command.get_name()),
-        None => definition.get_name().to_owned(),
-    }
-}
-
-/// The option of this long name or alias.
-fn option<'a>(command: &'a Command, name: &str) -> Option<&'a Arg> {
-    options(command).find(|arg| {
-        let aliases = arg.get_all_aliases().unwrap_or_default();
-        arg.get_long() == Some(name) || aliases.contains(&name)
-    })
-}
-
-fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    names
-        .map(|other| (strsim::jaro_winkler(name, other), other))
-        .filter(|(alike, _)| *alike >= ALIKE)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, other)| other)
-}
-
-fn repeats(arg: &Arg) -> bool {
-    matches!(arg.get_action(), ArgAction::Append)
-}
-
-/// True for what is text whatever it looks like: names, paths, SQL.
-fn is_text(arg: &Arg) -> bool {
-    let parsed = arg.get_value_parser().type_id();
-    parsed == TypeId::of::<String>() || parsed == TypeId::of::<PathBuf>()
-}
-
-/// True for a flag that may have a value.
-fn needs_no_value(arg: &Arg) -> bool {
-    arg.get_num_args()
-        .is_some_and(|values| values.min_values() == 0)
-}
-
-/// What would have been typed, or `None` if `value` is of another type than the option's.
-fn words(arg: &Arg, value: &DeValue<'_>) -> Option<Vec<String>> {
-    let flag = format!("--{}", arg.get_long()?);
-    match (arg.get_action(), value) {
-        (ArgAction::SetTrue, DeValue::Boolean(given)) => Some(vec![flag; usize::from(*given)]),
-        (ArgAction::Count, DeValue::Integer(_)) => {
-            let times: u8 = integer(value)?.parse().ok()?;
-            Some(vec![flag; usize::from(times)])
+/// What a value of the file is, whatever it is for.
+fn value(toml: &DeValue<'_>) -> Value {
+    match toml {
+        DeValue::String(text) => Value::Text(text.to_string()),
+        DeValue::Integer(number) => i128::from_str_radix(number.as_str(), number.radix())
+            .map_or(Value::Other("a whole number"), Value::Whole),
+        DeValue::Float(number) => Value::Float(number.as_str().to_owned()),
+        DeValue::Boolean(given) => Value::Switch(*given),
+        DeValue::Array(values) => {
+            Value::Many(values.iter().map(|one| value(one.get_ref())).collect())
         }
-        (ArgAction::SetTrue | ArgAction::Count, _) => None,
-        (_, DeValue::Boolean(given)) if needs_no_value(arg) => {
-            Some(vec![flag; usize::from(*given)])
-        }
-        (_, DeValue::Array(values)) if repeats(arg) => values
-            .iter()
-            .map(|value| Some(format!("{flag}={}", scalar(arg, value.get_ref())?)))
-            .collect(),
-        _ => Some(vec![format!("{flag}={}", scalar(arg, value)?)]),
-    }
-}
-
-fn scalar(arg: &Arg, value: &DeValue<'_>) -> Option<String> {
-    match value {
-        DeValue::String(text) => Some(text.to_string()),
-        DeValue::Integer(_) if !is_text(arg) => integer(value),
-        DeValue::Float(number) if !is_text(arg) => Some(number.as_str().to_owned()),
-        _ => None,
-    }
-}
-
-/// In decimal digits, which TOML does not ask for.
-fn integer(value: &DeValue<'_>) -> Option<String> {
-    let number = value.as_integer()?;
-    let number = i128::from_str_radix(number.as_str(), number.radix()).ok()?;
-    Some(number.to_string())
-}
-
-fn expected(arg: &Arg) -> String {
-    match arg.get_action() {
-        ArgAction::SetTrue => return "true or false".to_owned(),
-        ArgAction::Count => return "a whole number from 0 on".to_owned(),
-        _ => {}
-    }
-    let name = arg.get_value_names().and_then(<[_]>::first);
-    let name = name.map_or("a value", |name| name.as_str());
-    let types = match is_text(arg) {
-        true => "a string",
-        false if needs_no_value(arg) => "true, false or a string",
-        false => "a string or a number",
-    };
-    match repeats(arg) {
-        true => format!("{name}: {types}, or an array of them"),
-        false => format!("{name}: {types}"),
-    }
-}
-
-fn found(value: &DeValue<'_>) -> &'static str {
-    match value {
-        DeValue::String(_) => "a string",
-        DeValue::Integer(_) => "a whole number",
-        DeValue::Float(_) => "a number",
-        DeValue::Boolean(_) => "true or false",
-        DeValue::Datetime(_) => "a time",
-        DeValue::Array(_) => "an array, or one of other values",
-        DeValue::Table(_) => "a table",
-    }
-}
-
-/// Has the option read its words, apart from all others.
-fn accepts(arg: &Arg, words: &[String]) -> Result<(), String> {
-    let alone = arg
-        .clone()
-        .required(false)
-        .global(false)
-        .env(Resettable::Reset)
-        .requires(Resettable::Reset)
-        .conflicts_with(Resettable::Reset)
-        .group(Resettable::Reset);
-    let read = Command::new(CONFIG)
-        .disable_help_flag(true)
-        .arg(alone)
-        .try_get_matches_from(std::iter::once(CONFIG).chain(words.iter().map(String::as_str)));
-    read.map(drop).map_err(|error| reason(&error))
-}
-
-fn reason(error: &clap::Error) -> String {
-    if let Some(cause) = std::error::Error::source(error) {
-        return cause.to_string();
-    }
-    match error.get(ContextKind::ValidValue) {
-        Some(ContextValue::Strings(names)) => format!("it is not one of {}", names.join(", ")),
-        _ => "it cannot be read".to_owned(),
+        DeValue::Datetime(_) => Value::Other("a time"),
+        DeValue::Table(_) => Value::Other("a table"),
     }
 }

@@ -4,6 +4,7 @@ use std::{path::Path, process::ExitCode, time::Instant};
 
 use super::{
     args::{FilterArgs, SelectArgs},
+    host::Host,
     loading,
     method_args::ChooseArgs,
     online::{self, STDOUT},
@@ -16,9 +17,10 @@ use crate::{
     error::{Error, Result},
     machine,
     pipeline::{self, RunOptions},
-    report::SHOWN_SCORES,
+    report::{Report, SHOWN_SCORES},
     select::{Keep, SelectOptions},
     sink::{OutputPath, PartitionColumns},
+    summary::RunSummary,
 };
 
 /// Share of good rows kept when no selection is given.
@@ -27,19 +29,53 @@ const DEFAULT_KEEP: Keep = Keep::Fraction {
     denominator: 10,
 };
 
-pub(super) fn run(args: FilterArgs) -> Result<ExitCode> {
+pub(super) fn run(args: &FilterArgs) -> Result<ExitCode> {
     if args.passes.online {
-        return online::run(&args);
+        return online::run(args);
     }
+    let done = done(args, &Host::Terminal)?;
+    let quiet = args.tells.verbosity.quiet;
+    if args.tells.json {
+        print_json(&done.summary)?;
+    }
+    if !quiet {
+        let detail = args.tells.verbosity.detail();
+        say(&super::summary::text(&done.summary, &done.options, detail));
+    }
+    let summary = done.reported(args)?;
+    if let (Some(path), false) = (&args.tells.report, quiet) {
+        say(&format!("  report     {}", path.display()));
+    }
+    Ok(exit_code(&summary, args.bad_rows.max_bad_rows))
+}
+
+/// A run that has succeeded, of which a report is still to be written.
+pub(super) struct Done {
+    summary: RunSummary,
+    options: RunOptions,
+    report: Option<Result<Report>>,
+}
+
+impl Done {
+    /// The summary, once the report that was asked for is written.
+    pub(super) fn reported(self, args: &FilterArgs) -> Result<RunSummary> {
+        if let Some(path) = &args.tells.report {
+            report::write_of_run(path, self.report, &self.summary)?;
+        }
+        Ok(self.summary)
+    }
+}
+
+/// Runs in two passes.
+pub(super) fn done(args: &FilterArgs, host: &Host) -> Result<Done> {
     let start = Instant::now();
-    let options = options(&args)?;
+    let options = options(args)?;
     if let Some(path) = &args.tells.report {
         report::check_file(path, &options)?;
     }
     let prepared = pipeline::prepare(&options)?;
-    let model = loading::model(&args.model, &args.tells.verbosity);
     let running = Running {
-        model,
+        model: loading::model(&args.model, &args.tells.verbosity, host),
         verbosity: &args.tells.verbosity,
         trace: args.tells.trace.start(Others {
             overwrite: args.tells.overwrite,
@@ -53,36 +89,25 @@ pub(super) fn run(args: FilterArgs) -> Result<ExitCode> {
                 args.tells.report.as_deref(),
             ],
         })?,
+        host,
     };
-    let (mut summary, reported) = running.run(async |context| match args.tells.report {
+    let (mut summary, report) = running.run(async |context| match args.tells.report {
         Some(_) => pipeline::run_reported(&options, prepared, context).await,
         None => Ok((pipeline::run(&options, prepared, context).await?, None)),
     })?;
     summary.peak_rss_bytes = machine::peak_rss_bytes();
     summary.seconds = start.elapsed().as_secs_f64();
-    if selection_is_default(&args) {
+    if selection_is_default(args) {
         summary.warnings.push("no selection was given: kept the best 0.3 of the good rows (--keep, --min-score, --where)".to_owned());
     }
     summary
         .warnings
         .extend(model_warnings(&summary, &args.model));
-    if args.tells.json {
-        print_json(&summary)?;
-    }
-    if !args.tells.verbosity.quiet {
-        say(&super::summary::text(
-            &summary,
-            &options,
-            args.tells.verbosity.detail(),
-        ));
-    }
-    if let Some(path) = &args.tells.report {
-        report::write_of_run(path, reported, &summary)?;
-        if !args.tells.verbosity.quiet {
-            say(&format!("  report     {}", path.display()));
-        }
-    }
-    Ok(exit_code(&summary, args.bad_rows.max_bad_rows))
+    Ok(Done {
+        summary,
+        options,
+        report,
+    })
 }
 
 fn options(args: &FilterArgs) -> Result<RunOptions> {

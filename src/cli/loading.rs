@@ -1,9 +1,10 @@
 //! From `--model`, `--device` and `--onnxruntime` to the model of a run.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
 use super::{
     args::{ModelArgs, SetupArgs},
+    host::Host,
     say,
     tell_args::VerbosityArgs,
 };
@@ -23,7 +24,7 @@ pub(super) fn setup(args: &SetupArgs) -> Result<ExitCode> {
 }
 
 /// The model that the command line names, or failing that the one a score store was made with.
-pub(super) fn model(args: &ModelArgs, verbosity: &VerbosityArgs) -> Model {
+pub(super) fn model(args: &ModelArgs, verbosity: &VerbosityArgs, host: &Host) -> Model {
     let Ok(precision) = args.precision.parse();
     let mut options = ModelOptions::from_environment()
         .with_precision(precision)
@@ -37,8 +38,8 @@ pub(super) fn model(args: &ModelArgs, verbosity: &VerbosityArgs) -> Model {
     if let Some(path) = &args.onnxruntime {
         options = options.with_onnxruntime(path);
     }
-    if !verbosity.quiet {
-        options = options.with_say(say);
+    if let Some(tell) = host.tell(verbosity) {
+        options.say = Arc::clone(&tell);
     }
     match &args.model {
         Some(name) => Model::named(name, options),

@@ -2,10 +2,12 @@
 
 mod adapt;
 mod args;
+pub mod call;
 mod completions;
 mod config_file;
 mod filter;
 mod format_args;
+mod host;
 mod image_args;
 mod input_args;
 mod inspect;
@@ -15,6 +17,7 @@ mod loading;
 mod merge;
 mod method_args;
 mod online;
+mod option_value;
 mod pipe;
 mod plain;
 mod progress;
@@ -53,8 +56,13 @@ const INTERRUPTED: u8 = 130;
 /// Runs the command that was typed.
 pub fn main() -> ExitCode {
     surroundings::tell_libraries();
+    run(std::env::args_os().collect())
+}
+
+/// Runs a command line, the program's name first, as [`main`] does, but for ONNX Runtime's telemetry: only who has started
+/// the process can say something of that, see [the crate](crate).
+pub fn run(words: Vec<OsString>) -> ExitCode {
     surroundings::print_panics_that_nothing_contains();
-    let words: Vec<OsString> = std::env::args_os().collect();
     let for_programs = words.iter().any(|word| word == "--json");
     let args = match typed::parse(words) {
         Ok(args) => args,
@@ -83,7 +91,7 @@ pub fn main() -> ExitCode {
             completions::run(&args);
             Ok(ExitCode::SUCCESS)
         }
-        None => filter::run(args.filter),
+        None => filter::run(&args.filter),
     };
     result.unwrap_or_else(|error| {
         say_error(&error, quiet);

@@ -17,6 +17,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     args::FilterArgs,
+    call::RowSender,
+    host::Host,
     loading,
     pipe::Pipe,
     running::{Running, Scoring, exit_code, model_warnings, score_options},
@@ -36,28 +38,17 @@ use crate::{
 pub(super) const STDOUT: &str = "-";
 
 pub(super) fn run(args: &FilterArgs) -> Result<ExitCode> {
-    let start = Instant::now();
     let options = options(args)?;
     if stdout().is_terminal() {
         return Err(Error::usage("write an Arrow stream to a terminal")
             .hint("send standard output to a program or a file, as in ... | python train.py"));
     }
-    let quiet = args.tells.verbosity.quiet;
-    let model = loading::model(&args.model, &args.tells.verbosity);
-    let running = Running {
-        model,
-        verbosity: &args.tells.verbosity,
-        trace: args.tells.trace.start(Others {
-            overwrite: args.tells.overwrite,
-            inputs: &options.scoring.inputs,
-            outputs: &[],
-        })?,
+    let job = Job {
+        args,
+        options: &options,
+        host: &Host::Terminal,
     };
-    let mut report = running.run(|context| filter(&options, context))?;
-    let run = &mut report.run;
-    run.peak_rss_bytes = machine::peak_rss_bytes();
-    run.seconds = start.elapsed().as_secs_f64();
-    run.warnings.extend(model_warnings(run, &args.model));
+    let mut report = job.done(|context| filter(&options, context))?;
     if !report.complete {
         let warning =
             "standard output was closed before the end: rows in are those decided by then";
@@ -67,7 +58,7 @@ pub(super) fn run(args: &FilterArgs) -> Result<ExitCode> {
         let json = serde_json::to_string(&report)
             .map_err(|error| Error::internal("write the summary as JSON").source(error))?;
         say(&json);
-    } else if !quiet {
+    } else if !args.tells.verbosity.quiet {
         say(&summary::online(
             &report,
             options.scoring.memory_limit,
@@ -75,6 +66,67 @@ pub(super) fn run(args: &FilterArgs) -> Result<ExitCode> {
         ));
     }
     Ok(exit_code(&report.run, args.bad_rows.max_bad_rows))
+}
+
+/// Filters for a program that reads the rows.
+pub(super) fn given(args: &FilterArgs, host: &Host, rows: &RowSender) -> Result<OnlineSummary> {
+    let options = options(args)?;
+    let job = Job {
+        args,
+        options: &options,
+        host,
+    };
+    job.done(|context| give(&options, context, rows))
+}
+
+/// What is filtered in one pass, and for whom.
+struct Job<'a> {
+    args: &'a FilterArgs,
+    options: &'a OnlineOptions,
+    host: &'a Host,
+}
+
+impl Job<'_> {
+    fn done<F>(&self, filter: impl FnOnce(RunContext) -> F) -> Result<OnlineSummary>
+    where
+        F: Future<Output = Result<OnlineSummary>>,
+    {
+        let start = Instant::now();
+        let tells = &self.args.tells;
+        let running = Running {
+            model: loading::model(&self.args.model, &tells.verbosity, self.host),
+            verbosity: &tells.verbosity,
+            trace: tells.trace.start(Others {
+                overwrite: tells.overwrite,
+                inputs: &self.options.scoring.inputs,
+                outputs: &[],
+            })?,
+            host: self.host,
+        };
+        let mut report = running.run(filter)?;
+        let run = &mut report.run;
+        run.peak_rss_bytes = machine::peak_rss_bytes();
+        run.seconds = start.elapsed().as_secs_f64();
+        run.warnings.extend(model_warnings(run, &self.args.model));
+        Ok(report)
+    }
+}
+
+/// Gives rows as long as somebody takes them.
+async fn give(
+    options: &OnlineOptions,
+    context: RunContext,
+    rows: &RowSender,
+) -> Result<OnlineSummary> {
+    let counters = Arc::clone(&context.counters);
+    let mut kept = pipeline::online(options, context).await?;
+    let scoring = counters.pass(Pass::Score);
+    let mut takes_more = rows.begin(Arc::clone(kept.plain_schema()));
+    while takes_more && let Some(batch) = kept.next().await {
+        takes_more = rows.give(batch?);
+    }
+    drop(scoring);
+    Ok(kept.summary())
 }
 
 fn options(args: &FilterArgs) -> Result<OnlineOptions> {
@@ -123,7 +175,7 @@ fn options(args: &FilterArgs) -> Result<OnlineOptions> {
 }
 
 /// Refuses options that one pass has no use for; each may have come from its environment twin.
-fn refuse_others(args: &FilterArgs) -> Result<()> {
+pub(super) fn refuse_others(args: &FilterArgs) -> Result<()> {
     let two_passes = "leave it out, or select in two passes: leave --online out and name an output";
     let options = [
         (

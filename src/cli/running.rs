@@ -5,24 +5,23 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc};
 use super::{
     TOO_MANY_BAD_ROWS,
     args::{ColumnNameArgs, ModelArgs, ResourceArgs, StoreArgs},
+    host::Host,
     image_args::ImageArgs,
     input_args::InputArgs,
     label_args::LabelArgs,
     method_args::MethodArgs,
     print,
-    progress::Progress,
-    say,
     tell_args::VerbosityArgs,
     tracing::TraceFile,
 };
 use crate::{
     error::{Error, Result},
     model::Model,
-    pipeline::{Cancel, RunContext, ScoreOptions},
+    pipeline::{RunContext, ScoreOptions},
     schema::ScoreColumn,
     source::ColumnChoice,
     store::StoreAt,
-    summary::{Counters, RunSummary},
+    summary::RunSummary,
 };
 
 /// Arguments that say what is scored.
@@ -68,11 +67,12 @@ pub(super) fn score_options(args: Scoring<'_>) -> Result<ScoreOptions> {
     Ok(options)
 }
 
-/// A run with its progress shown, that Ctrl-C stops.
+/// A run with its progress shown, that its host stops.
 pub(super) struct Running<'a> {
     pub(super) model: Model,
     pub(super) verbosity: &'a VerbosityArgs,
     pub(super) trace: Option<TraceFile>,
+    pub(super) host: &'a Host,
 }
 
 impl Running<'_> {
@@ -80,32 +80,33 @@ impl Running<'_> {
     where
         F: Future<Output = Result<T>>,
     {
-        let counters = Arc::new(Counters::default());
+        let counters = self.host.counters();
         if let Some(trace) = &self.trace {
             trace.watch(&counters);
         }
-        let progress = Progress::start(&counters, self.verbosity.quiet);
+        let progress = self.host.progress(&counters, self.verbosity);
         // Encoders bring their own threads; these only move batches.
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
             .build()
             .map_err(|error| Error::resources("start the runtime").source(error))?;
-        let cancel = Cancel::default();
+        let cancel = self.host.cancel();
         let mut context = RunContext::new(Arc::new(self.model))
             .with_counters(counters)
             .with_cancel(cancel.clone());
-        if self.verbosity.verbose > 1 {
-            context = context.with_explain(|plan| say(plan.trim_end()));
-        }
-        if !self.verbosity.quiet {
-            context = context.with_say(say);
+        if let Some(tell) = self.host.tell(self.verbosity) {
+            if self.verbosity.verbose > 1 {
+                let tell = Arc::clone(&tell);
+                context = context.with_explain(move |plan| tell(plan.trim_end()));
+            }
+            context = context.with_say(move |line| tell(line));
         }
         let result = runtime.block_on(async {
+            let host = self.host.clone();
             let listener = tokio::spawn(async move {
-                if tokio::signal::ctrl_c().await.is_ok() {
-                    cancel.cancel();
-                }
+                host.stopped().await;
+                cancel.cancel();
             });
             let report = job(context).await;
             listener.abort();
@@ -146,9 +147,14 @@ pub(super) fn print_json(report: &impl serde::Serialize) -> Result<()> {
     Ok(())
 }
 
+/// True if more rows are bad than `--max-bad-rows` allows.
+pub(super) fn too_many_bad(report: &RunSummary, max_bad_rows: Option<u64>) -> bool {
+    max_bad_rows.is_some_and(|most| report.rows_bad > most)
+}
+
 pub(super) fn exit_code(report: &RunSummary, max_bad_rows: Option<u64>) -> ExitCode {
-    match max_bad_rows {
-        Some(most) if report.rows_bad > most => ExitCode::from(TOO_MANY_BAD_ROWS),
-        _ => ExitCode::SUCCESS,
+    match too_many_bad(report, max_bad_rows) {
+        true => ExitCode::from(TOO_MANY_BAD_ROWS),
+        false => ExitCode::SUCCESS,
     }
 }

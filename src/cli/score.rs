@@ -3,16 +3,40 @@
 use std::{process::ExitCode, time::Instant};
 
 use super::{
+    host::Host,
     loading,
     running::{Running, Scoring, exit_code, model_warnings, print_json, score_options},
     say,
     score_args::ScoreArgs,
-    summary,
     tracing::Others,
 };
-use crate::{error::Result, machine, pipeline};
+use crate::{
+    error::Result,
+    machine,
+    pipeline::{self, ScoreOptions},
+    summary::RunSummary,
+};
 
 pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
+    let Done { summary, options } = done(args, &Host::Terminal)?;
+    if args.json {
+        print_json(&summary)?;
+    }
+    if !args.verbosity.quiet {
+        let detail = args.verbosity.detail();
+        say(&super::summary::scores(&summary, &options, detail));
+    }
+    Ok(exit_code(&summary, args.max_bad_rows))
+}
+
+/// A store that has been filled.
+pub(super) struct Done {
+    pub(super) summary: RunSummary,
+    options: ScoreOptions,
+}
+
+/// Fills the store.
+pub(super) fn done(args: &ScoreArgs, host: &Host) -> Result<Done> {
     let start = Instant::now();
     let mut options = score_options(Scoring {
         inputs: args
@@ -32,25 +56,20 @@ pub(super) fn run(args: &ScoreArgs) -> Result<ExitCode> {
         resources: &args.resources,
     })?;
     options.share = args.share.share()?;
-    let model = loading::model(&args.model, &args.verbosity);
     let running = Running {
-        model,
+        model: loading::model(&args.model, &args.verbosity, host),
         verbosity: &args.verbosity,
         trace: args.trace.start(Others {
             overwrite: args.overwrite,
             inputs: &options.inputs,
             outputs: &[args.scores.as_deref()],
         })?,
+        host,
     };
-    let mut report = running.run(|context| pipeline::score(&options, context))?;
-    report.peak_rss_bytes = machine::peak_rss_bytes();
-    report.seconds = start.elapsed().as_secs_f64();
-    report.warnings.extend(model_warnings(&report, &args.model));
-    if args.json {
-        print_json(&report)?;
-    }
-    if !args.verbosity.quiet {
-        say(&summary::scores(&report, &options, args.verbosity.detail()));
-    }
-    Ok(exit_code(&report, args.max_bad_rows))
+    let mut summary = running.run(|context| pipeline::score(&options, context))?;
+    summary.peak_rss_bytes = machine::peak_rss_bytes();
+    summary.seconds = start.elapsed().as_secs_f64();
+    let warnings = model_warnings(&summary, &args.model);
+    summary.warnings.extend(warnings);
+    Ok(Done { summary, options })
 }

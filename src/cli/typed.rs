@@ -255,7 +255,7 @@ mod tests {
     #[test]
     fn a_file_can_give_every_option() {
         for command in commands() {
-            let given: Vec<&str> = super::super::config_file::options(&command)
+            let given: Vec<&str> = super::super::option_value::options(&command)
                 .filter_map(Arg::get_long)
                 .collect();
             let typed = command.get_arguments().filter_map(Arg::get_long);

@@ -60,8 +60,8 @@ pub use memory_plan::{
 };
 pub use pairs_table::{BatchSize, PairsTable, StoredScores};
 pub use plan::{
-    NarrowPlan, PASSES, RunningQuery, WidePlan, early_pass, nan_pass, narrow_pass, one_pass,
-    wide_pass,
+    GivenPlan, NarrowPlan, PASSES, RunningQuery, WidePlan, early_pass, given_pass, nan_pass,
+    narrow_pass, one_pass, wide_pass,
 };
 pub use query_memory::query_threads;
 pub use recipe::{PairNames, Recipe, RecipeParam};

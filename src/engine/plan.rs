@@ -23,10 +23,10 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::Schema;
+use arrow::{array::RecordBatch, datatypes::Schema};
 use datafusion::{
     common::Column,
-    datasource::provider_as_source,
+    datasource::{MemTable, provider_as_source},
     execution::SendableRecordBatchStream,
     logical_expr::{Expr, Extension, LogicalPlan, LogicalPlanBuilder, col, lit},
     prelude::{SessionContext, isnan},
@@ -139,25 +139,7 @@ fn encode_shards(
     if let Some(early) = early {
         builder = builder.filter(early)?;
     }
-    let text = match plan.binding.class_captions() {
-        None => &plan.binding.text,
-        Some(classes) => {
-            let input = builder.schema().columns().into_iter().map(Expr::Column);
-            let labels = Expr::Column(Column::from_name(&classes.column));
-            let captions = class_caption(classes.clone()).call(vec![labels]);
-            let columns: Vec<Expr> = input.chain([captions.alias(CLASS_CAPTION)]).collect();
-            builder = builder.project(columns)?;
-            CLASS_CAPTION
-        }
-    };
-    let pair = PairColumns::pair(
-        Column::from_name(&plan.binding.image),
-        Column::from_name(text),
-    );
-    let node = ClipEncodeNode::try_new(builder.build()?, pair, plan.added.clone(), plan.runtime)?;
-    let encoded = LogicalPlan::Extension(Extension {
-        node: Arc::new(node),
-    });
+    let encoded = encoding(builder, &plan.binding, plan.added.clone(), plan.runtime)?;
     let carried = plan.carried.iter();
     let added = plan.added.iter().map(|column| &column.name);
     let columns = [col(SHARD), col(ROW)].into_iter().chain(
@@ -168,6 +150,71 @@ fn encode_shards(
     LogicalPlanBuilder::from(encoded)
         .project(columns.chain(passes))?
         .build()
+}
+
+/// The encode operator over the pairs of `rows`.
+fn encoding(
+    rows: LogicalPlanBuilder,
+    binding: &ColumnBinding,
+    added: Vec<AddedColumn>,
+    runtime: Arc<EncodeRuntime>,
+) -> datafusion::common::Result<LogicalPlan> {
+    let mut builder = rows;
+    let text = match binding.class_captions() {
+        None => &binding.text,
+        Some(classes) => {
+            let input = builder.schema().columns().into_iter().map(Expr::Column);
+            let labels = Expr::Column(Column::from_name(&classes.column));
+            let captions = class_caption(classes.clone()).call(vec![labels]);
+            let columns: Vec<Expr> = input.chain([captions.alias(CLASS_CAPTION)]).collect();
+            builder = builder.project(columns)?;
+            CLASS_CAPTION
+        }
+    };
+    let pair = PairColumns::pair(Column::from_name(&binding.image), Column::from_name(text));
+    let node = ClipEncodeNode::try_new(builder.build()?, pair, added, runtime)?;
+    Ok(LogicalPlan::Extension(Extension {
+        node: Arc::new(node),
+    }))
+}
+
+/// Rows that somebody has, and what is added to them.
+#[derive(Debug)]
+pub struct GivenPlan {
+    /// Their pairs, all of one schema.
+    pub rows: Vec<RecordBatch>,
+    /// Which columns are encoded.
+    pub binding: ColumnBinding,
+    /// What the encode operator adds.
+    pub added: Vec<AddedColumn>,
+    /// The model.
+    pub runtime: Arc<EncodeRuntime>,
+    /// Bytes that DataFusion's memory pool holds.
+    pub memory_limit: ByteSize,
+}
+
+/// The added columns of every row, in the order of the rows.
+///
+/// # Errors
+/// As [`wide_pass`].
+pub async fn given_pass(plan: GivenPlan) -> Result<RunningQuery> {
+    let context = session(plan.memory_limit, NARROW_BATCH_ROWS)?;
+    let doing = "plan the scoring of rows";
+    let build = || -> datafusion::common::Result<LogicalPlan> {
+        let schema = plan.rows.first().map(RecordBatch::schema);
+        let schema = schema.unwrap_or_else(|| Arc::new(Schema::empty()));
+        let source = provider_as_source(Arc::new(MemTable::try_new(schema, vec![plan.rows])?));
+        let rows = LogicalPlanBuilder::scan("pairs", source, None)?;
+        let columns: Vec<Expr> = plan
+            .added
+            .iter()
+            .map(|column| Expr::Column(Column::from_name(&column.name)))
+            .collect();
+        let encoded = encoding(rows, &plan.binding, plan.added, plan.runtime)?;
+        LogicalPlanBuilder::from(encoded).project(columns)?.build()
+    };
+    let logical = build().map_err(|error| from_datafusion(error, doing))?;
+    run(&context, &logical, doing, async { Ok(()) }).await
 }
 
 /// What the narrow pass reads.

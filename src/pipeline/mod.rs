@@ -5,6 +5,7 @@
 //! | [`prepare`], [`run`](run()) | refuses what can be refused before a model is loaded; scores, selects, writes |
 //! | [`score`](score()) | fills a score store and stops before the selection |
 //! | [`online`](online()) | all of it in one pass, as a stream that whoever trains reads from |
+//! | [`Scorer`] | scores rows that a host has, as they come |
 //! | [`adapt`](adapt()) | fits adapters to stored pairs |
 //! | [`open_sql`] | shards and their scores as tables |
 //! | [`report`], [`explain`] | what a selection keeps and cuts, and why |
@@ -25,6 +26,7 @@ mod report;
 mod reporting;
 mod run;
 mod score;
+mod scorer;
 mod scoring;
 mod selecting;
 mod sql;
@@ -35,4 +37,5 @@ pub use online::{OnlineOptions, OnlineStream, OnlineSummary, online};
 pub use report::{ExplainOptions, ReportOptions, WhichRow, explain, report};
 pub use run::{prepare, run, run_reported};
 pub use score::score;
+pub use scorer::{Scorer, ScorerOptions};
 pub use sql::{DEFAULT_TABLE, SqlOptions, open_sql};

@@ -1,6 +1,8 @@
 //! What the header of an image says.
 
-use clip_filter_pixels::{Fault, FaultKind, ImageFacts, Kernel};
+use clip_filter_pixels::{
+    Alpha, Corner, Fault, FaultKind, Filter, ImageFacts, Kernel, PixelSpec, Resize,
+};
 
 use super::{Preprocessing, RowFault};
 use crate::config::{Orientation, Reading, Truncated};
@@ -45,6 +47,27 @@ impl ImageKernel {
         Self {
             kernel: Kernel::new(spec, max_pixels).with_scaling(preprocessing.scaling),
             output_len,
+            max_pixels,
+            orientation: clip_filter_pixels::Orientation::Ignore,
+        }
+    }
+
+    /// A kernel for square pictures as CLIP was trained on: the shorter edge is resized to `edge_px`, bicubic, and the
+    /// middle is taken.
+    pub fn square(edge_px: u32, max_pixels: u64) -> Self {
+        let spec = PixelSpec {
+            alpha: Alpha::Drop,
+            resize: Some(Resize::ShortestEdge(edge_px)),
+            filter: Filter::Bicubic,
+            crop: Some((edge_px, edge_px)),
+            corner: Corner::HalfToEven,
+            rescale: 1.0 / 255.0,
+            mean: [0.0; 3],
+            std: [1.0; 3],
+        };
+        Self {
+            kernel: Kernel::new(spec, max_pixels),
+            output_len: 3 * edge_px as usize * edge_px as usize,
             max_pixels,
             orientation: clip_filter_pixels::Orientation::Ignore,
         }

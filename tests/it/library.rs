@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use arrow::compute::concat_batches;
 use clip_filter::{
+    config::OnError,
     error::ErrorKind,
     pipeline::{
-        Cancel, OnlineOptions, ReportOptions, RunContext, RunOptions, ScoreOptions, online,
-        prepare, report, run, score,
+        Cancel, OnlineOptions, ReportOptions, RunContext, RunOptions, ScoreOptions, Scorer,
+        ScorerOptions, online, prepare, report, run, score,
     },
+    schema::ScoreColumn,
     select::{Keep, SelectOptions},
 };
 use futures::TryStreamExt;
@@ -83,6 +86,50 @@ fn every_entry_can_be_a_task_of_a_runtime_with_several_threads() {
             .await
     });
     assert_eq!(runtime.block_on(streamed).unwrap().unwrap(), 20);
+}
+
+#[test]
+fn rows_that_a_host_has_are_scored_as_those_of_shards() {
+    let place = Place::new();
+    let path = place.path("faulty.parquet");
+    shards::write_pairs(path.as_ref(), &shards::mixed_pairs(600), 50);
+    let runtime = Runtime::new().unwrap();
+    let columns = [ScoreColumn::CLIP_SCORE, ScoreColumn::STATUS];
+    let scoring = ScoreOptions::new([path.as_str()]).with_threads(2);
+    let streamed = OnlineOptions::new(scoring.clone(), Keep::All)
+        .with_on_error(OnError::Keep)
+        .with_added([ScoreColumn::STATUS]);
+    let expected = runtime.block_on(async {
+        let batches = online(&streamed, context()).await?;
+        batches.try_collect::<Vec<_>>().await
+    });
+    let expected = expected.unwrap();
+    let expected = concat_batches(&expected[0].schema(), &expected).unwrap();
+
+    let options = ScorerOptions::try_new(scoring.clone(), columns).unwrap();
+    let rows = shards::read(path.as_ref());
+    let scorer = Scorer::load(options.clone(), &context()).unwrap();
+    // More rows than go through the model together, fewer, and none.
+    for (start, length) in [(0, 600), (3, 100), (7, 0)] {
+        let given = rows.slice(start, length);
+        let scored = runtime.block_on(scorer.score(&given)).unwrap();
+        assert_eq!(scored.schema(), options.schema(&given.schema()).unwrap());
+        let own = scored.project(&(0..given.num_columns()).collect::<Vec<_>>());
+        assert_eq!(own.unwrap(), given);
+        for column in columns.map(ScoreColumn::name) {
+            let of_shards = expected
+                .column_by_name(column)
+                .unwrap()
+                .slice(start, length);
+            assert_eq!(
+                scored.column_by_name(column).unwrap(),
+                &of_shards,
+                "{column}"
+            );
+        }
+    }
+    let refused = ScorerOptions::try_new(scoring, [ScoreColumn::SAS]).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Usage);
 }
 
 #[test]

@@ -58,7 +58,7 @@ fn meaning(page: &mut Page<'_>) -> Result<Meaning, Fault> {
             Meaning::Jpeg
         }
         _ if !compression::SAMPLES.contains(&page.compression) => {
-            let (name, kind) = (compression::name(page.compression), named(&page));
+            let (name, kind) = (compression::name(page.compression), named(page));
             let message = format!("{kind} with {name} compression ({})", page.compression);
             return Err(Fault::unsupported(message));
         }
@@ -70,7 +70,7 @@ fn meaning(page: &mut Page<'_>) -> Result<Meaning, Fault> {
         (2, 1, 4, 8 | 16) | (2, 1, 5 | 6, 8) => Meaning::Rgb(alpha),
         (5, 1, 4, 8 | 16) | (5, 1, 5 | 6, 8) => Meaning::Cmyk,
         (6, 1, 3, 8) if page.numbers::<u16>(Tag::ChromaSubsampling)?.eq(&[1, 1]) => Meaning::YCbCr,
-        _ => return Err(Fault::unsupported(named(&page))),
+        _ => return Err(Fault::unsupported(named(page))),
     };
     Ok(meaning)
 }

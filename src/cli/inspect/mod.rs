@@ -3,12 +3,13 @@
 mod store_text;
 mod text;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
 use clap::Args as ClapArgs;
 
 use super::{input_args::LooseTableArgs, print, running::print_json, say};
 use crate::{
+    config::Tell,
     error::{Error, Result},
     inspect::{Inspection, Subject, subject},
     model::{Model, ModelOptions},
@@ -57,6 +58,24 @@ pub(super) struct InspectArgs {
 }
 
 pub(super) fn run(args: &InspectArgs) -> Result<ExitCode> {
+    let inspected = inspected(args, Arc::new(say))?;
+    if args.json {
+        print_json(&inspected.facts)?;
+    } else {
+        print(&text::text(&inspected.facts));
+    }
+    inspected.verdict.map(|()| ExitCode::SUCCESS)
+}
+
+/// What was found.
+pub(super) struct Inspected {
+    pub(super) facts: Inspection,
+    /// Whether a model is prepared for as its own stack does, where that was asked.
+    pub(super) verdict: Result<()>,
+}
+
+/// Looks at what the paths name; `say` gets what a person should know at once.
+pub(super) fn inspected(args: &InspectArgs, say: Tell) -> Result<Inspected> {
     let mut verdict = Ok(());
     let subject = subject(&args.paths, &args.tables.places())?;
     if (args.check_model || args.text_model.is_some()) && !matches!(subject, Subject::Model(_)) {
@@ -74,7 +93,7 @@ pub(super) fn run(args: &InspectArgs) -> Result<ExitCode> {
             options.surroundings.offline = args.offline;
             options.text_model.clone_from(&args.text_model);
             if !args.quiet {
-                options = options.with_say(say);
+                options.say = say;
             }
             let model = Model::named(name, options);
             let facts = Inspection::of_model(&model.spec()?)?;
@@ -87,10 +106,5 @@ pub(super) fn run(args: &InspectArgs) -> Result<ExitCode> {
             }
         }
     };
-    if args.json {
-        print_json(&facts)?;
-    } else {
-        print(&text::text(&facts));
-    }
-    verdict.map(|()| ExitCode::SUCCESS)
+    Ok(Inspected { facts, verdict })
 }

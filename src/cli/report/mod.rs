@@ -13,14 +13,15 @@ pub(super) use args::{ExplainArgs, ReportArgs};
 
 use super::{
     filter::{Selecting, select_options},
+    host::Host,
     loading, print,
     running::{Running, Scoring, print_json, score_options},
-    say, stores,
+    stores,
 };
 use crate::{
     error::{Error, Result},
     pipeline::{self, ExplainOptions, ReportOptions, RunOptions, WhichRow},
-    report::{Report, is_row_reference},
+    report::{Explanation, Report, is_row_reference},
     sink::{Destination, Existing, OutputPath, Owner, Placement, StagedFile},
     summary::{RunSummary, told_of_nan},
 };
@@ -33,22 +34,7 @@ pub(super) fn report(args: &ReportArgs) -> Result<ExitCode> {
         return Err(Error::usage("write the report: it is not said where to")
             .hint("-o report.html, --text or --json"));
     }
-    let options = options(case, args.paths.clone(), args.condition.condition.clone())?;
-    if let Some(path) = &args.output {
-        check(path, &options.run, args.overwrite)?;
-    }
-    let running = Running {
-        model: loading::model(&case.model, &case.verbosity),
-        verbosity: &case.verbosity,
-        trace: None,
-    };
-    let report = running.run(|context| pipeline::report(&options, context))?;
-    if let Some(path) = &args.output {
-        write(path, &report)?;
-        if !case.verbosity.quiet {
-            say(&format!("report: {}", path.display()));
-        }
-    }
+    let report = reported(args, &Host::Terminal)?;
     if case.json {
         print_json(&report)?;
     }
@@ -58,8 +44,35 @@ pub(super) fn report(args: &ReportArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Looks at a selection, and writes the page that was asked for.
+pub(super) fn reported(args: &ReportArgs, host: &Host) -> Result<Report> {
+    let case = &args.case;
+    let options = options(case, args.paths.clone(), args.condition.condition.clone())?;
+    if let Some(path) = &args.output {
+        check(path, &options.run, args.overwrite)?;
+    }
+    let report = running(case, host).run(|context| pipeline::report(&options, context))?;
+    if let Some(path) = &args.output {
+        write(path, &report)?;
+        let line = format!("report: {}", path.display());
+        host.say(&case.verbosity, &line);
+    }
+    Ok(report)
+}
+
 /// `clip-filter explain`.
 pub(super) fn explain(args: &ExplainArgs) -> Result<ExitCode> {
+    let explanation = explained(args, &Host::Terminal)?;
+    if args.case.json {
+        print_json(&explanation)?;
+    } else {
+        print(&explained::text(&explanation));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Tells what decided about the row that was named.
+pub(super) fn explained(args: &ExplainArgs, host: &Host) -> Result<Explanation> {
     let case = &args.case;
     let mut paths = args.paths.clone();
     let row = match &args.row {
@@ -79,18 +92,16 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<ExitCode> {
             .hint("--scores DIR, or an output of clip-filter after the row"));
     }
     let options = ExplainOptions::new(options(case, paths, args.condition.clone())?, row);
-    let running = Running {
-        model: loading::model(&case.model, &case.verbosity),
+    running(case, host).run(|context| pipeline::explain(&options, context))
+}
+
+fn running<'a>(case: &'a CaseArgs, host: &'a Host) -> Running<'a> {
+    Running {
+        model: loading::model(&case.model, &case.verbosity, host),
         verbosity: &case.verbosity,
         trace: None,
-    };
-    let explanation = running.run(|context| pipeline::explain(&options, context))?;
-    if case.json {
-        print_json(&explanation)?;
-    } else {
-        print(&explained::text(&explanation));
+        host,
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// Refuses the page of a run before the run begins.

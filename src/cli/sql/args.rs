@@ -56,6 +56,13 @@ pub(in crate::cli) struct SqlArgs {
     pub(in crate::cli) verbosity: VerbosityArgs,
 }
 
+impl SqlArgs {
+    /// Whether the rows go to an output.
+    pub(in crate::cli) fn writes(&self) -> bool {
+        self.result.output.is_some()
+    }
+}
+
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "Tables")]
 pub(in crate::cli) struct TableArgs {

@@ -21,6 +21,7 @@ use std::{
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use futures::{future::BoxFuture, stream::StreamExt};
+use serde::Serialize;
 use tokio::runtime::Runtime;
 
 pub(super) use args::SqlArgs;
@@ -30,6 +31,8 @@ use results::Results;
 use shell::Shell;
 
 use super::{
+    call::RowSender,
+    host::Host,
     loading,
     pipe::Pipe,
     print, say, say_error,
@@ -145,30 +148,102 @@ pub(super) fn run(args: &SqlArgs) -> Result<ExitCode> {
     if matches!(work, Work::Shell) {
         check_shell(&args.result)?;
     }
-    let paths: Vec<String> = args.tables.inputs.iter().map(|i| i.path.clone()).collect();
-    check_unread(&args.result, &paths)?;
+    let host = &Host::Terminal;
+    with_results(args, host, |session, results| {
+        answer(session, work, results, args)
+    })
+}
+
+/// What a query has written.
+#[derive(Debug, Serialize)]
+pub(super) struct Written {
+    rows: u64,
+    output: String,
+}
+
+/// Writes the rows of a query, a script or a recipe to the output that was named.
+pub(super) fn written(args: &SqlArgs, host: &Host) -> Result<Written> {
+    let rows = with_results(args, host, |session, mut results| {
+        let text = text(session.queries, args)?;
+        script::run(session, &text, &mut results)
+    })?;
+    let output = args.result.output.as_deref();
+    Ok(Written {
+        rows,
+        output: output.map_or(String::new(), |output| output.display().to_string()),
+    })
+}
+
+/// Gives the rows of one query, or of a recipe, to a program that reads them.
+pub(super) fn given(args: &SqlArgs, host: &Host, rows: &RowSender) -> Result<()> {
+    with_session(args, host, |session| {
+        let text = text(session.queries, args)?;
+        session.run(async {
+            let mut found = session.queries.query(&text).await?;
+            let mut takes_more = rows.begin(Arc::clone(&found.schema));
+            while takes_more && let Some(batch) = found.batches.next().await {
+                takes_more = rows.give(batch?);
+            }
+            Ok(())
+        })
+    })
+}
+
+/// The statements that a program gives; it has no standard input to be read.
+fn text(queries: &dyn Queries, args: &SqlArgs) -> Result<String> {
+    match (&args.tables.recipe, &args.query) {
+        (Some(name), _) => queries.recipe(name, &args.tables.params),
+        (None, Some(query)) => Ok(query.clone()),
+        (None, None) => Err(Error::usage(
+            "find a statement: neither a query nor a recipe was given",
+        )),
+    }
+}
+
+/// Opens a session whose results go where `args` say.
+fn with_results<T>(
+    args: &SqlArgs,
+    host: &Host,
+    work: impl FnOnce(&Session<'_>, Results) -> Result<T>,
+) -> Result<T> {
+    check_unread(&args.result, &paths(args))?;
     let inputs = protected(args);
-    let is_terminal = std::io::stdout().is_terminal();
+    let is_terminal = matches!(host, Host::Terminal) && std::io::stdout().is_terminal();
     let results = Results::try_new(&args.result, stdout(), is_terminal, &inputs)?;
+    with_session(args, host, |session| work(session, results))
+}
+
+fn with_session<T>(
+    args: &SqlArgs,
+    host: &Host,
+    work: impl FnOnce(&Session<'_>) -> Result<T>,
+) -> Result<T> {
     let trace = args.trace.start(Others {
         overwrite: args.result.overwrite,
-        inputs: &paths,
+        inputs: &paths(args),
         outputs: &[args.result.output.as_deref(), args.tables.scores.as_deref()],
     })?;
     let runtime = runtime(args)?;
-    let queries = open(args, trace.as_ref())?;
+    let queries = open(args, trace.as_ref(), host)?;
     let session = Session {
         queries: queries.as_ref(),
         runtime: &runtime,
-        interrupted: &|| Box::pin(interrupted()),
+        interrupted: &|| {
+            let host = host.clone();
+            Box::pin(async move { host.stopped().await })
+        },
     };
-    let done = answer(&session, work, results, args);
+    let done = work(&session);
     // What still works is joined, so that the trace has all of it.
     drop((queries, runtime));
     if let Some(trace) = trace {
         trace.finish();
     }
     done
+}
+
+fn paths(args: &SqlArgs) -> Vec<String> {
+    args.tables.inputs.iter().map(|i| i.path.clone()).collect()
 }
 
 /// Does what was asked for.
@@ -202,7 +277,7 @@ fn answer(session: &Session<'_>, work: Work, results: Results, args: &SqlArgs) -
 }
 
 /// Opens what answers: the tables of `args.tables`, the model, the limits.
-fn open(args: &SqlArgs, trace: Option<&TraceFile>) -> Result<Box<dyn Queries>> {
+fn open(args: &SqlArgs, trace: Option<&TraceFile>, host: &Host) -> Result<Box<dyn Queries>> {
     let mut tables: Vec<(String, Vec<String>)> = Vec::new();
     for input in &args.tables.inputs {
         match tables.iter_mut().find(|(name, _)| *name == input.table) {
@@ -226,9 +301,10 @@ fn open(args: &SqlArgs, trace: Option<&TraceFile>) -> Result<Box<dyn Queries>> {
     options.scores = args.tables.scores.as_deref().map(StoreAt::from);
     options.model_batch_rows = args.model.batch_size.map(|rows| rows as usize);
     options.allow_external_paths = args.images.allow_external_paths;
-    let mut context = RunContext::new(Arc::new(loading::model(&args.model, &args.verbosity)));
-    if !args.verbosity.quiet {
-        context = context.with_say(say);
+    let model = loading::model(&args.model, &args.verbosity, host);
+    let mut context = RunContext::new(Arc::new(model)).with_counters(host.counters());
+    if let Some(tell) = host.tell(&args.verbosity) {
+        context = context.with_say(move |line| tell(line));
     }
     let session = open_sql(&options, context)?;
     if let Some(trace) = trace {
@@ -326,13 +402,6 @@ fn runtime(args: &SqlArgs) -> Result<Runtime> {
 
 fn stdout() -> Pipe {
     Pipe::new(Box::new(std::io::stdout()))
-}
-
-async fn interrupted() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        // Where there is no such signal, none will come.
-        std::future::pending::<()>().await;
-    }
 }
 
 /// Runs the statements of `text` and says what was written.
