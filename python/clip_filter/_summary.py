@@ -56,12 +56,18 @@ class Summary:
     """What selected the rows, in one line."""
     lowest_kept_score: float | None
     """Lowest ``clip_score`` among the kept rows."""
+    ordered_by: str | None
+    """The column whose best rows a budget keeps; None without one."""
+    lowest_kept_order: float | None
+    """Lowest value of that column among the kept rows, where it is another than ``clip_score``."""
     model: dict[str, Any]
     """The model that scored: name, fingerprint, precision, dim, device, ..."""
     outputs: list[str]
     """Files written, none for a dry run."""
     warnings: list[str]
     """What the reader should know, one line each."""
+    rows_repeated: int | None = None
+    """The sum of ``repeats`` over the kept rows, where rows are to be seen more than once."""
     candidates: int | None = None
     """Of a stream: good rows that fulfilled the condition and the threshold."""
     kept_fraction: float | None = None
