@@ -17,7 +17,7 @@ pub(super) struct FormatArgs {
         long,
         value_enum,
         value_name = "FORMAT",
-        env = "CLIP_FILTER_OUTPUT_FORMAT"
+        env = "CLIP_FILTER_FORMAT"
     )]
     format: Option<FormatArg>,
     /// Samples of each tar of a webdataset: 10000 if not given

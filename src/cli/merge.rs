@@ -27,15 +27,11 @@ pub(super) struct MergeArgs {
 }
 
 pub(super) fn run(args: &MergeArgs) -> Result<ExitCode> {
-    let at = args.scores.clone().map(StoreAt::from);
-    let at = at.ok_or_else(|| Error::usage("find the score store: none was given"))?;
-    let merged = Merged::of(at.in_places(&stores::places()))?;
+    let merged = merged(args)?;
     if args.json {
         print_json(&merged)?;
     }
-    if !merged.missing.is_empty() {
-        return Err(missing(&merged));
-    }
+    check(&merged)?;
     if !args.quiet {
         say(&format!(
             "merged     {} shards, {} rows",
@@ -43,6 +39,21 @@ pub(super) fn run(args: &MergeArgs) -> Result<ExitCode> {
         ));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the store holds.
+pub(super) fn merged(args: &MergeArgs) -> Result<Merged> {
+    let at = args.scores.clone().map(StoreAt::from);
+    let at = at.ok_or_else(|| Error::usage("find the score store: none was given"))?;
+    Merged::of(at.in_places(&stores::places()))
+}
+
+/// Refuses a store that lacks rows.
+pub(super) fn check(merged: &Merged) -> Result<()> {
+    match merged.missing.is_empty() {
+        true => Ok(()),
+        false => Err(missing(merged)),
+    }
 }
 
 fn missing(merged: &Merged) -> Error {

@@ -177,8 +177,10 @@ impl Kernel {
             },
         );
         // What is turned is so before it is resized: rounding between the two passes tells rows from columns.
-        let goes_in_units =
-            facts.format == ImageKind::Jpeg && reduction == 1 && facts.turn.is_none();
+        let goes_in_units = facts.format == ImageKind::Jpeg
+            && reduction == 1
+            && facts.turn.is_none()
+            && !window.is_height_first;
         if goes_in_units {
             match self.decode_plain(bytes, &window) {
                 Ok(true) => return Ok((facts, window)),
@@ -188,10 +190,17 @@ impl Kernel {
         }
         self.decode(bytes, &facts, reduction)?;
         let width = index(facts.stored().width.div_ceil(reduction));
-        self.resampler.begin(&window, self.spec.filter, 3);
-        let picture = Turned::new(&self.buffers.rgb, width, facts.turn);
+        let (seen, turn) = match window.is_height_first {
+            true => (window.transposed(), facts.turn.transposed()),
+            false => (window, facts.turn),
+        };
+        self.resampler.begin(&seen, self.spec.filter, 3);
+        let picture = Turned::new(&self.buffers.rgb, width, turn);
         self.resampler.narrow_rgb(&picture);
         self.resampler.finish();
+        if window.is_height_first {
+            self.resampler.transpose();
+        }
         Ok((facts.filled(self.buffers.is_filled), window))
     }
 

@@ -15,7 +15,8 @@
 //! # Where the pixels differ from Pillow's
 //!
 //! Lossless formats, JPEG (libjpeg-turbo's arithmetic, also where it guesses what a progressive file leaves out), AVIF
-//! (libyuv's) and the resize are equal bit for bit. Coefficients that no encoder makes wrap and saturate as in
+//! (libyuv's) and the resize are equal bit for bit, that of Pillow 13: it takes the height of tall pictures first, where
+//! earlier releases take the width. Coefficients that no encoder makes wrap and saturate as in
 //! libjpeg-turbo on x86-64.
 //! With [`Scaling::Dct`], which has to be asked for, a JPEG of eight times the model's input and more is decoded at a
 //! part of its size. A JPEG whose data is damaged, or cut short behind an end marker, has Pillow's pixels; one of more

@@ -32,6 +32,14 @@ impl Turn {
         }
     }
 
+    /// The same with rows for columns.
+    pub(crate) fn transposed(self) -> Self {
+        Self {
+            is_transposed: !self.is_transposed,
+            ..self
+        }
+    }
+
     pub(crate) fn is_none(self) -> bool {
         self == Self::NONE
     }

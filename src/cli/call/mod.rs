@@ -16,7 +16,7 @@ use super::{
     adapt,
     args::{Args, Command},
     config_file::CONFIG,
-    filter, inspect,
+    filter, inspect, merge,
     option_value::{accepts, expected, nearest, option, options, said},
     report,
     running::too_many_bad,
@@ -118,6 +118,11 @@ impl Call {
             }
             Some(Command::Score(args)) => {
                 of_run(&score::done(args, host)?.summary, args.max_bad_rows)
+            }
+            Some(Command::Merge(args)) => {
+                let merged = merge::merged(args)?;
+                merge::check(&merged)?;
+                of_facts(&merged)
             }
             Some(Command::Report(args)) => of_facts(&report::reported(args, host)?),
             Some(Command::Explain(args)) => of_facts(&report::explained(args, host)?),

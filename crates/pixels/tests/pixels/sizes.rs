@@ -121,3 +121,45 @@ fn an_extreme_aspect_ratio_costs_no_more_than_its_crop() {
         kernel.run(&coordinates(size.0, size.1), &mut out).unwrap();
     }
 }
+
+/// A 24-bit bitmap with a value of its own for every channel.
+fn varied(width: u32, height: u32) -> Vec<u8> {
+    let mut file = b"BM\0\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0".to_vec();
+    file.extend_from_slice(&width.to_le_bytes());
+    file.extend_from_slice(&height.to_le_bytes());
+    file.extend_from_slice(&[1, 0, 24, 0]);
+    file.resize(54, 0);
+    for row in (0..height).rev() {
+        for column in 0..width {
+            let value = |channel: u32| (column * 7 + row * 13 + channel * 29 + column * row) & 255;
+            file.extend([2, 1, 0].map(|channel| u8::try_from(value(channel)).unwrap()));
+        }
+        while !(file.len() - 54).is_multiple_of(4) {
+            file.push(0);
+        }
+    }
+    file
+}
+
+#[test]
+fn tall_pictures_lose_rows_first_as_in_pillow_13() {
+    // Sums of place times value over `Image.resize(size, BICUBIC)` of Pillow 13.0.0, modulo 2^32.
+    let cases = [
+        ((30, 90), (24, 72), 1_714_576_444),
+        ((90, 30), (72, 24), 1_719_167_963),
+        ((30, 90), (24, 24), 190_643_119),
+    ];
+    for ((width, height), (columns, rows), expected) in cases {
+        let exact = Resize::Exact {
+            height: rows,
+            width: columns,
+        };
+        let mut out = vec![0; 3 * (columns * rows) as usize];
+        let mut kernel = Kernel::new(spec(Some(exact), None), 1 << 20);
+        kernel.run_rgb(&varied(width, height), &mut out).unwrap();
+        let sum = (1u32..).zip(&out).fold(0u32, |sum, (place, value)| {
+            sum.wrapping_add(place.wrapping_mul(u32::from(*value)))
+        });
+        assert_eq!(sum, expected, "{width} x {height}");
+    }
+}
