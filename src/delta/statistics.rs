@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::{
     array::{Array, ArrayRef, AsArray, Int64Array, StructArray, UInt64Array, new_null_array},
     compute::{SortOptions, concat, sort_to_indices, take},
-    datatypes::{DataType, Field, FieldRef, Fields, Schema},
+    datatypes::{DataType, Field, FieldRef, Fields},
     error::ArrowError,
 };
 use parquet::{
@@ -129,8 +129,9 @@ fn has_order(data_type: &DataType) -> bool {
 }
 
 fn bounds(field: &FieldRef, footer: &ArrowReaderMetadata) -> Result<ColumnBounds, ParquetError> {
-    let schema = Schema::new(vec![Arc::clone(field)]);
-    let converter = StatisticsConverter::try_new(field.name(), &schema, footer.parquet_schema())?;
+    // A column is found by its place in the whole schema.
+    let parquet = footer.parquet_schema();
+    let converter = StatisticsConverter::try_new(field.name(), footer.schema(), parquet)?;
     let groups = footer.metadata().row_groups();
     let nulls = converter.row_group_null_counts(groups)?;
     let all = (0..nulls.len()).map(|group| count(&nulls, group));

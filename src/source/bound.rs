@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::{ColumnBinding, ColumnChoice, FoundTable, Location, Shard, ShardSet};
 use crate::{
     config::OnBadShard,
+    digest::hex,
     error::{Error, Result},
     selection::{Selection, SelectionBuilder},
 };
@@ -18,7 +20,7 @@ pub struct ShardIdentity {
     pub path: String,
     /// As it was given, which is the same on every machine that is given the same: the column `shard` of its scores.
     pub given: String,
-    /// Hash of its size, footer and samples of its content, hex.
+    /// Hash of its size, footer and samples of its content, and of the rows that its table has given up, hex.
     pub fingerprint: String,
     /// Its size.
     pub size_bytes: u64,
@@ -32,11 +34,25 @@ impl ShardIdentity {
         Self {
             path: shard.location.address(),
             given: shard.location.to_string(),
-            fingerprint: shard.fingerprint.clone(),
+            fingerprint: fingerprint(shard),
             size_bytes: shard.size_bytes,
             rows: shard.rows,
         }
     }
+}
+
+/// A store has no scores of rows that a table has given up: with others given up it is another shard.
+fn fingerprint(shard: &Shard) -> String {
+    if shard.left_out.is_empty() {
+        return shard.fingerprint.clone();
+    }
+    let mut hash = Sha256::new();
+    hash.update(&shard.fingerprint);
+    for run in shard.left_out.runs() {
+        hash.update(run.start.to_le_bytes());
+        hash.update(run.end.to_le_bytes());
+    }
+    hex(&hash.finalize())
 }
 
 /// The shards of a run, and which of their columns are a pair.

@@ -145,6 +145,7 @@ def main():
         of["images"], of["class_texts"], of["labels"]
     )
     expected["sas_margin_captioned"] = captioned_margin(images, texts)
+    expected["s_cliploss_captioned"] = scores.s_cliploss(images, texts, [[list(range(ROWS))]])
     expected["selection_score"] = selection_score(expected["sas"], expected[sds])
     expected["selection_score_captioned"] = selection_score(expected["sas_captioned"], expected[f"{sds}_captioned"])
     kept = {

@@ -35,6 +35,7 @@ for name in b 00001 part-00001; do
         SELECT * REPLACE ('$name' || uid AS uid) FROM pairs_shards"
 done
 cp in.parquet photos.parquet
+mkdir lake
 mkdir new && cp shards/b.parquet new/
 "$CLIP" in.parquet tars/ --format webdataset --keep 1 --quiet
 "$CLIP" in.parquet lake/photos --format delta --keep 1 --quiet

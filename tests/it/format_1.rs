@@ -53,8 +53,12 @@ fn what_an_old_store_has_is_not_encoded_again_and_the_output_is_that_of_a_new_on
     let finished = "in/a.parquet in/c.parquet";
     let rest = format!("{finished} in/b.parquet");
     for (inputs, select, after) in [
-        (finished, "--keep 0.4", 1),
-        (finished, "--keep 0.4 --add sas,sds,image_embedding", 2),
+        (finished, "--keep 0.4 --select clip-score", 1),
+        (
+            finished,
+            "--keep 0.4 --select clip-score --add sas,sds,image_embedding",
+            2,
+        ),
         (
             rest.as_str(),
             "--keep 0.4 --add sds --select align-diverse",
@@ -84,7 +88,7 @@ fn what_an_old_store_has_is_not_encoded_again_and_the_output_is_that_of_a_new_on
 fn what_is_remembered_of_the_last_selection_counts_after_the_migration() {
     let place = place();
     assert!(place.path("scores/selection.bin").exists());
-    let args = "in/a.parquet in/c.parquet out.parquet --scores scores --keep 0.5 --adapt --add sas --changes changes.parquet";
+    let args = "in/a.parquet in/c.parquet out.parquet --scores scores --keep 0.5 --adapt --select align-diverse --add sas --changes changes.parquet";
     run(&place, args);
     assert!(!place.path("scores/selection.bin").exists());
     assert!(place.path("scores/state/selection.bin").exists());

@@ -56,7 +56,7 @@ const STEPS: [&str; 7] = [
 ];
 const ENTRIES: [&str; 7] = ["run", "score", "scorer", "adapt", "online", "sql", "report"];
 /// Lines that `pipeline` may have: it is the order of steps.
-const MOST_PIPELINE_LINES: usize = 6500;
+const MOST_PIPELINE_LINES: usize = 6800;
 /// ONNX Runtime, which a process loads once, if at all.
 const ONE_PER_PROCESS: &str = "encode/onnx/runtime.rs";
 const DECODERS: [&str; 10] = [

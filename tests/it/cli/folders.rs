@@ -306,7 +306,7 @@ fn outputs_named_as_other_files_are_refused() {
     let place = place();
     for (args, ending) in [
         ("in kept.csv", ".csv"),
-        ("in kept.tar", ".tar"),
+        ("in kept.zip", ".zip"),
         ("in out.parquet --rejects bad.json", ".json"),
     ] {
         place

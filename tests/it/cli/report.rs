@@ -361,12 +361,8 @@ fn a_store_is_reported_on_where_its_shards_are_gone() {
     ] {
         assert_eq!(whole[name], alone[name], "{name}");
     }
-    assert!(
-        alone["notes"][0]
-            .as_str()
-            .unwrap()
-            .starts_with("no images and no captions")
-    );
+    let notes = alone["notes"].to_string();
+    assert!(notes.contains("no images and no captions"), "{notes}");
     assert_eq!(alone["rows"][0]["caption"], Value::Null);
     place.mock("report scores -o report.html --quiet").exits(0);
     let moved = place

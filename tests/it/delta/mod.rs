@@ -62,7 +62,7 @@ fn a_table_is_the_files_of_its_version() {
         .mock("plain --dry-run --version 1")
         .exits(2)
         .says(&["no input is a table"]);
-    assert_eq!(rows_in(&place, "t plain"), 10);
+    assert_eq!(rows_in(&place, "t plain out.parquet"), 10);
     let facts = place.mock("inspect t --json --version 2").exits(0).json();
     assert_eq!((&facts["files"], &facts["rows"]), (&2.into(), &17.into()));
 }
@@ -188,9 +188,13 @@ fn rows_of_deletion_vectors_are_never_scored_counted_or_written() {
     assert_eq!(counted.exits(0).stdout, "n\n6\n");
     let facts = place.mock("inspect t --json").exits(0).json();
     assert_eq!(facts["rows"], 6);
-    // The version before has them; what is scored is found again.
+    // The version before has them: for a store it is another shard.
+    place
+        .mock("t all.parquet --keep 1 --scores s --version 1")
+        .exits(1)
+        .says(&["--only-new"]);
     summary = place
-        .mock("t all.parquet --keep 1 --scores s --json --version 1")
+        .mock("t all.parquet --keep 1 --scores s --json --version 1 --only-new")
         .exits(0)
         .json();
     assert_eq!(

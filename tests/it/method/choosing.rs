@@ -243,7 +243,7 @@ fn of_near_duplicates_the_best_stays() {
     let one_cell = vec![0; ROWS];
     for (args, score, cells) in [
         (LABELLED, "selection_score", &reference.labels()),
-        (CAPTIONED, "selection_score_captioned", &one_cell),
+        (CAPTIONED, "s_cliploss_captioned", &one_cell),
     ] {
         for distance in [0.0001, 0.05, 0.3] {
             let scores = reference.score(score);

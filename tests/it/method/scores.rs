@@ -29,7 +29,7 @@ const OF_CAPTIONS: [(&str, &str); 10] = [
     ("sas", "sas_captioned"),
     ("sas_margin", "sas_margin_captioned"),
     ("sds", "sds_3_captioned"),
-    ("s_cliploss", "s_cliploss"),
+    ("s_cliploss", "s_cliploss_captioned"),
     ("dup_max_sim", "dup_max_sim_captioned"),
     ("moderate", "moderate_captioned"),
     ("normsim_inf", "normsim_inf"),

@@ -321,10 +321,8 @@ fn shares_of_which_two_are_killed_make_the_store_of_one_process() {
         let args = format!("s3://data/in {output} --scores {store} --keep 0.4 --quiet");
         run(&s3, &place, &args).exits(0);
     }
-    let bytes = |output: &str| std::fs::read(place.path(output)).unwrap();
-    assert!(
-        bytes("a.parquet") == bytes("b.parquet"),
-        "the outputs differ"
-    );
+    // What was typed stands in the metadata of each.
+    let rows = |output: &str| shards::read(&place.path(output)).columns().to_vec();
+    assert!(rows("a.parquet") == rows("b.parquet"), "the outputs differ");
     assert_eq!(s3.uploads(), [""; 0]);
 }
