@@ -110,6 +110,14 @@ def adapt(scores: str | os.PathLike, output: str | os.PathLike, inputs: Any = ()
     return json.loads(_run("adapt", Inputs(inputs).paths, options, None))
 
 
+def merge(scores: str | os.PathLike, **options: Any) -> dict[str, Any]:
+    """Puts together what workers have scored with ``score(..., part="I/N")``; shards and rows of the store.
+
+    As ``clip-filter merge --scores DIR --json``. Raises ``FailedError`` where shards are missing, with their names.
+    """
+    return json.loads(_run("merge", (), {"scores": scores, **options}, None))
+
+
 def sql(
     query: str | None = None,
     *,

@@ -143,7 +143,7 @@ impl Writing {
         let schema = Arc::clone(&self.source.schema);
         if let Some(tars) = &self.tars {
             return Ok((
-                OutputWriter::Tars(TarWriter::new(output, tars, &schema)),
+                OutputWriter::Tars(Box::new(TarWriter::new(output, tars, &schema))),
                 None,
             ));
         }

@@ -13,6 +13,7 @@ use std::{
 
 use arrow::datatypes::{Schema, SchemaRef};
 use parquet::arrow::arrow_reader::ArrowReaderOptions;
+use sha2::{Digest, Sha256};
 
 use super::{
     Commit, Destination, Fate, OutputPath, Owner, Part, PartPlace, Pending, Placement, WrittenPart,
@@ -23,6 +24,7 @@ use crate::{
     delta::{
         FileStatistics, NewFile, PartitionValue, TableWrite, WriteMode, has_written, is_table,
     },
+    digest::hex,
     error::{Error, Result},
     source::{Location, ShardBytes, read_footer},
 };
@@ -45,6 +47,26 @@ impl DeltaCommit {
     pub fn new(mode: WriteMode) -> Self {
         Self { mode }
     }
+
+    /// The name of a run in files and in the log: what replaces rows is another run than what adds them.
+    fn token(&self, identity: &str) -> String {
+        let values = match &self.mode {
+            WriteMode::Create | WriteMode::Append => return identity.to_owned(),
+            WriteMode::Overwrite => &[][..],
+            WriteMode::Replace(values) => values,
+        };
+        let mut hash = Sha256::new();
+        hash.update(identity);
+        hash.update("replaces");
+        for PartitionValue { name, value } in values {
+            for part in [Some(name), value.as_ref()] {
+                hash.update([u8::from(part.is_some())]);
+                hash.update(part.map_or("", String::as_str));
+                hash.update([0]);
+            }
+        }
+        hex(&hash.finalize())
+    }
 }
 
 impl Commit for DeltaCommit {
@@ -55,7 +77,7 @@ impl Commit for DeltaCommit {
             && is_table(folder)
         {
             let was_this = match placement.owner {
-                Owner::Run { identity, .. } => has_written(folder, &app_id(identity))?,
+                Owner::Run { identity, .. } => has_written(folder, &app_id(&self.token(identity)))?,
                 Owner::Process => true,
             };
             if !was_this {
@@ -86,7 +108,7 @@ impl Commit for DeltaCommit {
 
     fn stage(&self, placement: &Placement<'_>) -> Result<Pending> {
         let token = match placement.owner {
-            Owner::Run { identity, .. } => identity.to_owned(),
+            Owner::Run { identity, .. } => self.token(identity),
             Owner::Process => format!("process-{}", std::process::id()),
         };
         let staging = staging(local(placement.destination)?, &token);

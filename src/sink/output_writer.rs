@@ -8,7 +8,7 @@ pub enum OutputWriter {
     /// As Parquet.
     Parquet(Box<DatasetWriter>),
     /// As samples of tars.
-    Tars(TarWriter),
+    Tars(Box<TarWriter>),
 }
 
 /// An output whose files are safe; they are not visible yet.

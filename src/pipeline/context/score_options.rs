@@ -204,7 +204,8 @@ impl ScoreOptions {
             return all.clone();
         };
         let own = shards_in(share, all).into_iter().zip(all);
-        own.filter_map(|(is_own, shard)| is_own.then(|| shard.clone()))
+        own.filter(|(is_own, _)| *is_own)
+            .map(|(_, shard)| shard.clone())
             .collect()
     }
 

@@ -7,7 +7,10 @@ use crate::score::seeded::Seeded;
 fn scores(random: &mut Seeded, rows: usize) -> Vec<f32> {
     let score = |random: &mut Seeded| {
         let sum: f64 = (0..12).map(|_| uniform(random)).sum();
-        (1.5 * (sum - 6.0)) as f32
+        #[expect(clippy::cast_possible_truncation, reason = "a score is that short")]
+        {
+            (1.5 * (sum - 6.0)) as f32
+        }
     };
     (0..rows).map(|_| score(random)).collect()
 }

@@ -201,7 +201,7 @@ mod tests {
                 .map(|piece| Piece {
                     field: u16::try_from(piece * 200).unwrap(),
                     bytes: next(number * 70_001 % 300_000),
-                    is_read: (number + piece) % 5 != 0,
+                    is_read: !(number + piece).is_multiple_of(5),
                 })
                 .collect();
             let start = pieces[0].bytes.start;

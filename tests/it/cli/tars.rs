@@ -393,7 +393,7 @@ fn a_damaged_tar_is_a_bad_shard_and_a_picture_elsewhere_is_no_sample() {
     place
         .mock("{a,b}.tar --dry-run --on-bad-shard skip")
         .exits(0)
-        .says(&["left out the shard b.tar"]);
+        .says(&["left out   b.tar"]);
     std::fs::write(
         place.path("far.bmp"),
         shards::good_pairs(1)[0].bytes.clone().unwrap(),

@@ -5,7 +5,8 @@ use crate::{program::Place, shards};
 
 const COLUMNS: &str = "cell,sas,sas_margin,sds,s_cliploss,dup_max_sim,moderate,normsim_inf,normsim_2,vas,selection_score";
 /// Columns whose values the reference has under another name.
-const OF_CAPTIONS: [(&str, &str); 6] = [
+const OF_CAPTIONS: [(&str, &str); 7] = [
+    ("s_cliploss", "s_cliploss_captioned"),
     ("sas", "sas_captioned"),
     ("sas_margin", "sas_margin_captioned"),
     ("sds", "sds_3_captioned"),
@@ -92,7 +93,8 @@ fn labelled_columns_do_not_depend_on_shards_order_threads_or_memory() {
 
 #[test]
 fn captioned_columns_do_not_depend_on_shards_order_threads_or_memory() {
-    is_the_same_in_every_layout(CAPTIONED, &OF_CAPTIONS, "align_diverse_captioned");
+    let by_both = format!("{CAPTIONED} --select align-diverse");
+    is_the_same_in_every_layout(&by_both, &OF_CAPTIONS, "align_diverse_captioned");
 }
 
 #[test]
