@@ -8,13 +8,24 @@ _Text = str | os.PathLike[str]
 
 class FilterOptions(TypedDict, total=False):
     config: _Text
+    files: _Text | Sequence[_Text] | Mapping[str, object] | None
+    """Read the files of this list too, JSON lines or Parquet: path, partition (columns of one value in the file)
+    and left_out (positions of deleted rows). files:LIST as an input says the same, in other commands too"""
     on_bad_shard: str | float | None
     """What becomes of a shard that cannot be read: cut off, of no bytes, or damaged"""
     no_hive: bool | None
     """Read shards without the values in the names of their folders; if not given, label=3/ is a column 'label'"""
+    uids: _Text | None
+    """Read only rows whose uid is in this list, a NumPy file of u8,u8 as DataComp has it; the others are not
+    counted"""
     no_table: bool | None
-    """Read the files of a Delta, Iceberg or Hudi table as they lie, with rows that it has deleted; if not given,
-    such a folder is refused"""
+    """Read the files of a Delta, Iceberg or Hudi table as they lie, with rows that it has deleted; if not given, a
+    Delta table is read as a table, and folders of the others are refused"""
+    table_version: str | float | None
+    """Read this version of a Delta table, the newest if not given; --version N does, too"""
+    timestamp: str | float | None
+    """Read a Delta table as it was at this time, as in 2026-01-31 or 2026-01-31T12:00:00Z; of UTC where no zone is
+    given"""
     keep: str | float | None
     """Keep this fraction of the good rows left, the best first (--select), exactly (rounded half up; equal scores
     by row order). 0.3 if no selection is given"""
@@ -27,14 +38,18 @@ class FilterOptions(TypedDict, total=False):
     embeddings. Conditions on input columns alone are decided before any image is decoded. Column names are
     case-sensitive"""
     select: str | float | None
-    """Which rows are the best of a budget; align-diverse where labels, --adapt, --adapters or --solver are given,
-    else clip-score"""
+    """Which rows are the best of a budget; s-cliploss for captions, and align-diverse where labels, --solver cover
+    or --solver paper are given"""
     solver: str | float | None
     """How a budget (--keep, --keep-rows) is filled; exact if not given"""
     balance: str | float | None
     """Give every value of a column, or every `cell`, the same share of the budget; what one has too few rows for
     goes to the others. min and max bound each share, in rows (100) or, with a point, as part of the budget
     (0.2)"""
+    weights: str | float | None
+    """Weigh rows instead of cutting: a row of score s is seen ln(1 + alpha tau e^(scale s)) / alpha times, and tau
+    makes the sum what --keep-rows (or --keep) says, which may be more than there are rows. The column repeats
+    says how often; rows of 0 are cut. alpha is 0.15 and scale 100 if not given, cap bounds repeats"""
     dedup: str | float | None
     """Before the budget, take near-duplicates away: of images in a cell whose cosine is above 1 - DISTANCE, such
     as 0.05, only the best row stays"""
@@ -126,12 +141,30 @@ class FilterOptions(TypedDict, total=False):
     """Threads; all cores if not given"""
     memory_limit: str | float | None
     """Memory to use, as in 4GiB; a quarter of the machine if not given, but at least 1 GiB"""
+    mode: str | float | None
+    """What becomes of the rows that the table has; if not given, there is no table yet"""
+    replace_where: _Text | Sequence[_Text] | Mapping[str, object] | None
+    """The partition whose rows --mode replace-where replaces, as in label=3; several columns between commas"""
+    cut_nanoseconds: bool | None
+    """Cut times in nanoseconds to microseconds, which Delta has; if not given, such a column is refused"""
     dry_run: bool | None
     """Decide and report, write nothing"""
     overwrite: bool | None
     """Replace an output, or a trace, that exists"""
     partition_by: _Text | Sequence[_Text] | Mapping[str, object] | None
     """Cut a directory by the values of these columns: label=3/part-00000.parquet; the files in it do not have them"""
+    partition_in_files: bool | None
+    """Write the columns of --partition-by into the files, too: tables that files are added to want them there, as
+    those of Iceberg do"""
+    format: str | float | None
+    """What the output is made of; if not given, tars if its name ends in .tar, else Parquet"""
+    shard_rows: str | float | None
+    """Samples of each tar of a webdataset: 10000 if not given"""
+    shuffle: str | float | None
+    """Write the samples of a webdataset in an order drawn from this seed, across shards, through a buffer of a
+    quarter of the memory limit and at most 100 MB; if not given, in row order"""
+    uids_out: _Text | None
+    """Write the uids of the rows kept to this file too, as DataComp has them: a NumPy file of u8,u8, ascending"""
     report: _Text | None
     """Write what was kept and cut, and why, to this HTML file: one page that needs no network. A run that keeps no
     scores computes sas, sds and dup_max_sim for it"""
@@ -143,18 +176,33 @@ class FilterOptions(TypedDict, total=False):
 
 class ScoreOptions(TypedDict, total=False):
     config: _Text
+    files: _Text | Sequence[_Text] | Mapping[str, object] | None
+    """Read the files of this list too, JSON lines or Parquet: path, partition (columns of one value in the file)
+    and left_out (positions of deleted rows). files:LIST as an input says the same, in other commands too"""
     on_bad_shard: str | float | None
     """What becomes of a shard that cannot be read: cut off, of no bytes, or damaged"""
     no_hive: bool | None
     """Read shards without the values in the names of their folders; if not given, label=3/ is a column 'label'"""
+    uids: _Text | None
+    """Read only rows whose uid is in this list, a NumPy file of u8,u8 as DataComp has it; the others are not
+    counted"""
     no_table: bool | None
-    """Read the files of a Delta, Iceberg or Hudi table as they lie, with rows that it has deleted; if not given,
-    such a folder is refused"""
+    """Read the files of a Delta, Iceberg or Hudi table as they lie, with rows that it has deleted; if not given, a
+    Delta table is read as a table, and folders of the others are refused"""
+    table_version: str | float | None
+    """Read this version of a Delta table, the newest if not given; --version N does, too"""
+    timestamp: str | float | None
+    """Read a Delta table as it was at this time, as in 2026-01-31 or 2026-01-31T12:00:00Z; of UTC where no zone is
+    given"""
     only_new: bool | None
     """Score again shards that have changed since they were scored, rather than refuse them; clusters of the
     earlier run, and adapters of --adapt=infonce, are used again"""
     embeddings: str | float | None
     """How a new store keeps embeddings: f16, f32 or none; f16 if not given"""
+    part: _Text | None
+    """Score one of N shares of the shards, I from 0 to N - 1, by a hash of their paths: one worker each, then
+    clip-filter merge. auto takes I and N from SLURM_PROCID and SLURM_NTASKS or RANK and WORLD_SIZE, auto/N
+    takes I from JOB_COMPLETION_INDEX too"""
     image_column: _Text | None
     """The image column; else one of image, image_bytes, jpg, jpeg, png, webp"""
     text_column: _Text | None
@@ -246,9 +294,17 @@ class ReportOptions(TypedDict, total=False):
     """What becomes of a shard that cannot be read: cut off, of no bytes, or damaged"""
     no_hive: bool | None
     """Read shards without the values in the names of their folders; if not given, label=3/ is a column 'label'"""
+    uids: _Text | None
+    """Read only rows whose uid is in this list, a NumPy file of u8,u8 as DataComp has it; the others are not
+    counted"""
     no_table: bool | None
-    """Read the files of a Delta, Iceberg or Hudi table as they lie, with rows that it has deleted; if not given,
-    such a folder is refused"""
+    """Read the files of a Delta, Iceberg or Hudi table as they lie, with rows that it has deleted; if not given, a
+    Delta table is read as a table, and folders of the others are refused"""
+    table_version: str | float | None
+    """Read this version of a Delta table, the newest if not given; --version N does, too"""
+    timestamp: str | float | None
+    """Read a Delta table as it was at this time, as in 2026-01-31 or 2026-01-31T12:00:00Z; of UTC where no zone is
+    given"""
     keep: str | float | None
     """Keep this fraction of the good rows left, the best first (--select), exactly (rounded half up; equal scores
     by row order). 0.3 if no selection is given"""
@@ -257,14 +313,18 @@ class ReportOptions(TypedDict, total=False):
     min_score: str | float | None
     """Keep rows with at least this clip_score"""
     select: str | float | None
-    """Which rows are the best of a budget; align-diverse where labels, --adapt, --adapters or --solver are given,
-    else clip-score"""
+    """Which rows are the best of a budget; s-cliploss for captions, and align-diverse where labels, --solver cover
+    or --solver paper are given"""
     solver: str | float | None
     """How a budget (--keep, --keep-rows) is filled; exact if not given"""
     balance: str | float | None
     """Give every value of a column, or every `cell`, the same share of the budget; what one has too few rows for
     goes to the others. min and max bound each share, in rows (100) or, with a point, as part of the budget
     (0.2)"""
+    weights: str | float | None
+    """Weigh rows instead of cutting: a row of score s is seen ln(1 + alpha tau e^(scale s)) / alpha times, and tau
+    makes the sum what --keep-rows (or --keep) says, which may be more than there are rows. The column repeats
+    says how often; rows of 0 are cut. alpha is 0.15 and scale 100 if not given, cap bounds repeats"""
     dedup: str | float | None
     """Before the budget, take near-duplicates away: of images in a cell whose cosine is above 1 - DISTANCE, such
     as 0.05, only the best row stays"""
@@ -354,9 +414,17 @@ class ExplainOptions(TypedDict, total=False):
     """What becomes of a shard that cannot be read: cut off, of no bytes, or damaged"""
     no_hive: bool | None
     """Read shards without the values in the names of their folders; if not given, label=3/ is a column 'label'"""
+    uids: _Text | None
+    """Read only rows whose uid is in this list, a NumPy file of u8,u8 as DataComp has it; the others are not
+    counted"""
     no_table: bool | None
-    """Read the files of a Delta, Iceberg or Hudi table as they lie, with rows that it has deleted; if not given,
-    such a folder is refused"""
+    """Read the files of a Delta, Iceberg or Hudi table as they lie, with rows that it has deleted; if not given, a
+    Delta table is read as a table, and folders of the others are refused"""
+    table_version: str | float | None
+    """Read this version of a Delta table, the newest if not given; --version N does, too"""
+    timestamp: str | float | None
+    """Read a Delta table as it was at this time, as in 2026-01-31 or 2026-01-31T12:00:00Z; of UTC where no zone is
+    given"""
     keep: str | float | None
     """Keep this fraction of the good rows left, the best first (--select), exactly (rounded half up; equal scores
     by row order). 0.3 if no selection is given"""
@@ -365,14 +433,18 @@ class ExplainOptions(TypedDict, total=False):
     min_score: str | float | None
     """Keep rows with at least this clip_score"""
     select: str | float | None
-    """Which rows are the best of a budget; align-diverse where labels, --adapt, --adapters or --solver are given,
-    else clip-score"""
+    """Which rows are the best of a budget; s-cliploss for captions, and align-diverse where labels, --solver cover
+    or --solver paper are given"""
     solver: str | float | None
     """How a budget (--keep, --keep-rows) is filled; exact if not given"""
     balance: str | float | None
     """Give every value of a column, or every `cell`, the same share of the budget; what one has too few rows for
     goes to the others. min and max bound each share, in rows (100) or, with a point, as part of the budget
     (0.2)"""
+    weights: str | float | None
+    """Weigh rows instead of cutting: a row of score s is seen ln(1 + alpha tau e^(scale s)) / alpha times, and tau
+    makes the sum what --keep-rows (or --keep) says, which may be more than there are rows. The column repeats
+    says how often; rows of 0 are cut. alpha is 0.15 and scale 100 if not given, cap bounds repeats"""
     dedup: str | float | None
     """Before the budget, take near-duplicates away: of images in a cell whose cosine is above 1 - DISTANCE, such
     as 0.05, only the best row stays"""
@@ -464,9 +536,17 @@ class SqlOptions(TypedDict, total=False):
     """What becomes of a shard that cannot be read: cut off, of no bytes, or damaged"""
     no_hive: bool | None
     """Read shards without the values in the names of their folders; if not given, label=3/ is a column 'label'"""
+    uids: _Text | None
+    """Read only rows whose uid is in this list, a NumPy file of u8,u8 as DataComp has it; the others are not
+    counted"""
     no_table: bool | None
-    """Read the files of a Delta, Iceberg or Hudi table as they lie, with rows that it has deleted; if not given,
-    such a folder is refused"""
+    """Read the files of a Delta, Iceberg or Hudi table as they lie, with rows that it has deleted; if not given, a
+    Delta table is read as a table, and folders of the others are refused"""
+    table_version: str | float | None
+    """Read this version of a Delta table, the newest if not given; --version N does, too"""
+    timestamp: str | float | None
+    """Read a Delta table as it was at this time, as in 2026-01-31 or 2026-01-31T12:00:00Z; of UTC where no zone is
+    given"""
     output: _Text | None
     """Write the result to this file, or to this directory as part-*.parquet"""
     overwrite: bool | None
