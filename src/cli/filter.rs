@@ -114,17 +114,8 @@ fn options(args: &FilterArgs) -> Result<RunOptions> {
     let (inputs, output) = paths(args)?;
     let labelled = args.labels.choice()?.is_given();
     let scoring = score_options(Scoring {
-        inputs,
-        reads: &args.reads,
         scores: args.scores.clone(),
-        store: &args.store,
-        columns: &args.columns.names,
-        labels: &args.labels,
-        method: &args.method,
-        derived: Vec::new(),
-        model: &args.model,
-        images: &args.bad_rows.images,
-        resources: &args.resources,
+        ..Scoring::without_store(args, inputs)
     })?;
     let select = select_options(&Selecting {
         selects: &args.selects,

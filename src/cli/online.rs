@@ -151,19 +151,7 @@ fn options(args: &FilterArgs) -> Result<OnlineOptions> {
                 .hint("--keep 0.3, --min-score 0.25 or --where SQL"));
         }
     };
-    let scoring = score_options(Scoring {
-        inputs,
-        reads: &args.reads,
-        scores: None,
-        store: &args.store,
-        columns: &args.columns.names,
-        labels: &args.labels,
-        method: &args.method,
-        derived: Vec::new(),
-        model: &args.model,
-        images: &args.bad_rows.images,
-        resources: &args.resources,
-    })?;
+    let scoring = score_options(Scoring::without_store(args, inputs))?;
     let mut options = OnlineOptions::new(scoring, keep)
         .with_on_error(args.bad_rows.on_error.into())
         .with_added(args.columns.add.iter().copied())

@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use super::{
     TOO_MANY_BAD_ROWS,
-    args::{ColumnNameArgs, ModelArgs, ResourceArgs, StoreArgs},
+    args::{ColumnNameArgs, FilterArgs, ModelArgs, ResourceArgs, StoreArgs},
     host::Host,
     image_args::ImageArgs,
     input_args::InputArgs,
@@ -37,6 +37,25 @@ pub(super) struct Scoring<'a> {
     pub(super) model: &'a ModelArgs,
     pub(super) images: &'a ImageArgs,
     pub(super) resources: &'a ResourceArgs,
+}
+
+impl<'a> Scoring<'a> {
+    /// What the arguments of the main job say of these inputs, with no scores kept.
+    pub(super) fn without_store(args: &'a FilterArgs, inputs: Vec<String>) -> Self {
+        Self {
+            inputs,
+            reads: &args.reads,
+            scores: None,
+            store: &args.store,
+            columns: &args.columns.names,
+            labels: &args.labels,
+            method: &args.method,
+            derived: Vec::new(),
+            model: &args.model,
+            images: &args.bad_rows.images,
+            resources: &args.resources,
+        }
+    }
 }
 
 pub(super) fn score_options(args: Scoring<'_>) -> Result<ScoreOptions> {

@@ -17,7 +17,10 @@ use delta_kernel::{
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder};
 use url::Url;
 
-use super::{engine::never_asked, root::TableRoot};
+use super::{
+    engine::{never_asked, one_at_a_time},
+    root::TableRoot,
+};
 use crate::source::{ContainedBatches, ShardBytes, check_pages, read_footer};
 
 /// Most bytes of a page: writers make pages of a mebibyte.
@@ -71,12 +74,9 @@ impl ParquetHandler for Checkpoints {
         _: Option<PredicateRef>,
     ) -> KernelResult<FileDataReadResultIterator> {
         let own = Self(self.0.clone());
-        let urls: Vec<Url> = files.iter().map(|file| file.location.clone()).collect();
-        let read = move |url: Url| match own.batches(&url, &physical_schema) {
-            Ok(batches) => batches,
-            Err(error) => Box::new(std::iter::once(Err(error))) as FileDataReadResultIterator,
-        };
-        Ok(Box::new(urls.into_iter().flat_map(read)))
+        Ok(one_at_a_time(files, move |url| {
+            own.batches(url, &physical_schema)
+        }))
     }
 
     fn write_parquet_file(

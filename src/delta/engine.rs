@@ -166,6 +166,17 @@ impl StorageHandler for LogFiles {
     }
 }
 
+/// What `read` makes of each file in turn: one at a time is in memory.
+pub(super) fn one_at_a_time(
+    files: &[FileMeta],
+    read: impl Fn(&Url) -> KernelResult<FileDataReadResultIterator> + Send + 'static,
+) -> FileDataReadResultIterator {
+    let urls: Vec<Url> = files.iter().map(|file| file.location.clone()).collect();
+    Box::new(urls.into_iter().flat_map(move |url| {
+        read(&url).unwrap_or_else(|error| Box::new(std::iter::once(Err(error))))
+    }))
+}
+
 impl JsonHandler for LogFiles {
     fn parse_json(
         &self,
@@ -181,14 +192,10 @@ impl JsonHandler for LogFiles {
         physical_schema: SchemaRef,
         _: Option<PredicateRef>,
     ) -> KernelResult<FileDataReadResultIterator> {
-        // One commit at a time is in memory.
         let root = LogFiles(self.0.clone());
-        let urls: Vec<Url> = files.iter().map(|file| file.location.clone()).collect();
-        let read = move |url: Url| match root.batches(&url, &physical_schema) {
-            Ok(batches) => batches,
-            Err(error) => Box::new(std::iter::once(Err(error))) as FileDataReadResultIterator,
-        };
-        Ok(Box::new(urls.into_iter().flat_map(read)))
+        Ok(one_at_a_time(files, move |url| {
+            root.batches(url, &physical_schema)
+        }))
     }
 
     fn write_json_file(

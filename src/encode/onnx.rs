@@ -25,7 +25,7 @@ use ort::environment::Environment;
 use ort::ep::{self, ExecutionProvider};
 
 use self::encoder::{Loaded, OnnxEncoder};
-use self::feed::{DeviceFeed, Feed, HostFeed};
+use self::feed::{DeviceFeed, Feed, HostFeed, Numbers};
 use self::patch_feed::PatchFeed;
 pub use self::runtime::load_runtime;
 use super::batch_rows::fastest;
@@ -290,9 +290,7 @@ impl Setup {
                 patches,
                 normaliser: Normaliser::new(pixels),
                 ports: ports.clone(),
-                half,
-                floats: Vec::new(),
-                halves: Vec::new(),
+                numbers: Numbers::new(half),
             })));
         }
         let on_host = matches!(device, Device::Auto | Device::Cpu);

@@ -51,12 +51,11 @@ pub async fn score(options: &ScoreOptions, context: RunContext) -> Result<RunSum
     };
     let counters = &context.counters;
     let own = options.own(&shards);
-    let bad = bad_rows(&scored.store, &own)?;
-    let rows_in = own.iter().map(|shard| shard.rows).sum();
+    let bad = bad_rows(&scored.store, &own.identities)?;
     let summary = RunSummary {
-        rows_in,
+        rows_in: own.rows,
         bad_shards: shards.set.bad.clone(),
-        rows_kept: rows_in - bad.values().sum::<u64>(),
+        rows_kept: own.rows - bad.values().sum::<u64>(),
         rows_bad: bad.values().sum(),
         bad,
         rows_scored: scored.rows_scored,

@@ -67,17 +67,21 @@ impl Merged {
     }
 }
 
-/// A store of every row has as many of a shard as that has.
+/// The file of a shard has the rows that its record says it has, and no more than the shard.
 fn check_rows(store: &ScoreStore, shard: &ShardIdentity) -> Result<()> {
-    let stored = store.scores(shard)?.rows();
-    match stored {
-        Some(stored) if store.spec().condition.is_none() && stored != shard.rows => Err(
-            Error::output("merge scores: a file has not the rows of its shard")
-                .with("shard", &shard.given)
-                .with("rows of the shard", shard.rows)
-                .with("rows in the store", stored)
-                .hint("remove the file of that shard from the store, and score it again"),
-        ),
+    let key = (shard.fingerprint.as_str(), store.model.as_str());
+    let records = &store.manifest.records;
+    let record = records.binary_search_by(|it| it.key().cmp(&key));
+    let told = record.map_or(shard.rows, |at| records[at].stored_rows);
+    match store.scores(shard)?.rows() {
+        Some(stored) if stored != told || stored > shard.rows => Err(Error::output(
+            "merge scores: a file has not the rows of its shard",
+        )
+        .with("shard", &shard.given)
+        .with("rows of the shard", shard.rows)
+        .with("rows that its record says", told)
+        .with("rows in the store", stored)
+        .hint("remove the file of that shard from the store, and score it again")),
         _ => Ok(()),
     }
 }

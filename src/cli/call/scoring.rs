@@ -73,19 +73,7 @@ impl Call {
                 )
             })
         });
-        let scoring = score_options(Scoring {
-            inputs: Vec::new(),
-            reads: &args.reads,
-            scores: None,
-            store: &args.store,
-            columns: &args.columns.names,
-            labels: &args.labels,
-            method: &args.method,
-            derived: Vec::new(),
-            model: &args.model,
-            images: &args.bad_rows.images,
-            resources: &args.resources,
-        })?;
+        let scoring = score_options(Scoring::without_store(&args, Vec::new()))?;
         let options = ScorerOptions::try_new(scoring, columns.collect::<Result<Vec<_>>>()?)?;
         Ok(ScoringCall {
             options: options.with_prefix(args.columns.prefix.as_str()),

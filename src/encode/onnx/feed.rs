@@ -47,22 +47,48 @@ impl Feed {
     }
 }
 
+/// Numbers for a tower, in buffers that are used again.
+#[derive(Default)]
+pub(super) struct Numbers {
+    /// The tower takes 16-bit floats.
+    half: bool,
+    pub(super) floats: Vec<f32>,
+    halves: Vec<f16>,
+}
+
+impl Numbers {
+    pub(super) fn new(half: bool) -> Self {
+        Self {
+            half,
+            ..Self::default()
+        }
+    }
+
+    /// The floats as the tower takes them.
+    pub(super) fn value<const RANK: usize>(
+        &mut self,
+        shape: [usize; RANK],
+    ) -> ort::Result<SessionInputValue<'_>> {
+        if self.half {
+            self.halves.resize(self.floats.len(), f16::ZERO);
+            self.halves.convert_from_f32_slice(&self.floats);
+            return TensorRef::from_array_view((shape, &*self.halves)).map(SessionInputValue::from);
+        }
+        TensorRef::from_array_view((shape, &*self.floats)).map(SessionInputValue::from)
+    }
+}
+
 /// See [`Feed::Host`].
 pub(super) struct HostFeed {
     normaliser: Normaliser,
-    /// The tower takes 16-bit floats.
-    half: bool,
-    floats: Vec<f32>,
-    halves: Vec<f16>,
+    numbers: Numbers,
 }
 
 impl HostFeed {
     pub(super) fn new(normaliser: Normaliser, half: bool) -> Self {
         Self {
             normaliser,
-            half,
-            floats: Vec::new(),
-            halves: Vec::new(),
+            numbers: Numbers::new(half),
         }
     }
 
@@ -73,22 +99,14 @@ impl HostFeed {
         [channels, height, width]: [usize; 3],
     ) -> Result<SessionInputValue<'_>> {
         let image = channels * height * width;
-        self.floats.resize(batch * image, 0.0);
+        let floats = &mut self.numbers.floats;
+        floats.resize(batch * image, 0.0);
         // Where an export fixed the rows of its batch, what stays of the last one is as good as any other filling.
-        for (bytes, pixels) in rgb
-            .chunks_exact(image)
-            .zip(self.floats.chunks_exact_mut(image))
-        {
+        for (bytes, pixels) in rgb.chunks_exact(image).zip(floats.chunks_exact_mut(image)) {
             self.normaliser.run(bytes, pixels);
         }
         let shape = [batch, channels, height, width];
-        let value = if self.half {
-            self.halves.resize(self.floats.len(), f16::ZERO);
-            self.halves.convert_from_f32_slice(&self.floats);
-            TensorRef::from_array_view((shape, &*self.halves)).map(SessionInputValue::from)
-        } else {
-            TensorRef::from_array_view((shape, &*self.floats)).map(SessionInputValue::from)
-        };
+        let value = self.numbers.value(shape);
         value.map_err(failed("hand pixels to the runtime"))
     }
 }

@@ -3,13 +3,11 @@
 use std::borrow::Cow;
 
 use clip_filter_pixels::{Normaliser, Patches};
-use half::f16;
-use half::slice::HalfFloatSliceExt;
 use ort::session::SessionInputValue;
-use ort::value::{Tensor, TensorRef};
+use ort::value::Tensor;
 
 use super::failed;
-use super::feed::Inputs;
+use super::feed::{Inputs, Numbers};
 use crate::encode::ports::{IntegerPort, PatchPorts};
 use crate::error::Result;
 
@@ -18,10 +16,7 @@ pub(super) struct PatchFeed {
     pub(super) patches: Patches,
     pub(super) normaliser: Normaliser,
     pub(super) ports: PatchPorts,
-    /// The tower takes 16-bit floats.
-    pub(super) half: bool,
-    pub(super) floats: Vec<f32>,
-    pub(super) halves: Vec<f16>,
+    pub(super) numbers: Numbers,
 }
 
 impl PatchFeed {
@@ -40,10 +35,11 @@ impl PatchFeed {
     ) -> Result<Inputs<'v>> {
         let most = self.patches.most as usize;
         let values = 3 * (self.patches.edge * self.patches.edge) as usize;
-        self.floats.resize(batch * most * values, 0.0);
+        let floats = &mut self.numbers.floats;
+        floats.resize(batch * most * values, 0.0);
         let mut mask = vec![0; batch * most];
         let mut shapes = Vec::with_capacity(2 * batch);
-        let pictures = self.floats.chunks_exact_mut(most * values);
+        let pictures = floats.chunks_exact_mut(most * values);
         for (bytes, (floats, mask)) in rgb
             .chunks_exact(picture)
             .zip(pictures.zip(mask.chunks_exact_mut(most)))
@@ -58,14 +54,7 @@ impl PatchFeed {
             spare[0] = 1;
             shapes.extend([1, 1]);
         }
-        let shape = [batch, most, values];
-        let floats = if self.half {
-            self.halves.resize(self.floats.len(), f16::ZERO);
-            self.halves.convert_from_f32_slice(&self.floats);
-            TensorRef::from_array_view((shape, &*self.halves)).map(SessionInputValue::from)
-        } else {
-            TensorRef::from_array_view((shape, &*self.floats)).map(SessionInputValue::from)
-        };
+        let floats = self.numbers.value([batch, most, values]);
         let hand_over = failed("hand patches to the runtime");
         let PatchPorts {
             mask: port,

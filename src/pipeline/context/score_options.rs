@@ -1,6 +1,6 @@
 //! What is scored, and how.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use crate::{
     config::{ByteSize, DEFAULT_MAX_PIXELS, OnBadShard, Reading, Share},
@@ -51,6 +51,13 @@ pub struct ScoreOptions {
     pub method: MethodOptions,
     /// Derived columns to compute, besides those that a selection needs.
     pub derived: Vec<ScoreColumn>,
+}
+
+/// The shards that one worker scores.
+pub(in crate::pipeline) struct OwnShards<'s> {
+    pub(in crate::pipeline) identities: Cow<'s, [ShardIdentity]>,
+    /// Their rows, without those that are left out.
+    pub(in crate::pipeline) rows: u64,
 }
 
 impl ScoreOptions {
@@ -198,15 +205,25 @@ impl ScoreOptions {
     }
 
     /// Those of `shards` that are scored here.
-    pub(in crate::pipeline) fn own(&self, shards: &BoundShards) -> Vec<ShardIdentity> {
-        let all = &shards.identities;
+    pub(in crate::pipeline) fn own<'s>(&self, shards: &'s BoundShards) -> OwnShards<'s> {
         let Some(share) = self.share else {
-            return all.clone();
+            return OwnShards {
+                identities: Cow::Borrowed(&shards.identities),
+                rows: shards.set.rows(),
+            };
         };
-        let own = shards_in(share, all).into_iter().zip(all);
-        own.filter(|(is_own, _)| *is_own)
-            .map(|(_, shard)| shard.clone())
-            .collect()
+        let (mut identities, mut rows) = (Vec::new(), 0);
+        let all = shards.identities.iter().zip(&shards.set.shards);
+        for ((identity, shard), is_own) in all.zip(shards_in(share, &shards.identities)) {
+            if is_own {
+                identities.push(identity.clone());
+                rows += shard.rows_in();
+            }
+        }
+        OwnShards {
+            identities: Cow::Owned(identities),
+            rows,
+        }
     }
 
     /// The shards that `inputs` name, with what is said of them.

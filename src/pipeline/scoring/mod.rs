@@ -16,7 +16,7 @@ use crate::{
     error::{Error, Result},
     secrets,
     source::{BoundShards, Classes},
-    store::{EmbeddingType, ScoreStore, StoreAt, StoreSpec},
+    store::{EmbeddingType, ScoreStore, ShardIdentity, StoreAt, StoreSpec},
     summary::ModelCard,
 };
 use filling::Fill;
@@ -113,7 +113,8 @@ impl Wanted<'_> {
         if !self.options.only_new {
             store.check_shards(&self.shards.identities)?;
         }
-        if !self.is_complete(&store)? {
+        let own = self.options.own(self.shards);
+        if !is_complete(&store, &own.identities)? {
             // Another process must not come between looking and writing; the lock is taken anew.
             drop(store);
             let factory = load(context, Some(&spec.model))?;
@@ -121,8 +122,7 @@ impl Wanted<'_> {
             return self.fill(at, &spec, factory, context).await;
         }
         store.sweep()?;
-        let rows = self.own_rows();
-        count_settled(&context.counters, rows, rows);
+        count_settled(&context.counters, own.rows, own.rows);
         Scored::stored(store, self.options.memory_limit, self.written)
     }
 
@@ -173,10 +173,11 @@ impl Wanted<'_> {
             store.check_shards(&self.shards.identities)?;
         }
         store.record(&self.shards.identities)?;
-        let missing = store.missing_rows(&self.options.own(self.shards))?;
-        let rows = self.own_rows();
+        let own = self.options.own(self.shards);
+        let missing = store.missing_rows(&own.identities)?;
         // Rows that a table has given up are missing for good.
-        count_settled(&context.counters, rows, rows.saturating_sub(missing));
+        let settled = own.rows.saturating_sub(missing);
+        count_settled(&context.counters, own.rows, settled);
         let fill = Fill {
             shards: self.shards,
             share: self.options.share,
@@ -198,17 +199,6 @@ impl Wanted<'_> {
             took: filled.took,
             _temporary: None,
         })
-    }
-
-    fn own_rows(&self) -> u64 {
-        let own = self.options.own(self.shards);
-        own.iter().map(|shard| shard.rows).sum()
-    }
-
-    /// True if the store has a file of every shard that is scored here.
-    fn is_complete(&self, store: &ScoreStore) -> Result<bool> {
-        let coverages = store.coverages(&self.options.own(self.shards))?;
-        Ok(coverages.iter().all(|coverage| coverage.complete))
     }
 
     /// What tells the rows of a private store from all.
@@ -239,4 +229,10 @@ impl Wanted<'_> {
             embeddings: self.options.embeddings.or(kept).unwrap_or_default(),
         }
     }
+}
+
+/// True if the store has a file of every shard.
+fn is_complete(store: &ScoreStore, shards: &[ShardIdentity]) -> Result<bool> {
+    let coverages = store.coverages(shards)?;
+    Ok(coverages.iter().all(|coverage| coverage.complete))
 }

@@ -188,6 +188,10 @@ fn rows_of_deletion_vectors_are_never_scored_counted_or_written() {
     assert_eq!(counted.exits(0).stdout, "n\n6\n");
     let facts = place.mock("inspect t --json").exits(0).json();
     assert_eq!(facts["rows"], 6);
+    let scored = place.mock("score t --scores whole --json").exits(0).json();
+    assert_eq!(scored["rows_in"], 6);
+    let merged = place.mock("merge --scores whole --json").exits(0).json();
+    assert_eq!(merged["missing"], json!([]));
     // The version before has them: for a store it is another shard.
     place
         .mock("t all.parquet --keep 1 --scores s --version 1")
