@@ -27,7 +27,7 @@
 //! | a place where outputs go | [`sink`] |
 //! | a rule that selects | [`select`] |
 //! | a function of SQL | a file in `engine/udf`, and its page in `sql/functions` |
-//! | an option of the command line | `cli`, for an option of the library |
+//! | an option | `options`, which sorts it into what decides a run; its flag in `cli` |
 //!
 //! The feature `fuzzing` shows fuzzers (`fuzz/`) what is not public; no build of the program has it.
 //!
@@ -114,6 +114,7 @@ pub mod fuzzing;
 pub mod inspect;
 pub mod machine;
 pub mod model;
+mod options;
 pub mod pipeline;
 pub mod preprocess;
 pub mod provision;

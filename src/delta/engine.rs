@@ -113,7 +113,9 @@ impl StorageHandler for LogFiles {
         metas.retain(|meta| {
             let url = meta.location.as_str();
             let below = url.strip_prefix(folder);
-            below.is_some_and(|below| below.starts_with('/')) && url > path.as_str()
+            let name = below.and_then(|below| below.strip_prefix('/'));
+            // What another writer has not finished, or a killed one has left, makes no table.
+            name.is_some_and(|name| !name.starts_with('.')) && url > path.as_str()
         });
         metas.sort_unstable();
         Ok(Box::new(metas.into_iter().map(Ok)))

@@ -478,6 +478,15 @@ mod tests {
     }
 
     #[test]
+    fn what_a_killed_writer_left_in_the_log_is_no_table() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("_delta_log")).unwrap();
+        std::fs::write(dir.path().join("_delta_log/.tmpAbCdEf"), "{").unwrap();
+        let written = write(dir.path(), &WriteMode::Append, "first").unwrap();
+        assert_eq!(written, Written::Version(0));
+    }
+
+    #[test]
     fn paths_are_escaped_as_they_are_read() {
         assert_eq!(
             escaped("a=b%20c/ü x.parquet"),

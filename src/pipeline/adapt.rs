@@ -1,13 +1,11 @@
 //! Fits adapters to stored pairs.
 
-use super::{
-    context::{RunContext, ScoreOptions},
-    deriving::DeriveFrom,
-};
+use super::{context::RunContext, deriving::DeriveFrom};
 use crate::{
     adapt::{Method, TrainingRecord},
     engine::check_limit,
     error::{Error, Result},
+    options::ScoreOptions,
     sink::{Destination, Existing, OutputPath, OutputPlaces, Owner, Placement, stage_bytes},
     store::ScoreStore,
 };

@@ -7,9 +7,10 @@ use arrow::{
     datatypes::{DataType, Field, Schema, SchemaRef},
 };
 
-use super::context::{Prepared, RunOptions, Scored, keys_of};
+use super::context::{Prepared, Scored, keys_of};
 use crate::{
     error::{Error, Result},
+    options::RunOptions,
     select::{Changes, Chosen, SavedSelection},
     selection::Selection,
     sink::{Destination, Existing, Listing, Staged, stage_bytes},

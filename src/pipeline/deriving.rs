@@ -2,13 +2,11 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::context::{
-    Narrow, PagesRead, Prepared, RunContext, RunOptions, ScoreOptions, Scored, load_of_store,
-    loaded,
-};
+use super::context::{Narrow, PagesRead, Prepared, RunContext, Scored, load_of_store, loaded};
 use crate::{
     engine::EncodeRuntime,
     error::{Error, Result},
+    options::{RunOptions, ScoreOptions},
     schema::ScoreColumn,
     score::{Considered, Deriving, work_budget},
     source::BoundShards,

@@ -14,9 +14,10 @@ use arrow::{
     datatypes::{Schema, SchemaRef},
 };
 
-use super::context::{Cancel, Prepared, RunContext, RunOptions, Scored, written_schema};
+use super::context::{Cancel, Prepared, RunContext, Scored, written_schema};
 use crate::{
     error::{Error, Result},
+    options::RunOptions,
     selection::{Repeats, Selection},
     sink::{
         BATCH_ROWS, DatasetWriter, OutputWriter, Portion, Provenance, Shuffled, Staged, TarPolicy,

@@ -13,7 +13,7 @@
 //! A step is one file: `scoring` fills the store with what it lacks, `deriving` adds the columns from embeddings that
 //! somebody named or the selection needs, `selecting` decides over the store which rows stay, `rejecting` and
 //! `changes` list rows beside the output, `reporting` looks at what was decided, `emitting` reads the selected rows again and writes them. What steps share
-//! is `context`. An entry imports steps and the context, a step the context alone, and the context neither.
+//! is `context`; what was asked for comes from the room `options`. An entry imports steps and the context, a step the context alone, and the context neither.
 
 mod adapt;
 mod changes;
@@ -31,9 +31,10 @@ mod scoring;
 mod selecting;
 mod sql;
 
+pub use crate::options::{OnlineOptions, RunOptions, ScoreOptions, addable, addable_names};
 pub use adapt::{AdaptOptions, adapt};
-pub use context::{Cancel, Prepared, RunContext, RunOptions, ScoreOptions, addable, addable_names};
-pub use online::{OnlineOptions, OnlineStream, OnlineSummary, online};
+pub use context::{Cancel, Prepared, RunContext};
+pub use online::{OnlineStream, OnlineSummary, online};
 pub use report::{ExplainOptions, ReportOptions, WhichRow, explain, report};
 pub use run::{prepare, run, run_reported};
 pub use score::score;

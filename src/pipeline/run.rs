@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{
     changes,
-    context::{Narrow, Prepared, RunContext, RunOptions, StageTimes},
+    context::{Narrow, Prepared, RunContext, StageTimes},
     deriving::{Settled, derive_for_run, settle_order},
     emitting::{self, Emitting, KeptRows},
     rejecting::Rejecting,
@@ -13,6 +13,7 @@ use super::{
 use crate::{
     config::OnError,
     error::Result,
+    options::RunOptions,
     report::Report,
     select::Chosen,
     selection::Repeats,

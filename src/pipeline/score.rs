@@ -5,12 +5,13 @@ use std::time::Instant;
 use arrow::array::{Array, AsArray};
 
 use super::{
-    context::{RunContext, ScoreOptions, Scored, StageTimes, check_store},
+    context::{RunContext, Scored, StageTimes, check_store},
     deriving::DeriveFrom,
     scoring::scores_in,
 };
 use crate::{
     error::{Error, Result},
+    options::ScoreOptions,
     schema::{CLIP_SCORE, STATUS, Status},
     score::check,
     source::BoundShards,

@@ -9,10 +9,11 @@ use arrow::{
 };
 use futures::TryStreamExt;
 
-use super::context::{EncodeLimits, RunContext, ScoreOptions, load, written_schema};
+use super::context::{EncodeLimits, RunContext, load, written_schema};
 use crate::{
     engine::{AddedColumn, EncodeRuntime, GivenPlan, Purpose, from_datafusion, given_pass},
     error::{Error, Result},
+    options::ScoreOptions,
     schema::ScoreColumn,
     source::ColumnBinding,
     summary::ModelCard,

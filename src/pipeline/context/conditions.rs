@@ -8,13 +8,14 @@ use arrow::{
 };
 use futures::StreamExt;
 
-use super::{Prepared, RunContext, RunOptions, Scored, interrupted};
+use super::{Prepared, RunContext, Scored, interrupted};
 use crate::{
     engine::{
         NarrowPlan, PASSES, RowCondition, RunningQuery, ShardTable, early_condition, early_pass,
         from_datafusion, nan_pass, narrow_pass,
     },
     error::{Error, Result},
+    options::RunOptions,
     schema::{ROW, SHARD},
     score::Considered,
     select::Decided,

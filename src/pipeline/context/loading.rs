@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use super::{RunContext, ScoreOptions};
+use super::RunContext;
 use crate::{
     config::{ByteSize, Reading},
     encode::{EncoderFactory, EncoderSource},
@@ -11,6 +11,7 @@ use crate::{
         WholePage,
     },
     error::{Error, Result},
+    options::ScoreOptions,
     preprocess::{PathPolicy, largest_file},
     source::BoundShards,
     summary::{ModelCard, Pass},

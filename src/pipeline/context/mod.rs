@@ -1,12 +1,11 @@
-//! What the steps of a run share: its options, its shards, and how it is told to stop.
+//! What the steps of a run share: its shards, its model, and how it is told to stop.
 //!
 //! | what | file |
 //! |---|---|
 //! | a word to stop | `cancel` |
-//! | what was asked for | `score_options`, `options` |
 //! | shards and columns that nothing was found wrong with | `prepared` |
 //! | where outputs go, and their commit | `placing` |
-//! | what a killed run leaves to the next, and how that knows it again | `work`, `identity` |
+//! | what a killed run leaves to the next | `work` |
 //! | a model, loaded with the memory that it may use | `loading` |
 //! | a store that has every wanted row | `scored` |
 //! | rows that fulfil conditions | `conditions` |
@@ -15,13 +14,10 @@
 mod bad_row;
 mod cancel;
 mod conditions;
-mod identity;
 mod keys;
 mod loading;
-mod options;
 mod placing;
 mod prepared;
-mod score_options;
 mod scored;
 mod work;
 
@@ -47,11 +43,9 @@ pub(super) use cancel::interrupted;
 pub(super) use conditions::Narrow;
 pub(super) use keys::{column, key_of, keys_of};
 pub(super) use loading::{EncodeLimits, PagesRead, load, load_of_store, loaded};
-pub use options::{RunOptions, addable, addable_names};
 pub(super) use placing::check_store;
 pub use prepared::Prepared;
 pub(super) use prepared::{Clash, written_schema};
-pub use score_options::ScoreOptions;
 pub(super) use scored::Scored;
 
 /// What a run works with besides its options. It owns all of it: a run may be moved to any thread.

@@ -1,12 +1,12 @@
 //! Where the outputs of a run go: whether they may, the lock on them, what a killed run has left, and the commit.
 
 use super::{
-    Prepared, RunOptions, ScoreOptions,
-    identity::identity,
+    Prepared,
     work::{LastStep, WorkDir},
 };
 use crate::{
     error::{Error, Result},
+    options::{RunOptions, ScoreOptions, identity},
     sink::{Destination, Existing, Fate, Ledger, OutputPath, Owner, Placement, Staged},
     source::input_that_reads,
     summary::RunSummary,

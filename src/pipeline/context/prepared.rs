@@ -5,7 +5,6 @@ use std::sync::Arc;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 
 use super::{
-    RunOptions, ScoreOptions,
     placing::check_store,
     work::{LastStep, WorkDir},
 };
@@ -15,6 +14,7 @@ use crate::{
         condition_needs_scores,
     },
     error::{Error, Result},
+    options::{RunOptions, ScoreOptions},
     schema::ScoreColumn,
     score, select,
     sink::{

@@ -7,7 +7,6 @@
 //! Nothing is stored and no row is read twice, so the budget is held by a threshold that is learned on the way
 //! ([`OnlineSelector`]) and not by the exact selection.
 
-mod options;
 mod sieve;
 mod stream;
 
@@ -16,19 +15,19 @@ use std::sync::{Arc, atomic::Ordering};
 use arrow::datatypes::Schema;
 use futures::StreamExt;
 
-use super::context::{PagesRead, Prepared, RunContext, RunOptions, load, loaded, written_schema};
+use super::context::{PagesRead, Prepared, RunContext, load, loaded, written_schema};
 use crate::{
     engine::{
         EncodeRuntime, MemoryPlan, RunningQuery, ShardTable, WidePlan, from_datafusion, one_pass,
     },
     error::Result,
+    options::{OnlineOptions, RunOptions},
     select::{Keep, OnlineSelector},
     sink::{Provenance, WriterPolicy, plain_schema},
     source::view_schema,
     summary::Counters,
 };
 
-pub use options::OnlineOptions;
 use sieve::Sieve;
 use stream::{LeftOutFiles, OnlineRun};
 pub use stream::{OnlineStream, OnlineSummary};

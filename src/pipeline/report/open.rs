@@ -4,8 +4,9 @@ use super::output_store;
 use crate::{
     config::ImageChoice,
     error::{Error, Result},
+    options::{RunOptions, ScoreOptions},
     pipeline::{
-        context::{Clash, Narrow, Prepared, RunContext, RunOptions, ScoreOptions, Scored},
+        context::{Clash, Narrow, Prepared, RunContext, Scored},
         deriving::{derive_for_run, settle_order},
         reporting::case_of,
         scoring, selecting,

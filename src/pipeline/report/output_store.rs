@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::{
     error::{Error, Result},
-    pipeline::context::ScoreOptions,
+    options::ScoreOptions,
     schema::{
         CLIP_SCORE, HEIGHT, IMAGE_EMBEDDING, STATUS, ScoreColumn, Status, TEXT_EMBEDDING, WIDTH,
     },

@@ -6,14 +6,13 @@ mod filling;
 
 use std::{path::Path, sync::Arc};
 
-use super::context::{
-    PagesRead, Prepared, RunContext, RunOptions, ScoreOptions, Scored, count_settled, load, loaded,
-};
+use super::context::{PagesRead, Prepared, RunContext, Scored, count_settled, load, loaded};
 use crate::{
     config::OnError,
     encode::EncoderFactory,
     engine::{EncodeRuntime, RowCondition, WholePage},
     error::{Error, Result},
+    options::{RunOptions, ScoreOptions},
     secrets,
     source::{BoundShards, Classes},
     store::{EmbeddingType, ScoreStore, ShardIdentity, StoreAt, StoreSpec},

@@ -54,10 +54,10 @@ pub struct ScoreOptions {
 }
 
 /// The shards that one worker scores.
-pub(in crate::pipeline) struct OwnShards<'s> {
-    pub(in crate::pipeline) identities: Cow<'s, [ShardIdentity]>,
+pub(crate) struct OwnShards<'s> {
+    pub(crate) identities: Cow<'s, [ShardIdentity]>,
     /// Their rows, without those that are left out.
-    pub(in crate::pipeline) rows: u64,
+    pub(crate) rows: u64,
 }
 
 impl ScoreOptions {
@@ -107,7 +107,7 @@ impl ScoreOptions {
     }
 
     /// Where scores are kept, to be opened.
-    pub(in crate::pipeline) fn store_at(&self) -> Option<StoreAt> {
+    pub(crate) fn store_at(&self) -> Option<StoreAt> {
         let at = self.scores.clone()?;
         Some(at.in_places(&self.places))
     }
@@ -205,7 +205,7 @@ impl ScoreOptions {
     }
 
     /// Those of `shards` that are scored here.
-    pub(in crate::pipeline) fn own<'s>(&self, shards: &'s BoundShards) -> OwnShards<'s> {
+    pub(crate) fn own<'s>(&self, shards: &'s BoundShards) -> OwnShards<'s> {
         let Some(share) = self.share else {
             return OwnShards {
                 identities: Cow::Borrowed(&shards.identities),
@@ -227,7 +227,7 @@ impl ScoreOptions {
     }
 
     /// The shards that `inputs` name, with what is said of them.
-    pub(in crate::pipeline) fn found(&self, inputs: &[String]) -> Result<FoundTable> {
+    pub(crate) fn found(&self, inputs: &[String]) -> Result<FoundTable> {
         let paths = TablePaths::when(self.allow_external_paths);
         let places = self.places.clone().with_table_paths(paths);
         places.find(inputs)?.table()

@@ -147,7 +147,7 @@ impl TarFacts {
 ///
 /// # Errors
 /// Never for options that a caller can make.
-pub(super) fn identity(options: &RunOptions, shards: &BoundShards) -> Result<String> {
+pub(crate) fn identity(options: &RunOptions, shards: &BoundShards) -> Result<String> {
     let json = serde_json::to_vec(&RunIdentity::new(options, shards))
         .map_err(|error| Error::internal("name what decides a run").source(error))?;
     Ok(hex(&Sha256::digest(json)))

@@ -1,9 +1,9 @@
 //! What is filtered in one pass.
 
+use super::{RunOptions, ScoreOptions};
 use crate::{
     config::OnError,
     error::{Error, Result},
-    pipeline::context::{RunOptions, ScoreOptions},
     schema::ScoreColumn,
     select::{Keep, Order, SelectOptions},
 };
@@ -88,7 +88,7 @@ impl OnlineOptions {
     }
 
     /// Refuses what one pass cannot do.
-    pub(super) fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         let refused = match &self.scoring {
             scoring if scoring.scores.is_some() => "a score store",
             scoring if scoring.only_new => "scoring only what is new",
@@ -113,7 +113,7 @@ impl OnlineOptions {
     }
 
     /// The same for what a run in two passes shares.
-    pub(super) fn as_run(&self) -> RunOptions {
+    pub(crate) fn as_run(&self) -> RunOptions {
         RunOptions {
             select: SelectOptions {
                 keep: self.keep,
