@@ -1,14 +1,13 @@
 //! One commit: files that are already there become a table's, at once or not at all, and never twice.
 
-use std::{path::Path, sync::Arc};
-
-use arrow::{
-    array::{
-        ArrayRef, BooleanArray, Int64Array, MapBuilder, MapFieldNames, RecordBatch, StringArray,
-        StringBuilder, StructArray,
-    },
-    datatypes::{Field, Fields, Schema, SchemaRef},
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    path::Path,
+    sync::Arc,
+    time::Duration,
 };
+
+use arrow::datatypes::SchemaRef;
 use delta_kernel::{
     FilteredEngineData, KernelError, KernelResult, Snapshot, SnapshotRef,
     committer::FileSystemCommitter,
@@ -21,10 +20,10 @@ use delta_kernel::{
 };
 
 use super::{
+    added::{NewFile, added},
     engine::LogEngine,
     files::files_of,
     root::TableRoot,
-    statistics::FileStatistics,
     tables::{LIBRARY, of_library, of_log},
 };
 use crate::error::{Error, Result, contained};
@@ -34,7 +33,9 @@ const PROGRAM: &str = concat!("clip-filter/", env!("CARGO_PKG_VERSION"));
 /// The number that a write of an application has: each application writes once.
 const WRITTEN: i64 = 1;
 /// Times that a write gives way to others.
-const MOST_CONFLICTS: usize = 100;
+const MOST_CONFLICTS: u32 = 100;
+/// How long it waits after the first of them, and at most after each.
+const WAITS: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(250)];
 
 /// What becomes of the rows that a table has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,21 +57,6 @@ pub struct PartitionValue {
     pub name: String,
     /// `None` for no value.
     pub value: Option<String>,
-}
-
-/// A file that is to be the table's, in its folder.
-#[derive(Debug, Clone)]
-pub struct NewFile {
-    /// Its path below the folder, without escapes.
-    pub path: String,
-    /// Its size.
-    pub size_bytes: u64,
-    /// When it was written, in milliseconds since 1970.
-    pub written_millis: i64,
-    /// A value of each partition column.
-    pub partition: Vec<PartitionValue>,
-    /// What its footer says of its columns.
-    pub statistics: FileStatistics,
 }
 
 /// A write of a table.
@@ -119,7 +105,7 @@ impl TableWrite<'_> {
                 .with("table", self.folder.display())
                 .source(error.without_backtrace().to_string())
         };
-        for _ in 0..MOST_CONFLICTS {
+        for conflicts in 0..MOST_CONFLICTS {
             let committed = match newest(engine)? {
                 None => self.create(engine).map_err(failed)?,
                 Some(_) if self.is_written(engine)? => return Ok(Written::Before),
@@ -137,6 +123,7 @@ impl TableWrite<'_> {
             if let Some(version) = committed {
                 return Ok(Written::Version(version));
             }
+            std::thread::sleep(wait(self.app_id, conflicts));
         }
         Err(
             Error::output("commit to a Delta table: others are always before")
@@ -195,7 +182,7 @@ impl TableWrite<'_> {
         };
         let mut transaction = made.with_transaction_id(self.app_id.to_owned(), WRITTEN);
         if !self.files.is_empty() {
-            transaction.add_files(Box::new(ArrowEngineData::new(self.added()?)));
+            transaction.add_files(Box::new(ArrowEngineData::new(added(self.files)?)));
         }
         Ok(version(transaction.commit(engine)?))
     }
@@ -211,7 +198,7 @@ impl TableWrite<'_> {
             }
         }
         if !self.files.is_empty() {
-            transaction.add_files(Box::new(ArrowEngineData::new(self.added()?)));
+            transaction.add_files(Box::new(ArrowEngineData::new(added(self.files)?)));
         }
         Ok(version(transaction.commit(engine)?))
     }
@@ -287,66 +274,6 @@ impl TableWrite<'_> {
             _ => Ok(()),
         }
     }
-
-    /// The files as the library takes them.
-    fn added(&self) -> KernelResult<RecordBatch> {
-        let files = self.files;
-        let paths = files.iter().map(|file| Some(escaped(&file.path)));
-        let sizes = files
-            .iter()
-            .map(|file| i64::try_from(file.size_bytes).unwrap_or(i64::MAX));
-        let times = files.iter().map(|file| file.written_millis);
-        let names = MapFieldNames {
-            entry: "key_value".to_owned(),
-            key: "key".to_owned(),
-            value: "value".to_owned(),
-        };
-        let mut values = MapBuilder::new(Some(names), StringBuilder::new(), StringBuilder::new());
-        for file in files {
-            for value in &file.partition {
-                values.keys().append_value(&value.name);
-                values.values().append_option(value.value.as_ref());
-            }
-            values.append(true)?;
-        }
-        let statistics: Vec<&FileStatistics> = files.iter().map(|file| &file.statistics).collect();
-        let columns: Vec<(&str, ArrayRef, bool)> = vec![
-            ("path", Arc::new(paths.collect::<StringArray>()), false),
-            ("partitionValues", Arc::new(values.finish()), false),
-            ("size", Arc::new(sizes.collect::<Int64Array>()), false),
-            (
-                "modificationTime",
-                Arc::new(times.collect::<Int64Array>()),
-                false,
-            ),
-            ("stats", Arc::new(stats(&statistics)?), true),
-        ];
-        let fields = columns.iter().map(|(name, column, nullable)| {
-            Field::new(*name, column.data_type().clone(), *nullable)
-        });
-        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        let columns = columns.into_iter().map(|(_, column, _)| column).collect();
-        Ok(RecordBatch::try_new(schema, columns)?)
-    }
-}
-
-fn stats(files: &[&FileStatistics]) -> KernelResult<StructArray> {
-    let rows: Int64Array = files.iter().map(|it| i64::try_from(it.rows).ok()).collect();
-    let parts = FileStatistics::columns(files)?;
-    let tight = BooleanArray::from(vec![true; files.len()]);
-    let columns: Vec<(&str, ArrayRef)> = vec![
-        ("numRecords", Arc::new(rows)),
-        ("nullCount", Arc::new(parts.nulls)),
-        ("minValues", Arc::new(parts.least)),
-        ("maxValues", Arc::new(parts.most)),
-        ("tightBounds", Arc::new(tight)),
-    ];
-    let fields: Fields = columns
-        .iter()
-        .map(|(name, column)| Field::new(*name, column.data_type().clone(), true))
-        .collect();
-    let columns = columns.into_iter().map(|(_, column)| column).collect();
-    Ok(StructArray::try_new(fields, columns, None)?)
 }
 
 /// The newest version; `None` if there is no table.
@@ -384,6 +311,16 @@ fn is_written(engine: &LogEngine, app_id: &str) -> Result<bool> {
         .map_err(|error| of_library(engine.root(), &error))
 }
 
+/// Longer after each conflict, and for each writer another time, so that they do not meet again.
+fn wait(app_id: &str, conflicts: u32) -> Duration {
+    let [first, longest] = WAITS;
+    let longest = first.saturating_mul(1 << conflicts.min(16)).min(longest);
+    let mut hasher = DefaultHasher::new();
+    (app_id, conflicts).hash(&mut hasher);
+    let part = u32::try_from(hasher.finish() % 1000).unwrap_or(0);
+    longest / 2 + longest * part / 2000
+}
+
 fn is_there(error: &KernelError) -> bool {
     matches!(
         error.without_backtrace(),
@@ -399,23 +336,12 @@ fn version<S: std::fmt::Debug>(committed: CommitResult<S>) -> Option<u64> {
     }
 }
 
-/// A path as the log writes it.
-fn escaped(path: &str) -> String {
-    let mut escaped = String::with_capacity(path.len());
-    for byte in path.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' | b'=' => {
-                escaped.push(char::from(byte));
-            }
-            _ => escaped.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    escaped
-}
-
 #[cfg(test)]
 mod tests {
+    use arrow::datatypes::{Field, Schema};
+
     use super::*;
+    use crate::delta::FileStatistics;
 
     /// A table of files that nobody reads.
     fn write(folder: &Path, mode: &WriteMode, app_id: &str) -> Result<Written> {
@@ -484,13 +410,5 @@ mod tests {
         std::fs::write(dir.path().join("_delta_log/.tmpAbCdEf"), "{").unwrap();
         let written = write(dir.path(), &WriteMode::Append, "first").unwrap();
         assert_eq!(written, Written::Version(0));
-    }
-
-    #[test]
-    fn paths_are_escaped_as_they_are_read() {
-        assert_eq!(
-            escaped("a=b%20c/ü x.parquet"),
-            "a=b%2520c/%C3%BC%20x.parquet"
-        );
     }
 }
