@@ -23,6 +23,7 @@ mod tables;
 mod transaction;
 
 pub use added::NewFile;
+pub use root::TablePlace;
 pub use statistics::FileStatistics;
 pub use tables::DeltaTables;
-pub use transaction::{PartitionValue, TableWrite, WriteMode, Written, has_written, is_table};
+pub use transaction::{PartitionValue, TableWrite, WriteMode, Written};

@@ -2,7 +2,6 @@
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
-    path::Path,
     sync::Arc,
     time::Duration,
 };
@@ -23,7 +22,7 @@ use super::{
     added::{NewFile, added},
     engine::LogEngine,
     files::files_of,
-    root::TableRoot,
+    root::{TablePlace, TableRoot},
     tables::{LIBRARY, of_library, of_log},
 };
 use crate::error::{Error, Result, contained};
@@ -62,8 +61,8 @@ pub struct PartitionValue {
 /// A write of a table.
 #[derive(Debug)]
 pub struct TableWrite<'a> {
-    /// Its folder, on this machine.
-    pub folder: &'a Path,
+    /// Where it is.
+    pub place: &'a TablePlace,
     /// Its columns, of types that Delta has.
     pub columns: SchemaRef,
     /// Those whose values the log says.
@@ -93,7 +92,7 @@ impl TableWrite<'_> {
     /// # Errors
     /// When the log cannot be written, the table has other columns, or is there and must not be.
     pub fn commit(&self) -> Result<Written> {
-        let root = TableRoot::local(self.folder)?;
+        let root = TableRoot::written(self.place)?;
         let engine = LogEngine::of(root);
         let work = contained(LIBRARY, || self.try_commit(&engine));
         work.map_err(|error| of_log(engine.root(), error))?
@@ -102,7 +101,7 @@ impl TableWrite<'_> {
     fn try_commit(&self, engine: &LogEngine) -> Result<Written> {
         let failed = |error: KernelError| {
             Error::output("commit to a Delta table")
-                .with("table", self.folder.display())
+                .with("table", self.place)
                 .source(error.without_backtrace().to_string())
         };
         for conflicts in 0..MOST_CONFLICTS {
@@ -111,7 +110,7 @@ impl TableWrite<'_> {
                 Some(_) if self.is_written(engine)? => return Ok(Written::Before),
                 Some(_) if *self.mode == WriteMode::Create => {
                     return Err(Error::output("make a Delta table: it is there")
-                        .with("table", self.folder.display())
+                        .with("table", self.place)
                         .hint("--mode append, overwrite or replace-where"));
                 }
                 Some(snapshot) => {
@@ -127,7 +126,7 @@ impl TableWrite<'_> {
         }
         Err(
             Error::output("commit to a Delta table: others are always before")
-                .with("table", self.folder.display())
+                .with("table", self.place)
                 .hint("run it again"),
         )
     }
@@ -143,7 +142,7 @@ impl TableWrite<'_> {
         };
         let refused = |why: &str| {
             Error::output(format!("replace a partition of a Delta table: {why}"))
-                .with("table", self.folder.display())
+                .with("table", self.place)
         };
         for value in values {
             let shown = value.value.as_deref().unwrap_or("null");
@@ -233,8 +232,7 @@ impl TableWrite<'_> {
 
     fn check_columns(&self, snapshot: &Snapshot) -> Result<()> {
         let refused = || {
-            Error::output("write to a Delta table: it has other columns")
-                .with("table", self.folder.display())
+            Error::output("write to a Delta table: it has other columns").with("table", self.place)
         };
         let columns: StructType = self
             .columns
@@ -279,26 +277,36 @@ impl TableWrite<'_> {
 /// The newest version; `None` if there is no table.
 fn newest(engine: &LogEngine) -> Result<Option<SnapshotRef>> {
     let root = engine.root();
-    if root.log()?.iter().all(|file| !file.path.ends_with(".json")) {
+    if !has_commits(root)? {
         return Ok(None);
     }
     let snapshot = Snapshot::builder_for(root.url.as_str()).build(engine);
     snapshot.map(Some).map_err(|error| of_library(root, &error))
 }
 
-/// Whether an application of this name has written the table in `folder`.
-///
-/// # Errors
-/// When its log cannot be read.
-pub fn has_written(folder: &Path, app_id: &str) -> Result<bool> {
-    let engine = LogEngine::of(TableRoot::local(folder)?);
-    let found = contained(LIBRARY, || is_written(&engine, app_id));
-    found.map_err(|error| of_log(engine.root(), error))?
+impl TablePlace {
+    /// Whether an application of this name has written the table.
+    ///
+    /// # Errors
+    /// When its log cannot be read.
+    pub fn has_written(&self, app_id: &str) -> Result<bool> {
+        let engine = LogEngine::of(TableRoot::written(self)?);
+        let found = contained(LIBRARY, || is_written(&engine, app_id));
+        found.map_err(|error| of_log(engine.root(), error))?
+    }
+
+    /// Whether there is a table.
+    ///
+    /// # Errors
+    /// When the place cannot be looked at.
+    pub fn is_table(&self) -> Result<bool> {
+        has_commits(&TableRoot::written(self)?)
+    }
 }
 
-/// Whether there is a table in `folder`.
-pub fn is_table(folder: &Path) -> bool {
-    folder.join("_delta_log").is_dir()
+fn has_commits(root: &TableRoot) -> Result<bool> {
+    let log = root.log()?;
+    Ok(log.iter().any(|file| file.path.ends_with(".json")))
 }
 
 fn is_written(engine: &LogEngine, app_id: &str) -> Result<bool> {
@@ -344,7 +352,7 @@ mod tests {
     use crate::delta::FileStatistics;
 
     /// A table of files that nobody reads.
-    fn write(folder: &Path, mode: &WriteMode, app_id: &str) -> Result<Written> {
+    fn write(place: &TablePlace, mode: &WriteMode, app_id: &str) -> Result<Written> {
         let columns = vec![Field::new("n", arrow::datatypes::DataType::Int64, true)];
         let file = NewFile {
             path: format!("{app_id}.parquet"),
@@ -354,7 +362,7 @@ mod tests {
             statistics: FileStatistics::default(),
         };
         TableWrite {
-            folder,
+            place,
             columns: Arc::new(Schema::new(columns)),
             partitions: &[],
             properties: Vec::new(),
@@ -369,14 +377,15 @@ mod tests {
     fn writers_at_one_time_commit_behind_each_other_and_each_once() {
         const WRITERS: u64 = 4;
         let dir = tempfile::tempdir().unwrap();
+        let place = TablePlace::local(dir.path()).unwrap();
         let versions = std::thread::scope(|scope| {
             let writers = (0..WRITERS).map(|writer| {
-                let folder = dir.path();
+                let place = &place;
                 scope.spawn(move || {
                     let commits = (0..3).map(|number| {
                         let app_id = format!("{writer}-{number}");
-                        let written = write(folder, &WriteMode::Append, &app_id).unwrap();
-                        let again = write(folder, &WriteMode::Append, &app_id).unwrap();
+                        let written = write(place, &WriteMode::Append, &app_id).unwrap();
+                        let again = write(place, &WriteMode::Append, &app_id).unwrap();
                         assert_eq!(again, Written::Before);
                         written
                     });
@@ -398,9 +407,9 @@ mod tests {
             .collect();
         numbers.sort_unstable();
         assert_eq!(numbers, (0..3 * WRITERS).collect::<Vec<_>>());
-        assert!(has_written(dir.path(), "3-2").unwrap());
-        assert!(!has_written(dir.path(), "3-3").unwrap());
-        assert!(write(dir.path(), &WriteMode::Create, "other").is_err());
+        assert!(place.has_written("3-2").unwrap());
+        assert!(!place.has_written("3-3").unwrap());
+        assert!(write(&place, &WriteMode::Create, "other").is_err());
     }
 
     #[test]
@@ -408,7 +417,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("_delta_log")).unwrap();
         std::fs::write(dir.path().join("_delta_log/.tmpAbCdEf"), "{").unwrap();
-        let written = write(dir.path(), &WriteMode::Append, "first").unwrap();
+        let place = TablePlace::local(dir.path()).unwrap();
+        let written = write(&place, &WriteMode::Append, "first").unwrap();
         assert_eq!(written, Written::Version(0));
     }
 }
