@@ -80,18 +80,31 @@ fn columns_of_small_shards_share_a_file() {
         place.mock_with(&args, &[query]).exits(0).stdout
     };
     let add = "--add sas,s_cliploss,cell --cells 3";
-    place.mock(&format!("score in --scores once {add}")).exits(0);
+    place
+        .mock(&format!("score in --scores once {add}"))
+        .exits(0);
     assert_eq!(files("once"), 1);
     let once = values("once");
-    assert!(once.lines().count() == 161 && !once.contains(",,"), "{once}");
+    assert!(
+        once.lines().count() == 161 && !once.contains(",,"),
+        "{once}"
+    );
     // One of them is larger by now and has a file of its own; the others stay where they are.
-    place.mock(&format!("score in/0* in/1* --scores twice {add}")).exits(0);
-    place.mock(&format!("score in --scores twice {add}")).exits(0);
+    place
+        .mock(&format!("score in/0* in/1* --scores twice {add}"))
+        .exits(0);
+    place
+        .mock(&format!("score in --scores twice {add}"))
+        .exits(0);
     assert_eq!(values("twice"), once);
     let kept = |store: &str| {
         let out = format!("{store}.parquet");
-        place.mock(&format!("in {out} --scores {store} --keep 0.5 --where cell>=0")).exits(0);
-        std::fs::read(place.path(&out)).unwrap()
+        place
+            .mock(&format!(
+                "in {out} --scores {store} --keep 0.5 --where cell>=0"
+            ))
+            .exits(0);
+        shards::read(&place.path(&out))
     };
     assert!(kept("once") == kept("twice"));
 }
