@@ -74,8 +74,8 @@ def test_rows_of_a_dataset_are_scored_by_actors(cluster, large_shards):
         fn_constructor_kwargs={"model": "mock", "columns": ["clip_score", "status"]},
         batch_format="pyarrow",
         batch_size=50,
-        concurrency=2,
-        num_cpus=0.5,
+        concurrency=1,
+        num_cpus=1,
     )
     found = pa.concat_tables(ray.get(scored.to_arrow_refs())).sort_by("n")
     expected = clip_filter.Scorer("mock")(pa.concat_tables(map(pq.read_table, large_shards)))
@@ -95,5 +95,6 @@ def test_what_goes_wrong_is_told_as_it_is_on_one_machine(cluster, large_shards, 
         clip_filter.ray.score([sample, *large_shards], tmp_path / "s", model="mock", max_bad_rows=3)
     assert bad.value.summary.rows_bad == 4
     assert clip_filter.merge(tmp_path / "s")["rows"] == 768 + 236
-    with pytest.raises(clip_filter.UsageError, match="batch_format"):
+    with pytest.raises(clip_filter.UsageError, match="of type dict") as refused:
         clip_filter.RayScorer("mock")({"image": []})
+    assert "batch_format" in refused.value.hint
