@@ -75,9 +75,15 @@ def check_appended(table: Table, path: str, file: pa.Schema) -> None:
         UsageError: With each column that is missing, of another type, unknown to the table, or null where it must not be.
     """
     from pyiceberg.io.pyarrow import pyarrow_to_schema
-    from pyiceberg.schema import Schema
 
+    if any(_FIELD_ID in (field.metadata or {}) for field in file):
+        raise UsageError(
+            f"failed to add a file to the table {'.'.join(table.name())}: its columns have the numbers of some other table\n"
+            f"  file: {path}",
+            "write it with clip_filter",
+        )
     wrong = []
+    mapping = table.schema().name_mapping
     fields = {field.name: field for field in file}
     version = table.format_version
     for field in table.schema().fields:
@@ -87,7 +93,6 @@ def check_appended(table: Table, path: str, file: pa.Schema) -> None:
                 wrong.append(f"'{field.name}' is missing, and the table wants it in every row")
             continue
         try:
-            mapping = Schema(field).name_mapping
             converted = pyarrow_to_schema(pa.schema([given]), name_mapping=mapping, format_version=version)
         except (TypeError, ValueError) as failure:
             wrong.append(f"'{field.name}' is {given.type}, and {field.field_type} in the table: {failure}")

@@ -20,10 +20,14 @@ from ._summary import Summary
 if TYPE_CHECKING:
     from pyiceberg.expressions import BooleanExpression
     from pyiceberg.manifest import DataFile
+    from pyiceberg.partitioning import PartitionSpec
+    from pyiceberg.schema import Schema
     from pyiceberg.table import FileScanTask, Table
 
 # The name of a run in the summary of the snapshot that it made.
 RUN_ID = "clip-filter.run-id"
+# Types of which a list of files has values.
+_SAYABLE = frozenset({"boolean", "int", "long", "float", "double", "string"})
 # How often a commit is tried that others were ahead of.
 _TRIES = 10
 
@@ -106,9 +110,11 @@ def append(table: Table, outputs: Any, *, run_id: str | None = None) -> int | No
             return None
         for path, end in zip(paths, ends):
             check_appended(table, path, end.schema.to_arrow_schema())
+        once = _tried_once(table)
         try:
-            table.add_files(paths, snapshot_properties={RUN_ID: run_id})
-            return table.current_snapshot().snapshot_id
+            once.add_files(paths, snapshot_properties={RUN_ID: run_id})
+            table.refresh()
+            return once.current_snapshot().snapshot_id
         except CommitFailedException as failure:
             # Somebody was ahead, perhaps with this very run.
             if attempt + 1 == _TRIES:
@@ -137,28 +143,21 @@ def _lines(table: Table, row_filter: Any, snapshot_id: int | None) -> Iterator[d
             raise UsageError(
                 f"failed to plan the table {_name(table)}: {row_filter} is decided row by row", 'where="..." as SQL'
             )
-        values = _partition(table, task)
+        values = _partition(table.specs()[task.file.spec_id], schema, task)
         check_read(schema, task.file.file_path, _end(table, task.file.file_path).schema.to_arrow_schema(), values)
         yield {"path": task.file.file_path, "partition": values, "left_out": gone.rows_of(task)}
 
 
-def _partition(table: Table, task: FileScanTask) -> dict[str, Any]:
+def _partition(spec: PartitionSpec, schema: Schema, task: FileScanTask) -> dict[str, Any]:
     """Columns that have one value in all rows of the file, and that a list can say."""
-    spec = table.specs()[task.file.spec_id]
-    schema = table.schema()
+    columns = {field.field_id: field for field in schema.fields}
     values = {}
     for number, field in enumerate(spec.fields):
-        value = task.file.partition[number]
-        is_sayable = value is None or isinstance(value, (bool, int, float, str))
-        # Dates and the like are whole numbers here.
-        kind = str(schema.find_type(field.source_id)) if is_sayable and field.source_id in _top(schema) else ""
-        if str(field.transform) == "identity" and kind in ("boolean", "int", "long", "float", "double", "string"):
-            values[schema.find_column_name(field.source_id)] = value
+        column = columns.get(field.source_id)
+        is_sayable = column is not None and str(column.field_type) in _SAYABLE
+        if is_sayable and str(field.transform) == "identity":
+            values[column.name] = task.file.partition[number]
     return values
-
-
-def _top(schema: Any) -> set[int]:
-    return {field.field_id for field in schema.fields}
 
 
 class _Deleted:
@@ -234,6 +233,13 @@ def _has_run(table: Table, run_id: str) -> bool:
 
     ancestors = ancestors_of(table.current_snapshot(), table.metadata)
     return any(one.summary is not None and one.summary.additional_properties.get(RUN_ID) == run_id for one in ancestors)
+
+
+def _tried_once(table: Table) -> Table:
+    """The same table for one attempt to commit: PyIceberg's next one would not look whether the run is there by now."""
+    properties = {**table.metadata.properties, "commit.retry.num-retries": "0"}
+    metadata = table.metadata.model_copy(update={"properties": properties})
+    return type(table)(table.name(), metadata, table.metadata_location, table.io, table.catalog, table.config)
 
 
 def _refused(table: Table, failure: Exception) -> FailedError:
