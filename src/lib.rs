@@ -73,7 +73,8 @@
 //! - No room reads the environment unless a host asks for it ([`model::ModelOptions::from_environment`]); `provision` and `remote` alone
 //!   reach the network.
 //! - The library sets nothing that belongs to the process: no environment, signal handlers, panic hooks, thread pools. One
-//!   thing is one per process all the same: ONNX Runtime, loaded with the first model.
+//!   thing is one per process all the same: ONNX Runtime, loaded with the first model. The command line (`cli::run`) sets a hook, once: a
+//!   panic that becomes an error is not printed. Connections to object stores are kept there, too, for its next command.
 //!
 //! # What a host may set
 //! ONNX Runtime reads its environment only: `ORT_DISABLE_TELEMETRY=1`, before it is loaded, keeps its 1.32 builds from

@@ -10,7 +10,7 @@ use super::{
     adapt::AdaptArgs,
     completions::CompletionsArgs,
     image_args::ImageArgs,
-    input_args::{FileListArgs, InputArgs},
+    input_args::{FileListArgs, InputArgs, UidArgs},
     inspect::InspectArgs,
     label_args::LabelArgs,
     merge::MergeArgs,
@@ -118,6 +118,8 @@ pub(super) struct FilterArgs {
     pub(super) lists: FileListArgs,
     #[command(flatten)]
     pub(super) reads: InputArgs,
+    #[command(flatten)]
+    pub(super) uids: UidArgs,
     #[command(flatten)]
     pub(super) selects: SelectArgs,
     #[command(flatten)]

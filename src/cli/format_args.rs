@@ -13,7 +13,12 @@ use crate::{
 #[command(next_help_heading = "Output")]
 pub(super) struct FormatArgs {
     /// What the output is made of; if not given, tars if its name ends in .tar, else Parquet
-    #[arg(long, value_enum, value_name = "FORMAT", env = "CLIP_FILTER_FORMAT")]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "FORMAT",
+        env = "CLIP_FILTER_OUTPUT_FORMAT"
+    )]
     format: Option<FormatArg>,
     /// Samples of each tar of a webdataset: 10000 if not given
     #[arg(

@@ -26,11 +26,29 @@ pub(super) struct InputArgs {
     /// Read shards without the values in the names of their folders; if not given, label=3/ is a column 'label'
     #[arg(long, env = "CLIP_FILTER_NO_HIVE")]
     no_hive: bool,
+    #[command(flatten)]
+    tables: LooseTableArgs,
+}
+
+/// Which rows are read; commands that read all rows of a shard do not have it.
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Inputs")]
+pub(super) struct UidArgs {
     /// Read only rows whose uid is in this list, a NumPy file of u8,u8 as DataComp has it; the others are not counted
     #[arg(long, value_name = "FILE", env = "CLIP_FILTER_UIDS")]
     uids: Option<PathBuf>,
-    #[command(flatten)]
-    tables: LooseTableArgs,
+}
+
+impl UidArgs {
+    /// The list of uids, which may take a quarter of the memory limit.
+    pub(super) fn list(&self, limit: ByteSize) -> Result<Option<Uids>> {
+        let read = |file| Uids::read(file, limit.0 / 4);
+        self.uids.as_deref().map(read).transpose()
+    }
+
+    pub(super) fn is_given(&self) -> bool {
+        self.uids.is_some()
+    }
 }
 
 /// Files that a list names.
@@ -94,12 +112,6 @@ enum OnBadShardArg {
 }
 
 impl InputArgs {
-    /// The list of uids, which may take a quarter of the memory limit.
-    pub(super) fn uids(&self, limit: ByteSize) -> Result<Option<Uids>> {
-        let read = |file| Uids::read(file, limit.0 / 4);
-        self.uids.as_deref().map(read).transpose()
-    }
-
     pub(super) fn on_bad_shard(&self) -> OnBadShard {
         match self.on_bad_shard {
             OnBadShardArg::Fail => OnBadShard::Fail,

@@ -7,7 +7,7 @@ use super::{
     args::{ColumnNameArgs, FilterArgs, ModelArgs, ResourceArgs, StoreArgs},
     host::Host,
     image_args::ImageArgs,
-    input_args::InputArgs,
+    input_args::{InputArgs, UidArgs},
     label_args::LabelArgs,
     method_args::MethodArgs,
     print,
@@ -28,6 +28,7 @@ use crate::{
 pub(super) struct Scoring<'a> {
     pub(super) inputs: Vec<String>,
     pub(super) reads: &'a InputArgs,
+    pub(super) uids: &'a UidArgs,
     pub(super) scores: Option<PathBuf>,
     pub(super) store: &'a StoreArgs,
     pub(super) columns: &'a ColumnNameArgs,
@@ -45,6 +46,7 @@ impl<'a> Scoring<'a> {
         Self {
             inputs,
             reads: &args.reads,
+            uids: &args.uids,
             scores: None,
             store: &args.store,
             columns: &args.columns.names,
@@ -74,7 +76,7 @@ pub(super) fn score_options(args: Scoring<'_>) -> Result<ScoreOptions> {
         .with_reading(args.images.choice().reading())
         .with_method(args.method.options())
         .with_derived(args.derived);
-    let uids = args.reads.uids(options.memory_limit)?;
+    let uids = args.uids.list(options.memory_limit)?;
     if let Some(uids) = uids {
         options = options.with_uids(uids);
     }

@@ -45,6 +45,7 @@ pub(super) fn done(args: &ScoreArgs, host: &Host) -> Result<Done> {
             .chain(args.inputs.iter().cloned())
             .collect(),
         reads: &args.reads,
+        uids: &args.uids,
         scores: args.scores.clone(),
         store: &args.store,
         columns: &args.columns,

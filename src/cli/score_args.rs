@@ -7,7 +7,7 @@ use clap::Args as ClapArgs;
 use super::{
     args::{ColumnNameArgs, ModelArgs, ResourceArgs, StoreArgs},
     image_args::ImageArgs,
-    input_args::{FileListArgs, InputArgs},
+    input_args::{FileListArgs, InputArgs, UidArgs},
     label_args::LabelArgs,
     method_args::MethodArgs,
     score_names::score_names,
@@ -28,6 +28,8 @@ pub(super) struct ScoreArgs {
     pub(super) lists: FileListArgs,
     #[command(flatten)]
     pub(super) reads: InputArgs,
+    #[command(flatten)]
+    pub(super) uids: UidArgs,
     /// Where the scores are kept: a directory, made if it is not there, or a URL as s3://bucket/scores
     #[arg(
         long,

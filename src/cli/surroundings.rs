@@ -1,6 +1,6 @@
 //! What is set for the whole process before any thread runs.
 
-use std::{env, panic};
+use std::{env, panic, sync::Once};
 
 use crate::error::is_contained;
 
@@ -21,10 +21,13 @@ pub(super) fn tell_libraries() {
 
 /// From now on a panic that becomes an error is told by that alone, not printed where it happens.
 pub(super) fn print_panics_that_nothing_contains() {
-    let print = panic::take_hook();
-    panic::set_hook(Box::new(move |panic| {
-        if !is_contained() {
-            print(panic);
-        }
-    }));
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let print = panic::take_hook();
+        panic::set_hook(Box::new(move |panic| {
+            if !is_contained() {
+                print(panic);
+            }
+        }));
+    });
 }

@@ -206,7 +206,9 @@ mod tests {
     use crate::cli::args::Command as Typed;
 
     /// Twins of another name: the same setting is called otherwise where it is made.
-    const OTHER_TWINS: [(&str, &str, &str); 3] = [
+    const OTHER_TWINS: [(&str, &str, &str); 4] = [
+        // What an output is made of; that of a query's result is --format, too.
+        ("clip-filter", "format", "CLIP_FILTER_OUTPUT_FORMAT"),
         // The page that a run writes with --report.
         ("report", "output", "CLIP_FILTER_REPORT"),
         // The --where of the run that is explained ...

@@ -23,6 +23,7 @@ pub(super) fn json() -> crate::error::Result<()> {
         ("delta", cfg!(feature = "delta")),
         ("hub", cfg!(feature = "hub")),
         ("onnx", cfg!(feature = "onnx")),
+        ("remote", cfg!(feature = "remote")),
     ];
     let on = features.into_iter().filter(|(_, on)| *on);
     super::running::print_json(&Version {

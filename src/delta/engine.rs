@@ -1,11 +1,6 @@
 //! What the library of the log reads and writes through: bytes of files, JSON, and expressions over Arrow.
 
-use std::{
-    fs::File,
-    io::{Cursor, Write},
-    path::Path,
-    sync::Arc,
-};
+use std::{io::Cursor, sync::Arc};
 
 use bytes::Bytes;
 use delta_kernel::{
@@ -143,10 +138,12 @@ impl StorageHandler for LogFiles {
     }
 
     fn put(&self, path: &Url, data: Bytes, overwrite: bool) -> KernelResult<()> {
-        let file = self.0.at_url(path)?;
-        match file.path() {
-            Some(local) if !overwrite => put_new(local, &data),
-            _ => never_asked("replace a file"),
+        if overwrite {
+            return never_asked("replace a file");
+        }
+        match self.0.put_new(path, data)? {
+            true => Ok(()),
+            false => Err(KernelError::FileAlreadyExists(path.to_string())),
         }
     }
 
@@ -211,25 +208,6 @@ impl JsonHandler for LogFiles {
         self.put(path, bytes.into(), overwrite)?;
         Ok(size)
     }
-}
-
-/// Puts a file where none is, whole and safe, or fails.
-fn put_new(path: &Path, bytes: &[u8]) -> KernelResult<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder)?;
-    let mut written = tempfile::NamedTempFile::new_in(folder)?;
-    written.write_all(bytes)?;
-    written.as_file().sync_all()?;
-    match written.persist_noclobber(path) {
-        Ok(_) => {}
-        Err(error) if error.error.kind() == std::io::ErrorKind::AlreadyExists => {
-            return Err(KernelError::FileAlreadyExists(path.display().to_string()));
-        }
-        Err(error) => return Err(error.error.into()),
-    }
-    // Not every file system can.
-    let _ = File::open(folder).and_then(|folder| folder.sync_all());
-    Ok(())
 }
 
 impl LogFiles {

@@ -12,6 +12,7 @@
 //!
 //! A log is data of strangers: work of the library is contained, as that of decoders is.
 
+mod added;
 mod checkpoints;
 mod columns;
 mod engine;
@@ -21,8 +22,8 @@ mod statistics;
 mod tables;
 mod transaction;
 
+pub use added::NewFile;
+pub use root::TablePlace;
 pub use statistics::FileStatistics;
 pub use tables::DeltaTables;
-pub use transaction::{
-    NewFile, PartitionValue, TableWrite, WriteMode, Written, has_written, is_table,
-};
+pub use transaction::{PartitionValue, TableWrite, WriteMode, Written};

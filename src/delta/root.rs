@@ -1,12 +1,14 @@
 //! Addresses: what the log calls a file, and where that is.
 
-use std::sync::Arc;
+use std::{fmt, fs::File, io::Write, path::Path, sync::Arc};
 
+use bytes::Bytes;
 use delta_kernel::{KernelError, KernelResult};
 use url::Url;
 
 use crate::{
     error::{Error, Result},
+    secrets,
     source::{Location, LogFile, Place, Places, TablePaths, TableRequest},
 };
 
@@ -39,21 +41,32 @@ impl TableRoot {
         })
     }
 
-    /// A folder of this machine, which a table is to be in.
-    pub(super) fn local(folder: &std::path::Path) -> Result<Self> {
-        let name = folder.to_str().ok_or_else(|| {
-            Error::usage("write a table to a folder whose name is no text")
-                .with("table", folder.display())
-        })?;
-        let places = Places::default();
-        let place = places.at(name)?.place();
+    /// A folder that a table is in, or is to be in.
+    pub(super) fn written(place: &TablePlace) -> Result<Self> {
         Ok(Self {
-            name: name.trim_end_matches('/').to_owned(),
-            url: url_of(name)?,
-            place,
-            places,
+            name: place.name.clone(),
+            url: url_of(&place.name)?,
+            place: place.places.at(&place.name)?.place(),
+            places: place.places.clone(),
             paths: TablePaths::Within,
         })
+    }
+
+    /// Puts a file of the log where none is, whole and safe; false if one is there.
+    pub(super) fn put_new(&self, url: &Url, bytes: Bytes) -> KernelResult<bool> {
+        let file = self.at_url(url)?;
+        if let Some(path) = file.path() {
+            return put_new(path, &bytes).map_err(KernelError::IOError);
+        }
+        #[cfg(feature = "remote")]
+        if let Some(stores) = self.places.object_stores() {
+            let within = url.as_str().strip_prefix(self.url.as_str());
+            let path = within.and_then(unescaped).unwrap_or_default();
+            let object = stores.object(&self.joined(&path));
+            let put = object.and_then(|object| object.put(bytes, crate::remote::Put::IfNew));
+            return put.map_err(KernelError::generic_err);
+        }
+        Err(KernelError::unsupported("write the log of a table there"))
     }
 
     /// The file at a URL that the log's library has made of a path.
@@ -148,6 +161,70 @@ impl TableRoot {
         }
         Ok(url)
     }
+}
+
+/// Where a table is written: a folder of this machine, or of an object store.
+#[derive(Debug, Clone)]
+pub struct TablePlace {
+    name: String,
+    places: Places,
+}
+
+impl TablePlace {
+    /// A folder of this machine.
+    ///
+    /// # Errors
+    /// When its name is no text.
+    pub fn local(folder: &Path) -> Result<Self> {
+        let name = folder.to_str().ok_or_else(|| {
+            Error::usage("write a table to a folder whose name is no text")
+                .with("table", folder.display())
+        })?;
+        Ok(Self {
+            name: name.trim_end_matches('/').to_owned(),
+            places: Places::default(),
+        })
+    }
+
+    /// A folder of an object store, by its URL.
+    #[cfg(feature = "remote")]
+    pub fn remote(url: &str, stores: &Arc<crate::remote::ObjectStores>) -> Self {
+        Self {
+            name: url.trim_end_matches('/').to_owned(),
+            places: Places::default().with_object_stores(stores),
+        }
+    }
+
+    /// The file at this path below the folder.
+    ///
+    /// # Errors
+    /// When the place is not known.
+    pub fn file(&self, within: &str) -> Result<Location> {
+        self.places.at(&format!("{}/{within}", self.name))
+    }
+}
+
+impl fmt::Display for TablePlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&secrets::without_credentials(&self.name))
+    }
+}
+
+/// Puts a file where none is, whole and safe; false if one is there.
+fn put_new(path: &Path, bytes: &[u8]) -> std::io::Result<bool> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder)?;
+    let mut written = tempfile::NamedTempFile::new_in(folder)?;
+    written.write_all(bytes)?;
+    written.as_file().sync_all()?;
+    match written.persist_noclobber(path) {
+        Ok(_) => {}
+        Err(error) if error.error.kind() == std::io::ErrorKind::AlreadyExists => return Ok(false),
+        Err(error) => return Err(error.error),
+    }
+    // Not every file system can.
+    let _ = File::open(folder).and_then(|folder| folder.sync_all());
+    Ok(true)
 }
 
 /// The folder `name` as a URL, `/` behind it.

@@ -1,14 +1,12 @@
 //! One commit: files that are already there become a table's, at once or not at all, and never twice.
 
-use std::{path::Path, sync::Arc};
-
-use arrow::{
-    array::{
-        ArrayRef, BooleanArray, Int64Array, MapBuilder, MapFieldNames, RecordBatch, StringArray,
-        StringBuilder, StructArray,
-    },
-    datatypes::{Field, Fields, Schema, SchemaRef},
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+    time::Duration,
 };
+
+use arrow::datatypes::SchemaRef;
 use delta_kernel::{
     FilteredEngineData, KernelError, KernelResult, Snapshot, SnapshotRef,
     committer::FileSystemCommitter,
@@ -21,10 +19,10 @@ use delta_kernel::{
 };
 
 use super::{
+    added::{NewFile, added},
     engine::LogEngine,
     files::files_of,
-    root::TableRoot,
-    statistics::FileStatistics,
+    root::{TablePlace, TableRoot},
     tables::{LIBRARY, of_library, of_log},
 };
 use crate::error::{Error, Result, contained};
@@ -34,7 +32,9 @@ const PROGRAM: &str = concat!("clip-filter/", env!("CARGO_PKG_VERSION"));
 /// The number that a write of an application has: each application writes once.
 const WRITTEN: i64 = 1;
 /// Times that a write gives way to others.
-const MOST_CONFLICTS: usize = 100;
+const MOST_CONFLICTS: u32 = 100;
+/// How long it waits after the first of them, and at most after each.
+const WAITS: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(250)];
 
 /// What becomes of the rows that a table has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,26 +58,11 @@ pub struct PartitionValue {
     pub value: Option<String>,
 }
 
-/// A file that is to be the table's, in its folder.
-#[derive(Debug, Clone)]
-pub struct NewFile {
-    /// Its path below the folder, without escapes.
-    pub path: String,
-    /// Its size.
-    pub size_bytes: u64,
-    /// When it was written, in milliseconds since 1970.
-    pub written_millis: i64,
-    /// A value of each partition column.
-    pub partition: Vec<PartitionValue>,
-    /// What its footer says of its columns.
-    pub statistics: FileStatistics,
-}
-
 /// A write of a table.
 #[derive(Debug)]
 pub struct TableWrite<'a> {
-    /// Its folder, on this machine.
-    pub folder: &'a Path,
+    /// Where it is.
+    pub place: &'a TablePlace,
     /// Its columns, of types that Delta has.
     pub columns: SchemaRef,
     /// Those whose values the log says.
@@ -107,7 +92,7 @@ impl TableWrite<'_> {
     /// # Errors
     /// When the log cannot be written, the table has other columns, or is there and must not be.
     pub fn commit(&self) -> Result<Written> {
-        let root = TableRoot::local(self.folder)?;
+        let root = TableRoot::written(self.place)?;
         let engine = LogEngine::of(root);
         let work = contained(LIBRARY, || self.try_commit(&engine));
         work.map_err(|error| of_log(engine.root(), error))?
@@ -116,16 +101,16 @@ impl TableWrite<'_> {
     fn try_commit(&self, engine: &LogEngine) -> Result<Written> {
         let failed = |error: KernelError| {
             Error::output("commit to a Delta table")
-                .with("table", self.folder.display())
+                .with("table", self.place)
                 .source(error.without_backtrace().to_string())
         };
-        for _ in 0..MOST_CONFLICTS {
+        for conflicts in 0..MOST_CONFLICTS {
             let committed = match newest(engine)? {
                 None => self.create(engine).map_err(failed)?,
                 Some(_) if self.is_written(engine)? => return Ok(Written::Before),
                 Some(_) if *self.mode == WriteMode::Create => {
                     return Err(Error::output("make a Delta table: it is there")
-                        .with("table", self.folder.display())
+                        .with("table", self.place)
                         .hint("--mode append, overwrite or replace-where"));
                 }
                 Some(snapshot) => {
@@ -137,10 +122,11 @@ impl TableWrite<'_> {
             if let Some(version) = committed {
                 return Ok(Written::Version(version));
             }
+            std::thread::sleep(wait(self.app_id, conflicts));
         }
         Err(
             Error::output("commit to a Delta table: others are always before")
-                .with("table", self.folder.display())
+                .with("table", self.place)
                 .hint("run it again"),
         )
     }
@@ -156,7 +142,7 @@ impl TableWrite<'_> {
         };
         let refused = |why: &str| {
             Error::output(format!("replace a partition of a Delta table: {why}"))
-                .with("table", self.folder.display())
+                .with("table", self.place)
         };
         for value in values {
             let shown = value.value.as_deref().unwrap_or("null");
@@ -195,7 +181,7 @@ impl TableWrite<'_> {
         };
         let mut transaction = made.with_transaction_id(self.app_id.to_owned(), WRITTEN);
         if !self.files.is_empty() {
-            transaction.add_files(Box::new(ArrowEngineData::new(self.added()?)));
+            transaction.add_files(Box::new(ArrowEngineData::new(added(self.files)?)));
         }
         Ok(version(transaction.commit(engine)?))
     }
@@ -211,7 +197,7 @@ impl TableWrite<'_> {
             }
         }
         if !self.files.is_empty() {
-            transaction.add_files(Box::new(ArrowEngineData::new(self.added()?)));
+            transaction.add_files(Box::new(ArrowEngineData::new(added(self.files)?)));
         }
         Ok(version(transaction.commit(engine)?))
     }
@@ -246,8 +232,7 @@ impl TableWrite<'_> {
 
     fn check_columns(&self, snapshot: &Snapshot) -> Result<()> {
         let refused = || {
-            Error::output("write to a Delta table: it has other columns")
-                .with("table", self.folder.display())
+            Error::output("write to a Delta table: it has other columns").with("table", self.place)
         };
         let columns: StructType = self
             .columns
@@ -287,91 +272,41 @@ impl TableWrite<'_> {
             _ => Ok(()),
         }
     }
-
-    /// The files as the library takes them.
-    fn added(&self) -> KernelResult<RecordBatch> {
-        let files = self.files;
-        let paths = files.iter().map(|file| Some(escaped(&file.path)));
-        let sizes = files
-            .iter()
-            .map(|file| i64::try_from(file.size_bytes).unwrap_or(i64::MAX));
-        let times = files.iter().map(|file| file.written_millis);
-        let names = MapFieldNames {
-            entry: "key_value".to_owned(),
-            key: "key".to_owned(),
-            value: "value".to_owned(),
-        };
-        let mut values = MapBuilder::new(Some(names), StringBuilder::new(), StringBuilder::new());
-        for file in files {
-            for value in &file.partition {
-                values.keys().append_value(&value.name);
-                values.values().append_option(value.value.as_ref());
-            }
-            values.append(true)?;
-        }
-        let statistics: Vec<&FileStatistics> = files.iter().map(|file| &file.statistics).collect();
-        let columns: Vec<(&str, ArrayRef, bool)> = vec![
-            ("path", Arc::new(paths.collect::<StringArray>()), false),
-            ("partitionValues", Arc::new(values.finish()), false),
-            ("size", Arc::new(sizes.collect::<Int64Array>()), false),
-            (
-                "modificationTime",
-                Arc::new(times.collect::<Int64Array>()),
-                false,
-            ),
-            ("stats", Arc::new(stats(&statistics)?), true),
-        ];
-        let fields = columns.iter().map(|(name, column, nullable)| {
-            Field::new(*name, column.data_type().clone(), *nullable)
-        });
-        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        let columns = columns.into_iter().map(|(_, column, _)| column).collect();
-        Ok(RecordBatch::try_new(schema, columns)?)
-    }
-}
-
-fn stats(files: &[&FileStatistics]) -> KernelResult<StructArray> {
-    let rows: Int64Array = files.iter().map(|it| i64::try_from(it.rows).ok()).collect();
-    let parts = FileStatistics::columns(files)?;
-    let tight = BooleanArray::from(vec![true; files.len()]);
-    let columns: Vec<(&str, ArrayRef)> = vec![
-        ("numRecords", Arc::new(rows)),
-        ("nullCount", Arc::new(parts.nulls)),
-        ("minValues", Arc::new(parts.least)),
-        ("maxValues", Arc::new(parts.most)),
-        ("tightBounds", Arc::new(tight)),
-    ];
-    let fields: Fields = columns
-        .iter()
-        .map(|(name, column)| Field::new(*name, column.data_type().clone(), true))
-        .collect();
-    let columns = columns.into_iter().map(|(_, column)| column).collect();
-    Ok(StructArray::try_new(fields, columns, None)?)
 }
 
 /// The newest version; `None` if there is no table.
 fn newest(engine: &LogEngine) -> Result<Option<SnapshotRef>> {
     let root = engine.root();
-    if root.log()?.iter().all(|file| !file.path.ends_with(".json")) {
+    if !has_commits(root)? {
         return Ok(None);
     }
     let snapshot = Snapshot::builder_for(root.url.as_str()).build(engine);
     snapshot.map(Some).map_err(|error| of_library(root, &error))
 }
 
-/// Whether an application of this name has written the table in `folder`.
-///
-/// # Errors
-/// When its log cannot be read.
-pub fn has_written(folder: &Path, app_id: &str) -> Result<bool> {
-    let engine = LogEngine::of(TableRoot::local(folder)?);
-    let found = contained(LIBRARY, || is_written(&engine, app_id));
-    found.map_err(|error| of_log(engine.root(), error))?
+impl TablePlace {
+    /// Whether an application of this name has written the table.
+    ///
+    /// # Errors
+    /// When its log cannot be read.
+    pub fn has_written(&self, app_id: &str) -> Result<bool> {
+        let engine = LogEngine::of(TableRoot::written(self)?);
+        let found = contained(LIBRARY, || is_written(&engine, app_id));
+        found.map_err(|error| of_log(engine.root(), error))?
+    }
+
+    /// Whether there is a table.
+    ///
+    /// # Errors
+    /// When the place cannot be looked at.
+    pub fn is_table(&self) -> Result<bool> {
+        has_commits(&TableRoot::written(self)?)
+    }
 }
 
-/// Whether there is a table in `folder`.
-pub fn is_table(folder: &Path) -> bool {
-    folder.join("_delta_log").is_dir()
+fn has_commits(root: &TableRoot) -> Result<bool> {
+    let log = root.log()?;
+    Ok(log.iter().any(|file| file.path.ends_with(".json")))
 }
 
 fn is_written(engine: &LogEngine, app_id: &str) -> Result<bool> {
@@ -382,6 +317,16 @@ fn is_written(engine: &LogEngine, app_id: &str) -> Result<bool> {
     found
         .map(|version| version.is_some())
         .map_err(|error| of_library(engine.root(), &error))
+}
+
+/// Longer after each conflict, and for each writer another time, so that they do not meet again.
+fn wait(app_id: &str, conflicts: u32) -> Duration {
+    let [first, longest] = WAITS;
+    let longest = first.saturating_mul(1 << conflicts.min(16)).min(longest);
+    let mut hasher = DefaultHasher::new();
+    (app_id, conflicts).hash(&mut hasher);
+    let part = u32::try_from(hasher.finish() % 1000).unwrap_or(0);
+    longest / 2 + longest * part / 2000
 }
 
 fn is_there(error: &KernelError) -> bool {
@@ -399,26 +344,15 @@ fn version<S: std::fmt::Debug>(committed: CommitResult<S>) -> Option<u64> {
     }
 }
 
-/// A path as the log writes it.
-fn escaped(path: &str) -> String {
-    let mut escaped = String::with_capacity(path.len());
-    for byte in path.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' | b'=' => {
-                escaped.push(char::from(byte));
-            }
-            _ => escaped.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    escaped
-}
-
 #[cfg(test)]
 mod tests {
+    use arrow::datatypes::{Field, Schema};
+
     use super::*;
+    use crate::delta::FileStatistics;
 
     /// A table of files that nobody reads.
-    fn write(folder: &Path, mode: &WriteMode, app_id: &str) -> Result<Written> {
+    fn write(place: &TablePlace, mode: &WriteMode, app_id: &str) -> Result<Written> {
         let columns = vec![Field::new("n", arrow::datatypes::DataType::Int64, true)];
         let file = NewFile {
             path: format!("{app_id}.parquet"),
@@ -428,7 +362,7 @@ mod tests {
             statistics: FileStatistics::default(),
         };
         TableWrite {
-            folder,
+            place,
             columns: Arc::new(Schema::new(columns)),
             partitions: &[],
             properties: Vec::new(),
@@ -443,14 +377,15 @@ mod tests {
     fn writers_at_one_time_commit_behind_each_other_and_each_once() {
         const WRITERS: u64 = 4;
         let dir = tempfile::tempdir().unwrap();
+        let place = TablePlace::local(dir.path()).unwrap();
         let versions = std::thread::scope(|scope| {
             let writers = (0..WRITERS).map(|writer| {
-                let folder = dir.path();
+                let place = &place;
                 scope.spawn(move || {
                     let commits = (0..3).map(|number| {
                         let app_id = format!("{writer}-{number}");
-                        let written = write(folder, &WriteMode::Append, &app_id).unwrap();
-                        let again = write(folder, &WriteMode::Append, &app_id).unwrap();
+                        let written = write(place, &WriteMode::Append, &app_id).unwrap();
+                        let again = write(place, &WriteMode::Append, &app_id).unwrap();
                         assert_eq!(again, Written::Before);
                         written
                     });
@@ -472,9 +407,9 @@ mod tests {
             .collect();
         numbers.sort_unstable();
         assert_eq!(numbers, (0..3 * WRITERS).collect::<Vec<_>>());
-        assert!(has_written(dir.path(), "3-2").unwrap());
-        assert!(!has_written(dir.path(), "3-3").unwrap());
-        assert!(write(dir.path(), &WriteMode::Create, "other").is_err());
+        assert!(place.has_written("3-2").unwrap());
+        assert!(!place.has_written("3-3").unwrap());
+        assert!(write(&place, &WriteMode::Create, "other").is_err());
     }
 
     #[test]
@@ -482,15 +417,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("_delta_log")).unwrap();
         std::fs::write(dir.path().join("_delta_log/.tmpAbCdEf"), "{").unwrap();
-        let written = write(dir.path(), &WriteMode::Append, "first").unwrap();
+        let place = TablePlace::local(dir.path()).unwrap();
+        let written = write(&place, &WriteMode::Append, "first").unwrap();
         assert_eq!(written, Written::Version(0));
-    }
-
-    #[test]
-    fn paths_are_escaped_as_they_are_read() {
-        assert_eq!(
-            escaped("a=b%20c/ü x.parquet"),
-            "a=b%2520c/%C3%BC%20x.parquet"
-        );
     }
 }

@@ -44,8 +44,9 @@ pub fn columns_named(condition: &str) -> HashSet<String> {
         let _ = visit_expressions(&expr, |part| {
             match part {
                 ast::Expr::Identifier(name) => drop(names.insert(name.value.clone())),
+                // What follows is a field of it.
                 ast::Expr::CompoundIdentifier(path) => {
-                    names.extend(path.iter().map(|name| name.value.clone()));
+                    names.extend(path.first().map(|name| name.value.clone()));
                 }
                 _ => {}
             }

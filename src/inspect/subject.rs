@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::{
     encode::{APART, ModelSource},
     error::{Error, ErrorKind, Result},
-    source::{Found, Location, Places},
+    source::{Found, Location, Places, names_shard},
     store::{ScoreStore, StoreAt},
 };
 
@@ -54,7 +54,9 @@ pub fn subject(paths: &[String], places: &Places) -> Result<Subject> {
         _ => error,
     })?;
     match found.files.as_slice() {
-        [file] if !is_parquet(file) => Err(no_shard(file.path().unwrap_or(Path::new(file.name())))),
+        [file] if !names_shard(file.file_name()) && !is_parquet(file) => {
+            Err(no_shard(file.path().unwrap_or(Path::new(file.name()))))
+        }
         _ => Ok(Subject::Shards(found)),
     }
 }
@@ -153,9 +155,6 @@ fn no_shard(file: &Path) -> Error {
             };
             error("an ONNX graph").hint(format!("clip-filter inspect {}", model.display()))
         }
-        (_, "tar") => {
-            error("a tar archive").hint("clip-filter reads Parquet: convert the shard first")
-        }
         _ => error("a file").hint(KNOWN),
     }
 }
@@ -185,6 +184,8 @@ mod tests {
         std::fs::write(path("shards/a.parquet"), "PAR1").unwrap();
         // The manifest of another program.
         std::fs::write(path("shards/manifest.json"), "[]").unwrap();
+        let tar = path("00000.tar");
+        std::fs::write(&tar, "").unwrap();
         let (store, model, shards) = (path("store"), path("model"), path("shards"));
         assert_eq!(
             found(&[&store]).unwrap(),
@@ -200,6 +201,7 @@ mod tests {
         });
         assert_eq!(found(&[&shards]).unwrap(), files);
         assert_eq!(found(&[&shards, &shards]).unwrap(), files);
+        assert!(matches!(found(&[&tar]), Ok(Subject::Shards(_))));
         for name in ["bundled", "hf:a/b"] {
             let named = Subject::Model(name.to_owned());
             assert_eq!(found(&[Path::new(name)]).unwrap(), named);

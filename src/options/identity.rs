@@ -176,6 +176,8 @@ impl<'a> RunIdentity<'a> {
             reported: _,
             prefix,
             command: _,
+            // The shards tell.
+            taken: _,
         } = options;
         let text = |path: &OutputPath| path.to_string();
         let facts = shards.set.shards.iter().map(|shard| ShardFacts {

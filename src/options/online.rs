@@ -93,23 +93,12 @@ impl OnlineOptions {
             scoring if scoring.scores.is_some() => "a score store",
             scoring if scoring.only_new => "scoring only what is new",
             scoring if scoring.embeddings.is_some() => "a type of stored embeddings",
-            _ => return self.check_columns(),
+            _ => return Ok(()),
         };
         Err(
             Error::usage(format!("use {refused}: an online run keeps no store"))
                 .hint("leave it out, or score first and select from the store (without --online)"),
         )
-    }
-
-    fn check_columns(&self) -> Result<()> {
-        match self.as_run().derived().first() {
-            None => Ok(()),
-            Some(column) => Err(Error::usage(format!(
-                "compute {} in one pass: it depends on all rows",
-                column.name()
-            ))
-            .hint("leave it out, or select in two passes (without --online)")),
-        }
     }
 
     /// The same for what a run in two passes shares.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::{DataType, Field, Schema};
 
 use super::ScoreOptions;
 #[cfg(feature = "delta")]
@@ -19,8 +19,11 @@ use crate::{
 #[cfg(feature = "delta")]
 use crate::{
     delta::WriteMode,
-    sink::{DeltaCommit, Nanoseconds},
+    sink::{Commit, DeltaCommit, Nanoseconds},
 };
+
+#[cfg(all(feature = "delta", feature = "remote"))]
+use crate::sink::RemoteDeltaCommit;
 
 /// Everything that decides what a run does.
 #[derive(Debug, Clone)]
@@ -66,6 +69,8 @@ pub struct RunOptions {
     pub prefix: String,
     /// The command line, for the output's metadata.
     pub command: String,
+    /// Names of score columns that the shards have columns of their own under, once those are known: a condition means these.
+    pub(crate) taken: Vec<String>,
 }
 
 impl RunOptions {
@@ -101,7 +106,21 @@ impl RunOptions {
             reported: Vec::new(),
             prefix: String::new(),
             command: String::new(),
+            taken: Vec::new(),
         }
+    }
+
+    /// The same over shards of these columns.
+    pub(crate) fn over(&self, shards: &Schema) -> Self {
+        let names = ScoreColumn::derived().map(|column| self.name_of(column));
+        Self {
+            taken: names.filter(|name| shards.index_of(name).is_ok()).collect(),
+            ..self.clone()
+        }
+    }
+
+    fn name_of(&self, column: ScoreColumn) -> String {
+        format!("{}{}", self.prefix, column.name())
     }
 
     /// Writes the rows that stay to this `.parquet` file, or to this directory as parts.
@@ -148,13 +167,22 @@ impl RunOptions {
     #[must_use]
     pub fn with_delta(mut self, mode: WriteMode, nanoseconds: Nanoseconds) -> Self {
         if let Some(output) = &self.output {
-            let commit = Arc::new(DeltaCommit::new(mode));
+            let commit = self.delta_commit(output, mode);
             self.places = self.places.with_table(output.clone(), commit);
         }
         // Types of the columns are read from the files.
         self.partition_columns = PartitionColumns::InFiles;
         self.delta = Some(nanoseconds);
         self
+    }
+
+    #[cfg(feature = "delta")]
+    fn delta_commit(&self, output: &OutputPath, mode: WriteMode) -> Arc<dyn Commit> {
+        #[cfg(feature = "remote")]
+        if let (OutputPath::Url(_), Some(stores)) = (output, self.scoring.places.object_stores()) {
+            return Arc::new(RemoteDeltaCommit::new(mode, Arc::clone(stores)));
+        }
+        Arc::new(DeltaCommit::new(mode))
     }
 
     /// Makes the output of this.
@@ -275,8 +303,9 @@ impl RunOptions {
         columns.extend(self.add.iter().filter(|column| column.is_derived()));
         let named = self.select.condition.as_deref().map(columns_named);
         columns.extend(ScoreColumn::derived().filter(|column| {
-            let name = format!("{}{}", self.prefix, column.name());
-            named.as_ref().is_some_and(|named| named.contains(&name))
+            let name = self.name_of(*column);
+            let is_named = named.as_ref().is_some_and(|named| named.contains(&name));
+            is_named && !self.taken.contains(&name)
         }));
         if self.select.solver == Solver::Cover {
             columns.extend([ScoreColumn::CELL, ScoreColumn::SAS_MARGIN]);

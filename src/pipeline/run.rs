@@ -71,6 +71,7 @@ async fn run_with(
     reports: Reports,
 ) -> Result<(RunSummary, Option<Result<Report>>)> {
     let start = Instant::now();
+    let options = &options.over(&prepared.shards.set.schema);
     let mut prepared = prepared;
     if let Some(unfinished) = prepared.take_unfinished() {
         let model = context.model.identity();

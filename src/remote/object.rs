@@ -22,6 +22,9 @@ use super::{
 };
 use crate::error::{Error, ErrorKind, Result};
 
+/// Times that a store is tried before it is said to ignore conditions.
+const PROBES: u32 = 3;
+
 /// What a store says of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
@@ -392,7 +395,14 @@ impl Object {
             return Ok(*known);
         }
         self.put(&b"1"[..], Put::Always)?;
-        let heeded = !self.put(&b"2"[..], Put::IfNew)?;
+        let mut heeded = false;
+        // Whoever sweeps up behind a killed process may have taken it away.
+        for _ in 0..PROBES {
+            heeded = !self.put(&b"2"[..], Put::IfNew)?;
+            if heeded {
+                break;
+            }
+        }
         self.remove()?;
         Ok(*self.bucket.conditions.get_or_init(|| heeded))
     }

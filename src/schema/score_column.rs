@@ -1,9 +1,12 @@
 //! The registry of columns that this program adds: one entry says all that rooms must know of a column.
 //!
 //! To add one, put an entry here and make its values where [`Made`] says: `score/row_scores` for one that looks at a row
-//! alone, `score/cell_scores` for one among the rows of a cell, `score/contrast` for one against a pool of pairs. Types,
-//! inputs, files, SQL and the long help follow from the entry; names stand by hand in the short help (`cli/args`,
-//! `cli/score_args`) and in README. `sql/columns.md` has its formula. Entries stand in the order of their columns.
+//! alone, `score/cell_scores` for one among the rows of a cell, `score/contrast` for one against a pool of pairs,
+//! `score/ordering` for one from other columns; there is one of each of the last two, which `score/deriving` calls by
+//! name. What a row is compared with is made ready in `score/reference`. Scores from embeddings are numbers in single precision; `cell` alone is a whole
+//! number (a test says so: `score/scratch` keeps no other). Types, inputs, files, SQL and the long help follow from the entry; names stand by
+//! hand in the short help (`cli/args`, `cli/score_args`) and in `docs/select.md`. `sql/columns.md` has its formula.
+//! Entries stand in the order of their columns.
 
 use std::sync::Arc;
 
@@ -302,6 +305,12 @@ mod tests {
         for &column in ScoreColumn::ALL {
             assert_eq!(ScoreColumn::from_name(column.name()), Some(column));
         }
+    }
+
+    #[test]
+    fn cells_are_the_only_whole_numbers_among_scores_from_embeddings() {
+        let whole = ScoreColumn::derived().filter(|column| column.values() != Values::F32);
+        assert_eq!(whole.collect::<Vec<_>>(), [ScoreColumn::CELL]);
     }
 
     #[test]

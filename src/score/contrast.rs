@@ -16,6 +16,8 @@ use crate::{error::Result, schema::Side};
 const TEMPERATURE: f32 = 0.01;
 /// Both sides of the pool: 8,192 pairs of 512 numbers.
 const POOL_BYTES: usize = 32 << 20;
+/// As many of fewer numbers: more would take longer and tell hardly more.
+const POOL_PAIRS: usize = 8192;
 /// Rows that are adapted and compared at a time.
 const ROWS: usize = 2048;
 
@@ -87,7 +89,8 @@ impl Contrast<'_> {
     /// The pairs that others are compared with, adapted.
     fn pool(&self, counted: u64) -> Result<Pool> {
         let dim = self.adapters.dim.max(1);
-        let mut pairs = PoolPairs::new((POOL_BYTES / (8 * dim)).max(1), counted);
+        let most = (POOL_BYTES / (8 * dim)).clamp(1, POOL_PAIRS);
+        let mut pairs = PoolPairs::new(most, counted);
         self.rows.for_each(Sides::Both, &mut |block| {
             (self.cancelled)()?;
             for row in 0..block.rows.len() {

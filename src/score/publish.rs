@@ -14,7 +14,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     schema::{ScoreColumn, Values},
-    store::{DerivedSpec, DerivedWriter, ScoreStore},
+    store::{DerivedSpec, DerivedWriter, ScoreStore, ShardIdentity, together},
 };
 
 const BATCH_ROWS: u64 = 8192;
@@ -30,17 +30,25 @@ pub(super) fn publish(
     columns: &DerivedValues,
     artifacts: &[(&str, Vec<u8>)],
 ) -> Result<()> {
-    let writer = DerivedWriter::new(store, spec);
+    let mut writer = DerivedWriter::new(store, spec);
     let fields = columns
         .keys()
         .map(|column| Field::new(column.name(), column.data_type(), true));
     let schema: SchemaRef = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-    let mut first = 0;
-    for (_, shard) in rows.shards() {
-        let stored = store.scores(shard)?.rows();
-        let stored = stored.ok_or_else(|| Error::internal("derive columns of a finished shard"))?;
-        let starts = (first..first + stored).step_by(usize::try_from(BATCH_ROWS).unwrap_or(1));
-        let end = first + stored;
+    let shards: Vec<ShardIdentity> = rows
+        .shards()
+        .iter()
+        .map(|(_, shard)| (*shard).clone())
+        .collect();
+    let mut bundles = together(&shards, |_| true).into_iter().peekable();
+    let (mut first, mut next) = (0, 0);
+    while next < shards.len() {
+        let bundle = bundles.next_if(|bundle| bundle.start == next);
+        let these = &shards[bundle.clone().unwrap_or(next..next + 1)];
+        let stored = these.iter().map(|shard| stored_rows(store, shard));
+        let stored = stored.collect::<Result<Vec<u64>>>()?;
+        let end = first + stored.iter().sum::<u64>();
+        let starts = (first..end).step_by(usize::try_from(BATCH_ROWS).unwrap_or(1));
         let batches = starts.map(|start| {
             let arrays = columns
                 .iter()
@@ -48,13 +56,21 @@ pub(super) fn publish(
             RecordBatch::try_new(Arc::clone(&schema), arrays.collect::<Result<_>>()?)
                 .map_err(|error| Error::internal("shape derived columns").source(error))
         });
-        writer.shard(shard, &schema, batches)?;
-        first = end;
+        match bundle {
+            Some(_) => writer.bundle(these.iter().cloned().zip(stored), &schema, batches)?,
+            None => writer.shard(&these[0], &schema, batches)?,
+        }
+        (first, next) = (end, next + these.len());
     }
     for (name, bytes) in artifacts {
         writer.artifact(name, bytes)?;
     }
     writer.finish()
+}
+
+fn stored_rows(store: &ScoreStore, shard: &ShardIdentity) -> Result<u64> {
+    let stored = store.scores(shard)?.rows();
+    stored.ok_or_else(|| Error::internal("derive columns of a finished shard"))
 }
 
 fn array(

@@ -71,9 +71,8 @@ impl Deriving<'_> {
             columns.insert(column, ScratchColumn::create(&self.directory())?);
         }
         let wants_sds = missing.contains(&ScoreColumn::SDS);
-        let wants_others = [ScoreColumn::DUP_MAX_SIM, ScoreColumn::MODERATE]
-            .iter()
-            .any(|c| missing.contains(c));
+        // Rows are compared as they are stored, but for that one.
+        let wants_others = made(Made::Cell).any(|column| column != ScoreColumn::SDS);
         let spill = || CellSpill::create(&self.directory(), self.dim(), self.budget.bytes / 8);
         let mut diverse = wants_sds.then(spill).transpose()?;
         let mut others = wants_others.then(spill).transpose()?;

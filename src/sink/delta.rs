@@ -4,6 +4,9 @@
 //! others when the run is over. The entry has the run's name: a run whose name is in the log already, because the process
 //! that wrote the entry did not live to say so, or because somebody runs it again, adds nothing.
 
+#[cfg(feature = "remote")]
+mod remote;
+
 use std::{
     fs::File,
     io::Write,
@@ -21,13 +24,14 @@ use super::{
     partitions::values_of_folder,
 };
 use crate::{
-    delta::{
-        FileStatistics, NewFile, PartitionValue, TableWrite, WriteMode, has_written, is_table,
-    },
+    delta::{FileStatistics, NewFile, PartitionValue, TablePlace, TableWrite, WriteMode},
     digest::hex,
     error::{Error, Result},
-    source::{Location, ShardBytes, read_footer},
+    source::read_footer,
 };
+
+#[cfg(feature = "remote")]
+pub use remote::RemoteDeltaCommit;
 
 /// How the folder begins in which parts are written.
 const STAGING: &str = "_clip-filter-";
@@ -67,42 +71,89 @@ impl DeltaCommit {
         }
         hex(&hash.finalize())
     }
+
+    /// Refuses to make the table that is at `place`, unless this run has made it.
+    fn check_mode(&self, place: &TablePlace, owner: Owner<'_>) -> Result<()> {
+        if self.mode != WriteMode::Create {
+            return Ok(());
+        }
+        let was_this = match owner {
+            Owner::Run { identity, .. } => place.has_written(&app_id(&self.token(identity)))?,
+            Owner::Process => true,
+        };
+        match was_this {
+            true => Ok(()),
+            false => Err(Error::output("make a Delta table: it is there")
+                .with("table", place)
+                .hint("--mode append, overwrite or replace-where")),
+        }
+    }
+
+    /// Makes `parts` the table's, which lie in its folder; `facts` has the size of one and when it was written.
+    fn commit(
+        &self,
+        place: &TablePlace,
+        token: &str,
+        parts: &[String],
+        facts: impl Fn(&str) -> Result<FileFacts>,
+    ) -> Result<()> {
+        let Some(first) = parts.first() else {
+            return Ok(());
+        };
+        let files = parts.iter().map(|part| new_file(place, part, facts(part)?));
+        let files = files.collect::<Result<Vec<NewFile>>>()?;
+        let (columns, properties) = columns_of(place, first)?;
+        let partitions = files.first().map_or(&[][..], |file| &file.partition);
+        let partitions: Vec<String> = partitions.iter().map(|it| it.name.clone()).collect();
+        let write = TableWrite {
+            place,
+            columns,
+            partitions: &partitions,
+            properties,
+            mode: &self.mode,
+            app_id: &app_id(token),
+            files: &files,
+        };
+        write.commit().map(drop)
+    }
+}
+
+/// What a table says of a file besides what is in it.
+struct FileFacts {
+    size_bytes: u64,
+    written_millis: i64,
+}
+
+/// Whether a name in the folder of a table that is none yet may be of an earlier run: those of one that was killed before
+/// its commit go into the next.
+fn is_own(name: &str) -> bool {
+    name.starts_with(STAGING) || name.starts_with("part-") || name.contains('=')
+}
+
+fn holds_others(place: &TablePlace, file: String) -> Error {
+    Error::output("make a Delta table in a folder that holds other files")
+        .with("table", place)
+        .with("file", file)
+        .hint("name a new folder, or a table")
 }
 
 impl Commit for DeltaCommit {
     fn check(&self, placement: &Placement<'_>, inputs: &[OutputPath]) -> Result<()> {
         let folder = local(placement.destination)?;
         check_inputs(folder, inputs)?;
-        if let WriteMode::Create = self.mode
-            && is_table(folder)
-        {
-            let was_this = match placement.owner {
-                Owner::Run { identity, .. } => has_written(folder, &app_id(&self.token(identity)))?,
-                Owner::Process => true,
-            };
-            if !was_this {
-                return Err(Error::output("make a Delta table: it is there")
-                    .with("table", folder.display())
-                    .hint("--mode append, overwrite or replace-where"));
-            }
+        let place = TablePlace::local(folder)?;
+        let is_table = place.is_table()?;
+        if is_table {
+            self.check_mode(&place, placement.owner)?;
         }
-        // Those of a run that was killed before its commit go into the next.
-        let is_own = |name: &str| {
-            name.starts_with(STAGING) || name.starts_with("part-") || name.contains('=')
-        };
         let others = || {
             let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
             let mut names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
             names.find(|name| !is_own(name))
         };
-        match others().filter(|_| !is_table(folder)) {
+        match others().filter(|_| !is_table) {
             None => Ok(()),
-            Some(file) => Err(Error::output(
-                "make a Delta table in a folder that holds other files",
-            )
-            .with("table", folder.display())
-            .with("file", file)
-            .hint("name a new folder, or a table")),
+            Some(file) => Err(holds_others(&place, file)),
         }
     }
 
@@ -124,10 +175,7 @@ impl Commit for DeltaCommit {
 
     fn part(&self, pending: &Pending, place: PartPlace<'_>) -> Result<Box<dyn Part>> {
         let folder = local(&pending.destination)?;
-        let of_run = pending.token.get(..NAME_LETTERS).unwrap_or(&pending.token);
-        let name = part_name(place.in_folder, place.ending);
-        let (stem, ending) = name.split_once('.').unwrap_or((&name, ""));
-        let within = format!("{}{stem}-{of_run}.{ending}", place.folder);
+        let within = name_in_table(&place, &pending.token);
         let path = staging(folder, &pending.token).join(&within);
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent).map_err(|error| failed(parent, error))?;
@@ -146,8 +194,9 @@ impl Commit for DeltaCommit {
 
     fn finish(&self, pending: &Pending) -> Result<()> {
         let folder = local(&pending.destination)?;
-        let (app_id, staging) = (app_id(&pending.token), staging(folder, &pending.token));
-        if is_table(folder) && has_written(folder, &app_id)? {
+        let place = TablePlace::local(folder)?;
+        let staging = staging(folder, &pending.token);
+        if is_committed(&place, &pending.token)? {
             remove(&staging);
             return Ok(());
         }
@@ -161,26 +210,10 @@ impl Commit for DeltaCommit {
             std::fs::rename(&from, &to).map_err(|error| failed(&from, error))?;
             sync_directory(parent);
         }
-        let files = pending
-            .parts
-            .iter()
-            .map(|part| new_file(folder, &part.seal));
-        let files = files.collect::<Result<Vec<NewFile>>>()?;
-        if let Some(first) = pending.parts.first() {
-            let (columns, properties) = facts(&folder.join(&first.seal))?;
-            let partitions = files.first().map_or(&[][..], |file| &file.partition);
-            let partitions: Vec<String> = partitions.iter().map(|it| it.name.clone()).collect();
-            let write = TableWrite {
-                folder,
-                columns,
-                partitions: &partitions,
-                properties,
-                mode: &self.mode,
-                app_id: &app_id,
-                files: &files,
-            };
-            write.commit()?;
-        }
+        let parts: Vec<String> = pending.parts.iter().map(|part| part.seal.clone()).collect();
+        self.commit(&place, &pending.token, &parts, |part| {
+            local_facts(&folder.join(part))
+        })?;
         remove(&staging);
         Ok(())
     }
@@ -191,20 +224,21 @@ impl Commit for DeltaCommit {
         if staging(folder, &pending.token).exists() {
             return Ok(Fate::Staged);
         }
-        let is_written = is_table(folder) && has_written(folder, &app_id(&pending.token))?;
-        Ok(match is_written {
-            true => Fate::Visible,
-            false => Fate::Lost,
-        })
+        Ok(
+            match is_committed(&TablePlace::local(folder)?, &pending.token)? {
+                true => Fate::Visible,
+                false => Fate::Lost,
+            },
+        )
     }
 
     fn abort(&self, pending: &Pending) {
         let Ok(folder) = local(&pending.destination) else {
             return;
         };
-        let is_written =
-            is_table(folder) && has_written(folder, &app_id(&pending.token)).unwrap_or(true);
-        if !is_written {
+        let place = TablePlace::local(folder);
+        let is_committed = place.and_then(|place| is_committed(&place, &pending.token));
+        if !is_committed.unwrap_or(true) {
             // Those that were moved before the log could be written.
             for part in &pending.parts {
                 remove(&folder.join(&part.seal));
@@ -212,6 +246,19 @@ impl Commit for DeltaCommit {
         }
         remove(&staging(folder, &pending.token));
     }
+}
+
+/// Whether the log has the run of this name.
+fn is_committed(place: &TablePlace, token: &str) -> Result<bool> {
+    Ok(place.is_table()? && place.has_written(&app_id(token))?)
+}
+
+/// The name of a part below the folder of a table, with that of its run.
+fn name_in_table(place: &PartPlace<'_>, token: &str) -> String {
+    let of_run = token.get(..NAME_LETTERS).unwrap_or(token);
+    let name = part_name(place.in_folder, place.ending);
+    let (stem, ending) = name.split_once('.').unwrap_or((&name, ""));
+    format!("{}{stem}-{of_run}.{ending}", place.folder)
 }
 
 /// The name of a run in the log.
@@ -226,13 +273,17 @@ fn staging(folder: &Path, token: &str) -> PathBuf {
 fn local(destination: &Destination) -> Result<&Path> {
     match (destination, destination.path().local_path()) {
         (Destination::Directory(_), Some(path)) => Ok(path),
-        (Destination::File(_), _) => Err(Error::usage("write a Delta table to a file")
-            .with("output", destination)
-            .hint("name a folder")),
-        (_, None) => Err(Error::usage("write a Delta table to an object store: this version cannot")
-            .with("output", destination)
-            .hint("write to a local path and copy the folder there, or add the files of a run to the table")),
+        (Destination::File(_), _) => Err(no_folder(destination)),
+        (_, None) => Err(Error::internal(
+            "write a table of an object store to a disk",
+        )),
     }
+}
+
+fn no_folder(destination: &Destination) -> Error {
+    Error::usage("write a Delta table to a file")
+        .with("output", destination)
+        .hint("name a folder")
 }
 
 fn failed(path: &Path, error: std::io::Error) -> Error {
@@ -242,28 +293,38 @@ fn failed(path: &Path, error: std::io::Error) -> Error {
         .hint("free space there, or write elsewhere; the table is as it was")
 }
 
-fn opened(path: &Path) -> Result<ShardBytes> {
-    Location::local(path).open()
-}
-
-fn new_file(folder: &Path, within: &str) -> Result<NewFile> {
-    let path = folder.join(within);
-    let facts = std::fs::metadata(&path).map_err(|error| failed(&path, error))?;
+fn local_facts(path: &Path) -> Result<FileFacts> {
+    let facts = std::fs::metadata(path).map_err(|error| failed(path, error))?;
     let written = facts
         .modified()
         .ok()
         .and_then(|it| it.duration_since(UNIX_EPOCH).ok());
     let millis = written.and_then(|it| i64::try_from(it.as_millis()).ok());
-    let statistics = FileStatistics::of(&opened(&path)?).map_err(|error| {
-        Error::output("read what was written")
-            .with("file", path.display())
-            .source(error)
-    })?;
-    let values = values_of_folder(within);
-    Ok(NewFile {
-        path: within.to_owned(),
+    Ok(FileFacts {
         size_bytes: facts.len(),
         written_millis: millis.unwrap_or(0),
+    })
+}
+
+fn unreadable(
+    place: &TablePlace,
+    part: &str,
+    error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> Error {
+    Error::output("read what was written")
+        .with("table", place)
+        .with("file", part)
+        .source(error)
+}
+
+fn new_file(place: &TablePlace, part: &str, facts: FileFacts) -> Result<NewFile> {
+    let statistics = FileStatistics::of(&place.file(part)?.open()?)
+        .map_err(|error| unreadable(place, part, error))?;
+    let values = values_of_folder(part);
+    Ok(NewFile {
+        path: part.to_owned(),
+        size_bytes: facts.size_bytes,
+        written_millis: facts.written_millis,
         partition: values
             .into_iter()
             .map(|(name, value)| PartitionValue { name, value })
@@ -273,12 +334,9 @@ fn new_file(folder: &Path, within: &str) -> Result<NewFile> {
 }
 
 /// The columns of a part, and what a table keeps of its metadata.
-fn facts(path: &Path) -> Result<(SchemaRef, Vec<(String, String)>)> {
-    let footer = read_footer(&opened(path)?, ArrowReaderOptions::new()).map_err(|error| {
-        Error::output("read what was written")
-            .with("file", path.display())
-            .source(error)
-    })?;
+fn columns_of(place: &TablePlace, part: &str) -> Result<(SchemaRef, Vec<(String, String)>)> {
+    let footer = read_footer(&place.file(part)?.open()?, ArrowReaderOptions::new())
+        .map_err(|error| unreadable(place, part, error))?;
     let pairs = footer.metadata().file_metadata().key_value_metadata();
     let pairs = pairs
         .into_iter()

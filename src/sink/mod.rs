@@ -30,6 +30,8 @@ mod stream;
 mod tar;
 mod uids;
 mod units;
+#[cfg(feature = "remote")]
+mod uploads;
 mod writer;
 
 pub use arrow_stream::ArrowStream;
@@ -39,6 +41,8 @@ pub use commit::{
 };
 #[cfg(feature = "delta")]
 pub use delta::DeltaCommit;
+#[cfg(all(feature = "delta", feature = "remote"))]
+pub use delta::RemoteDeltaCommit;
 #[cfg(feature = "delta")]
 pub use delta_types::{Nanoseconds, as_delta, delta_schema, is_changed_for_delta};
 pub use destination::{Destination, OutputPath};

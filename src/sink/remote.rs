@@ -9,24 +9,18 @@
 //! An upload that a killed process has left cannot be listed by every store. Its id is noted in a file of the run, before
 //! the first byte is sent, and whoever runs again takes it back.
 
-use std::{
-    fs::OpenOptions,
-    io::{self, Write},
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::{
     Commit, Destination, Existing, Fate, OutputPath, Owner, Part, PartPlace, Pending, Placement,
-    WrittenPart, commit::UPLOADS,
+    WrittenPart,
+    uploads::{RemotePart, Token, complete, forget, is_there, notes_of, seal, take_back, token},
 };
 use crate::{
-    digest::hex,
     error::{Error, Result},
-    remote::{Object, ObjectStores, Put, UPLOAD_BYTES, Upload, Uploaded},
+    remote::{Object, ObjectStores, Put, UPLOAD_BYTES},
 };
 
 /// Behind the name of a directory: what makes its parts one output.
@@ -40,22 +34,6 @@ const IDENTITY_LETTERS: usize = 8;
 #[derive(Debug)]
 pub struct RemoteCommit {
     stores: Arc<ObjectStores>,
-}
-
-/// What an output is known by.
-#[derive(Debug, Serialize, Deserialize)]
-struct Token {
-    /// Part of the names of its parts.
-    name: String,
-    /// Where uploads under way are noted.
-    notes: Option<PathBuf>,
-}
-
-/// What completes a part.
-#[derive(Debug, Serialize, Deserialize)]
-struct Seal {
-    upload: Uploaded,
-    size_bytes: u64,
 }
 
 /// The manifest of a directory.
@@ -168,25 +146,6 @@ fn within(directory: &Object, name: &str) -> String {
     name.get(start..).unwrap_or(name).to_owned()
 }
 
-fn token(pending: &Pending) -> Result<Token> {
-    serde_json::from_str(&pending.token)
-        .map_err(|error| Error::internal("read what an output is known by").source(error))
-}
-
-fn seal(part: &WrittenPart) -> Result<Seal> {
-    serde_json::from_str(&part.seal)
-        .map_err(|error| Error::internal("read what completes a part").source(error))
-}
-
-/// Whether the object of a part is there, whole.
-fn is_there(object: &Object, seal: &Seal) -> Result<bool> {
-    let facts = object.facts()?;
-    Ok(
-        facts
-            .is_some_and(|facts| facts.size_bytes == seal.size_bytes && seal.upload.may_be(&facts)),
-    )
-}
-
 impl Commit for RemoteCommit {
     fn check(&self, placement: &Placement<'_>, inputs: &[OutputPath]) -> Result<()> {
         let destination = placement.destination;
@@ -261,8 +220,7 @@ impl Commit for RemoteCommit {
             name: format!("{identity}-{}", manifest.number + 1),
             notes,
         };
-        let token = serde_json::to_string(&token)
-            .map_err(|error| Error::internal("note an output").source(error))?;
+        let token = token.noted()?;
         Ok(Pending {
             destination: placement.destination.clone(),
             existing: placement.existing,
@@ -284,16 +242,8 @@ impl Commit for RemoteCommit {
                 output.child(&format!("{folder}part-{number:05}-{}.{ending}", token.name))?
             }
         };
-        let mut upload = object.upload()?;
-        if let Some(notes) = &token.notes {
-            note(notes, &object, &upload.id()?)?;
-        }
-        Ok(Box::new(RemotePart {
-            upload,
-            size_bytes: 0,
-            number: place.number,
-            name: object.url().to_owned(),
-        }))
+        let notes = token.notes.as_deref();
+        Ok(Box::new(RemotePart::begin(&object, place.number, notes)?))
     }
 
     fn part_bytes(&self) -> u64 {
@@ -314,11 +264,7 @@ impl Commit for RemoteCommit {
                     .with("output", &part.name)
                     .hint("--overwrite, or another name"));
             }
-            if let Err(error) = seal.upload.complete(&object)
-                && !is_there(&object, &seal)?
-            {
-                return Err(error);
-            }
+            complete(&object, &seal)?;
         }
         if takes_parts {
             self.put_manifest(&output, pending)?;
@@ -362,84 +308,6 @@ impl Commit for RemoteCommit {
             }
         }
         forget(pending);
-    }
-}
-
-/// The file in which uploads of an output are noted.
-fn notes_of(directory: &Path, output: &Object) -> PathBuf {
-    let hash = hex(&Sha256::digest(output.url())[..8]);
-    directory.join(format!("{UPLOADS}{hash}"))
-}
-
-/// Notes an upload, so that it is found after a kill.
-fn note(notes: &Path, object: &Object, id: &str) -> Result<()> {
-    let file = OpenOptions::new().create(true).append(true).open(notes);
-    let noted = file.and_then(|mut file| {
-        writeln!(file, "{id}\t{}", object.url())?;
-        file.sync_data()
-    });
-    noted.map_err(|error| {
-        Error::output("note an upload")
-            .with("file", notes.display())
-            .source(error)
-            .hint("free space there")
-    })
-}
-
-/// Aborts what was noted.
-fn take_back(stores: &ObjectStores, notes: &Path) -> Result<()> {
-    let Ok(noted) = std::fs::read_to_string(notes) else {
-        return Ok(());
-    };
-    for (id, url) in noted.lines().filter_map(|line| line.split_once('\t')) {
-        Uploaded::known_by(id).abort(&stores.object(url)?);
-    }
-    let _ = std::fs::remove_file(notes);
-    Ok(())
-}
-
-fn forget(pending: &Pending) {
-    if let Ok(Token {
-        notes: Some(notes), ..
-    }) = token(pending)
-    {
-        let _ = std::fs::remove_file(notes);
-    }
-}
-
-/// A part on its way to the store.
-struct RemotePart {
-    upload: Upload,
-    size_bytes: u64,
-    number: usize,
-    name: String,
-}
-
-impl Write for RemotePart {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let taken = self.upload.write(bytes)?;
-        self.size_bytes += taken as u64;
-        Ok(taken)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Part for RemotePart {
-    fn close(self: Box<Self>) -> Result<WrittenPart> {
-        let seal = Seal {
-            size_bytes: self.size_bytes,
-            upload: self.upload.close()?,
-        };
-        let seal = serde_json::to_string(&seal)
-            .map_err(|error| Error::internal("note an upload").source(error))?;
-        Ok(WrittenPart {
-            number: self.number,
-            name: self.name,
-            seal,
-        })
     }
 }
 

@@ -428,7 +428,7 @@ impl Gathered {
             .collect();
         let mut facts = Vec::new();
         self.files.retain(|file| {
-            let is_facts = !names_tar(file.file_name())
+            let is_facts = names_parquet(file.file_name())
                 && stem(file.name()).is_some_and(|stem| tars.contains(&stem));
             if is_facts {
                 facts.push(file.to_string());

@@ -1,10 +1,13 @@
 //! Reading a remote file front to back by a plan: large requests, the next of them ahead, and nothing that is not asked for.
+//!
+//! Requests that are on their way hold half of what is asked for together, each at most half of that: a line is full while one
+//! window is worked on. Where wanted pages lie apart, requests are small, and many are on their way.
 
 use std::{
     collections::VecDeque,
     fmt, io,
     ops::Range,
-    sync::{Arc, Mutex, PoisonError, mpsc},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
 };
 
 use bytes::{Bytes, BytesMut};
@@ -15,6 +18,8 @@ use super::{ShardFile, remote::part_of, remote_file::RemoteContent};
 const MOST_GAP_BYTES: u64 = 16 << 10;
 /// Windows that are kept: a page may lie in two.
 const KEPT: usize = 2;
+/// Requests on their way.
+const MOST_AHEAD: usize = 16;
 
 /// Part of a file, in windows: requests that are known beforehand.
 pub(super) struct Windows {
@@ -22,13 +27,16 @@ pub(super) struct Windows {
     size_bytes: u64,
     /// Ascending, apart from each other.
     windows: Vec<Range<u64>>,
+    /// Most bytes that are asked for before they are needed.
+    ahead_bytes: u64,
     state: Mutex<State>,
 }
 
 struct State {
     /// The latest, by their places among the windows.
     kept: VecDeque<(usize, Bytes)>,
-    ahead: Option<Ahead>,
+    /// Ascending, without gaps.
+    ahead: VecDeque<Ahead>,
 }
 
 /// A window that was asked for.
@@ -44,27 +52,70 @@ impl fmt::Debug for Windows {
 }
 
 impl Windows {
-    /// Those that hold `ranges`, ascending, none larger than `window_bytes`. The first is asked for at once: columns that
-    /// are read side by side are waited for together.
+    /// Those that hold `ranges`, ascending, of which `window_bytes` are asked for before they are needed. The first are asked for
+    /// at once: columns that are read side by side are waited for together.
     pub(super) fn new(
         content: Arc<RemoteContent>,
         size_bytes: u64,
         ranges: &[Range<u64>],
         window_bytes: u64,
     ) -> Self {
-        let windows = windows(ranges, size_bytes, window_bytes.max(1));
-        let first = windows.first().cloned();
-        let first = first.and_then(|first| content.ask(first).ok());
-        let state = State {
-            kept: VecDeque::new(),
-            ahead: first.map(|bytes| Ahead { window: 0, bytes }),
-        };
-        Self {
+        let windows = Self {
             content,
             size_bytes,
-            windows,
-            state: Mutex::new(state),
+            windows: windows(ranges, size_bytes, window_bytes.div_ceil(2).max(1)),
+            ahead_bytes: window_bytes,
+            state: Mutex::new(State {
+                kept: VecDeque::new(),
+                ahead: VecDeque::new(),
+            }),
+        };
+        // What cannot be asked for is told where it is needed.
+        let _ = windows.ask_ahead(&mut windows.locked(), 0);
+        windows
+    }
+
+    fn locked(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks for `window` and those behind it, unless they are on their way.
+    fn ask_ahead(&self, state: &mut State, window: usize) -> io::Result<()> {
+        while state
+            .ahead
+            .front()
+            .is_some_and(|first| first.window < window)
+        {
+            state.ahead.pop_front();
         }
+        if state
+            .ahead
+            .front()
+            .is_some_and(|first| first.window > window)
+        {
+            state.ahead.clear();
+        }
+        let bytes = |window: usize| {
+            let range = self.windows.get(window)?;
+            Some(range.end - range.start)
+        };
+        let behind = state.ahead.iter().skip(1);
+        let mut ahead: u64 = behind.filter_map(|ahead| bytes(ahead.window)).sum();
+        loop {
+            let next = window + state.ahead.len();
+            let Some(more) = bytes(next) else { break };
+            if next > window {
+                ahead += more;
+                if ahead > self.ahead_bytes || state.ahead.len() >= MOST_AHEAD {
+                    break;
+                }
+            }
+            state.ahead.push_back(Ahead {
+                window: next,
+                bytes: self.content.ask(self.windows[next].clone())?,
+            });
+        }
+        Ok(())
     }
 
     /// The window that holds a position.
@@ -77,27 +128,19 @@ impl Windows {
     }
 
     fn window(&self, window: usize) -> io::Result<Bytes> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.locked();
         if let Some((_, bytes)) = state.kept.iter().find(|(kept, _)| *kept == window) {
             return Ok(bytes.clone());
         }
-        let bytes = match state.ahead.take() {
-            Some(ahead) if ahead.window == window => {
-                let gone = || io::Error::other("a request came to no end");
-                ahead.bytes.recv().map_err(|_| gone())??
-            }
-            _ => self.content.read(self.windows[window].clone())?,
-        };
+        self.ask_ahead(&mut state, window)?;
+        let gone = || io::Error::other("a request came to no end");
+        let asked = state.ahead.pop_front().ok_or_else(gone)?;
+        let bytes = asked.bytes.recv().map_err(|_| gone())??;
         if state.kept.len() == KEPT {
             state.kept.pop_front();
         }
         state.kept.push_back((window, bytes.clone()));
-        if let Some(next) = self.windows.get(window + 1) {
-            state.ahead = Some(Ahead {
-                window: window + 1,
-                bytes: self.content.ask(next.clone())?,
-            });
-        }
+        self.ask_ahead(&mut state, window + 1)?;
         Ok(bytes)
     }
 }

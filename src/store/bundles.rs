@@ -96,6 +96,11 @@ pub(super) struct BundledRows {
 }
 
 impl BundledRows {
+    /// Rows of a file of the store that holds those of several shards.
+    pub(super) fn in_file(file: String, rows: Range<u64>) -> Self {
+        Self { file, rows }
+    }
+
     /// Where a record says that they are; `None` if that is no bundle.
     pub(super) fn of_record(record: &Record) -> Option<Self> {
         let place = record.bundle.as_ref()?;

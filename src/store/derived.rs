@@ -4,11 +4,15 @@
 //! DIR/state/<model>/current.json                           what the columns were made with, which names the generation
 //! DIR/state/<model>/<generation>/...                       what else came of making them, for the next time
 //! DIR/derived/<model>/<generation>/<fingerprint>.parquet   one file per shard, row by row beside that of `scores/`
+//! DIR/derived/<model>/<generation>/<bundle>.parquet        one for small shards that follow each other, which `current.json` lists
 //! ```
 //!
 //! A change of any parameter or shard makes a new generation; `current.json` is replaced when it is whole.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use serde::{Deserialize, Serialize};
@@ -17,6 +21,7 @@ use sha2::{Digest, Sha256};
 use super::{
     ScoreStore, ShardIdentity,
     blobs::{Blobs, Durability, put_bytes},
+    bundles::{BundledRows, bundle_name},
     files::ParquetBlob,
     manifest::{put_json, read_json},
     names::{DERIVED, STATE, short},
@@ -25,8 +30,10 @@ use crate::digest::hex;
 use crate::error::Result;
 
 const CURRENT: &str = "current.json";
-/// Raised when a reader of the present format could misread what is written.
-const FORMAT: u32 = 1;
+/// Raised when a reader of the present format could misread what is written: one of the first knows no bundles.
+const FORMAT: u32 = 2;
+/// What a store without bundles says.
+const WITHOUT_BUNDLES: u32 = 1;
 
 /// What a set of derived columns was made with; equal specs give equal columns.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -65,10 +72,33 @@ struct Current {
     format: u32,
     #[serde(flatten)]
     spec: DerivedSpec,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    bundles: Vec<DerivedBundle>,
 }
 
 fn first_format() -> u32 {
-    FORMAT
+    WITHOUT_BUNDLES
+}
+
+/// A file with the columns of several shards.
+#[derive(Debug, Serialize, Deserialize)]
+struct DerivedBundle {
+    /// Without its ending.
+    name: String,
+    /// Fingerprints and stored rows, in the order of its rows.
+    shards: Vec<(String, u64)>,
+}
+
+/// Where the columns of a shard are.
+#[derive(Debug, Clone)]
+pub(super) enum DerivedPlace {
+    /// All rows of a file.
+    File(String),
+    /// These of a file.
+    Bundled {
+        rows: BundledRows,
+        columns: Arc<[String]>,
+    },
 }
 
 /// The derived columns that a store has of one model.
@@ -77,6 +107,9 @@ pub(super) struct DerivedColumns {
     blobs: Arc<dyn Blobs>,
     pub(super) spec: DerivedSpec,
     folders: Folders,
+    columns: Arc<[String]>,
+    /// Those in bundles, by fingerprint.
+    bundled: Arc<HashMap<String, BundledRows>>,
 }
 
 /// Where a generation is.
@@ -98,6 +131,10 @@ impl Folders {
         format!("{}/{}.parquet", self.columns, short(fingerprint))
     }
 
+    fn bundle(&self, name: &str) -> String {
+        format!("{}/{name}.parquet", self.columns)
+    }
+
     fn artifact(&self, name: &str) -> String {
         format!("{}/{name}", self.state)
     }
@@ -110,11 +147,26 @@ impl DerivedColumns {
     /// When that cannot be found out.
     pub(super) fn read(blobs: &Arc<dyn Blobs>, model: &str) -> Result<Option<Self>> {
         let current: Option<Current> = read_json(blobs.as_ref(), &current(model))?;
-        let current = current.filter(|current| current.format == FORMAT);
-        Ok(current.map(|Current { spec, .. }| Self {
-            blobs: Arc::clone(blobs),
-            folders: Folders::of(model, &spec.generation()),
-            spec,
+        let current = current.filter(|current| current.format <= FORMAT);
+        Ok(current.map(|Current { spec, bundles, .. }| {
+            let folders = Folders::of(model, &spec.generation());
+            let mut bundled = HashMap::new();
+            for bundle in bundles {
+                let mut first = 0u64;
+                for (fingerprint, rows) in bundle.shards {
+                    let end = first.saturating_add(rows);
+                    let file = folders.bundle(&bundle.name);
+                    bundled.insert(fingerprint, BundledRows::in_file(file, first..end));
+                    first = end;
+                }
+            }
+            Self {
+                blobs: Arc::clone(blobs),
+                folders,
+                columns: spec.columns.clone().into(),
+                spec,
+                bundled: Arc::new(bundled),
+            }
         }))
     }
 
@@ -122,9 +174,16 @@ impl DerivedColumns {
         self.blobs.read(&self.folders.artifact(name)).ok()?
     }
 
-    pub(super) fn file(&self, fingerprint: &str) -> Result<Option<String>> {
+    /// Where the columns of a shard are, if they are there.
+    pub(super) fn place(&self, fingerprint: &str) -> Result<Option<DerivedPlace>> {
+        if let Some(rows) = self.bundled.get(fingerprint) {
+            return Ok(Some(DerivedPlace::Bundled {
+                rows: rows.clone(),
+                columns: Arc::clone(&self.columns),
+            }));
+        }
         let name = self.folders.shard(fingerprint);
-        Ok(self.blobs.size(&name)?.map(|_| name))
+        Ok(self.blobs.size(&name)?.map(|_| DerivedPlace::File(name)))
     }
 }
 
@@ -136,6 +195,7 @@ pub struct DerivedWriter {
     generation: String,
     folders: Folders,
     spec: DerivedSpec,
+    bundles: Vec<DerivedBundle>,
 }
 
 impl DerivedWriter {
@@ -148,6 +208,7 @@ impl DerivedWriter {
             folders: Folders::of(&store.model, &generation),
             generation,
             spec,
+            bundles: Vec::new(),
         }
     }
 
@@ -161,9 +222,40 @@ impl DerivedWriter {
         schema: &SchemaRef,
         batches: impl IntoIterator<Item = Result<RecordBatch>>,
     ) -> Result<()> {
+        self.put(&self.folders.shard(&shard.fingerprint), schema, batches)
+    }
+
+    /// Writes the columns of shards that share a file; `rows` has how many are stored of each, whose values follow each
+    /// other in `batches`.
+    ///
+    /// # Errors
+    /// As [`DerivedWriter::shard`].
+    pub fn bundle(
+        &mut self,
+        rows: impl IntoIterator<Item = (ShardIdentity, u64)>,
+        schema: &SchemaRef,
+        batches: impl IntoIterator<Item = Result<RecordBatch>>,
+    ) -> Result<()> {
+        let shards = rows
+            .into_iter()
+            .map(|(shard, rows)| (shard.fingerprint, rows));
+        let shards: Vec<(String, u64)> = shards.collect();
+        let fingerprints = shards.iter().map(|(fingerprint, _)| fingerprint);
+        let name = bundle_name(fingerprints, &self.model);
+        self.put(&self.folders.bundle(&name), schema, batches)?;
+        self.bundles.push(DerivedBundle { name, shards });
+        Ok(())
+    }
+
+    fn put(
+        &self,
+        name: &str,
+        schema: &SchemaRef,
+        batches: impl IntoIterator<Item = Result<RecordBatch>>,
+    ) -> Result<()> {
         let file = ParquetBlob {
             blobs: self.blobs.as_ref(),
-            name: &self.folders.shard(&shard.fingerprint),
+            name,
             durability: Durability::Whole,
             schema,
             metadata: Vec::new(),
@@ -188,8 +280,12 @@ impl DerivedWriter {
         let blobs = self.blobs.as_ref();
         blobs.keep_names(&self.folders.columns);
         let current_state = Current {
-            format: FORMAT,
+            format: match self.bundles.is_empty() {
+                true => WITHOUT_BUNDLES,
+                false => FORMAT,
+            },
             spec: self.spec,
+            bundles: self.bundles,
         };
         let name = current(&self.model);
         put_json(blobs, &name, Durability::Named, &current_state)?;

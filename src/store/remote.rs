@@ -15,6 +15,9 @@ use crate::{
     source::{Listed, Place, RemoteFiles, ShardBytes},
 };
 
+/// How names of objects begin by which it is found out whether the store heeds conditions.
+const PROBE: &str = "probe-";
+
 /// How often a small blob is changed anew because others have changed it meanwhile.
 const CHANGES: u32 = 300;
 /// The longest pause before that.
@@ -56,9 +59,14 @@ impl RemoteStore {
     pub(super) fn writable(&self) -> Result<Arc<dyn Blobs>> {
         let root = &self.blobs.root;
         root.check_writable()?;
+        for left in self.blobs.below(STATE)? {
+            if left.starts_with(PROBE) {
+                self.blobs.object(&format!("{STATE}/{left}"))?.remove()?;
+            }
+        }
         let probe = self
             .blobs
-            .object(&format!("{STATE}/probe-{}", random_name()))?;
+            .object(&format!("{STATE}/{PROBE}{}", random_name()))?;
         if !probe.honours_conditions()? {
             return Err(Error::output(
                 "write to the score store: this object store ignores conditions (If-None-Match), so nothing would keep two processes from undoing each other's work",

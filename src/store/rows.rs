@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{
     blobs::Blobs,
     bundles::{BundledRows, Bundles},
+    derived::DerivedPlace,
     score_file::{Batches, ScoreFile, Stored, whole},
 };
 use crate::{
@@ -27,9 +28,54 @@ pub struct ShardScores {
     /// Stored rows, where that is known.
     rows: Option<u64>,
     /// Derived columns of the same rows, in the same order.
-    derived: Option<String>,
+    derived: Option<Beside>,
     /// The rows are in a bundle, and in no file of theirs.
     bundled: Option<FromBundle>,
+}
+
+/// Where derived columns are, and what keeps bundles that were read.
+#[derive(Debug, Clone)]
+struct Beside {
+    place: DerivedPlace,
+    bundles: Arc<Bundles>,
+}
+
+impl Beside {
+    /// Those of `columns` that are there, from row `first` on; `None` if none is.
+    fn rows(self, blobs: &dyn Blobs, columns: &[&str], first: u64) -> Result<Option<Batches>> {
+        match self.place {
+            DerivedPlace::File(name) => {
+                let stored = Stored::open(blobs, &name)?;
+                let is_known = |name: &&&str| stored.footer.schema().index_of(name).is_ok();
+                let known: Vec<&str> = columns.iter().filter(is_known).copied().collect();
+                if known.is_empty() {
+                    return Ok(None);
+                }
+                Ok(Some(Box::new(stored.rows(Some(&known), first)?)))
+            }
+            DerivedPlace::Bundled {
+                rows,
+                columns: there,
+            } => {
+                let is_known = |name: &&&str| there.iter().any(|known| known == **name);
+                let known: Vec<&str> = columns.iter().filter(is_known).copied().collect();
+                if known.is_empty() {
+                    return Ok(None);
+                }
+                let rows = self.bundles.read(blobs, &rows, &known)?;
+                Ok(Some(Box::new(std::iter::once(Ok(from_offset(
+                    &rows, first,
+                ))))))
+            }
+        }
+    }
+}
+
+/// The rows from `first` on.
+fn from_offset(rows: &RecordBatch, first: u64) -> RecordBatch {
+    let first = usize::try_from(first).unwrap_or(usize::MAX);
+    let first = first.min(rows.num_rows());
+    rows.slice(first, rows.num_rows() - first)
 }
 
 /// Rows of a bundle.
@@ -95,8 +141,15 @@ impl ShardScores {
         self.dense
     }
 
-    pub(super) fn with_derived(mut self, file: Option<String>) -> Self {
-        self.derived = file;
+    pub(super) fn with_derived(
+        mut self,
+        place: Option<DerivedPlace>,
+        bundles: &Arc<Bundles>,
+    ) -> Self {
+        self.derived = place.map(|place| Beside {
+            place,
+            bundles: Arc::clone(bundles),
+        });
         self
     }
 
@@ -181,7 +234,7 @@ pub struct ScoreCursor {
     bundled: Option<FromBundle>,
     dense: bool,
     columns: Vec<String>,
-    derived: Option<String>,
+    derived: Option<Beside>,
     types: Option<SchemaRef>,
     next_row: u64,
     batches: Option<Batches>,
@@ -301,10 +354,8 @@ impl ScoreCursor {
         let blobs = self.blobs.as_ref();
         if let Some(bundled) = bundled {
             let rows = bundled.bundles.read(blobs, &bundled.rows, &wanted)?;
-            let skipped = usize::try_from(skipped).unwrap_or(usize::MAX);
-            let skipped = skipped.min(rows.num_rows());
             self.types = Some(rows.schema());
-            let left = rows.slice(skipped, rows.num_rows() - skipped);
+            let left = from_offset(&rows, skipped);
             self.batches = Some(Box::new(std::iter::once(Ok(left))));
         } else if let Some(file) = file {
             let stored = Stored::open(blobs, &file.name)?;
@@ -312,14 +363,8 @@ impl ScoreCursor {
             let batches = stored.rows(Some(&wanted), skipped)?;
             self.batches = Some(whole(batches, file.first_row));
         }
-        if let Some(name) = self.derived.take() {
-            let stored = Stored::open(blobs, &name)?;
-            let known = |name: &&str| stored.footer.schema().index_of(name).is_ok();
-            let derived: Vec<&str> = derived.into_iter().filter(known).collect();
-            if !derived.is_empty() {
-                let beside = stored.rows(Some(&derived), skipped)?;
-                self.beside = Some(Box::new(beside));
-            }
+        if let Some(from) = self.derived.take() {
+            self.beside = from.rows(blobs, &derived, skipped)?;
         }
         Ok(())
     }

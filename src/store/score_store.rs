@@ -301,7 +301,7 @@ impl ScoreStore {
     pub fn scores(&self, shard: &ShardIdentity) -> Result<ShardScores> {
         if self.is_finished(&shard.fingerprint)? {
             let derived = self.derived.as_ref();
-            let derived = derived.map(|derived| derived.file(&shard.fingerprint));
+            let derived = derived.map(|derived| derived.place(&shard.fingerprint));
             let derived = derived.transpose()?.flatten();
             let scores = match self.bundles.find(&shard.fingerprint) {
                 Some(rows) => ShardScores::bundled(&self.blobs, &self.bundles, rows, shard.rows),
@@ -310,7 +310,7 @@ impl ScoreStore {
                     ShardScores::complete(&self.blobs, name, shard.rows)?
                 }
             };
-            return Ok(scores.with_derived(derived));
+            return Ok(scores.with_derived(derived, &self.bundles));
         }
         let parts = self.parts(&shard.fingerprint)?;
         Ok(ShardScores::parts(&self.blobs, parts.files()))

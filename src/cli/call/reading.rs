@@ -42,6 +42,10 @@ impl Call {
             return Err(Error::usage("read shards and select rows of them")
                 .hint("filter them into an output first, and read that"));
         }
+        if args.uids.is_given() {
+            return Err(Error::usage("read shards and rows of listed uids only")
+                .hint("filter them into an output first, and read that"));
+        }
         let found = args.reads.places().find(&args.paths)?.table()?;
         let set = ShardSet::of_found(found, args.reads.on_bad_shard())?;
         let choice = crate::source::ColumnChoice {

@@ -7,7 +7,7 @@ use clap::Args as ClapArgs;
 use crate::cli::{
     args::{ColumnNameArgs, ConditionArgs, ModelArgs, ResourceArgs, SelectArgs, StoreArgs},
     image_args::ImageArgs,
-    input_args::InputArgs,
+    input_args::{InputArgs, UidArgs},
     label_args::LabelArgs,
     method_args::{ChooseArgs, MethodArgs},
     tell_args::VerbosityArgs,
@@ -37,6 +37,8 @@ Examples:
 pub(in crate::cli) struct CaseArgs {
     #[command(flatten)]
     pub(super) reads: InputArgs,
+    #[command(flatten)]
+    pub(super) uids: UidArgs,
     #[command(flatten)]
     pub(super) selects: SelectArgs,
     #[command(flatten)]

@@ -195,6 +195,7 @@ fn options(
     let scoring = score_options(Scoring {
         inputs,
         reads: &args.reads,
+        uids: &args.uids,
         scores: args.scores.clone(),
         store: &args.store,
         columns: &args.columns,

@@ -33,12 +33,19 @@ fn a_pair_is_preferred_to_a_combined_graph() {
 }
 
 #[test]
-fn every_layout_is_found_in_both_folders() {
+fn every_layout_is_found_in_both_folders_and_told_in_the_docs() {
+    let page = include_str!("../../../docs/models.md");
     for folder in FOLDERS {
         for layout in &LAYOUTS {
             let list = [layout.image, layout.text].map(|stem| format!("{folder}{stem}.onnx"));
             let list: Vec<&str> = list.iter().map(String::as_str).collect();
             assert_eq!(found(&list, None)[..2], list[..]);
+            for stem in [layout.image, layout.text] {
+                assert!(
+                    page.contains(&format!("{stem}.onnx"))
+                        || page.contains(&format!("{stem}*.onnx"))
+                );
+            }
         }
     }
 }

@@ -80,6 +80,7 @@ impl Prepared {
         shards: BoundShards,
         clash: Clash,
     ) -> Result<Self> {
+        let options = &options.over(&shards.set.schema);
         score::check(&options.derived(), &options.scoring.method)?;
         select::check(
             &options.select,

@@ -20,7 +20,7 @@ use crate::{
     engine::{
         EncodeRuntime, MemoryPlan, RunningQuery, ShardTable, WidePlan, from_datafusion, one_pass,
     },
-    error::Result,
+    error::{Error, Result},
     options::{OnlineOptions, RunOptions},
     select::{Keep, OnlineSelector},
     sink::{Provenance, WriterPolicy, plain_schema},
@@ -86,6 +86,8 @@ pub async fn online(options: &OnlineOptions, context: RunContext) -> Result<Onli
     };
     let run = options.as_run();
     let mut prepared = Prepared::check(&run)?;
+    let run = run.over(&prepared.shards.set.schema);
+    check_columns(&run)?;
     prepared.check_condition(&run)?;
     let factory = load(&context, None)?;
     let provenance = Provenance {
@@ -126,6 +128,18 @@ pub async fn online(options: &OnlineOptions, context: RunContext) -> Result<Onli
     let batches =
         batches.map(|batch| batch.map_err(|error| from_datafusion(error, "score a batch")));
     Ok(OnlineStream::new(batches.boxed(), pass, context.cancel))
+}
+
+/// Refuses scores that depend on all rows.
+fn check_columns(run: &RunOptions) -> Result<()> {
+    match run.derived().first() {
+        None => Ok(()),
+        Some(column) => Err(Error::usage(format!(
+            "compute {} in one pass: it depends on all rows",
+            column.name()
+        ))
+        .hint("leave it out, or select in two passes (without --online)")),
+    }
 }
 
 /// The wide pass with everything that the stream gives or a condition may name.

@@ -97,8 +97,9 @@ struct FoundCase {
 pub(super) async fn open(options: &ReportOptions, context: &RunContext) -> Result<Opened> {
     let mut found = find(options, context).await?;
     let mut prepared = found.prepared;
-    prepared.check_condition(&found.options)?;
-    let settled = settle_order(&found.options, &prepared, &found.scored, context).await?;
+    let options = found.options.over(&prepared.shards.set.schema);
+    prepared.check_condition(&options)?;
+    let settled = settle_order(&options, &prepared, &found.scored, context).await?;
     found.notes.extend(settled.note);
     let options = settled.options;
     let scored = derive_for_run(&options, &prepared, found.scored, context).await?;

@@ -255,3 +255,15 @@ fn what_cannot_be_written_to_says_why() {
     let report = opened(StoreAt::from("s3://memory").in_places(&places));
     assert!(report.contains("names a bucket"), "{report}");
 }
+
+#[test]
+fn what_a_killed_process_tried_the_store_with_is_swept_up() {
+    let stores = ObjectStores::in_memory();
+    let left = stores
+        .object(&format!("{URL}/state/probe-0123456789abcdef"))
+        .unwrap();
+    left.put(&b"1"[..], Put::Always).unwrap();
+    assert!(names_of(&stores).iter().any(|name| name.contains("probe")));
+    ScoreStore::open_or_create(at(&stores), &spec()).unwrap();
+    assert!(!names_of(&stores).iter().any(|name| name.contains("probe")));
+}

@@ -8,7 +8,10 @@ use arrow::{
 };
 use serde_json::Value;
 
-use crate::{program::Place, shards};
+use crate::{
+    program::{Place, program},
+    shards,
+};
 
 fn place(rows: u32) -> Place {
     let place = Place::new();
@@ -397,4 +400,42 @@ fn row_groups_that_stay_whole_are_taken_as_they_lie() {
         footer.row_groups().iter().all(indexed),
         "page indexes came along"
     );
+}
+
+/// A column of the shards that is named as one of the scores from embeddings is what a condition means.
+#[test]
+fn a_condition_means_the_shards_own_columns() {
+    let place = place(20);
+    let query = "SELECT *, rank AS cell, {sas: rank} AS meta FROM t_shards";
+    place
+        .mock_with("sql --input t=in.parquet --output own.parquet", &[query])
+        .exits(0);
+    for (more, derived) in [
+        ("", "cell > 9"),
+        ("--scores s --embeddings none", "cell > 9"),
+        ("--scores s", "meta['sas'] > 9 AND meta.sas > 9"),
+    ] {
+        let args = format!("own.parquet out.parquet --overwrite --keep 1 --json {more}");
+        let summary = place
+            .mock_with(&args, &["--where", derived])
+            .exits(0)
+            .json();
+        let kept = shards::read(&place.path("out.parquet"));
+        assert_eq!(summary["rows_kept"], kept.num_rows());
+        assert!(kept.num_rows() > 0 && kept.num_rows() < 10);
+        assert_eq!(shards::floats(&kept, "clip_score").len(), kept.num_rows());
+    }
+    let spec = std::fs::read_to_string(place.path("s/manifest.json")).unwrap();
+    assert!(
+        !spec.contains("\"cell\"") && !spec.contains("\"sas\""),
+        "{spec}"
+    );
+    let online = program()
+        .current_dir(place.dir())
+        .env("CLIP_FILTER_MODEL", "mock")
+        .args("own.parquet - --online --keep 1 --where".split(' '))
+        .arg("cell > 9")
+        .stdout(std::process::Stdio::null())
+        .status();
+    assert!(online.unwrap().success());
 }

@@ -1,7 +1,9 @@
 //! `--config FILE` as a user meets it: what wins, and what a mistake in the file says.
 
+use std::path::Path;
+
 use crate::{
-    program::{Place, Ran, program},
+    program::{Place, ROOT, Ran, program},
     shards,
 };
 
@@ -170,7 +172,14 @@ fn the_version_is_told_to_programs() {
         assert_eq!(version["name"], "clip-filter");
         assert_eq!(version["version"], env!("CARGO_PKG_VERSION"));
         let features = version["features"].as_array().unwrap();
-        assert!(features.contains(&"cli".into()), "{version}");
+        // A build of the tests has every feature that the program has by default.
+        let manifest = std::fs::read_to_string(Path::new(ROOT).join("Cargo.toml")).unwrap();
+        let default = manifest.split_once("\ndefault = [").unwrap().1;
+        let default: Vec<&str> = default.split_once(']').unwrap().0.split(", ").collect();
+        for feature in default {
+            let feature = feature.trim_matches('"');
+            assert!(features.contains(&feature.into()), "{feature}: {version}");
+        }
         assert_eq!(version["onnxruntime_api"], 24);
     }
     let said = run(&place, "--version", &[]).exits(0).stdout;

@@ -6,6 +6,7 @@ use super::s3::S3;
 use crate::{
     delta::log::{Table, column, metadata, pair_columns, protocol},
     program::Place,
+    shards,
 };
 
 #[test]
@@ -51,7 +52,127 @@ fn a_table_in_a_bucket_is_read_as_on_a_disk() {
     s3.run(&place, "s3://data/lake/t/gone.parquet --dry-run")
         .exits(2)
         .says(&["name the table's own folder"]);
-    s3.run(&place, "t s3://data/new --format delta")
-        .exits(2)
-        .says(&["object store"]);
+}
+
+/// A shard of this many good pairs at `name`.
+fn shard(place: &Place, name: &str, rows: u32) {
+    shards::write_pairs(&place.path(name), &shards::good_pairs(rows), 8);
+}
+
+fn rows(s3: &S3, place: &Place, args: &str) -> u64 {
+    let ran = s3.run(
+        place,
+        &format!("{args} --dry-run --json --keep 1 --prefix new_"),
+    );
+    ran.exits(0).json()["rows_in"].as_u64().unwrap()
+}
+
+#[test]
+fn a_table_in_a_bucket_is_made_added_to_and_replaced() {
+    let (place, Some(s3)) = (Place::new(), S3::start()) else {
+        return;
+    };
+    shard(&place, "a.parquet", 20);
+    shard(&place, "b.parquet", 30);
+    let run = |args: &str| s3.run(&place, &format!("{args} --format delta --keep 1"));
+    run("a.parquet s3://data/lake/t").exits(0);
+    assert_eq!(rows(&s3, &place, "s3://data/lake/t"), 20);
+    run("b.parquet s3://data/lake/t")
+        .exits(1)
+        .says(&["it is there", "--mode append"]);
+    for _ in 0..2 {
+        run("b.parquet s3://data/lake/t --mode append").exits(0);
+        assert_eq!(rows(&s3, &place, "s3://data/lake/t"), 50);
+    }
+    run("a.parquet s3://data/lake/t --mode overwrite").exits(0);
+    assert_eq!(rows(&s3, &place, "s3://data/lake/t"), 20);
+    assert_eq!(rows(&s3, &place, "s3://data/lake/t --version 1"), 50);
+    let is_left = |key: &String| key.contains("probe");
+    assert!(
+        s3.uploads().is_empty() && !s3.list().iter().any(is_left),
+        "{:?}",
+        s3.list()
+    );
+    run("s3://data/lake/t s3://data/lake/t/inner").exits(2);
+    run("a.parquet s3://data/lake")
+        .exits(1)
+        .says(&["holds other files"]);
+    // The same files as on a disk, but for where they lie.
+    place
+        .mock("a.parquet local --format delta --keep 1")
+        .exits(0);
+    for key in s3.list().iter().filter(|key| key.starts_with("lake/t/")) {
+        let file = place.path(&format!("copy/{}", &key["lake/t/".len()..]));
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        s3.get(key, &file);
+    }
+    let ran = place
+        .mock("copy --dry-run --json --keep 1 --prefix new_")
+        .exits(0)
+        .json();
+    assert_eq!(ran["rows_in"], 20);
+}
+
+#[test]
+fn writers_of_a_table_in_a_bucket_add_their_rows_once_each() {
+    let (place, Some(s3)) = (Place::new(), S3::start()) else {
+        return;
+    };
+    shard(&place, "0.parquet", 10);
+    s3.run(&place, "0.parquet s3://data/t --format delta --keep 1")
+        .exits(0);
+    let mut writers: Vec<_> = (1..4u32)
+        .map(|number| {
+            // Each on a machine of its own.
+            let place = Place::new();
+            shard(&place, "in.parquet", 10 + number);
+            let args = "in.parquet s3://data/t --format delta --mode append --keep 1 --quiet";
+            let writer = s3.program(&place).args(args.split(' ')).spawn().unwrap();
+            (place, writer)
+        })
+        .collect();
+    for (_, writer) in &mut writers {
+        assert!(writer.wait().unwrap().success());
+    }
+    assert_eq!(rows(&s3, &place, "s3://data/t"), 10 + 11 + 12 + 13);
+    let log = s3
+        .list()
+        .into_iter()
+        .filter(|key| key.starts_with("t/_delta_log/"));
+    assert_eq!(log.count(), 4);
+}
+
+#[test]
+fn a_killed_writer_of_a_table_in_a_bucket_is_finished_by_the_next() {
+    let (place, Some(s3)) = (Place::new(), S3::start()) else {
+        return;
+    };
+    shard(&place, "in.parquet", 64);
+    let args = |moment: u64| {
+        format!("in.parquet s3://data/t{moment} --format delta --keep 1 --batch-size 4")
+    };
+    for moment in 0..8u64 {
+        let args = args(moment);
+        let mut writer = s3.program(&place).args(args.split(' ')).spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(40 + 45 * moment));
+        let _ = writer.kill();
+        writer.wait().unwrap();
+        s3.run(&place, &args).exits(0);
+        assert_eq!(
+            rows(&s3, &place, &format!("s3://data/t{moment}")),
+            64,
+            "{moment}"
+        );
+        let named = |part: &str| {
+            let keys = s3.list().into_iter();
+            keys.filter(|key| key.starts_with(&format!("t{moment}/{part}")))
+                .count()
+        };
+        assert_eq!(
+            (named("part-"), named("_delta_log/"), named("")),
+            (1, 1, 2),
+            "{moment}"
+        );
+    }
+    assert!(s3.uploads().is_empty());
 }
