@@ -112,12 +112,19 @@ class Scorer:
         for portion in _portions(batches):
             yield from self._scored(portion)
 
-    def _scored(self, rows: pa.RecordBatch) -> list[pa.RecordBatch]:
+    def load(self) -> None:
+        """Loads the model now, rather than with the first rows.
+
+        Raises:
+            FailedError: It cannot be loaded.
+        """
         global _has_loaded
-        scoring = self._opened()
-        scoring.load(_Idle() if _is_forked else Hearing(None))
+        self._opened().load(_Idle() if _is_forked else Hearing(None))
         _has_loaded = True
-        return ipc_batches(scoring.score(_ipc(rows.schema, rows), _Idle() if _is_forked else None))
+
+    def _scored(self, rows: pa.RecordBatch) -> list[pa.RecordBatch]:
+        self.load()
+        return ipc_batches(self._opened().score(_ipc(rows.schema, rows), _Idle() if _is_forked else None))
 
 
 class _Idle:

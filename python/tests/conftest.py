@@ -42,3 +42,22 @@ def shards(tmp_path, good: pa.Table) -> list[str]:
         pq.write_table(good.slice(start, end - start), path, row_group_size=32)
         paths.append(str(path))
     return paths
+
+
+@pytest.fixture
+def large_shards(tmp_path, good: pa.Table) -> list[str]:
+    """Eight shards of 96 rows each, large enough to be scored and stored one by one."""
+    folder = tmp_path / "large"
+    folder.mkdir()
+    many = pa.concat_tables([good] * 4).drop(["n"])
+    many = many.append_column("n", pa.array(range(len(many)), pa.int64()))
+    paths = [str(folder / f"{number:05}.parquet") for number in range(8)]
+    for number, path in enumerate(paths):
+        pq.write_table(many.slice(number * 96, 96), path)
+    return paths
+
+
+def stored(directory) -> dict[str, bytes]:
+    """The files of a score store, by their names in it."""
+    root = pathlib.Path(directory)
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clip_filter_pixels::{Alpha, Corner, Filter, Normaliser, PixelSpec, Resize, Scaling};
 use tokenizers::Tokenizer;
@@ -35,6 +36,7 @@ pub struct MockFactory {
     card: ModelCard,
     preprocessing: Arc<Preprocessing>,
     log: Option<PathBuf>,
+    sleep: Duration,
 }
 
 impl MockFactory {
@@ -85,6 +87,7 @@ impl MockFactory {
                 tokens,
             }),
             log: None,
+            sleep: Duration::ZERO,
         })
     }
 
@@ -93,6 +96,13 @@ impl MockFactory {
     #[must_use]
     pub fn logging_to(mut self, path: impl Into<PathBuf>) -> Self {
         self.log = Some(path.into());
+        self
+    }
+
+    /// Its encoders sleep so long for every image, so that what is measured or killed is the work around them.
+    #[must_use]
+    pub fn sleeping(mut self, an_image: Duration) -> Self {
+        self.sleep = an_image;
         self
     }
 }
@@ -143,6 +153,7 @@ impl EncoderFactory for MockFactory {
         Ok(Box::new(MockEncoder {
             normaliser: Normaliser::new(&self.preprocessing.pixels),
             log: log.transpose()?,
+            sleep: self.sleep,
         }))
     }
 }
@@ -152,6 +163,7 @@ impl EncoderFactory for MockFactory {
 struct MockEncoder {
     normaliser: Normaliser,
     log: Option<File>,
+    sleep: Duration,
 }
 
 impl Encoder for MockEncoder {
@@ -162,6 +174,8 @@ impl Encoder for MockEncoder {
                 .with("expected", rows * image)
                 .with("found", rgb.len()));
         }
+        let images = u32::try_from(rows).unwrap_or(u32::MAX);
+        std::thread::sleep(self.sleep.saturating_mul(images));
         let mut pixels = [0.0; 3 * SIDE * SIDE];
         let means = rgb.chunks_exact(image).flat_map(|rgb| {
             self.normaliser.run(rgb, &mut pixels);

@@ -11,6 +11,7 @@ mod runtime;
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use crate::{
@@ -43,7 +44,7 @@ const HALF: &str = "fp16";
 /// |---|---|
 /// | `bundled` | the small one that is part of the program (feature `bundled-model`) |
 /// | `hf:org/name`, `hf:org/name@revision` | one of the hub, fetched the first time (feature `hub`) |
-/// | `mock`, `mock:FILE` | none: vectors are made of bytes, for tests; FILE gets a byte for every image |
+/// | `mock`, `mock:FILE`, `mock:sleep=MS` | none: vectors are made of bytes, for tests; FILE gets a byte for every image, which takes MS milliseconds |
 /// | `hf:org/name/folder` | one of several in a repository |
 /// | `A + B` | the image tower of A and the text tower of B, each a directory or `hf:org/name` ([`ModelOptions::with_text_model`]) |
 /// | anything else | the directory of that path, in one of the layouts that are downloaded |
@@ -265,7 +266,17 @@ fn mock(name: &str) -> Result<Option<MockFactory>> {
     let Some(rest) = name.strip_prefix(MOCK) else {
         return Ok(None);
     };
-    match rest.strip_prefix(':') {
+    let asked = rest.strip_prefix(':');
+    if let Some(sleep) = asked.and_then(|asked| asked.strip_prefix("sleep=")) {
+        let millis = sleep.parse().map_err(|error| {
+            Error::usage("read how many milliseconds the mock sleeps")
+                .with("model", name)
+                .source(error)
+        })?;
+        let mock = MockFactory::try_new()?.sleeping(Duration::from_millis(millis));
+        return Ok(Some(mock));
+    }
+    match asked {
         Some(log) => Ok(Some(MockFactory::try_new()?.logging_to(log))),
         None if rest.is_empty() => MockFactory::try_new().map(Some),
         None => Ok(None),
@@ -288,6 +299,17 @@ mod tests {
         let later = Model::named(nothing.as_str(), ModelOptions::new());
         assert!(later.identity().is_err());
         assert!(error("hf:no-slash").report().contains("org/name"));
+    }
+
+    #[test]
+    fn a_mock_that_sleeps_is_the_same_mock() {
+        let fingerprint = |name: &str| {
+            let model = Model::open(name, ModelOptions::new()).unwrap();
+            model.identity().unwrap().unwrap().fingerprint
+        };
+        assert_eq!(fingerprint("mock:sleep=1"), fingerprint("mock"));
+        let report = error("mock:sleep=long").report();
+        assert!(report.contains("milliseconds"), "{report}");
     }
 
     #[test]

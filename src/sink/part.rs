@@ -24,7 +24,7 @@ use parquet::{
 };
 
 use super::Part;
-use crate::source::stored_schema;
+use crate::source::{stored_schema, unnumbered};
 
 /// Most rows of a row group, however small they are.
 const ROW_GROUP_ROWS: usize = 1 << 20;
@@ -76,9 +76,12 @@ impl ColumnLayout {
         if !indexed {
             return false;
         }
-        let theirs = footer.file_metadata().schema_descr().columns();
-        let ours = self.0.columns().get(..theirs.len());
-        ours.is_some_and(|ours| ours == theirs)
+        let theirs = footer.file_metadata().schema_descr().root_schema();
+        let theirs: Result<Vec<_>> = theirs.get_fields().iter().map(unnumbered).collect();
+        let theirs = theirs.and_then(|columns| stored_schema(&columns));
+        let Ok(theirs) = theirs else { return false };
+        let ours = self.0.columns().get(..theirs.num_columns());
+        ours.is_some_and(|ours| ours == theirs.columns())
     }
 }
 
@@ -202,7 +205,7 @@ impl PartWriter {
     }
 }
 
-/// The columns of `schema`, the first as `stored` has them.
+/// The columns of `schema`, the first as `stored` has them. The numbers that a table gives to its columns stay in the table.
 pub(super) fn parquet_columns(
     schema: &Schema,
     stored: &[Option<TypePtr>],
@@ -211,8 +214,8 @@ pub(super) fn parquet_columns(
     let derived = derived.root_schema().get_fields().iter();
     let stored = stored.iter().map(Option::as_ref);
     let columns = derived.zip(stored.chain(std::iter::repeat(None)));
-    let columns = columns.map(|(derived, stored)| Arc::clone(stored.unwrap_or(derived)));
-    stored_schema(&columns.collect::<Vec<_>>())
+    let columns = columns.map(|(derived, stored)| unnumbered(stored.unwrap_or(derived)));
+    stored_schema(&columns.collect::<Result<Vec<_>>>()?)
 }
 
 fn write_columns(

@@ -106,7 +106,7 @@ pub use remote::RemoteFiles;
 pub use shard::{FoundTable, Shard, TableShard};
 pub use shard_file::{FrontToBack, ShardBytes, ShardFile};
 pub use shard_set::ShardSet;
-pub use stored::{StoredType, interval_type, kept_type, stored_schema};
+pub use stored::{StoredType, interval_type, kept_type, stored_schema, unnumbered};
 pub use survey::{ColumnFacts, OddShard, RowGroups, Spread, Survey};
 pub use table_columns::{StoredColumn, TableColumns};
 pub use table_folder::{TableFolder, TableFormat};

@@ -260,6 +260,29 @@ fn rebuilt(
     group_of(column, column.get_basic_info().repetition(), fields?)
 }
 
+/// `column` without the numbers that a table knows it by: another one has others, and columns that are added have none.
+///
+/// # Errors
+/// When the type is none that Parquet has.
+pub fn unnumbered(column: &TypePtr) -> Result<TypePtr, ParquetError> {
+    let info = column.get_basic_info();
+    let built = match &**column {
+        Type::GroupType { fields, .. } => {
+            let fields: Result<Vec<TypePtr>, _> = fields.iter().map(unnumbered).collect();
+            Type::group_type_builder(info.name())
+                .with_repetition(info.repetition())
+                .with_converted_type(info.converted_type())
+                .with_logical_type(info.logical_type_ref().cloned())
+                .with_fields(fields?)
+                .build()?
+        }
+        Type::PrimitiveType { .. } => {
+            return named_leaf(column, info.name(), info.repetition(), false);
+        }
+    };
+    Ok(Arc::new(built))
+}
+
 /// `column` with intervals as bare bytes, whose months the parquet crate does not read.
 pub(super) fn without_intervals(column: &TypePtr) -> Result<TypePtr, ParquetError> {
     rebuilt(column, &|leaf| match is_interval(leaf) {
@@ -298,6 +321,25 @@ mod tests {
     fn column(text: &str) -> TypePtr {
         let message = format!("message schema {{ {text}; }}");
         Arc::clone(&parse_message_type(&message).unwrap().get_fields()[0])
+    }
+
+    #[test]
+    fn numbers_go_at_any_depth_and_nothing_else_does() {
+        let numbered = "required group a (LIST) = 3 { repeated group list { optional group element = 4 {
+            required fixed_len_byte_array(16) b (DECIMAL(20, 2)) = 5; optional int64 c (TIMESTAMP(MICROS,true)) = 6; } } }";
+        let bare = ["3", "4", "5", "6"]
+            .iter()
+            .fold(numbered.to_owned(), |text, id| {
+                text.replace(&format!(" = {id}"), "")
+            });
+        let column = |text: &str| {
+            let message = parse_message_type(&format!("message schema {{ {text} }}")).unwrap();
+            Arc::clone(&message.get_fields()[0])
+        };
+        let (numbered, bare) = (column(numbered), column(&bare));
+        assert_ne!(numbered, bare);
+        assert_eq!(unnumbered(&numbered).unwrap(), bare);
+        assert_eq!(unnumbered(&bare).unwrap(), bare);
     }
 
     fn kept(text: &str, data_type: DataType, nullable: bool) -> Option<TypePtr> {
