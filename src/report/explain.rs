@@ -126,7 +126,10 @@ pub(crate) fn explanation(case: &Case<'_>, row: RowRef) -> Result<Explanation> {
     let wanted: BTreeSet<RowRef> = others.chain([row]).collect();
     let exhibits = Exhibits::read(case, &wanted, Wants::Texts)?;
     let place = |row: RowRef| exhibits.places(&[row]).first().copied();
-    let place_of_row = place(row).ok_or_else(|| Error::internal("find the row"))?;
+    let place_of_row = place(row).ok_or_else(|| {
+        Error::input("explain the row: its table has given it up, and nothing was decided of it")
+            .hint("name a row that the table has")
+    })?;
     let (ranked, ranked_among) = ranked(case, &exhibits.rows[place_of_row])?;
     let facts = StoredFacts::of(case, row)?;
     let places: Option<Vec<(f32, usize)>> = neighbours.map(|found| {

@@ -89,16 +89,19 @@ fn note(notes: &Path, object: &Object, id: &str) -> Result<()> {
     })
 }
 
-/// Aborts what was noted; true if something was.
-pub(super) fn take_back(stores: &ObjectStores, notes: &Path) -> Result<bool> {
+/// Aborts what was noted, and says which objects that would have become.
+pub(super) fn take_back(stores: &ObjectStores, notes: &Path) -> Result<Vec<Object>> {
     let Ok(noted) = std::fs::read_to_string(notes) else {
-        return Ok(false);
+        return Ok(Vec::new());
     };
+    let mut objects = Vec::new();
     for (id, url) in noted.lines().filter_map(|line| line.split_once('\t')) {
-        Uploaded::known_by(id).abort(&stores.object(url)?);
+        let object = stores.object(url)?;
+        Uploaded::known_by(id).abort(&object);
+        objects.push(object);
     }
     let _ = std::fs::remove_file(notes);
-    Ok(true)
+    Ok(objects)
 }
 
 /// Forgets the uploads of an output, none of which is under way any more.

@@ -16,11 +16,11 @@ use super::{
     alive::Process,
     claims::{Claim, Claims},
     names,
-    remote::{RemoteBlobs, random_name},
+    remote::RemoteBlobs,
 };
 use crate::{
     error::{Error, Result},
-    remote::{Object, Put},
+    remote::{Object, Put, random_name},
 };
 
 /// How long a claim holds, and how often it is renewed.

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    remote::{Object, ObjectStores, Put},
+    remote::{Object, ObjectStores, Put, random_name, random_number},
     source::{Listed, Place, RemoteFiles, ShardBytes},
 };
 
@@ -255,17 +255,6 @@ impl Blobs for RemoteBlobs {
 /// Longer the more often others were first, and not the same for two processes.
 fn pause(turn: u32) -> Duration {
     let longest = (Duration::from_millis(10) * (turn + 1)).min(LONGEST_PAUSE);
-    let random = u32::try_from(random() % 1000).unwrap_or(0);
+    let random = u32::try_from(random_number() % 1000).unwrap_or(0);
     longest / 2 + longest.mul_f64(f64::from(random) / 2e3)
-}
-
-/// 16 hex digits that no other process and no other call gets.
-pub(super) fn random_name() -> String {
-    format!("{:016x}", random())
-}
-
-/// Seeded by the system, and another each time.
-fn random() -> u64 {
-    use std::hash::{BuildHasher, RandomState};
-    RandomState::new().hash_one(std::process::id())
 }

@@ -7,9 +7,10 @@ use super::{DeltaCommit, FileFacts, holds_others, is_committed, is_own, name_in_
 use crate::{
     delta::{TablePlace, WriteMode},
     error::{Error, Result},
-    remote::{Object, ObjectStores, UPLOAD_BYTES},
+    remote::{Object, ObjectStores, UPLOAD_BYTES, random_name},
     sink::{
         Commit, Destination, Fate, OutputPath, Owner, Part, PartPlace, Pending, Placement,
+        commit::PARQUET,
         uploads::{RemotePart, Token, complete, forget, notes_of, seal, take_back, token},
     },
 };
@@ -67,7 +68,7 @@ impl Commit for RemoteDeltaCommit {
                 .with("input", input)
                 .hint("give the output another name"));
         }
-        let probe = folder.child(&format!("_clip-filter-probe-{}", std::process::id()))?;
+        let probe = folder.child(&format!("_clip-filter-probe-{}", random_name()))?;
         if !probe.honours_conditions()? {
             return Err(Error::output(
                 "write to a Delta table: this object store ignores conditions (If-None-Match), so nothing would keep two writers from undoing each other's commits",
@@ -95,21 +96,13 @@ impl Commit for RemoteDeltaCommit {
             }
             Owner::Process => (format!("process-{}", std::process::id()), None),
         };
-        if let Some(notes) = &notes
-            && take_back(&self.stores, notes)?
-            && !is_committed(&place, &name)?
-        {
-            // Parts that a run which was killed has completed, and its log does not name.
-            let ending = name_in_table(&PartPlace::from(0), &name);
-            let of_run = ending
-                .split_once('-')
-                .and_then(|(_, rest)| rest.split_once('-'));
-            let of_run = of_run.map_or("", |(_, of_run)| of_run);
-            for left in names_below(&folder)?
-                .iter()
-                .filter(|it| it.ends_with(of_run))
-            {
-                folder.child(left)?.remove()?;
+        if let Some(notes) = &notes {
+            let left = take_back(&self.stores, notes)?;
+            // Parts that a killed run has completed and that no log names.
+            if !left.is_empty() && !is_committed(&place, &name)? {
+                for part in left {
+                    part.remove()?;
+                }
             }
         }
         Ok(Pending {
@@ -123,7 +116,10 @@ impl Commit for RemoteDeltaCommit {
     fn part(&self, pending: &Pending, place: PartPlace<'_>) -> Result<Box<dyn Part>> {
         let (folder, _) = self.folder(&pending.destination)?;
         let token = token(pending)?;
-        let object = folder.child(&name_in_table(&place, &token.name))?;
+        // A name of its own: another process that does the same run must not write over a part that is in the log.
+        let within = name_in_table(&place, &token.name);
+        let (stem, ending) = within.rsplit_once('.').unwrap_or((&within, PARQUET));
+        let object = folder.child(&format!("{stem}-{}.{ending}", random_name()))?;
         let part = RemotePart::begin(&object, place.number, token.notes.as_deref())?;
         Ok(Box::new(part))
     }
