@@ -34,8 +34,8 @@ pub struct RowCondition {
 }
 
 /// The columns that `condition` names, as they are written there; none where it is no SQL, which is refused when it is
-/// used.
-pub fn columns_named(condition: &str) -> HashSet<String> {
+/// used. What follows the name of a column of `shards` is a field of it.
+pub fn columns_named(condition: &str, shards: &Schema) -> HashSet<String> {
     let mut names = HashSet::new();
     let parsed = Parser::new(&GenericDialect {})
         .try_with_sql(condition)
@@ -44,9 +44,13 @@ pub fn columns_named(condition: &str) -> HashSet<String> {
         let _ = visit_expressions(&expr, |part| {
             match part {
                 ast::Expr::Identifier(name) => drop(names.insert(name.value.clone())),
-                // What follows is a field of it.
                 ast::Expr::CompoundIdentifier(path) => {
-                    names.extend(path.first().map(|name| name.value.clone()));
+                    let is_column = |name: &ast::Ident| shards.index_of(&name.value).is_ok();
+                    let named = match path.first().is_some_and(is_column) {
+                        true => &path[..1],
+                        false => &path[..],
+                    };
+                    names.extend(named.iter().map(|name| name.value.clone()));
                 }
                 _ => {}
             }
@@ -173,10 +177,15 @@ mod tests {
 
     #[test]
     fn names_are_those_of_columns_and_no_words_of_texts() {
-        let named =
-            columns_named("t.sas > 0.2 AND label <> 'cell' AND \"sds\" < abs(Vas) -- proto_dist");
+        let none = Schema::empty();
+        let text = "t.sas > 0.2 AND label <> 'cell' AND \"sds\" < abs(Vas) -- proto_dist";
+        let named = columns_named(text, &none);
         let expected = ["t", "sas", "label", "sds", "Vas"].map(str::to_owned);
         assert_eq!(named, HashSet::from(expected));
-        assert!(columns_named("sas >").is_empty());
+        assert!(columns_named("sas >", &none).is_empty());
+        let meta = Schema::new(vec![Field::new("meta", DataType::Null, true)]);
+        let named = columns_named("meta.sas > t.sds", &meta);
+        let expected = ["meta", "t", "sds"].map(str::to_owned);
+        assert_eq!(named, HashSet::from(expected));
     }
 }

@@ -177,7 +177,7 @@ impl<'a> RunIdentity<'a> {
             prefix,
             command: _,
             // The shards tell.
-            taken: _,
+            shards: _,
         } = options;
         let text = |path: &OutputPath| path.to_string();
         let facts = shards.set.shards.iter().map(|shard| ShardFacts {

@@ -1,13 +1,10 @@
 //! What a run is asked to do.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::ScoreOptions;
-#[cfg(feature = "delta")]
-use std::sync::Arc;
-
 use crate::{
     config::OnError,
     engine::columns_named,
@@ -69,8 +66,8 @@ pub struct RunOptions {
     pub prefix: String,
     /// The command line, for the output's metadata.
     pub command: String,
-    /// Names of score columns that the shards have columns of their own under, once those are known: a condition means these.
-    pub(crate) taken: Vec<String>,
+    /// Columns of the shards, once those are known: a condition means these before any score.
+    pub(crate) shards: SchemaRef,
 }
 
 impl RunOptions {
@@ -106,21 +103,16 @@ impl RunOptions {
             reported: Vec::new(),
             prefix: String::new(),
             command: String::new(),
-            taken: Vec::new(),
+            shards: Arc::new(Schema::empty()),
         }
     }
 
     /// The same over shards of these columns.
-    pub(crate) fn over(&self, shards: &Schema) -> Self {
-        let names = ScoreColumn::derived().map(|column| self.name_of(column));
+    pub(crate) fn over(&self, shards: &SchemaRef) -> Self {
         Self {
-            taken: names.filter(|name| shards.index_of(name).is_ok()).collect(),
+            shards: Arc::clone(shards),
             ..self.clone()
         }
-    }
-
-    fn name_of(&self, column: ScoreColumn) -> String {
-        format!("{}{}", self.prefix, column.name())
     }
 
     /// Writes the rows that stay to this `.parquet` file, or to this directory as parts.
@@ -301,11 +293,12 @@ impl RunOptions {
     pub(crate) fn used(&self) -> Vec<ScoreColumn> {
         let mut columns = self.scoring.derived.clone();
         columns.extend(self.add.iter().filter(|column| column.is_derived()));
-        let named = self.select.condition.as_deref().map(columns_named);
+        let condition = self.select.condition.as_deref();
+        let named = condition.map(|text| columns_named(text, &self.shards));
         columns.extend(ScoreColumn::derived().filter(|column| {
-            let name = self.name_of(*column);
+            let name = format!("{}{}", self.prefix, column.name());
             let is_named = named.as_ref().is_some_and(|named| named.contains(&name));
-            is_named && !self.taken.contains(&name)
+            is_named && self.shards.index_of(&name).is_err()
         }));
         if self.select.solver == Solver::Cover {
             columns.extend([ScoreColumn::CELL, ScoreColumn::SAS_MARGIN]);
