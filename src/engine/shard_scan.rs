@@ -35,8 +35,8 @@ use crate::{
     summary::{Counters, Stage},
 };
 
-/// Where reading begins in each shard. A scan asks when it comes to a shard, not before: what others have done
-/// meanwhile counts.
+/// Where reading begins in each shard. A scan asks when it comes to a shard, or to the last rows before one that is far,
+/// not earlier: what others have done meanwhile counts.
 pub trait ShardStarts: fmt::Debug + Send + Sync {
     /// The first row that is read of a shard, by its place among the shards; `None` if none is.
     ///

@@ -20,7 +20,7 @@ const MOST_GAP_BYTES: u64 = 16 << 10;
 /// Windows that are kept: a page may lie in two.
 const KEPT: usize = 2;
 /// Requests on their way.
-const MOST_AHEAD: usize = 16;
+const MOST_AHEAD: usize = 64;
 /// Of what is asked for together, requests into which it is cut; what is smaller than a request is worth is not.
 const REQUESTS_OF_WINDOW: u64 = 4;
 const LEAST_REQUEST_BYTES: u64 = 512 << 10;
