@@ -1,6 +1,6 @@
 """Writes shards whose pages of pictures have a gigabyte each, as pyarrow and DuckDB write them by default.
 
-    python benches/make_pages.py --out DIR [--rows 2100] [--bytes 1000000]
+    python benches/make_pages.py --out DIR [--rows 2100] [--bytes 1000000] [--codecs none,snappy]
 
 pyarrow looks at the size of a page, and of a dictionary, once per 1,024 rows; DuckDB writes a row group as one page. Each file is one row
 group of rows of `--bytes`: a small JPEG with noise behind its end marker, which no codec can shorten.
@@ -36,11 +36,13 @@ def main():
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--rows", type=int, default=2100)
     parser.add_argument("--bytes", type=int, default=1_000_000)
+    parser.add_argument("--codecs", default=",".join(CODECS), help="of pyarrow's files, with commas")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     texts = [f"picture number {row}" for row in range(options.rows)]
     pairs = pa.table({"image": pa.array(pictures(options.rows, options.bytes), pa.binary()), "text": texts})
-    for codec, level in CODECS.items():
+    for codec in options.codecs.split(","):
+        level = CODECS[codec]
         for dictionary in (True, False):
             path = options.out / f"pyarrow-{codec}{'-dictionary' if dictionary else ''}.parquet"
             pq.write_table(pairs, path, compression=codec, compression_level=level, use_dictionary=dictionary, row_group_size=options.rows)

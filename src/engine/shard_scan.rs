@@ -5,6 +5,7 @@
 //! evaluates pushed-down conditions on their own columns before it reads the others.
 
 use std::{
+    collections::VecDeque,
     fmt,
     ops::Range,
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -30,12 +31,12 @@ use super::{
 use crate::{
     config::ByteSize,
     schema::SHARD,
-    source::{ReadPlan, ShardReader, ShardSet, compact, conform},
+    source::{ReadPlan, RowGroupReader, ShardReader, ShardSet, compact, conform},
     summary::{Counters, Stage},
 };
 
-/// Where reading begins in each shard. A scan asks when it comes to a shard, not before: what others have done
-/// meanwhile counts.
+/// Where reading begins in each shard. A scan asks when it comes to a shard, or to the last rows before one that is far,
+/// not earlier: what others have done meanwhile counts.
 pub trait ShardStarts: fmt::Debug + Send + Sync {
     /// The first row that is read of a shard, by its place among the shards; `None` if none is.
     ///
@@ -143,66 +144,53 @@ impl Scan for ShardScan {
 
     fn read_all(&self, take: Take<'_>) -> Result<()> {
         check_scan(&self.set, &self.plan, self.page_limit)?;
-        for (number, shard) in self.set.shards.iter().enumerate() {
-            let start = match &self.starts {
-                Some(starts) => starts.first_row(number).map_err(into_datafusion)?,
-                None => Some(0),
+        let mut stretches = Stretches::of(self);
+        let mut next = stretches.open_next();
+        while let Some(open) = next.transpose()? {
+            next = match self.read_group(open, &mut stretches, take)? {
+                Some(ahead) => ahead,
+                None => return Ok(()),
             };
-            let Some(start) = start.filter(|&start| start < shard.rows) else {
-                continue;
-            };
-            self.set.ask_ahead(number + 1..self.set.shards.len());
-            let reader = ShardReader::open(shard, self.plan.clone()).map_err(into_datafusion)?;
-            let mut first = 0;
-            for (group, &rows) in shard.row_groups.iter().enumerate() {
-                let (begin, end) = (start.clamp(first, first + rows), first + rows);
-                let stretch = Stretch {
-                    group,
-                    from: begin - first,
-                    rows,
-                    left_out: shard.left_out.count_in(begin..end),
-                };
-                first = end;
-                if begin < end && !self.read_group(number, &reader, &stretch, take)? {
-                    return Ok(());
-                }
-            }
         }
         Ok(())
     }
 }
 
+/// A row group that was opened, or why it could not be; `None` behind the last.
+type Opened = Option<Result<OpenGroup>>;
+
 impl ShardScan {
-    /// Answers false if `take` does.
+    /// Answers with the row group behind; nothing if `take` wants no more.
+    ///
+    /// Of a shard that is far, that one is opened while the last of this one is on its way.
     fn read_group(
         &self,
-        shard: usize,
-        reader: &ShardReader,
-        stretch: &Stretch,
+        mut open: OpenGroup,
+        stretches: &mut Stretches<'_>,
         take: Take<'_>,
-    ) -> Result<bool> {
-        let mut passed = 0;
-        let opening = self.counters.span(Stage::Read);
-        let mut batches = reader
-            .row_group(stretch.group, stretch.wanted())
-            .map_err(into_datafusion)?;
-        drop(opening);
+    ) -> Result<Option<Opened>> {
+        let (mut passed, mut ahead) = (0, None);
         loop {
             let mut span = self.counters.span(Stage::Read);
-            let Some(batch) = batches.next() else { break };
-            let batch = self.arrange(shard, batch.map_err(into_datafusion)?)?;
+            let Some(batch) = open.batches.next() else {
+                break;
+            };
+            let batch = self.arrange(open.shard, batch.map_err(into_datafusion)?)?;
             span.rows(batch.num_rows());
             span.bytes(|| batch_bytes(&batch));
             drop(span);
             passed += batch.num_rows() as u64;
+            if ahead.is_none() && passed >= open.rows_alone {
+                ahead = Some(stretches.open_next());
+            }
             if !take(batch) {
-                return Ok(false);
+                return Ok(None);
             }
         }
         let skipped = &self.counters.rows_skipped;
-        let due = stretch.rows - stretch.from - stretch.left_out;
-        skipped.fetch_add(due.saturating_sub(passed), Relaxed);
-        Ok(true)
+        skipped.fetch_add(open.due.saturating_sub(passed), Relaxed);
+        drop(open);
+        Ok(Some(ahead.unwrap_or_else(|| stretches.open_next())))
     }
 
     /// The columns of the table's schema, in its order.
@@ -235,6 +223,105 @@ fn same_starts(ours: &ShardScan, theirs: &ShardScan) -> bool {
         (None, None) => true,
         (Some(ours), Some(theirs)) => Arc::ptr_eq(ours, theirs),
         _ => false,
+    }
+}
+
+/// A row group that is being read.
+struct OpenGroup {
+    shard: usize,
+    batches: RowGroupReader,
+    /// Rows that are read, if all pass.
+    due: u64,
+    /// Those of them that pass before the next row group is opened.
+    rows_alone: u64,
+}
+
+/// The row groups that a scan reads, in order.
+struct Stretches<'a> {
+    scan: &'a ShardScan,
+    /// The next shard.
+    shard: usize,
+    /// The shard under way, and what is left of it.
+    open: Option<(ShardReader, VecDeque<Stretch>)>,
+}
+
+impl<'a> Stretches<'a> {
+    fn of(scan: &'a ShardScan) -> Self {
+        Self {
+            scan,
+            shard: 0,
+            open: None,
+        }
+    }
+
+    fn open_next(&mut self) -> Opened {
+        self.try_open_next().transpose()
+    }
+
+    fn try_open_next(&mut self) -> Result<Option<OpenGroup>> {
+        loop {
+            if let Some((reader, left)) = &mut self.open
+                && let Some(stretch) = left.pop_front()
+            {
+                let span = self.scan.counters.span(Stage::Read);
+                let batches = reader
+                    .row_group(stretch.group, stretch.wanted())
+                    .map_err(into_datafusion)?;
+                drop(span);
+                let shard = self.shard - 1;
+                let due = stretch.rows - stretch.from - stretch.left_out;
+                return Ok(Some(OpenGroup {
+                    shard,
+                    batches,
+                    due,
+                    rows_alone: self.rows_alone(shard, due),
+                }));
+            }
+            if self.shard == self.scan.set.shards.len() {
+                return Ok(None);
+            }
+            self.open = self.open_shard(self.shard)?;
+            self.shard += 1;
+        }
+    }
+
+    /// `None` if no row of it is read.
+    fn open_shard(&self, number: usize) -> Result<Option<(ShardReader, VecDeque<Stretch>)>> {
+        let (scan, shard) = (self.scan, &self.scan.set.shards[number]);
+        let start = match &scan.starts {
+            Some(starts) => starts.first_row(number).map_err(into_datafusion)?,
+            None => Some(0),
+        };
+        let Some(start) = start.filter(|&start| start < shard.rows) else {
+            return Ok(None);
+        };
+        scan.set.ask_ahead(number + 1..scan.set.shards.len());
+        let reader = ShardReader::open(shard, scan.plan.clone()).map_err(into_datafusion)?;
+        let (mut first, mut stretches) = (0, VecDeque::new());
+        for (group, &rows) in shard.row_groups.iter().enumerate() {
+            let (begin, end) = (start.clamp(first, first + rows), first + rows);
+            if begin < end {
+                stretches.push_back(Stretch {
+                    group,
+                    from: begin - first,
+                    rows,
+                    left_out: shard.left_out.count_in(begin..end),
+                });
+            }
+            first = end;
+        }
+        Ok(Some((reader, stretches)))
+    }
+
+    /// Rows of a row group behind which the next is opened: all that is left of it has been asked for by then. A condition
+    /// may pass none of the last, and reads before anybody asks for a row.
+    fn rows_alone(&self, shard: usize, due: u64) -> u64 {
+        let (shard, plan) = (&self.scan.set.shards[shard], &self.scan.plan);
+        if !shard.is_far() || !plan.predicates.is_empty() {
+            return u64::MAX;
+        }
+        let row_bytes = (shard.size_bytes / shard.rows.max(1)).max(1);
+        due.saturating_sub(plan.window_bytes() / row_bytes)
     }
 }
 

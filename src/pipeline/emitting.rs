@@ -192,10 +192,18 @@ impl Writing {
                     let counters = &source.counters;
                     let mut send =
                         |portion| counters.blocked(Stage::Read, || sender.send(portion).is_ok());
-                    for shard in own {
-                        if !source.unit(shard, kept, layout).read(&mut send)? {
+                    let units = own
+                        .into_iter()
+                        .map(|shard| source.unit(shard, kept, layout));
+                    let mut units = units.filter_map(|unit| unit.open().transpose());
+                    let mut next = units.next();
+                    while let Some(unit) = next {
+                        let mut ahead = None;
+                        let mut open_next = || ahead = Some(units.next());
+                        if !unit?.read(&mut send, &mut open_next)? {
                             break;
                         }
+                        next = ahead.unwrap_or_else(|| units.next());
                     }
                     Ok(())
                 };

@@ -26,6 +26,7 @@ mod connector;
 mod failure;
 mod hub;
 mod object;
+mod put;
 mod upload;
 
 use std::{
@@ -39,7 +40,8 @@ use tokio::runtime::{Builder, Runtime};
 use crate::error::{Error, Result};
 use address::Address;
 use bucket::Bucket;
-pub use object::{Facts, Object, Put};
+pub use object::{Facts, Object};
+pub use put::Put;
 pub use upload::{UPLOAD_BYTES, Upload, Uploaded};
 
 /// Schemes of URLs that lead here.

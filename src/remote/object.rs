@@ -1,4 +1,4 @@
-//! One object: its facts, its bytes, and what is put there.
+//! One object: its facts, its bytes, and what lies below it.
 
 use std::{
     io,
@@ -9,8 +9,7 @@ use std::{
 use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::{
-    Error as StoreError, GetOptions, GetRange, ObjectMeta, ObjectStoreExt, PutMode, PutOptions,
-    PutPayload, UpdateVersion, path::Path,
+    Error as StoreError, GetOptions, GetRange, ObjectMeta, ObjectStoreExt, path::Path,
 };
 
 use super::{
@@ -18,12 +17,8 @@ use super::{
     bucket::Bucket,
     failure::{as_io, changed, failed, names_no_bucket},
     hub::Refusal,
-    upload::Upload,
 };
 use crate::error::{Error, ErrorKind, Result};
-
-/// Times that a store is tried before it is said to ignore conditions.
-const PROBES: u32 = 3;
 
 /// What a store says of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,17 +31,6 @@ pub struct Facts {
     pub version: Option<String>,
     /// When it was put there, in milliseconds since 1970.
     pub written_millis: i64,
-}
-
-/// When to put.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Put<'a> {
-    /// Whatever is there.
-    Always,
-    /// Only where nothing is.
-    IfNew,
-    /// Only over this version.
-    Over(&'a str),
 }
 
 /// A URL of a store, whether or not anything is there.
@@ -330,84 +314,7 @@ impl Object {
         found.map_err(|error| self.failed(ErrorKind::Input, "list the object store", error))
     }
 
-    /// Puts `bytes` there; false if the condition does not hold.
-    ///
-    /// # Errors
-    /// When they cannot be put.
-    pub fn put(&self, bytes: impl Into<Bytes>, when: Put<'_>) -> Result<bool> {
-        let mode = match when {
-            Put::Always => PutMode::Overwrite,
-            Put::IfNew => PutMode::Create,
-            // Google's conditions are on numbers of generations.
-            Put::Over(version) => PutMode::Update(match self.bucket.kind {
-                Kind::Gcs => UpdateVersion {
-                    e_tag: None,
-                    version: Some(version.to_owned()),
-                },
-                _ => UpdateVersion {
-                    e_tag: Some(version.to_owned()),
-                    version: None,
-                },
-            }),
-        };
-        let (store, key) = self.with_key();
-        let payload = PutPayload::from_bytes(bytes.into());
-        let put =
-            self.wait(async move { store.put_opts(&key, payload, PutOptions::from(mode)).await })?;
-        match put {
-            Ok(_) => Ok(true),
-            Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) => Ok(false),
-            // What was to be replaced is gone.
-            Err(StoreError::NotFound { .. }) if matches!(when, Put::Over(_)) => Ok(false),
-            Err(error) => Err(self.failed(ErrorKind::Output, "write to the object store", error)),
-        }
-    }
-
-    /// Begins an upload in parts: nothing is visible before it is completed.
-    ///
-    /// # Errors
-    /// When the store takes none.
-    pub fn upload(&self) -> Result<Upload> {
-        Upload::begin(self.clone())
-    }
-
-    /// Removes it, if it is there.
-    ///
-    /// # Errors
-    /// When it cannot be removed.
-    pub fn remove(&self) -> Result<()> {
-        let (store, key) = self.with_key();
-        match self.wait(async move { store.delete(&key).await })? {
-            Ok(()) | Err(StoreError::NotFound { .. }) => Ok(()),
-            Err(error) => {
-                Err(self.failed(ErrorKind::Output, "remove from the object store", error))
-            }
-        }
-    }
-
-    /// Whether the store heeds conditions of a put. Found out once per bucket: `probe`, which is this object, is put where
-    /// it already is, and removed.
-    ///
-    /// # Errors
-    /// When the store cannot be written to.
-    pub fn honours_conditions(&self) -> Result<bool> {
-        if let Some(known) = self.bucket.conditions.get() {
-            return Ok(*known);
-        }
-        self.put(&b"1"[..], Put::Always)?;
-        let mut heeded = false;
-        // Whoever sweeps up behind a killed process may have taken it away.
-        for _ in 0..PROBES {
-            heeded = !self.put(&b"2"[..], Put::IfNew)?;
-            if heeded {
-                break;
-            }
-        }
-        self.remove()?;
-        Ok(*self.bucket.conditions.get_or_init(|| heeded))
-    }
-
-    fn with_key(&self) -> (Arc<dyn object_store::ObjectStore>, Path) {
+    pub(super) fn with_key(&self) -> (Arc<dyn object_store::ObjectStore>, Path) {
         (Arc::clone(&self.bucket.store), self.key.clone())
     }
 

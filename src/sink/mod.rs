@@ -62,5 +62,5 @@ pub use staged::{Staged, StagedFile, stage_bytes};
 pub use stream::ParquetStream;
 pub use tar::{OutputFormat, Shuffled, TarOptions, TarPolicy, TarWriter};
 pub use uids::list_uids;
-pub use units::{BATCH_ROWS, Portion, ShardUnit, UnitSource};
+pub use units::{BATCH_ROWS, OpenUnit, Portion, ShardUnit, UnitSource};
 pub use writer::{AddedField, DatasetWriter, WriterPolicy};

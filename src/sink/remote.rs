@@ -25,6 +25,9 @@ use crate::{
 
 /// Behind the name of a directory: what makes its parts one output.
 const MANIFEST: &str = ".manifest.json";
+/// Behind that of a manifest: put there and removed to find out whether the store heeds conditions. Whoever tries next
+/// removes what a killed run has left.
+const PROBE: &str = ".probe";
 /// Marker that a directory is complete, as on a disk; of no bytes.
 const SUCCESS: &str = "_SUCCESS";
 /// Letters of an identity that tell parts of one output from those of another.
@@ -61,6 +64,20 @@ impl RemoteCommit {
     fn manifest_object(&self, directory: &Object) -> Result<Object> {
         self.stores
             .object(&format!("{}{MANIFEST}", directory.url()))
+    }
+
+    /// Refuses a directory where the store would let two runs put its manifest.
+    fn check_conditions(&self, directory: &Object) -> Result<()> {
+        let manifest = self.manifest_object(directory)?;
+        let probe = self.stores.object(&format!("{}{PROBE}", manifest.url()))?;
+        match probe.honours_conditions()? {
+            true => Ok(()),
+            false => Err(Error::output(
+                "write the output directory: this object store ignores conditions (If-None-Match), so nothing would keep two runs from replacing each other's parts",
+            )
+            .with("output", crate::secrets::without_credentials(directory.url()))
+            .hint("write one file (NAME.parquet), to a local directory, or to a store that heeds conditions, as S3, GCS and Azure do")),
+        }
     }
 
     /// The manifest of a directory, and its version.
@@ -173,23 +190,25 @@ impl Commit for RemoteCommit {
         }
         let (version, _) = self.manifest(&object)?;
         match version {
-            Some(_) if kept => Err(exists()),
-            Some(_) => Ok(()),
+            Some(_) if kept => return Err(exists()),
+            Some(_) => {}
             // Parts without a manifest are what a killed run has left, of this or of another program.
-            None => match object
-                .below()?
-                .iter()
-                .find(|facts| !is_part(&within(&object, &facts.url)))
-            {
-                None => Ok(()),
-                Some(other) => Err(Error::output(
-                    "write the output directory: it holds other files",
-                )
-                .with("output", destination)
-                .with("file", &other.url)
-                .hint("name a new directory, or one that an earlier run wrote")),
-            },
+            None => {
+                let there = object.below()?;
+                let other = there
+                    .iter()
+                    .find(|facts| !is_part(&within(&object, &facts.url)));
+                if let Some(other) = other {
+                    return Err(
+                        Error::output("write the output directory: it holds other files")
+                            .with("output", destination)
+                            .with("file", &other.url)
+                            .hint("name a new directory, or one that an earlier run wrote"),
+                    );
+                }
+            }
         }
+        self.check_conditions(&object)
     }
 
     fn stage(&self, placement: &Placement<'_>) -> Result<Pending> {

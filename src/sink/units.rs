@@ -2,7 +2,7 @@
 //!
 //! A unit is read without regard to the others, so that units can be taken one by one, by one process or by several.
 
-use std::{ops::Range, sync::Arc};
+use std::{collections::VecDeque, ops::Range, sync::Arc};
 
 use arrow::{
     array::{ArrayRef, AsArray, RecordBatch, UInt32Array},
@@ -15,7 +15,10 @@ use crate::{
     error::{Error, Result},
     schema::{IMAGE_EMBEDDING, TEXT_EMBEDDING},
     selection::{Repeats, Selection},
-    source::{EncodedRows, ReadPlan, ShardBytes, ShardIdentity, ShardReader, ShardSet, conform},
+    source::{
+        EncodedRows, ReadPlan, RowGroupReader, ShardBytes, ShardIdentity, ShardReader, ShardSet,
+        conform,
+    },
     store::{ScoreCursor, ScoreStore},
     summary::{Counters, Stage},
 };
@@ -93,66 +96,33 @@ pub struct ShardUnit<'a> {
     layout: Option<&'a ColumnLayout>,
 }
 
-/// The shard under way; it is not opened before a row of it is wanted.
-struct OpenShard {
+/// Takes what is written next; false when nobody wants more.
+type Take<'a> = &'a mut dyn FnMut(Result<Portion>) -> bool;
+
+/// A shard that is open, and what of it is to be read.
+pub struct OpenUnit<'a> {
+    unit: ShardUnit<'a>,
     reader: ShardReader,
     scores: ScoreCursor,
     /// For whole row groups, if they can be taken as they lie.
     whole: Option<EncodedRows>,
+    left: VecDeque<GroupRows>,
+    /// The first of those that are left, where it is under way.
+    begun: Option<Result<RowGroupReader>>,
 }
 
-/// Takes what is written next; false when nobody wants more.
-type Take<'a> = &'a mut dyn FnMut(Result<Portion>) -> bool;
-
-impl ShardUnit<'_> {
-    /// Gives the portions to `take`, in row order; false when that wants no more.
+impl<'a> ShardUnit<'a> {
+    /// Opens the shard; `None` if no row of it is kept. Of one that is far, the first rows are asked for.
     ///
     /// # Errors
-    /// When the shard cannot be opened. What goes wrong later, `take` is given.
-    pub fn read(&self, take: Take<'_>) -> Result<bool> {
-        let mut open = None;
-        let mut first = 0;
-        for (group, &rows) in self.source.set.shards[self.shard]
-            .row_groups
-            .iter()
-            .enumerate()
-        {
-            let rows = usize::try_from(rows).unwrap_or(usize::MAX);
-            let runs = self.kept.runs(self.shard, first..first + rows);
-            let start = first;
-            first += rows;
-            if runs.is_empty() {
-                continue;
-            }
-            let open = match &mut open {
-                Some(open) => open,
-                none => none.insert(self.open()?),
-            };
-            let all = runs == [(0, rows)] && rows <= self.source.most_copied_rows();
-            let go_on = match (all, &open.whole) {
-                (true, Some(rows)) => {
-                    let whole = EncodedGroup {
-                        file: rows.of_group(group),
-                        footer: Arc::clone(&rows.footer),
-                        group,
-                    };
-                    take(
-                        self.added_of(start..first, &mut open.scores)
-                            .map(|added| Portion::Group(whole, added)),
-                    )
-                }
-                _ => self.read_rows(open, GroupRows { group, runs }, take)?,
-            };
-            if !go_on {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    fn open(&self) -> Result<OpenShard> {
+    /// When it cannot be opened.
+    pub fn open(self) -> Result<Option<OpenUnit<'a>>> {
         let source = self.source;
         let shard = &source.set.shards[self.shard];
+        let left = self.kept_rows();
+        if left.is_empty() {
+            return Ok(None);
+        }
         let plan = ReadPlan {
             columns: (0..source.set.schema.fields().len()).collect(),
             stored: source.carried.clone(),
@@ -161,6 +131,7 @@ impl ShardUnit<'_> {
             batch_bytes: source.batch_bytes,
             ..ReadPlan::default()
         };
+        let window_bytes = plan.window_bytes();
         let next = self.shard + 1..source.set.shards.len();
         let next = next.filter(|&shard| self.kept.has_rows(shard));
         source.set.ask_ahead(next);
@@ -171,33 +142,127 @@ impl ShardUnit<'_> {
             layout.is_some_and(|layout| layout.takes(&rows.footer))
         };
         let whole = reader.encoded().filter(takes);
-        Ok(OpenShard {
+        let mut open = OpenUnit {
             scores: scores.cursor(&source.stored, 0)?,
+            unit: self,
             reader,
             whole,
-        })
+            left,
+            begun: None,
+        };
+        if shard.is_far() {
+            let row_bytes = (shard.size_bytes / shard.rows.max(1)).max(1);
+            let window_rows = usize::try_from(window_bytes / row_bytes).unwrap_or(usize::MAX);
+            for rows in &mut open.left {
+                rows.alone = rows.count().saturating_sub(window_rows);
+            }
+            open.begin();
+        }
+        Ok(Some(open))
     }
 
-    fn read_rows(&self, open: &mut OpenShard, rows: GroupRows, take: Take<'_>) -> Result<bool> {
-        let wanted = rows.runs.into_iter().map(|(start, len)| start..start + len);
-        let counters = &self.source.counters;
-        let opening = counters.span(Stage::Read);
-        let mut batches = open.reader.row_group(rows.group, Some(wanted.collect()))?;
-        drop(opening);
+    /// The kept rows of each row group that has some.
+    fn kept_rows(&self) -> VecDeque<GroupRows> {
+        let groups = &self.source.set.shards[self.shard].row_groups;
+        let (mut first, mut left) = (0, VecDeque::new());
+        for (group, &rows) in groups.iter().enumerate() {
+            let rows = usize::try_from(rows).unwrap_or(usize::MAX);
+            let runs = self.kept.runs(self.shard, first..first + rows);
+            if !runs.is_empty() {
+                left.push_back(GroupRows {
+                    group,
+                    rows: first..first + rows,
+                    runs,
+                    alone: usize::MAX,
+                });
+            }
+            first += rows;
+        }
+        left
+    }
+}
+
+impl OpenUnit<'_> {
+    /// Gives the portions to `take`, in row order; false when that wants no more. `ahead` is called once the last rows of a
+    /// shard that is far have been asked for: time to open another.
+    ///
+    /// # Errors
+    /// When a row group cannot be begun. What goes wrong later, `take` is given.
+    pub fn read(mut self, take: Take<'_>, ahead: &mut dyn FnMut()) -> Result<bool> {
+        while !self.left.is_empty() {
+            self.begin();
+            let Some(rows) = self.left.pop_front() else {
+                break;
+            };
+            let go_on = match self.begun.take() {
+                Some(batches) => self.read_rows(batches?, rows.alone, take, ahead)?,
+                None => {
+                    let whole = self.whole.as_ref().map(|whole| EncodedGroup {
+                        file: whole.of_group(rows.group),
+                        footer: Arc::clone(&whole.footer),
+                        group: rows.group,
+                    });
+                    let whole = whole.ok_or_else(|| Error::internal("copy a row group"))?;
+                    let added = self.unit.added_of(rows.rows, &mut self.scores);
+                    take(added.map(|added| Portion::Group(whole, added)))
+                }
+            };
+            if !go_on {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Begins the next row group, unless it is under way or is taken as it lies.
+    fn begin(&mut self) {
+        if let (None, Some(rows)) = (&self.begun, self.left.front())
+            && !(self.whole.is_some()
+                && rows.all()
+                && rows.count() <= self.unit.source.most_copied_rows())
+        {
+            let span = self.unit.source.counters.span(Stage::Read);
+            let runs = rows.runs.iter();
+            let wanted = runs.map(|&(start, len)| start..start + len).collect();
+            self.begun = Some(self.reader.row_group(rows.group, Some(wanted)));
+            drop(span);
+        }
+    }
+
+    fn read_rows(
+        &mut self,
+        mut batches: RowGroupReader,
+        alone: usize,
+        take: Take<'_>,
+        ahead: &mut dyn FnMut(),
+    ) -> Result<bool> {
+        let counters = Arc::clone(&self.unit.source.counters);
+        let (mut passed, mut told) = (0, false);
         loop {
             let mut span = counters.span(Stage::Read);
             let Some(batch) = batches.next() else {
                 return Ok(true);
             };
-            let whole = batch.and_then(|batch| self.join(&batch, &mut open.scores));
-            span.rows(whole.as_ref().map_or(0, RecordBatch::num_rows));
+            let whole = batch.and_then(|batch| self.unit.join(&batch, &mut self.scores));
+            let rows = whole.as_ref().map_or(0, RecordBatch::num_rows);
+            span.rows(rows);
             drop(span);
+            passed += rows;
+            if passed >= alone && !told {
+                told = true;
+                match self.left.is_empty() {
+                    true => ahead(),
+                    false => self.begin(),
+                }
+            }
             if !take(whole.map(Portion::Rows)) {
                 return Ok(false);
             }
         }
     }
+}
 
+impl ShardUnit<'_> {
     /// The added columns of consecutive rows.
     fn added_of(&self, rows: Range<usize>, scores: &mut ScoreCursor) -> Result<RecordBatch> {
         let mut span = self.source.counters.span(Stage::Read);
@@ -250,8 +315,26 @@ impl ShardUnit<'_> {
     }
 }
 
-/// Rows of a row group: start and length of each run.
+/// What is read of a row group.
 struct GroupRows {
     group: usize,
+    /// All its rows.
+    rows: Range<usize>,
+    /// Those that are kept, from the start of the group on: start and length of each run.
     runs: Vec<(usize, usize)>,
+    /// How many of them are read before what comes next is asked for.
+    alone: usize,
 }
+
+impl GroupRows {
+    fn count(&self) -> usize {
+        self.runs.iter().map(|(_, len)| len).sum()
+    }
+
+    fn all(&self) -> bool {
+        self.count() == self.rows.len()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use super::{
     Listed, Listing, LogFile, ShardFile, TableFolder, TableFormat,
-    places::Place,
+    place::Place,
     table_folder::format_of,
     walk::{Walk, is_hidden, not_a_file},
 };

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{ShardBytes, local::LocalFiles, places::Place};
+use super::{ShardBytes, local::LocalFiles, place::Place};
 use crate::{error::Result, secrets};
 
 /// A file as its place lists it.

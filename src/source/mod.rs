@@ -41,6 +41,7 @@ mod fingerprint;
 mod fitting;
 mod folders;
 mod footer;
+mod found;
 mod held;
 mod kind;
 mod labels;
@@ -55,6 +56,7 @@ mod open_parquet;
 mod opened_shards;
 mod pages;
 mod parquet_rows;
+mod place;
 mod places;
 mod plan;
 mod reach;
@@ -89,15 +91,14 @@ pub use columns::{ColumnBinding, ColumnChoice, ImageLayout};
 pub use constants::Constant;
 pub(crate) use contained::{ContainedBatches, check_pages, read_footer};
 pub use file_list::FILE_LIST;
+pub use found::{Folders, Found};
 pub use kind::EncodedRows;
 pub use labels::LabelColumn;
 pub use left_out::LeftOut;
 pub use listing::{Listing, LogFile};
 pub use location::{Listed, Location};
-pub use places::{
-    Folders, Found, Place, Places, is_set_aside, is_shard_name, names_parquet, names_shard,
-    names_tar,
-};
+pub use place::{Place, is_set_aside, is_shard_name, names_parquet, names_shard, names_tar};
+pub use places::Places;
 pub use plan::{Evaluate, ReadPlan, RowPredicate};
 pub use reach::{input_that_reads, input_that_reads_url};
 pub use read::{RowGroupReader, ShardReader};

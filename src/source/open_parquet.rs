@@ -15,7 +15,10 @@ use parquet::{
         parquet_to_arrow_field_levels,
     },
     errors::ParquetError,
-    file::{metadata::ParquetMetaData, reader::FileReader},
+    file::{
+        metadata::{ColumnChunkMetaData, ParquetMetaData},
+        reader::FileReader,
+    },
     schema::types::{SchemaDescriptor, TypePtr},
 };
 
@@ -126,6 +129,8 @@ impl OpenParquet {
                 .batch_bytes
                 .clamp(LEAST_PART_BYTES, MOST_WHOLE_BYTES),
             part_bytes: (self.plan.batch_bytes / 4).clamp(LEAST_PART_BYTES, MOST_PART_BYTES),
+            window_bytes: self.plan.window_bytes(),
+            read_bytes: 0,
         };
         let rows = self.rows_of(group);
         let mut selection =
@@ -204,6 +209,10 @@ impl OpenParquet {
         let (file, footer) = (self.file.clone(), Arc::clone(&self.footer));
         // Of use where pages are asked for by a plan.
         let wanted = selection.as_ref().filter(|_| file.is_planned()).cloned();
+        let sizes = PageSizes {
+            read_bytes: self.stored_bytes(group, columns),
+            ..sizes
+        };
         let pages: Arc<dyn FileReader> =
             Arc::new(GroupPages::new(file, footer, group, sizes, wanted));
         let reader = ParquetRecordBatchReader::try_new_with_row_groups(
@@ -224,13 +233,28 @@ impl OpenParquet {
 
     /// Bytes of an average row, of `columns`; at least 1.
     fn row_bytes(&self, group: usize, columns: &[usize]) -> u64 {
-        let facts = self.footer.row_group(group);
-        let rows = natural(facts.num_rows()).max(1);
-        let schema = &self.types.parquet;
-        let leaves = facts.columns().iter().enumerate();
-        let read = leaves.filter(|(leaf, _)| columns.contains(&schema.get_column_root_idx(*leaf)));
-        let bytes: i64 = read.map(|(_, column)| column.uncompressed_size()).sum();
+        let rows = natural(self.footer.row_group(group).num_rows()).max(1);
+        let chunks = self.chunks(group, columns);
+        let bytes: i64 = chunks.map(ColumnChunkMetaData::uncompressed_size).sum();
         (natural(bytes) / rows).max(1)
+    }
+
+    /// Bytes of `columns` in the file.
+    fn stored_bytes(&self, group: usize, columns: &[usize]) -> u64 {
+        let chunks = self.chunks(group, columns);
+        chunks.map(|chunk| natural(chunk.compressed_size())).sum()
+    }
+
+    fn chunks<'a>(
+        &'a self,
+        group: usize,
+        columns: &'a [usize],
+    ) -> impl Iterator<Item = &'a ColumnChunkMetaData> {
+        let schema = &self.types.parquet;
+        let leaves = self.footer.row_group(group).columns().iter().enumerate();
+        let read =
+            move |&(leaf, _): &(usize, _)| columns.contains(&schema.get_column_root_idx(leaf));
+        leaves.filter(read).map(|(_, chunk)| chunk)
     }
 }
 

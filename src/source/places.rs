@@ -1,19 +1,12 @@
 //! From what a caller types to locations: the places that shards may lie in, by the scheme of their URLs.
 
-use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    fmt,
-    num::NonZeroUsize,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use super::{
-    AsOf, FoundTable, Listed, Listing, Location, LogFile, ShardFile, TableFolder, TablePaths,
-    TableRequest, TableShard, Tables,
+    AsOf, Folders, Found, Location, Place, TablePaths, TableRequest, TableShard, Tables,
     braces::expand_braces,
     file_list::{FILE_LIST, files_of},
-    folders::with_folders,
-    kind::KINDS,
+    found::Gathered,
     local::LocalFiles,
     tables::no_table,
 };
@@ -21,77 +14,6 @@ use crate::{
     error::{Error, Result},
     secrets,
 };
-
-/// Names of files that a note shows.
-const SHOWN_FILES: usize = 3;
-
-/// Somewhere shards can lie: a file system, an object store.
-///
-/// A name is the whole text, its scheme too.
-pub trait Place: fmt::Debug + Send + Sync {
-    /// The file `name` itself, whether or not it is there.
-    fn at(&self, name: &str) -> Listed {
-        Listed::named(name)
-    }
-
-    /// Whether a file or directory of the name is there.
-    fn exists(&self, file: &Listed) -> bool;
-
-    /// The file `name`, or all shards in the directory of that name to any depth, sorted; see [`is_shard_name`].
-    ///
-    /// # Errors
-    /// When nothing of the name is there, no shard is in it, or it cannot be listed.
-    fn below(&self, name: &str) -> Result<Listing>;
-
-    /// As [`Place::below`] of each name; where that takes long, at the same time.
-    fn below_each(&self, names: &[String]) -> Vec<Result<Listing>> {
-        names.iter().map(|name| self.below(name)).collect()
-    }
-
-    /// As [`Place::below`] for every name that matches a pattern with `*`, `?` or `[..]`.
-    ///
-    /// # Errors
-    /// When nothing matches, or it cannot be listed.
-    fn matching(&self, pattern: &str) -> Result<Listing>;
-
-    /// The table whose folder `name` is.
-    ///
-    /// # Errors
-    /// When that cannot be found out.
-    fn table_at(&self, _: &str) -> Result<Option<TableFolder>> {
-        Ok(None)
-    }
-
-    /// All files below the folder `name`, whatever they are called, sorted by their paths; none if nothing is there.
-    ///
-    /// # Errors
-    /// When they cannot be listed.
-    fn log(&self, name: &str) -> Result<Vec<LogFile>> {
-        Err(
-            Error::usage("list all files of a folder: its place has no such list")
-                .with("folder", name),
-        )
-    }
-
-    /// What all names of one file have in common; `None` where a file has one name.
-    fn one_of(&self, _: &Listed) -> Option<String> {
-        None
-    }
-
-    /// How many files are best opened at a time, where that is a matter of waiting.
-    fn requests(&self) -> Option<NonZeroUsize> {
-        None
-    }
-
-    /// Says that a file is opened soon: where that takes long, its end is asked for.
-    fn ask_ahead(&self, _: &Listed) {}
-
-    /// Opens a file that is to be read in ranges.
-    ///
-    /// # Errors
-    /// When that is known to fail at once.
-    fn open(&self, file: &Listed) -> Result<Arc<dyn ShardFile>>;
-}
 
 /// The places that inputs may name: local files, and those that the caller adds.
 #[derive(Clone)]
@@ -105,63 +27,6 @@ pub struct Places {
     #[cfg(feature = "remote")]
     object_stores: Option<Arc<crate::remote::ObjectStores>>,
     folders: Folders,
-}
-
-/// Whether names of folders, `label=3/`, are values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Folders {
-    /// Each is a column of the shards below.
-    #[default]
-    Columns,
-    /// They are names.
-    Names,
-}
-
-/// What inputs name.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Found {
-    /// The shards.
-    pub files: Vec<Location>,
-    /// What tables say of those that are theirs.
-    pub of_tables: HashMap<Location, TableShard>,
-    /// What the caller should know of files that are not among them, one line each.
-    pub notes: Vec<String>,
-    /// What the names of their folders are.
-    pub folders: Folders,
-}
-
-impl Found {
-    /// The shards with the columns of their folders.
-    ///
-    /// # Errors
-    /// When folders have not the same columns for all shards, or say two things of one.
-    pub fn table(self) -> Result<FoundTable> {
-        if self.of_tables.is_empty() {
-            return Ok(FoundTable {
-                shards: self.folders.table(self.files)?,
-                notes: self.notes,
-            });
-        }
-        let loose = self
-            .files
-            .iter()
-            .filter(|file| !self.of_tables.contains_key(file));
-        let mut loose = self.folders.table(loose.cloned().collect())?.into_iter();
-        let of = |file| self.of_tables.get(file).cloned().or_else(|| loose.next());
-        Ok(FoundTable {
-            shards: self.files.iter().filter_map(of).collect(),
-            notes: self.notes,
-        })
-    }
-}
-
-impl Folders {
-    fn table(self, files: Vec<Location>) -> Result<Vec<TableShard>> {
-        match self {
-            Folders::Columns => with_folders(files),
-            Folders::Names => Ok(files.into_iter().map(TableShard::from).collect()),
-        }
-    }
 }
 
 impl Default for Places {
@@ -383,143 +248,6 @@ fn is_pattern(name: &str) -> bool {
         _ => name,
     };
     name.contains(['*', '?', '['])
-}
-
-/// What places have listed.
-#[derive(Default)]
-struct Gathered {
-    files: Vec<Location>,
-    unnamed: Vec<String>,
-    tables: Vec<TableFolder>,
-    of_tables: HashMap<Location, TableShard>,
-    has_table: bool,
-    /// What tables tell.
-    told: Vec<String>,
-}
-
-impl Gathered {
-    fn add(&mut self, listing: Listing, place: &Arc<dyn Place>) {
-        let Listing {
-            files,
-            unnamed,
-            tables,
-        } = listing;
-        for file in files {
-            self.files.push(Location::new(file, Arc::clone(place)));
-        }
-        self.unnamed.extend(unnamed);
-        self.tables.extend(tables);
-    }
-
-    fn add_shards(&mut self, shards: Vec<TableShard>) {
-        for shard in shards {
-            self.files.push(shard.location.clone());
-            self.of_tables.insert(shard.location.clone(), shard);
-        }
-    }
-
-    /// Takes out Parquet files that lie beside a tar of the same name: img2dataset writes so what it knows of the samples.
-    fn take_facts_of_tars(&mut self) -> Vec<String> {
-        let stem = |name: &str| name.rsplit_once('.').map(|(stem, _)| stem.to_owned());
-        let names = self.files.iter().map(Location::name);
-        let tars: HashSet<String> = names
-            .filter(|name| names_tar(name))
-            .filter_map(stem)
-            .collect();
-        let mut facts = Vec::new();
-        self.files.retain(|file| {
-            let is_facts = names_parquet(file.file_name())
-                && stem(file.name()).is_some_and(|stem| tars.contains(&stem));
-            if is_facts {
-                facts.push(file.to_string());
-            }
-            !is_facts
-        });
-        facts
-    }
-
-    /// Every file once, and what is to be told.
-    fn finish(mut self, folders: Folders) -> Found {
-        let mut seen = HashSet::new();
-        self.files.retain(|file| seen.insert(file.clone()));
-        let (mut first, mut again) = (HashMap::new(), Vec::new());
-        self.files.retain(|file| match file.one_of() {
-            None => true,
-            Some(key) => {
-                let known = first.entry(key).or_insert_with(|| file.to_string());
-                let is_first = *known == file.name();
-                if !is_first {
-                    again.push(format!("{file} is {known}"));
-                }
-                is_first
-            }
-        });
-        let facts = self.take_facts_of_tars();
-        self.unnamed.sort();
-        self.unnamed.dedup();
-        // One that is named itself is read.
-        let is_read = |name: &String| self.files.iter().any(|file| file.name() == name);
-        self.unnamed.retain(|name| !is_read(name));
-        let mut notes: Vec<String> = self.tables.iter().map(TableFolder::insisted).collect();
-        notes.dedup();
-        notes.extend(self.told);
-        notes.extend(told("have another name here", &again));
-        notes.extend(told(
-            "lie beside a tar of the same name, whose facts they are",
-            &facts,
-        ));
-        notes.extend(told(
-            "are Parquet by content and not by name (name them themselves, or end their names in .parquet)",
-            &self.unnamed,
-        ));
-        Found {
-            files: self.files,
-            of_tables: self.of_tables,
-            notes,
-            folders,
-        }
-    }
-}
-
-/// A line on files that are left out, none if there are none.
-fn told(why: &str, files: &[String]) -> Option<String> {
-    let shown = files[..files.len().min(SHOWN_FILES)].join(", ");
-    let more = match files.len() {
-        0 => return None,
-        all if all > SHOWN_FILES => format!(" and {} more", all - SHOWN_FILES),
-        _ => String::new(),
-    };
-    let count = match files.len() {
-        1 => "1 file".to_owned(),
-        all => format!("{all} files"),
-    };
-    Some(format!("left out {count} that {why}: {shown}{more}"))
-}
-
-/// Whether a file in a directory is a shard by its name: `*.parquet`, `*.pq` or `*.tar`, in any case and with a codec
-/// behind it, and not set aside.
-pub fn is_shard_name(name: &str) -> bool {
-    names_shard(name) && !is_set_aside(name)
-}
-
-/// Whether a name ends as that of a shard does.
-pub fn names_shard(name: &str) -> bool {
-    KINDS.iter().any(|kind| kind.names(name))
-}
-
-/// Whether a name ends as that of a Parquet file does.
-pub fn names_parquet(name: &str) -> bool {
-    KINDS[0].names(name)
-}
-
-/// Whether a name ends as that of a tar does, packed or not.
-pub fn names_tar(name: &str) -> bool {
-    KINDS[1].names(name)
-}
-
-/// Whether a file or directory is left out where it is not named itself: `.` or `_` comes first.
-pub fn is_set_aside(name: &str) -> bool {
-    name.starts_with(['.', '_'])
 }
 
 #[cfg(test)]

@@ -39,7 +39,17 @@ pub struct ReadPlan {
     pub batch_bytes: u64,
 }
 
+/// What is asked for at a time of a shard that is far, of all its columns together: at most so much, whatever the memory.
+const MOST_WINDOW_BYTES: u64 = 16 << 20;
+/// At least so much.
+const LEAST_WINDOW_BYTES: u64 = 2 << 20;
+
 impl ReadPlan {
+    /// Asked for at a time of a shard that is far, of all its columns together.
+    pub fn window_bytes(&self) -> u64 {
+        (self.batch_bytes / 2).clamp(LEAST_WINDOW_BYTES, MOST_WINDOW_BYTES)
+    }
+
     /// The columns that are read, wanted or decided on.
     pub fn columns_read(&self) -> Vec<usize> {
         let decide = self.predicates.iter().flat_map(|decide| &decide.columns);

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf, absolute};
 
 use super::{
     braces::expand_braces,
-    places::{is_set_aside, is_shard_name},
+    place::{is_set_aside, is_shard_name},
 };
 
 /// A star does not stand for a slash.

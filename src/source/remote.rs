@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use super::{
     Listed, Listing, LogFile, ShardFile, TableFolder, TableFormat,
-    places::{Place, is_set_aside, is_shard_name},
+    place::{Place, is_set_aside, is_shard_name},
     reach::MATCHING,
     remote_file::{RemoteContent, RemoteFile, Tails},
     table_folder::{LOGS, format_of_key, is_iceberg_metadata},

@@ -215,8 +215,16 @@ impl ShardFile for RemoteFile {
         self.content.tail_start() > 0
     }
 
+    /// Not of what lies in the end, which is at hand.
     fn planned(&self, ranges: &[Range<u64>], window_bytes: u64) -> Option<Arc<dyn ShardFile>> {
-        self.is_planned().then(|| {
+        let tail_bytes = self
+            .tail()
+            .ok()
+            .flatten()
+            .map_or(0, |tail| tail.len() as u64);
+        let tail_start = self.content.size_bytes - tail_bytes;
+        let is_at_hand = ranges.iter().all(|range| range.start >= tail_start);
+        (self.is_planned() && !is_at_hand).then(|| {
             let content = Arc::clone(&self.content);
             let windows = Windows::new(content, self.content.size_bytes, ranges, window_bytes);
             Arc::new(windows) as Arc<dyn ShardFile>
@@ -268,6 +276,21 @@ mod tests {
             let again = RemoteFile::new(again, tails);
             assert_eq!(again.read_at(range).unwrap(), wanted);
         }
+    }
+
+    #[test]
+    fn what_lies_in_the_end_is_not_planned() {
+        let stores = ObjectStores::in_memory();
+        put(&stores, "large", vec![1; 300_000]);
+        let file = RemoteFile::new(content(&stores, "large"), Arc::default());
+        let tail_start = 300_000 - TAIL_BYTES;
+        let is_planned = |start: u64| {
+            file.planned(&[start..start + 10, start + 20..start + 30], 100)
+                .is_some()
+        };
+        assert!(is_planned(tail_start), "it is not at hand yet");
+        file.read_at(299_990..300_000).unwrap();
+        assert!(!is_planned(tail_start) && is_planned(tail_start - 1));
     }
 
     #[test]

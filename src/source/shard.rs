@@ -139,6 +139,11 @@ impl Shard {
         }
     }
 
+    /// Whether reading it is a matter of waiting.
+    pub fn is_far(&self) -> bool {
+        self.location.requests().is_some()
+    }
+
     /// Rows that count: those that are not left out.
     pub fn rows_in(&self) -> u64 {
         self.rows - self.left_out.count_in(0..self.rows)

@@ -46,8 +46,8 @@ pub trait ShardFile: fmt::Debug + Send + Sync {
         false
     }
 
-    /// The same file for who will read `ranges` of it and little else, from front to back; requests are of up to
-    /// `window_bytes`. `None` where a plan is of no use.
+    /// The same file for who will read `ranges` of it and little else, from front to back; `window_bytes` are asked for
+    /// before they are needed. `None` where a plan is of no use.
     fn planned(&self, _ranges: &[Range<u64>], _window_bytes: u64) -> Option<Arc<dyn ShardFile>> {
         None
     }

@@ -10,7 +10,7 @@ use std::{
 use super::{
     Listing,
     local::LocalFiles,
-    places::{is_set_aside, is_shard_name},
+    place::{is_set_aside, is_shard_name},
     reach::MATCHING,
     table_folder::TableFolders,
 };

@@ -1,7 +1,8 @@
 //! Reading a remote file front to back by a plan: large requests, the next of them ahead, and nothing that is not asked for.
 //!
-//! Requests that are on their way hold half of what is asked for together, each at most half of that: a line is full while one
-//! window is worked on. Where wanted pages lie apart, requests are small, and many are on their way.
+//! Requests that are on their way are for so many bytes together, each for at most a quarter of that: a line is full while one
+//! window is worked on, and of a line whose connections are slow there are several. Where wanted pages lie apart, requests are
+//! small, and many are on their way.
 
 use std::{
     collections::VecDeque,
@@ -19,7 +20,10 @@ const MOST_GAP_BYTES: u64 = 16 << 10;
 /// Windows that are kept: a page may lie in two.
 const KEPT: usize = 2;
 /// Requests on their way.
-const MOST_AHEAD: usize = 16;
+const MOST_AHEAD: usize = 64;
+/// Of what is asked for together, requests into which it is cut; what is smaller than a request is worth is not.
+const REQUESTS_OF_WINDOW: u64 = 4;
+const LEAST_REQUEST_BYTES: u64 = 512 << 10;
 
 /// Part of a file, in windows: requests that are known beforehand.
 pub(super) struct Windows {
@@ -63,7 +67,13 @@ impl Windows {
         let windows = Self {
             content,
             size_bytes,
-            windows: windows(ranges, size_bytes, window_bytes.div_ceil(2).max(1)),
+            windows: windows(
+                ranges,
+                size_bytes,
+                (window_bytes / REQUESTS_OF_WINDOW)
+                    .max(LEAST_REQUEST_BYTES.min(window_bytes))
+                    .max(1),
+            ),
             ahead_bytes: window_bytes,
             state: Mutex::new(State {
                 kept: VecDeque::new(),

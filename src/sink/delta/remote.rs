@@ -15,6 +15,10 @@ use crate::{
     },
 };
 
+/// Put there and removed to find out whether the store heeds conditions. Whoever tries next removes what a killed writer has
+/// left; readers of tables pass over the name.
+const PROBE: &str = "_clip-filter-probe";
+
 /// Commits outputs to tables of object stores.
 #[derive(Debug)]
 pub struct RemoteDeltaCommit {
@@ -68,7 +72,7 @@ impl Commit for RemoteDeltaCommit {
                 .with("input", input)
                 .hint("give the output another name"));
         }
-        let probe = folder.child(&format!("_clip-filter-probe-{}", random_name()))?;
+        let probe = folder.child(PROBE)?;
         if !probe.honours_conditions()? {
             return Err(Error::output(
                 "write to a Delta table: this object store ignores conditions (If-None-Match), so nothing would keep two writers from undoing each other's commits",

@@ -17,12 +17,24 @@ pub(in crate::source) struct PageSizes {
     pub(in crate::source) whole_bytes: u64,
     /// Others are read in parts of about as many.
     pub(in crate::source) part_bytes: u64,
+    /// Asked for at a time where they are far, of all columns together.
+    pub(in crate::source) window_bytes: u64,
+    /// What the columns that are read have together, as they are stored.
+    pub(in crate::source) read_bytes: u64,
 }
 
+/// Asked for at a time of a column that is far, however small its part is.
+const LEAST_WINDOW_BYTES: u64 = 128 << 10;
+
 impl PageSizes {
-    /// Asked for at a time of a column that is far.
-    pub(super) fn window_bytes(self) -> u64 {
-        self.part_bytes.saturating_mul(2)
+    /// Asked for at a time of a column of so many bytes that is far: the part that it is of all that are read, so that
+    /// columns side by side come to their ends together and the many hold no more than the one.
+    pub(super) fn window_of(self, column_bytes: u64) -> u64 {
+        let all = u128::from(self.read_bytes.max(column_bytes).max(1));
+        let part = u128::from(self.window_bytes) * u128::from(column_bytes) / all;
+        u64::try_from(part)
+            .unwrap_or(self.window_bytes)
+            .max(LEAST_WINDOW_BYTES)
     }
 }
 

@@ -95,7 +95,7 @@ impl GroupPages {
             }
             _ => vec![start..end; 1],
         };
-        self.file.planned(&ranges, self.sizes.window_bytes())
+        self.file.planned(&ranges, self.sizes.window_of(length))
     }
 
     /// Where the pages of a column are, if the file says so.

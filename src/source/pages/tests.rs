@@ -35,6 +35,8 @@ const PART_BYTES: u64 = 3000;
 const SIZES: PageSizes = PageSizes {
     whole_bytes: PART_BYTES,
     part_bytes: PART_BYTES,
+    window_bytes: PART_BYTES,
+    read_bytes: 0,
 };
 
 fn picture(row: usize) -> Vec<u8> {
