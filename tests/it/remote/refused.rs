@@ -30,7 +30,7 @@ fn wrong_credentials_are_told_with_what_to_export() {
         ["in.parquet", "s3://data/out.parquet"],
     ] {
         let ran = run(&place, &web, &args).exits(1);
-        ran.says(&["s3://data/", "export AWS_ACCESS_KEY_ID", "profiles"]);
+        let ran = ran.says(&["s3://data/", "export AWS_ACCESS_KEY_ID", "profiles"]);
         assert!(!ran.stderr.contains("SECRET-OF-MINE"), "{}", ran.stderr);
     }
     assert!(!place.path("out.parquet").exists());
