@@ -29,7 +29,6 @@ def add_scores(
     columns: Sequence[str] = ("clip_score", "status"),
     *,
     batch_size: int = 256,
-    checkpoint: str | os.PathLike | None = None,
     **options: Any,
 ) -> LanceDataset:
     """Scores the rows of a Lance dataset and adds the scores to it as columns, in one new version.
@@ -41,7 +40,6 @@ def add_scores(
         dataset: A ``lance.LanceDataset``, or where one is.
         model, columns, **options: Those of :class:`clip_filter.Scorer`.
         batch_size: Rows that are held at a time, with their images.
-        checkpoint: A file on this machine that keeps what is scored, so that the same call goes on after it was killed.
 
     Returns:
         The dataset with the columns.
@@ -75,7 +73,7 @@ def add_scores(
         pairs = pa.record_batch([pictures, batch.column(text)], schema=given)
         return scorer(pairs).select(schema.names).cast(schema)
 
-    transform = lance.batch_udf(output_schema=schema, checkpoint_file=checkpoint)(score)
+    transform = lance.batch_udf(output_schema=schema)(score)
     with ThreadPoolExecutor(1) as fetch:
         columns_read = [_ROW, text] if is_blob else [image, text]
         dataset.add_columns(transform, read_columns=columns_read, batch_size=batch_size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import re
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -10,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import clip_filter
+from conftest import ROOT
 
 pytest.importorskip("pyiceberg", reason="python/tests/engines.txt")
 pytest.importorskip("sqlalchemy", reason="python/tests/engines.txt")
@@ -196,3 +198,17 @@ def test_what_does_not_fit_is_refused_before_anything_is_added(catalog, run, row
         update.add_column("more", LongType())
     assert clip_filter.iceberg.append(table, narrow_path) is not None
     assert table.scan().to_arrow().num_rows == 232
+
+
+def test_what_the_page_says_runs(photos, catalog, rows, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYICEBERG_CATALOG__DEFAULT__URI", f"sqlite:///{tmp_path}/catalog.db")
+    monkeypatch.setenv("PYICEBERG_CATALOG__DEFAULT__WAREHOUSE", f"file://{tmp_path}/warehouse")
+    monkeypatch.setenv("CLIP_FILTER_MODEL", "mock")
+    catalog.create_table("lake.kept", schema=rows.schema.append(pa.field("clip_score", pa.float32())))
+    blocks = re.findall(r"```py\n(.*?)```", (ROOT / "docs" / "tables.md").read_text(), re.DOTALL)
+    names = {}
+    for block in [block for block in blocks if "iceberg" in block]:
+        exec(block, names)
+    assert names["summary"].rows_kept == 46
+    assert catalog.load_table("lake.kept").scan().to_arrow().num_rows == 46
