@@ -1,6 +1,6 @@
 """The Python package beside the command line and beside what people write today: ratios of one run. Writes the `python` section.
 
-    python benches/python.py [--rounds 3] [--rows 400] [--only stream,filtered,loader,workers,memory] [--dry]
+    python benches/python.py [--rounds 5] [--rows 400] [--only stream,filtered,loader,workers,memory] [--dry]
 
 The Python that runs it has the package (`pip install ./python`, a release build) with `python/tests/loaders.txt` and webdataset.
 Every measurement is a process of its own, and every contender has its turn in each round. Pictures are those of
@@ -10,6 +10,7 @@ Every measurement is a process of its own, and every contender has its turn in e
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -58,16 +59,17 @@ def made(folder, rows, thumbnails=False, shards=8):
 
 
 def table(done, first, what, rows, aims):
-    """Rates, and how many times that of each other contender the first one's is."""
-    lines = [f"| | {what} (median) | range | {first} ÷ this | aim |", "|---|---|---|---|---|"]
-    of_first = rounds.median(done[first], "job")
+    """Rates, and how many times that of each other contender the first one's is: the median of the rounds' ratios."""
+    lines = [f"| | {what} (median) | range | {first} ÷ this | ratios of the rounds | aim |", "|---|---|---|---|---|---|"]
     for name, runs in done.items():
         if not runs:
-            lines.append(f"| {name} | failed | | | |")
+            lines.append(f"| {name} | failed | | | | |")
             continue
         rates = sorted(rows / one.job for one in runs)
-        ratio = "" if name == first else f"{rounds.median(runs, 'job') / of_first:.2f}"
-        lines.append(f"| {name} | {rows / rounds.median(runs, 'job'):.1f} | {rates[0]:.1f}–{rates[-1]:.1f} | {ratio} | {aims.get(name, '')} |")
+        # In one round the machine does much the same for all.
+        ratios = sorted(other.job / own.job for own, other in zip(done[first], runs)) if name != first else []
+        ratio = f"{statistics.median(ratios):.2f} | {ratios[0]:.2f}–{ratios[-1]:.2f}" if ratios else " | "
+        lines.append(f"| {name} | {statistics.median(rates):.1f} | {rates[0]:.1f}–{rates[-1]:.1f} | {ratio} | {aims.get(name, '')} |")
     return "\n".join(lines)
 
 
@@ -79,7 +81,7 @@ def stream(folder, options):
         "the command line": timed("sh", "-c", '"$@" > /dev/null', "sh", *ours(shards, "-", "--online", "--where", "clip_score > -1", "--threads", threads, "-q")),
         "datasets, Pillow, onnxruntime": timed(*peer("map", shards, threads, MODEL)),
     }
-    done = rounds.interleaved(contenders, options.rounds)
+    done = rounds.interleaved(contenders, options.rounds, options.patience)
     aims = {"the command line": 0.95, "datasets, Pillow, onnxruntime": 1.5}
     return f"### Scoring in a loop, {options.rows} pairs, bundled model, {threads} threads, start-up included\n\n" + table(done, "stream() in a loop", "pairs/s", options.rows, aims)
 
@@ -92,7 +94,7 @@ def filtered(folder, options):
         "map over all rows, then filter": timed(*peer("map", shards, threads, MODEL)),
         "filter, then map": timed(*peer("map", shards, threads, MODEL, "first")),
     }
-    done = rounds.interleaved(contenders, options.rounds)
+    done = rounds.interleaved(contenders, options.rounds, options.patience)
     return (
         f"### The same where a condition on a column leaves a third of {options.rows} rows\n\n"
         + table(done, "stream() in a loop", "rows in/s", options.rows, {"map over all rows, then filter": 3})
@@ -112,7 +114,7 @@ def loader(folder, options):
         "webdataset": timed(*peer("webdataset", folder / "tars", workers, epochs)),
         "datasets, streaming": timed(*peer("streaming", folder / "kept", workers, epochs)),
     }
-    done = rounds.interleaved(contenders, options.rounds)
+    done = rounds.interleaved(contenders, options.rounds, options.patience)
     counted = {name: sorted({one.said["rows"] for one in runs}) for name, runs in done.items()}
     return (
         f"### Reading a selection: image bytes and captions of {rows} rows, {epochs} epochs, {workers} workers, batches of 64\n\n"
@@ -143,7 +145,7 @@ def workers(folder, options):
         "one": job(""),
         "two, --part 0/2 and 1/2": job("--part 0/2", "--part 1/2"),
     }
-    done = rounds.interleaved(contenders, options.rounds)
+    done = rounds.interleaved(contenders, options.rounds, options.patience)
     return (
         "### Workers, 32 shards of 96 rows, a mock encoder that sleeps 10 ms for every image, start-up included\n\n"
         + table(done, "two, shard after shard", "rows/s", rows, {"one": 1.9})
@@ -171,7 +173,8 @@ SECTIONS = {one.__name__: one for one in (stream, filtered, loader, workers, mem
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--patience", type=int, default=20, help="seconds to wait before each run for a machine that is quiet")
     parser.add_argument("--rows", type=int, default=400)
     parser.add_argument("--loader-rows", type=int, default=16000)
     parser.add_argument("--epochs", type=int, default=3)
