@@ -9,7 +9,6 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from . import _commands
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
 RUN_ID = "clip-filter.run-id"
 # Types of which a list of files has values.
 _SAYABLE = frozenset({"boolean", "int", "long", "float", "double", "string"})
+# Pairs of a file's metadata that have its path in them: the command line, and Arrow's schema, which has all pairs.
+_OF_THE_PLACE = (b"clip_filter.command", b"ARROW:schema")
 # How often a commit is tried that others were ahead of.
 _TRIES = 10
 
@@ -218,13 +219,16 @@ def _end(table: Table, path: str) -> pq.FileMetaData:
 
 
 def _run_id(ends: list[pq.FileMetaData]) -> str:
-    """The same for the same bytes, wherever they lie."""
-    digests = []
-    for end in ends:
-        sink = pa.BufferOutputStream()
-        end.write_metadata_file(sink)
-        digests.append(hashlib.sha256(sink.getvalue()).hexdigest())
-    return hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest()[:32]
+    """The same for what is the same but for where it lies, and where its input's list of files lay."""
+    digests = sorted(hashlib.sha256(_said(end).encode()).hexdigest() for end in ends)
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()[:32]
+
+
+def _said(end: pq.FileMetaData) -> str:
+    """What the end of a file says of its rows and of how they were chosen."""
+    pairs = sorted((key, value) for key, value in (end.metadata or {}).items() if key not in _OF_THE_PLACE)
+    groups = [end.row_group(number).to_dict() for number in range(end.num_row_groups)]
+    return repr((end.schema.to_arrow_schema().remove_metadata().to_string(), pairs, groups))
 
 
 def _has_run(table: Table, run_id: str) -> bool:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import concurrent.futures
+import os
+import re
+import subprocess
+import sys
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -10,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import clip_filter
+from conftest import ROOT
 
 pytest.importorskip("pyiceberg", reason="python/tests/engines.txt")
 pytest.importorskip("sqlalchemy", reason="python/tests/engines.txt")
@@ -196,3 +201,20 @@ def test_what_does_not_fit_is_refused_before_anything_is_added(catalog, run, row
         update.add_column("more", LongType())
     assert clip_filter.iceberg.append(table, narrow_path) is not None
     assert table.scan().to_arrow().num_rows == 232
+
+
+def test_what_the_page_says_runs(photos, catalog, rows, tmp_path):
+    catalog.create_table("lake.kept", schema=rows.schema.append(pa.field("clip_score", pa.float32())))
+    blocks = re.findall(r"```py\n(.*?)```", (ROOT / "docs" / "tables.md").read_text(), re.DOTALL)
+    code = "".join(block for block in blocks if "iceberg" in block)
+    environment = {
+        **os.environ,
+        "PYICEBERG_CATALOG__DEFAULT__URI": f"sqlite:///{tmp_path}/catalog.db",
+        "PYICEBERG_CATALOG__DEFAULT__WAREHOUSE": f"file://{tmp_path}/warehouse",
+        "CLIP_FILTER_MODEL": "mock",
+    }
+    # PyIceberg reads the environment when it is imported.
+    command = [sys.executable, "-c", code + "print(summary.rows_kept)"]
+    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert (run.returncode, run.stdout) == (0, "46\n"), run.stderr
+    assert catalog.load_table("lake.kept").scan().to_arrow().num_rows == 46

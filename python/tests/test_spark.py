@@ -6,6 +6,7 @@ import os
 import pickle
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -121,3 +122,25 @@ def test_what_goes_wrong_is_told_as_it_is_on_one_machine(spark, large_shards, sa
         clip_filter.spark.score([sample, *large_shards], tmp_path / "s", spark=spark, model="mock", max_bad_rows=3)
     assert bad.value.summary.rows_bad == 4
     assert clip_filter.merge(tmp_path / "s")["rows"] == 768 + 236
+
+
+CONNECT = """
+import sys
+from pyspark.sql import SparkSession
+import clip_filter
+inputs, scores = sys.argv[1:]
+spark = SparkSession.builder.remote("local[2]").getOrCreate()
+summary = clip_filter.spark.score(inputs, scores, spark=spark, model="mock", parts=3)
+assert (summary.shards, summary.rows_in) == (8, 768), summary
+rows, scorer = spark.read.parquet(inputs), clip_filter.Scorer("mock", threads=1)
+assert rows.mapInArrow(scorer.map, clip_filter.spark.schema(scorer, rows)).where("status = 'ok'").count() == 768
+"""
+
+
+def test_a_session_of_spark_connect_does_the_same(large_shards, tmp_path):
+    pytest.importorskip("grpc_status", reason="python/tests/engines.txt")
+    inputs, scores = os.path.dirname(large_shards[0]), str(tmp_path / "scores")
+    environment = {**os.environ, "PYSPARK_PYTHON": sys.executable}
+    # A process is of one kind or the other.
+    run = subprocess.run([sys.executable, "-c", CONNECT, inputs, scores], env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr

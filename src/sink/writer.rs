@@ -7,7 +7,7 @@ use arrow::{
     datatypes::{DataType, Field, FieldRef, Schema, SchemaRef},
 };
 use parquet::{
-    arrow::{ARROW_SCHEMA_META_KEY, encode_arrow_schema},
+    arrow::{ARROW_SCHEMA_META_KEY, PARQUET_FIELD_ID_META_KEY, encode_arrow_schema},
     basic::{Compression, ZstdLevel},
     file::{
         metadata::KeyValue,
@@ -176,13 +176,20 @@ fn without_intervals(schema: &Schema) -> Schema {
 }
 
 /// `field` as a type that every reader of the output can make of it: a dictionary of one shard may count its values in
-/// eight bits, that of all shards may have more.
+/// eight bits, that of all shards may have more. The number that a table knows it by is left out, as in the Parquet schema.
 fn readable_field(field: &FieldRef) -> FieldRef {
     let data_type = readable_type(field);
-    match data_type == *field.data_type() {
-        true => Arc::clone(field),
-        false => Arc::new(Field::clone(field).with_data_type(data_type)),
+    let is_numbered = field.metadata().contains_key(PARQUET_FIELD_ID_META_KEY);
+    if data_type == *field.data_type() && !is_numbered {
+        return Arc::clone(field);
     }
+    let mut metadata = field.metadata().clone();
+    metadata.remove(PARQUET_FIELD_ID_META_KEY);
+    Arc::new(
+        Field::clone(field)
+            .with_data_type(data_type)
+            .with_metadata(metadata),
+    )
 }
 
 fn readable_type(field: &Field) -> DataType {
@@ -369,5 +376,38 @@ impl DatasetWriter {
             .with("output", self.staged.destination())
             .source(error)
             .hint("free space there, or write elsewhere; the input is untouched")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    #[test]
+    fn readers_are_told_no_number_that_a_table_knows_a_column_by() {
+        let fact = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        let field = |name: &str, data_type, facts: &[(String, String)]| {
+            Field::new(name, data_type, true)
+                .with_metadata(facts.iter().cloned().collect::<HashMap<_, _>>())
+        };
+        let pairs = |facts: [&[(String, String)]; 3]| {
+            let inner = field("bytes", DataType::Binary, facts[0]);
+            let image = DataType::Struct(vec![inner].into());
+            Schema::new(vec![
+                field("image", image, facts[1]),
+                field("text", DataType::Utf8, facts[2]),
+            ])
+        };
+        let number = fact(PARQUET_FIELD_ID_META_KEY, "7");
+        let unit = fact("unit", "none");
+        let numbered = pairs([
+            std::slice::from_ref(&number),
+            std::slice::from_ref(&number),
+            &[number.clone(), unit.clone()],
+        ]);
+        let policy = WriterPolicy::of_result(&numbered, &[]);
+        assert_eq!(policy.declared_schema(), pairs([&[], &[], &[unit]]));
     }
 }

@@ -145,7 +145,7 @@ fn units_know_nothing_of_each_other() {
         rows_of(&source, &kept, &[2, 0]),
         [third.clone(), first.clone()]
     );
-    assert_eq!(rows_of(&source, &kept, &[1]), std::slice::from_ref(&second));
+    assert_eq!(rows_of(&source, &kept, &[1]), std::slice::from_ref(second));
     let scores: Vec<f32> = whole
         .iter()
         .flat_map(|rows| {
