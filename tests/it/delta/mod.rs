@@ -3,7 +3,8 @@
 mod iceberg;
 pub(crate) mod log;
 mod out;
-mod tools;
+mod since;
+pub(crate) mod tools;
 
 use arrow::{
     array::{Array, AsArray},
