@@ -69,9 +69,9 @@ impl Wanted {
             }
         }
         wanted.notes.push(format!(
-            "{table}: of version {number}, {} files are new since version {}; {} were scored and are not opened",
-            wanted.files.len(),
+            "{table}: files of version {number} that are new since version {}: {}; scored before and not opened: {}",
             known.number,
+            wanted.files.len(),
             wanted.known.len()
         ));
         Ok(wanted)

@@ -106,8 +106,12 @@ fn nothing_new(
     let store = ScoreStore::open(at)?;
     let stored = store.spec();
     let identity = context.model.identity()?;
+    let named = |name: &Option<String>, known: &String| name.as_ref().unwrap_or(known).clone();
+    // Without a file nobody knows more of what this run would have scored.
     store.check(&StoreSpec {
         model: identity.unwrap_or_else(|| stored.model.clone()),
+        image_column: named(&options.columns.image, &stored.image_column),
+        text_column: named(&options.columns.text, &stored.text_column),
         max_pixels: options.max_pixels,
         reading: options.reading,
         allow_external_paths: options.allow_external_paths,

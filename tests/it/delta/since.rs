@@ -72,20 +72,22 @@ fn only_files_are_opened_that_came_since_the_scored_version() {
     let ran = place.mock(&format!("{SCORE} --json"));
     tells(
         &ran,
-        "of version 2, 1 files are new since version 1; 2 were scored and are not opened",
+        "files of version 2 that are new since version 1: 1; scored before and not opened: 2",
     );
     assert_eq!(rows(ran), (4, 4));
     hide(&table, "c.parquet");
     let ran = place.mock(&format!("{SCORE} --json"));
     tells(
         &ran,
-        "of version 2, 0 files are new since version 2; 3 were",
+        "new since version 2: 0; scored before and not opened: 3",
     );
     assert_eq!(rows(ran), (0, 0));
-    place
-        .mock(&format!("{SCORE} --max-pixels 1000"))
-        .exits(1)
-        .says(&["use the score store"]);
+    for other in ["--max-pixels 1000", "--text-column uid"] {
+        place
+            .mock(&format!("{SCORE} {other}"))
+            .exits(1)
+            .says(&["use the score store"]);
+    }
     // The rows are there, all of them, for who needs all.
     for (file, hidden) in hidden {
         std::fs::rename(hidden, table.path(file)).unwrap();
@@ -107,7 +109,7 @@ fn a_version_is_known_when_all_its_files_are_scored() {
     let skipping = format!("{SCORE} --on-bad-shard skip --json");
     for _ in 0..2 {
         let ran = place.mock(&skipping);
-        tells(&ran, "2 files are new since version 1");
+        tells(&ran, "new since version 1: 2;");
         ran.exits(0);
     }
     let file = table.pairs("d.parquet", 5);

@@ -313,3 +313,41 @@ fn python_reads_a_table_in_a_bucket() {
     keys.sort();
     assert_eq!(read.trim(), format!("1\tok\t{}", keys.join(",")));
 }
+
+#[test]
+fn of_a_table_in_a_bucket_that_has_grown_only_new_files_are_fetched() {
+    let (place, Some(s3)) = (Place::new(), S3::start()) else {
+        return;
+    };
+    let mut table = Table::plain(&place, "t");
+    let first = [
+        table.pairs("a.parquet", 10),
+        table.pairs("kind=a b/b.parquet", 7),
+    ];
+    table.commit(&first);
+    let put = |table: &Table<'_>, files: &[&str]| {
+        for file in files {
+            s3.put(&format!("lake/t/{file}"), &table.path(file));
+        }
+    };
+    let log = |version: u32| format!("_delta_log/{version:020}.json");
+    put(
+        &table,
+        &["a.parquet", "kind=a b/b.parquet", &log(0), &log(1)],
+    );
+    let score = "score s3://data/lake/t --scores s3://data/scores --only-new --json";
+    let rows = |ran: Ran| {
+        let summary = ran.exits(0).json();
+        ["rows_in", "rows_scored"].map(|name| summary[name].as_u64().unwrap())
+    };
+    assert_eq!(rows(s3.run(&place, score)), [17, 17]);
+    s3.remove("lake/t/a.parquet");
+    s3.remove("lake/t/kind=a b/b.parquet");
+    assert_eq!(rows(s3.run(&place, score)), [0, 0]);
+    let third = table.pairs("c.parquet", 4);
+    table.commit(&[third]);
+    put(&table, &["c.parquet", &log(2)]);
+    assert_eq!(rows(s3.run(&place, score)), [4, 4]);
+    // From another machine, too.
+    assert_eq!(rows(s3.run(&Place::new(), score)), [0, 0]);
+}
