@@ -30,10 +30,10 @@ pub(crate) use self::towers::different;
 use self::towers::{Towers, check_size};
 use super::describe_pixels;
 use super::ports::{ImagePorts, TextPorts};
-use crate::config::Part;
 use crate::config::model_files::{self, DESCRIPTIONS, TowerFiles};
 use crate::error::{Error, Result};
 use crate::preprocess::{Preprocessing, Tokenize, TokenizeOptions};
+use crate::schema::Side;
 use crate::secrets;
 use crate::summary::ModelCard;
 
@@ -281,10 +281,10 @@ impl ModelSpec {
     ///
     /// # Errors
     /// When one has gone meanwhile.
-    pub fn descriptions(&self, part: Part) -> Result<Vec<(&'static str, Vec<u8>)>> {
+    pub fn descriptions(&self, part: Side) -> Result<Vec<(&'static str, Vec<u8>)>> {
         let graph = match part {
-            Part::Image => &self.image.file,
-            Part::Text => &self.text.file,
+            Side::Image => &self.image.file,
+            Side::Text => &self.text.file,
         };
         let names = self.files.names()?;
         let read = DESCRIPTIONS.into_iter().filter_map(|file| {

@@ -15,12 +15,13 @@ use std::{
 };
 
 use crate::{
-    config::{Device, Part},
+    config::Device,
     encode::{
         APART, EncoderFactory, EncoderSource, MockFactory, ModelSource, ModelSpec, Precision,
     },
     error::{Error, Result},
     provision::{HubSpec, Surroundings, fetch_model},
+    schema::Side,
     secrets::HIDDEN,
     summary::ModelCard,
 };
@@ -162,8 +163,8 @@ impl Model {
         if let Some((image, text)) = name.split_once(APART)
             && !Path::new(name).exists()
         {
-            let (image, image_name) = self.part(image, Part::Image, precision)?;
-            let (text, text_name) = self.part(text, Part::Text, precision)?;
+            let (image, image_name) = self.part(image, Side::Image, precision)?;
+            let (text, text_name) = self.part(text, Side::Text, precision)?;
             let spec = ModelSpec::open(&ModelSource::Directories { image, text }, precision)?;
             return Ok(spec.with_name(format!("{image_name}{APART}{text_name}")));
         }
@@ -180,7 +181,7 @@ impl Model {
     }
 
     /// The directory of a tower that is named alone, and the name to know it by.
-    fn part(&self, name: &str, part: Part, precision: &Precision) -> Result<(PathBuf, String)> {
+    fn part(&self, name: &str, part: Side, precision: &Precision) -> Result<(PathBuf, String)> {
         if name == BUNDLED {
             return Err(Error::usage("take one tower of the bundled model"));
         }
@@ -194,7 +195,7 @@ impl Model {
     fn fetched(
         &self,
         name: &str,
-        part: Option<Part>,
+        part: Option<Side>,
         precision: &Precision,
     ) -> Result<(PathBuf, String)> {
         let options = &self.options;

@@ -21,7 +21,7 @@ use crate::{
     selection::{Repeats, Selection},
     sink::{
         BATCH_ROWS, DatasetWriter, OutputWriter, Portion, Provenance, Shuffled, Staged, TarPolicy,
-        TarWriter, UnitSource, WriterPolicy, Written,
+        TarWriter, UnitSource, WriterPolicy, WrittenOutput,
     },
     source::view_schema,
     summary::Stage,
@@ -167,7 +167,7 @@ impl Writing {
     }
 
     /// Reading and writing overlap.
-    fn run(self, output: Staged, kept: &Selection) -> Result<Written> {
+    fn run(self, output: Staged, kept: &Selection) -> Result<WrittenOutput> {
         let (mut writer, held) = self.writer(output)?;
         // Row groups are copied as they lie, or not at all.
         let layout = writer.layout().filter(|_| held.is_none());

@@ -50,7 +50,7 @@ pub use ledger::Ledger;
 pub use listing::Listing;
 pub use local::LocalCommit;
 pub use metadata::{Provenance, output_metadata};
-pub use output_writer::{OutputWriter, Written};
+pub use output_writer::{OutputWriter, WrittenOutput};
 pub use part::{ColumnLayout, EncodedGroup};
 pub use partitions::{PartitionColumns, check_partitions};
 pub use plain::{plain_batches, plain_schema};

@@ -15,7 +15,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Commit, Destination, Existing, Fate, OutputPath, Owner, Part, PartPlace, Pending, Placement,
-    WrittenPart,
     uploads::{RemotePart, Token, complete, forget, is_there, notes_of, seal, take_back, token},
 };
 use crate::{
@@ -97,9 +96,7 @@ impl RemoteCommit {
 
     /// Objects in a directory that its manifest does not name and that are parts by their name.
     fn unnamed(directory: &Object, manifest: &Manifest) -> Result<Vec<Object>> {
-        let start = directory.url().len() + 1;
-        let facts = directory.below()?.into_iter();
-        let names = facts.filter_map(|facts| facts.url.get(start..).map(str::to_owned));
+        let names = directory.names_below()?.into_iter();
         names
             .filter(|name| is_part(name) && !manifest.parts.contains(name))
             .map(|name| directory.child(&name))
@@ -108,8 +105,10 @@ impl RemoteCommit {
 
     fn put_manifest(&self, directory: &Object, pending: &Pending) -> Result<()> {
         let (version, before) = self.manifest(directory)?;
-        let within = |part: &WrittenPart| within(directory, &part.name);
-        let parts: Vec<String> = pending.parts.iter().map(within).collect();
+        let names = pending.parts.iter();
+        let parts: Vec<String> = names
+            .map(|part| directory.name_within(&part.name).to_owned())
+            .collect();
         if before.parts != parts {
             let manifest = Manifest {
                 number: before.number + 1,
@@ -157,12 +156,6 @@ fn is_part(name: &str) -> bool {
     file.is_some_and(is_ours) && folders.all(|folder| folder.contains('='))
 }
 
-/// The name of a part in its directory.
-fn within(directory: &Object, name: &str) -> String {
-    let start = directory.url().trim_end_matches('/').len() + 1;
-    name.get(start..).unwrap_or(name).to_owned()
-}
-
 impl Commit for RemoteCommit {
     fn check(&self, placement: &Placement<'_>, inputs: &[OutputPath]) -> Result<()> {
         let destination = placement.destination;
@@ -197,7 +190,7 @@ impl Commit for RemoteCommit {
                 let there = object.below()?;
                 let other = there
                     .iter()
-                    .find(|facts| !is_part(&within(&object, &facts.url)));
+                    .find(|facts| !is_part(object.name_within(&facts.url)));
                 if let Some(other) = other {
                     return Err(
                         Error::output("write the output directory: it holds other files")
@@ -308,7 +301,10 @@ impl Commit for RemoteCommit {
         }
         let (_, manifest) = self.manifest(&output)?;
         all_there &= output.child(SUCCESS)?.facts()?.is_some();
-        let parts = pending.parts.iter().map(|part| within(&output, &part.name));
+        let parts = pending
+            .parts
+            .iter()
+            .map(|part| output.name_within(&part.name).to_owned());
         Ok(
             match all_there && parts.eq(manifest.parts.iter().cloned()) {
                 true => Fate::Visible,

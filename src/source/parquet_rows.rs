@@ -18,7 +18,7 @@ use super::{
     Location, ReadPlan, ShardBytes,
     footer::footer_of,
     held::held,
-    kind::{ChunkLayout, GroupLayout, Held, Kind, Layout, OpenRows, Outline, ShardRows},
+    kind::{ChunkLayout, GroupLayout, Held, Layout, OpenRows, Outline, ShardKind, ShardRows},
     open_parquet::{ColumnTypes, OpenParquet},
     pages::{whole_chunk_bytes, whole_page_bytes},
     read_footer,
@@ -30,7 +30,7 @@ use super::{
 };
 use crate::error::{Error, Result, contained};
 
-pub(super) const KIND: Kind = Kind {
+pub(super) const KIND: ShardKind = ShardKind {
     endings: &["parquet", "pq", "parq"],
     outline,
     layout,

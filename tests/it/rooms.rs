@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use crate::program::ROOT;
 
-const CONTRACT: [&str; 9] = [
+const CONTRACT: [&str; 10] = [
     "digest",
     "error",
     "schema",
     "config",
+    "contention",
     "machine",
     "secrets",
     "summary",
