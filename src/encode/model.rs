@@ -5,6 +5,7 @@
 //! `open_clip_config.json`, whichever comes first; tokens follow `tokenizer.json`, else `vocab.json` with `merges.txt`.
 
 mod files;
+mod fingerprints;
 mod images;
 mod layout;
 mod texts;
@@ -178,6 +179,19 @@ impl ModelSpec {
     /// When files are missing or damaged, the precision is not there, the towers do not fit each other or the
     /// preprocessing, or the preprocessing leaves the size of its images open.
     pub fn open(source: &ModelSource, precision: &Precision) -> Result<Self> {
+        Self::open_with_cache(source, precision, None)
+    }
+
+    /// As [`Self::open`]; weights that were hashed before and have not changed since are not hashed again where the cache
+    /// directory of the program is given.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_with_cache(
+        source: &ModelSource,
+        precision: &Precision,
+        cache: Option<&Path>,
+    ) -> Result<Self> {
         let (files, folder) = match source {
             ModelSource::Bundled => (super::bundled::files()?, String::new()),
             ModelSource::Directory(path) => Files::of_directory(path),
@@ -190,11 +204,17 @@ impl ModelSpec {
             ModelSource::Directories { .. } => Where::Apart,
             _ => Where::Folder(&folder),
         };
-        Self::read(files, source.to_string(), place, precision)
+        Self::read(files, source.to_string(), place, precision, cache)
             .map_err(|error| error.with("model", source))
     }
 
-    fn read(files: Files, name: String, place: Where<'_>, precision: &Precision) -> Result<Self> {
+    fn read(
+        files: Files,
+        name: String,
+        place: Where<'_>,
+        precision: &Precision,
+        cache: Option<&Path>,
+    ) -> Result<Self> {
         let names = files.names()?;
         let found = layout::find(&names, place, precision)?;
         let graphs = Towers::read(&files, &found)?;
@@ -207,7 +227,7 @@ impl ModelSpec {
         let tokens = texts.options(&towers.text.ports, &described.tokenizer_json);
         Ok(Self {
             name,
-            fingerprint: files.fingerprint(&decisive)?,
+            fingerprint: files.fingerprint(&decisive, cache)?,
             layout: layout::kind(&found),
             precision: found.precision,
             precisions: found.precisions,

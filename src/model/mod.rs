@@ -160,24 +160,28 @@ impl Model {
     }
 
     fn read_variant(&self, name: &str, precision: &Precision) -> Result<ModelSpec> {
+        let open = |source: &ModelSource| {
+            let cache = self.options.surroundings.cache.as_deref();
+            ModelSpec::open_with_cache(source, precision, cache)
+        };
         if let Some((image, text)) = name.split_once(APART)
             && !Path::new(name).exists()
         {
             let (image, image_name) = self.part(image, Side::Image, precision)?;
             let (text, text_name) = self.part(text, Side::Text, precision)?;
-            let spec = ModelSpec::open(&ModelSource::Directories { image, text }, precision)?;
+            let spec = open(&ModelSource::Directories { image, text })?;
             return Ok(spec.with_name(format!("{image_name}{APART}{text_name}")));
         }
         if name.starts_with(HUB) {
             let (directory, name) = self.fetched(name, None, precision)?;
-            let spec = ModelSpec::open(&ModelSource::Directory(directory), precision)?;
+            let spec = open(&ModelSource::Directory(directory))?;
             return Ok(spec.with_name(name));
         }
         let source = match name {
             BUNDLED => ModelSource::Bundled,
             path => ModelSource::Directory(path.into()),
         };
-        ModelSpec::open(&source, precision)
+        open(&source)
     }
 
     /// The directory of a tower that is named alone, and the name to know it by.
