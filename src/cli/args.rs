@@ -323,7 +323,8 @@ pub(super) struct BadRowArgs {
 #[command(next_help_heading = "Score store")]
 pub(super) struct StoreArgs {
     /// Score again shards that have changed since they were scored, rather than refuse them; clusters of the
-    /// earlier run, and adapters of --adapt=infonce, are used again
+    /// earlier run, and adapters of --adapt=infonce, are used again. Of a Delta table, score opens only files that came
+    /// since the version it scored last
     #[arg(long, env = "CLIP_FILTER_ONLY_NEW", requires = "scores")]
     pub(super) only_new: bool,
     /// How a new store keeps embeddings: f16, f32 or none; f16 if not given

@@ -29,7 +29,7 @@ const MOST_COMMIT_BYTES: u64 = 1 << 30;
 const MOST_FILE_BYTES: u64 = 256 << 20;
 
 /// Reads the log of one table.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct LogEngine {
     files: Arc<LogFiles>,
 }

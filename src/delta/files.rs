@@ -7,7 +7,7 @@ use arrow::{
     datatypes::{Int32Type, Int64Type},
 };
 use delta_kernel::{
-    Engine, FilteredEngineData, KernelError, KernelResult,
+    Engine, EngineData, FilteredEngineData, KernelError, KernelResult,
     actions::deletion_vector::{DeletionVectorDescriptor, DeletionVectorStorageType},
     engine::arrow_data::ArrowEngineData,
 };
@@ -31,6 +31,20 @@ pub(super) struct DataFile {
 }
 
 impl DataFile {
+    /// What tells it from all other files that a table ever had: the same file with other rows deleted is another.
+    pub(super) fn key(&self) -> String {
+        match &self.deleted {
+            None => self.path.clone(),
+            Some(vector) => format!(
+                "{} {}{}@{}",
+                self.path,
+                vector.storage_type,
+                vector.path_or_inline_dv,
+                vector.offset.unwrap_or(0)
+            ),
+        }
+    }
+
     /// Rows that the table has given up.
     pub(super) fn left_out(&self, engine: &dyn Engine, root: &Url) -> KernelResult<LeftOut> {
         let Some(vector) = &self.deleted else {
@@ -49,19 +63,56 @@ impl DataFile {
 
 /// The files of one batch of a scan.
 pub(super) fn files_of(scan: &FilteredEngineData) -> KernelResult<Vec<DataFile>> {
-    let rows = scan.data().any_ref().downcast_ref::<ArrowEngineData>();
-    let rows = rows.ok_or_else(|| KernelError::engine_data_type("ArrowEngineData"))?;
-    let (batch, selected) = (rows.record_batch(), scan.selection_vector());
-    let path = column(batch, "path")?;
-    let vectors = column(batch, "deletionVector")?.as_struct_opt().cloned();
+    let (batch, selected) = (batch_of(scan.data())?, scan.selection_vector());
+    let is_selected = |row: usize| selected.get(row).copied().unwrap_or(true);
     let facts = column(batch, "fileConstantValues")?;
     let values = facts
         .as_struct_opt()
         .and_then(|it| it.column_by_name("partitionValues"));
-    let mut files = Vec::with_capacity(batch.num_rows());
-    for row in 0..batch.num_rows() {
+    files_in(&StructArray::from(batch.clone()), values, is_selected)
+}
+
+/// The files that a batch of a commit has as its actions `name`, each with whether its rows are others than before.
+pub(super) fn acted_on(
+    actions: &dyn EngineData,
+    name: &str,
+) -> KernelResult<Vec<(DataFile, bool)>> {
+    let batch = batch_of(actions)?;
+    let Some(actions) = column(batch, name)?.as_struct_opt() else {
+        return Err(KernelError::missing_column(name));
+    };
+    let values = actions.column_by_name("partitionValues");
+    let changes = actions.column_by_name("dataChange");
+    let changes = changes.and_then(|it| it.as_boolean_opt());
+    let files = files_in(actions, values, |row| actions.is_valid(row))?;
+    let with_change = files.into_iter().map(|file| {
+        let changes = changes.is_none_or(|it| it.is_null(file.row) || it.value(file.row));
+        (file, changes)
+    });
+    Ok(with_change.collect())
+}
+
+fn batch_of(data: &dyn EngineData) -> KernelResult<&RecordBatch> {
+    let rows = data.any_ref().downcast_ref::<ArrowEngineData>();
+    let rows = rows.ok_or_else(|| KernelError::engine_data_type("ArrowEngineData"))?;
+    Ok(rows.record_batch())
+}
+
+fn files_in(
+    rows: &StructArray,
+    values: Option<&ArrayRef>,
+    is_selected: impl Fn(usize) -> bool,
+) -> KernelResult<Vec<DataFile>> {
+    let named = |name: &str| {
+        let column = rows.column_by_name(name);
+        column.ok_or_else(|| KernelError::missing_column(name))
+    };
+    let path = named("path")?;
+    let vectors = named("deletionVector")?.as_struct_opt();
+    let mut files = Vec::with_capacity(rows.len());
+    for row in 0..rows.len() {
         // What is no file has no path.
-        let path = text(path, row).filter(|_| selected.get(row).copied().unwrap_or(true));
+        let path = text(path, row).filter(|_| is_selected(row));
         let Some(path) = path else {
             continue;
         };
@@ -69,7 +120,7 @@ pub(super) fn files_of(scan: &FilteredEngineData) -> KernelResult<Vec<DataFile>>
             row,
             path,
             partition: values.map(|values| pairs(values, row)).unwrap_or_default(),
-            deleted: match vectors.as_ref().filter(|all| all.is_valid(row)) {
+            deleted: match vectors.filter(|all| all.is_valid(row)) {
                 Some(vectors) => deletion_vector(vectors, row)?,
                 None => None,
             },

@@ -18,6 +18,7 @@ mod columns;
 mod engine;
 mod files;
 mod root;
+mod since;
 mod statistics;
 mod tables;
 mod transaction;

@@ -41,6 +41,11 @@ impl TableRoot {
         })
     }
 
+    /// Where it is, whatever directory one is in.
+    pub(super) fn address(&self) -> String {
+        secrets::without_credentials(self.url.as_str())
+    }
+
     /// A folder that a table is in, or is to be in.
     pub(super) fn written(place: &TablePlace) -> Result<Self> {
         Ok(Self {
@@ -302,6 +307,7 @@ mod tests {
             places,
             as_of: Default::default(),
             paths,
+            known: &[],
         })
         .unwrap()
     }

@@ -1,9 +1,13 @@
 //! From the folder of a table to the shards that it has.
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    sync::Arc,
+};
 
 use delta_kernel::{
-    KernelError, Snapshot, SnapshotRef,
+    KernelError, KernelResult, Snapshot, SnapshotRef,
     history_manager::{HistoryCommitType, latest_version_as_of},
 };
 
@@ -12,11 +16,13 @@ use super::{
     engine::LogEngine,
     files::{DataFile, files_of},
     root::{ALLOW, OUT_OF_FOLDER, TableRoot},
+    since::Wanted,
 };
 use crate::{
     error::{Error, Result, contained},
     source::{
-        AsOf, Constant, FoundTable, LeftOut, Listed, Location, TableRequest, TableShard, Tables,
+        AsOf, Constant, FoundTable, LeftOut, Listed, Location, TableRequest, TableShard,
+        TableVersion, Tables,
     },
 };
 
@@ -29,7 +35,7 @@ pub struct DeltaTables;
 impl Tables for DeltaTables {
     fn open(&self, request: &TableRequest<'_>) -> Result<FoundTable> {
         let engine = LogEngine::of(TableRoot::of(request)?);
-        let read = contained(LIBRARY, || Version::read(&engine, request.as_of));
+        let read = contained(LIBRARY, || Version::read(&engine, request));
         let version = read.map_err(|error| of_log(engine.root(), error))??;
         version.found(engine.root())
     }
@@ -53,10 +59,11 @@ pub(super) fn of_library(root: &TableRoot, error: &KernelError) -> Error {
 
 /// A version of a table.
 struct Version {
-    number: u64,
+    of_table: TableVersion,
     columns: Columns,
     /// Each with where it is, and its rows that are left out.
     files: Vec<TableFile>,
+    notes: Vec<String>,
 }
 
 struct TableFile {
@@ -66,28 +73,40 @@ struct TableFile {
 }
 
 impl Version {
-    fn read(engine: &LogEngine, as_of: AsOf) -> Result<Self> {
+    fn read(engine: &LogEngine, request: &TableRequest<'_>) -> Result<Self> {
         let root = engine.root();
         let failed = |error: KernelError| of_library(root, &error);
-        let snapshot = snapshot(engine, as_of)?;
+        let snapshot = snapshot(engine, request.as_of)?;
         let columns = Columns::of(&snapshot).map_err(failed)?;
+        let mut of_table = TableVersion {
+            table: root.address(),
+            id: snapshot.table_configuration().metadata().id().to_owned(),
+            number: snapshot.version(),
+            files: BTreeMap::new(),
+        };
+        let mut known = request.known.iter();
+        let known = known.find(|it| it.table == of_table.table && it.id == of_table.id);
+        let wanted = match known {
+            None => Wanted {
+                files: all_files(engine, &snapshot).map_err(failed)?,
+                ..Wanted::default()
+            },
+            Some(known) => Wanted::since(known, engine, &snapshot).map_err(failed)?,
+        };
+        of_table.files = wanted.known.into_iter().map(|key| (key, None)).collect();
         let mut files = Vec::new();
-        let scan = Arc::clone(&snapshot)
-            .scan_builder()
-            .without_row_transforms();
-        let scan = scan.build().map_err(failed)?;
-        for batch in scan.scan_metadata(engine).map_err(failed)? {
-            let batch = batch.map_err(failed)?;
-            for file in files_of(&batch.scan_files).map_err(failed)? {
-                let left_out = file
-                    .left_out(engine, &root.url)
-                    .map_err(|error| failed(error).with("file", &file.path))?;
-                files.push(TableFile {
-                    location: root.data_file(&file.path)?,
-                    file,
-                    left_out,
-                });
-            }
+        for file in wanted.files {
+            let left_out = file
+                .left_out(engine, &root.url)
+                .map_err(|error| failed(error).with("file", &file.path))?;
+            let location = root.data_file(&file.path)?;
+            let address = Some(location.address());
+            of_table.files.insert(file.key(), address);
+            files.push(TableFile {
+                location,
+                file,
+                left_out,
+            });
         }
         files.sort_by(|a, b| a.location.name().cmp(b.location.name()));
         let mut pairs = files.windows(2);
@@ -95,17 +114,18 @@ impl Version {
             return Err(of_log(root, "it has one file twice").with("file", &twice[0].location));
         }
         Ok(Self {
-            number: snapshot.version(),
+            of_table,
             columns,
             files,
+            notes: wanted.notes,
         })
     }
 
     fn found(self, root: &TableRoot) -> Result<FoundTable> {
-        if self.files.is_empty() {
+        if self.of_table.files.is_empty() {
             return Err(Error::input("read a table that has no file")
                 .with("table", &root.name)
-                .with("version", self.number));
+                .with("version", self.of_table.number));
         }
         let listed = root.listed()?.map(|files| {
             let files = files
@@ -130,9 +150,20 @@ impl Version {
         });
         Ok(FoundTable {
             shards: shards.collect::<Result<_>>()?,
-            notes: Vec::new(),
+            notes: self.notes,
+            versions: vec![self.of_table],
         })
     }
+}
+
+/// The files of a version, as its log has them.
+pub(super) fn all_files(engine: &LogEngine, snapshot: &SnapshotRef) -> KernelResult<Vec<DataFile>> {
+    let scan = Arc::clone(snapshot).scan_builder().without_row_transforms();
+    let mut files = Vec::new();
+    for batch in scan.build()?.scan_metadata(engine)? {
+        files.extend(files_of(&batch?.scan_files)?);
+    }
+    Ok(files)
 }
 
 fn snapshot(engine: &LogEngine, as_of: AsOf) -> Result<SnapshotRef> {

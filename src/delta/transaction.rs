@@ -105,8 +105,8 @@ impl TableWrite<'_> {
         };
         let [first, longest] = WAITS;
         for conflicts in 0..MOST_CONFLICTS {
-            let committed = match newest(engine)? {
-                None => self.create(engine).map_err(failed)?,
+            let tried = match newest(engine)? {
+                None => self.create(engine),
                 Some(_) if self.is_written(engine)? => return Ok(CommitOutcome::Before),
                 Some(_) if *self.mode == WriteMode::Create => {
                     return Err(Error::output("make a Delta table: it is there")
@@ -116,13 +116,23 @@ impl TableWrite<'_> {
                 Some(snapshot) => {
                     self.check_replaced()?;
                     self.check_columns(&snapshot)?;
-                    self.update(engine, snapshot).map_err(failed)?
+                    self.update(engine, snapshot)
                 }
             };
-            if let Some(version) = committed {
-                return Ok(CommitOutcome::Version(version));
+            match tried {
+                Ok(Some(version)) => return Ok(CommitOutcome::Version(version)),
+                Ok(None) => std::thread::sleep(pause(conflicts, first, longest)),
+                // What was lost may be the answer alone: the log says.
+                Err(error) => {
+                    return match self.is_written(engine) {
+                        Ok(true) => Ok(CommitOutcome::Before),
+                        Ok(false) => Err(failed(error)),
+                        Err(_) => Err(failed(error).hint(
+                            "whether the commit is there is not known: run it again, which finds out and adds nothing twice",
+                        )),
+                    };
+                }
             }
-            std::thread::sleep(pause(conflicts, first, longest));
         }
         Err(
             Error::output("commit to a Delta table: others are always before")
@@ -183,7 +193,7 @@ impl TableWrite<'_> {
         if !self.files.is_empty() {
             transaction.add_files(Box::new(ArrowEngineData::new(added(self.files)?)));
         }
-        Ok(version(transaction.commit(engine)?))
+        version(transaction.commit(engine)?)
     }
 
     fn update(&self, engine: &LogEngine, snapshot: SnapshotRef) -> KernelResult<Option<u64>> {
@@ -199,7 +209,7 @@ impl TableWrite<'_> {
         if !self.files.is_empty() {
             transaction.add_files(Box::new(ArrowEngineData::new(added(self.files)?)));
         }
-        Ok(version(transaction.commit(engine)?))
+        version(transaction.commit(engine)?)
     }
 
     /// The files of a version that go.
@@ -326,11 +336,12 @@ fn is_there(error: &KernelError) -> bool {
     )
 }
 
-fn version<S: std::fmt::Debug>(committed: CommitResult<S>) -> Option<u64> {
+/// The version that was made; `None` if another was before.
+fn version<S: std::fmt::Debug>(committed: CommitResult<S>) -> KernelResult<Option<u64>> {
     match committed {
-        CommitResult::Committed(done) => Some(done.commit_version()),
-        // Another was before, or nobody knows: the log says who.
-        CommitResult::Conflicted(_) | CommitResult::Retryable(_) => None,
+        CommitResult::Committed(done) => Ok(Some(done.commit_version())),
+        CommitResult::Conflicted(_) => Ok(None),
+        CommitResult::Retryable(failed) => Err(failed.error),
     }
 }
 
@@ -400,6 +411,53 @@ mod tests {
         assert!(place.has_written("3-2").unwrap());
         assert!(!place.has_written("3-3").unwrap());
         assert!(write(&place, &WriteMode::Create, "other").is_err());
+    }
+
+    #[test]
+    fn a_version_that_another_has_taken_is_left_to_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = TablePlace::local(dir.path()).unwrap();
+        write(&place, &WriteMode::Append, "first").unwrap();
+        let columns = vec![Field::new("n", arrow::datatypes::DataType::Int64, true)];
+        let late = TableWrite {
+            place: &place,
+            columns: Arc::new(Schema::new(columns)),
+            partitions: &[],
+            properties: Vec::new(),
+            mode: &WriteMode::Append,
+            app_id: "late",
+            files: &[],
+        };
+        let engine = LogEngine::of(TableRoot::written(&place).unwrap());
+        let read = newest(&engine).unwrap().unwrap();
+        // Between reading the log and writing it.
+        assert_eq!(
+            write(&place, &WriteMode::Append, "other").unwrap(),
+            CommitOutcome::Version(1)
+        );
+        assert_eq!(late.update(&engine, read).unwrap(), None, "a conflict");
+        assert!(!place.has_written("late").unwrap());
+        assert_eq!(late.commit().unwrap(), CommitOutcome::Version(2));
+        assert_eq!(late.commit().unwrap(), CommitOutcome::Before);
+        for app_id in ["first", "other", "late"] {
+            assert!(place.has_written(app_id).unwrap(), "{app_id}");
+        }
+        assert_eq!(newest(&engine).unwrap().unwrap().version(), 2);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_log_that_cannot_be_written_is_told_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = TablePlace::local(dir.path()).unwrap();
+        // No folder can be made where a link leads nowhere.
+        std::os::unix::fs::symlink("nowhere", dir.path().join("_delta_log")).unwrap();
+        let refused = write(&place, &WriteMode::Append, "first").unwrap_err();
+        let told = refused.report();
+        assert!(
+            told.starts_with("failed to commit to a Delta table\n"),
+            "{told}"
+        );
     }
 
     #[test]

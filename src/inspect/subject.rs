@@ -196,6 +196,7 @@ mod tests {
         let files = Subject::Shards(Found {
             of_tables: Default::default(),
             files: vec![Location::local(path("shards/a.parquet"))],
+            versions: Vec::new(),
             notes: Vec::new(),
             folders: Folders::Columns,
         });

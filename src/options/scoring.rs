@@ -9,7 +9,7 @@ use crate::{
     machine,
     schema::ScoreColumn,
     score::MethodOptions,
-    source::{BoundShards, ColumnChoice, FoundTable, Places, TablePaths, Uids},
+    source::{BoundShards, ColumnChoice, FoundTable, KnownVersion, Places, TablePaths, Uids},
     store::{EmbeddingType, ShardIdentity, StoreAt, shards_in},
 };
 
@@ -228,9 +228,18 @@ impl ScoreOptions {
 
     /// The shards that `inputs` name, with what is said of them.
     pub(crate) fn found(&self, inputs: &[String]) -> Result<FoundTable> {
+        self.places_read().find(inputs)?.table()
+    }
+
+    /// The shards of the run but for files of tables that are in the `known` versions.
+    pub(crate) fn found_since(&self, known: Vec<KnownVersion>) -> Result<FoundTable> {
+        let places = self.places_read().with_known_versions(known);
+        places.find(&self.inputs)?.table()
+    }
+
+    fn places_read(&self) -> Places {
         let paths = TablePaths::when(self.allow_external_paths);
-        let places = self.places.clone().with_table_paths(paths);
-        places.find(inputs)?.table()
+        self.places.clone().with_table_paths(paths)
     }
 
     /// Opens every shard that is named, but for those of which no row can fulfil `condition`.
@@ -238,7 +247,15 @@ impl ScoreOptions {
     /// # Errors
     /// When one cannot be read and is not left out for that, or its columns cannot be told.
     pub(crate) fn open_shards(&self, condition: Option<&str>) -> Result<BoundShards> {
-        let found = self.found(&self.inputs)?;
+        self.open_found(self.found(&self.inputs)?, condition)
+    }
+
+    /// As [`ScoreOptions::open_shards`], of what was found.
+    pub(crate) fn open_found(
+        &self,
+        found: FoundTable,
+        condition: Option<&str>,
+    ) -> Result<BoundShards> {
         let passing = condition.and_then(|text| shards_that_may_pass(text, &found.shards));
         let open = |table| BoundShards::of_found(table, self.on_bad_shard, &self.columns);
         let some = passing

@@ -14,8 +14,8 @@ use crate::{
     options::ScoreOptions,
     schema::{CLIP_SCORE, STATUS, Status},
     score::check,
-    source::BoundShards,
-    store::{ScoreStore, ShardIdentity, StoreAt},
+    source::{BoundShards, FoundTable, KnownVersion},
+    store::{ScoreStore, ShardIdentity, StoreAt, StoreSpec},
     summary::{BadRows, Pass, RunSummary},
 };
 
@@ -36,8 +36,13 @@ pub async fn score(options: &ScoreOptions, context: RunContext) -> Result<RunSum
             ),
         );
     }
-    let mut shards = options.open_shards(None)?;
     check(&options.derived, &options.method)?;
+    let found = options.found_since(known_versions(&at, options)?)?;
+    if found.shards.is_empty() && !found.versions.is_empty() {
+        return nothing_new(&at, options, found, &context, start);
+    }
+    let versions = found.versions.clone();
+    let mut shards = options.open_found(found, None)?;
     let scored = loop {
         match scored(&at, options, &shards, &context).await {
             Ok(scored) => break scored,
@@ -50,6 +55,11 @@ pub async fn score(options: &ScoreOptions, context: RunContext) -> Result<RunSum
             },
         }
     };
+    if options.share.is_none() && shards.set.bad.is_empty() {
+        scored
+            .store
+            .record_versions(&versions, &shards.identities)?;
+    }
     let counters = &context.counters;
     let own = options.own(&shards);
     let bad = bad_rows(&scored.store, &own.identities)?;
@@ -74,6 +84,49 @@ pub async fn score(options: &ScoreOptions, context: RunContext) -> Result<RunSum
         wall: counters.passed(Pass::Score),
     };
     Ok(effort.added_to(summary, counters))
+}
+
+/// Versions of tables whose files need not be opened: the store has their rows, and nothing is computed from all rows.
+fn known_versions(at: &StoreAt, options: &ScoreOptions) -> Result<Vec<KnownVersion>> {
+    let wants_all = options.share.is_some() || !options.derived.is_empty();
+    if !options.only_new || wants_all || ScoreStore::spec_at(at)?.is_none() {
+        return Ok(Vec::new());
+    }
+    ScoreStore::open(at)?.known_versions()
+}
+
+/// Ends a run that has no file to open.
+fn nothing_new(
+    at: &StoreAt,
+    options: &ScoreOptions,
+    found: FoundTable,
+    context: &RunContext,
+    start: Instant,
+) -> Result<RunSummary> {
+    let store = ScoreStore::open(at)?;
+    let stored = store.spec();
+    let identity = context.model.identity()?;
+    let named = |name: &Option<String>, known: &String| name.as_ref().unwrap_or(known).clone();
+    // Without a file nobody knows more of what this run would have scored.
+    store.check(&StoreSpec {
+        model: identity.unwrap_or_else(|| stored.model.clone()),
+        image_column: named(&options.columns.image, &stored.image_column),
+        text_column: named(&options.columns.text, &stored.text_column),
+        max_pixels: options.max_pixels,
+        reading: options.reading,
+        allow_external_paths: options.allow_external_paths,
+        embeddings: options.embeddings.unwrap_or(stored.embeddings),
+        ..stored.clone()
+    })?;
+    store.record_versions(&found.versions, &[])?;
+    Ok(RunSummary {
+        selection: "every row".to_owned(),
+        model: stored.model.clone(),
+        outputs: vec![at.to_string()],
+        seconds: start.elapsed().as_secs_f64(),
+        warnings: found.notes,
+        ..RunSummary::default()
+    })
 }
 
 /// Rows and columns that the store lacks are made.

@@ -132,7 +132,7 @@ fn listed(case: &Case<'_>) -> Vec<ReportedShard> {
     let shards = case.shards.set.shards.iter();
     let listed = shards.take(LISTED_SHARDS).map(|shard| ReportedShard {
         path: shard.location.to_string(),
-        rows: shard.rows,
+        rows: shard.rows_in(),
         fingerprint: shard.fingerprint.clone(),
     });
     listed.collect()

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    FoundTable, Listing, Location, Place, TableFolder, TableShard,
+    FoundTable, Listing, Location, Place, TableFolder, TableShard, TableVersion,
     folders::with_folders,
     place::{names_parquet, names_tar},
 };
@@ -32,6 +32,8 @@ pub struct Found {
     pub files: Vec<Location>,
     /// What tables say of those that are theirs.
     pub of_tables: HashMap<Location, TableShard>,
+    /// The versions of those tables.
+    pub versions: Vec<TableVersion>,
     /// What the caller should know of files that are not among them, one line each.
     pub notes: Vec<String>,
     /// What the names of their folders are.
@@ -48,6 +50,7 @@ impl Found {
             return Ok(FoundTable {
                 shards: self.folders.table(self.files)?,
                 notes: self.notes,
+                versions: self.versions,
             });
         }
         let loose = self
@@ -59,6 +62,7 @@ impl Found {
         Ok(FoundTable {
             shards: self.files.iter().filter_map(of).collect(),
             notes: self.notes,
+            versions: self.versions,
         })
     }
 }
@@ -79,6 +83,7 @@ pub(super) struct Gathered {
     unnamed: Vec<String>,
     pub(super) tables: Vec<TableFolder>,
     of_tables: HashMap<Location, TableShard>,
+    pub(super) versions: Vec<TableVersion>,
     pub(super) has_table: bool,
     /// What tables tell.
     pub(super) told: Vec<String>,
@@ -162,6 +167,7 @@ impl Gathered {
         Found {
             files: self.files,
             of_tables: self.of_tables,
+            versions: self.versions,
             notes,
             folders,
         }

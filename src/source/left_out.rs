@@ -37,6 +37,11 @@ impl LeftOut {
         Self(runs.into())
     }
 
+    /// These runs of rows, which ascend and do not touch.
+    pub(crate) fn of_runs(runs: Vec<Range<u64>>) -> Self {
+        Self(runs.into())
+    }
+
     /// The runs of rows that are left out.
     pub fn runs(&self) -> &[Range<u64>] {
         &self.0

@@ -111,7 +111,7 @@ pub use stored::{StoredType, interval_type, kept_type, stored_schema, unnumbered
 pub use survey::{ColumnFacts, OddShard, RowGroups, Spread, Survey};
 pub use table_columns::{StoredColumn, TableColumns};
 pub use table_folder::{TableFolder, TableFormat};
-pub use tables::{AsOf, TablePaths, TableRequest, Tables};
+pub use tables::{AsOf, KnownVersion, TablePaths, TableRequest, TableVersion, Tables};
 pub(crate) use tar::IMAGES;
 pub use uids::{UID, Uids, each_uid, uid_column, uid_of, write_header, write_uid};
 pub use views::{compact, conform, view_schema};

@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use super::{
-    AsOf, Folders, Found, Location, Place, TablePaths, TableRequest, TableShard, Tables,
+    AsOf, Folders, Found, KnownVersion, Location, Place, TablePaths, TableRequest, TableShard,
+    Tables,
     braces::expand_braces,
     file_list::{FILE_LIST, files_of},
     found::Gathered,
@@ -24,6 +25,7 @@ pub struct Places {
     tables: Option<Arc<dyn Tables>>,
     as_of: AsOf,
     table_paths: TablePaths,
+    known_versions: Arc<[KnownVersion]>,
     #[cfg(feature = "remote")]
     object_stores: Option<Arc<crate::remote::ObjectStores>>,
     folders: Folders,
@@ -39,6 +41,7 @@ impl Default for Places {
             tables: None,
             as_of: AsOf::default(),
             table_paths: TablePaths::default(),
+            known_versions: Arc::new([]),
             #[cfg(feature = "remote")]
             object_stores: None,
             folders: Folders::Columns,
@@ -103,6 +106,13 @@ impl Places {
     #[must_use]
     pub fn with_table_paths(mut self, paths: TablePaths) -> Self {
         self.table_paths = paths;
+        self
+    }
+
+    /// Leaves out files of tables that are in these versions.
+    #[must_use]
+    pub fn with_known_versions(mut self, known: Vec<KnownVersion>) -> Self {
+        self.known_versions = known.into();
         self
     }
 
@@ -204,10 +214,12 @@ impl Places {
             places: self,
             as_of: self.as_of,
             paths: self.table_paths,
+            known: &self.known_versions,
         })?;
         all.has_table = true;
         all.add_shards(found.shards);
         all.told.extend(found.notes);
+        all.versions.extend(found.versions);
         Ok(true)
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::{array::BooleanArray, datatypes::Schema};
 
 use super::{
-    Constant, LeftOut, Location, ReadPlan, TableColumns,
+    Constant, LeftOut, Location, ReadPlan, TableColumns, TableVersion,
     agreement::columns_added,
     fingerprint::fingerprint,
     fitting::ShardColumns,
@@ -45,6 +45,8 @@ pub struct FoundTable {
     pub shards: Vec<TableShard>,
     /// What the caller should know of files that are not among them, one line each.
     pub notes: Vec<String>,
+    /// The versions of tables that they are of.
+    pub versions: Vec<TableVersion>,
 }
 
 impl FoundTable {
@@ -65,7 +67,11 @@ impl FoundTable {
                 "the condition leaves out {left_out} of {all} shards by their folders: their rows are not counted"
             ));
         }
-        Self { shards, notes }
+        Self {
+            shards,
+            notes,
+            versions: self.versions.clone(),
+        }
     }
 
     /// Whether the columns of folders have in `schema` the types that the folders give them.

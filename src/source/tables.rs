@@ -1,6 +1,10 @@
 //! The seam to formats of tables: whoever can read the log of one says which files it has, and which of their rows.
 
-use std::{fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 
 use super::{FoundTable, Location, Place, Places, TableFolder};
 use crate::error::{Error, Result};
@@ -37,6 +41,35 @@ impl TablePaths {
     }
 }
 
+/// A version of a table that was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableVersion {
+    /// Where the table is, whatever directory one is in.
+    pub table: String,
+    /// What no other table has, nor one that is made in its place.
+    pub id: String,
+    /// Its number.
+    pub number: u64,
+    /// Its files by what the log tells them apart by: their paths and what is deleted of them. Each has its address, but for
+    /// those that are [known](KnownVersion), which are not among the shards.
+    pub files: BTreeMap<String, Option<String>>,
+}
+
+/// A version of a table whose rows somebody has: its files are left out of versions that are read later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownVersion {
+    /// As [`TableVersion::table`].
+    pub table: String,
+    /// As [`TableVersion::id`].
+    pub id: String,
+    /// Its number.
+    pub number: u64,
+    /// Its files whose rows are there, by what the log tells them apart by.
+    pub files: BTreeSet<String>,
+    /// These are all files that it had.
+    pub is_whole: bool,
+}
+
 /// A table that is to be read.
 #[derive(Clone, Copy)]
 pub struct TableRequest<'a> {
@@ -50,6 +83,8 @@ pub struct TableRequest<'a> {
     pub as_of: AsOf,
     /// Where its log may lead.
     pub paths: TablePaths,
+    /// Versions whose files are not wanted again.
+    pub known: &'a [KnownVersion],
 }
 
 impl TableRequest<'_> {

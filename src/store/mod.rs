@@ -11,6 +11,7 @@
 //! DIR/derived/<model>/...                 columns computed from the embeddings of all rows, see `derived`
 //! DIR/state/<model>/...                   how these were made, and what the next run goes on with
 //! DIR/state/shards.json                   where each shard was found last, finished or not
+//! DIR/state/tables-<model>.json           versions of tables that were scored to their last row
 //! DIR/state/selection.bin                 the rows that the last run kept
 //! DIR/state/lock                          held by who computes from the store; readers share it
 //! DIR/lock                                held for moments by who changes one of the small files
@@ -51,6 +52,7 @@ mod columns;
 mod derived;
 mod files;
 mod known_shards;
+mod known_tables;
 #[cfg(feature = "remote")]
 mod leases;
 mod local;

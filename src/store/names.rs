@@ -25,6 +25,11 @@ pub(super) const STATE: &str = "state";
 pub(super) const UPLOADS: &str = "uploads";
 /// Where shards were found last.
 pub(super) const KNOWN_SHARDS: &str = "state/shards.json";
+/// Versions of tables that were scored with a model.
+pub(super) fn known_tables(model: &str) -> String {
+    format!("{STATE}/tables-{model}.json")
+}
+
 /// The rows that the last run kept.
 pub(super) const SELECTION: &str = "state/selection.bin";
 

@@ -21,7 +21,8 @@ use super::{
 use crate::{
     config::ImageChoice,
     error::{Error, Result},
-    source::ShardIdentity,
+    schema::STATUS,
+    source::{LeftOut, ShardIdentity},
 };
 
 /// How much of a shard a store has decided.
@@ -314,6 +315,32 @@ impl ScoreStore {
         }
         let parts = self.parts(&shard.fingerprint)?;
         Ok(ShardScores::parts(&self.blobs, parts.files()))
+    }
+
+    /// The rows of a finished shard that are not stored: its table had given them up.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn left_out(&self, shard: &ShardIdentity) -> Result<LeftOut> {
+        let scores = self.scores(shard)?;
+        if scores.rows() == Some(shard.rows) {
+            return Ok(LeftOut::default());
+        }
+        let (mut gaps, mut next) = (Vec::new(), 0);
+        let mut cursor = scores.cursor(&[STATUS], 0)?;
+        while let Some(rows) = cursor.advance()? {
+            for position in 0..rows.len() {
+                let row = u64::try_from(rows.row(position)).unwrap_or(0);
+                if row > next {
+                    gaps.push(next..row);
+                }
+                next = row + 1;
+            }
+        }
+        if shard.rows > next {
+            gaps.push(next..shard.rows);
+        }
+        Ok(LeftOut::of_runs(gaps))
     }
 
     /// The size of its files.

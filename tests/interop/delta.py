@@ -1,5 +1,6 @@
 """Delta tables. `write`: makes tables in the working directory, and prints of each its name, the option that names a
-version of it, and the keys that deltalake reads. `read DIR`: prints the keys of a table as each library reads them."""
+version of it, and the keys that deltalake reads. `read DIR`: prints the keys of a table as each library reads them. `checkpoint DIR`: writes a checkpoint
+of its newest version. `bucket URL`: prints the version, states and keys of a table in an object store."""
 
 import datetime
 import sys
@@ -65,5 +66,16 @@ def read(name):
         print(library, ",".join(sorted(keys)), sep="\t")
 
 
+def bucket(url):
+    table = deltalake.DeltaTable(url, storage_options={"AWS_ALLOW_HTTP": "true"})
+    rows = table.to_pyarrow_table(columns=["uid", "status"]).to_pydict()
+    print(table.version(), ",".join(set(rows["status"])), ",".join(sorted(rows["uid"])), sep="\t")
+
+
+def checkpoint(name):
+    deltalake.DeltaTable(name).create_checkpoint()
+    print("done")
+
+
 if __name__ == "__main__":
-    {"write": write, "read": read}[sys.argv[1]](*sys.argv[2:])
+    {"write": write, "read": read, "bucket": bucket, "checkpoint": checkpoint}[sys.argv[1]](*sys.argv[2:])

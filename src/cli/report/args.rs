@@ -79,8 +79,9 @@ pub(in crate::cli) struct CaseArgs {
 #[derive(Debug, ClapArgs)]
 #[command(after_help = AFTER_REPORT)]
 pub(in crate::cli) struct ReportArgs {
-    /// A score store; or Parquet files, directories, globs or brace ranges with --scores; or an output
-    #[arg(required = true, value_name = "PATH")]
+    /// A score store; or Parquet files, directories, globs or brace ranges with --scores; or an output. The store of
+    /// --scores if not given
+    #[arg(required_unless_present = "scores", value_name = "PATH")]
     pub(super) paths: Vec<String>,
     /// Where the page goes: one HTML file that needs no network
     #[arg(

@@ -15,8 +15,8 @@ use crate::{
     select::{Chosen, Keep, SelectOptions},
     sink::Provenance,
     source::{
-        BoundShards, ColumnBinding, ColumnChoice, ImageLayout, LabelColumn, Location, Places,
-        Shard, ShardSet,
+        BoundShards, ColumnBinding, ColumnChoice, ImageLayout, LabelColumn, LeftOut, Location,
+        Places, Shard, ShardSet,
     },
     store::{ScoreStore, ShardIdentity, StoreAt, StoreSpec},
 };
@@ -191,7 +191,10 @@ fn in_store(options: &ReportOptions, at: StoreAt) -> Result<FoundCase> {
     let (mut finished, mut notes) = (Vec::new(), Vec::new());
     for shard in store.shards() {
         if store.coverage(shard)?.complete {
-            finished.push(shard.clone());
+            finished.push(FinishedShard {
+                left_out: store.left_out(shard)?,
+                identity: shard.clone(),
+            });
         }
     }
     let shards = store.shards().len();
@@ -209,7 +212,8 @@ fn in_store(options: &ReportOptions, at: StoreAt) -> Result<FoundCase> {
         ));
     }
     let mut options = options.run.clone();
-    options.scoring.inputs = finished.iter().map(|shard| shard.path.clone()).collect();
+    let paths = finished.iter().map(|shard| shard.identity.path.clone());
+    options.scoring.inputs = paths.collect();
     options.scoring.scores = Some(at.clone());
     options.scoring.max_pixels = spec.max_pixels;
     options.scoring.reading = spec.reading;
@@ -236,24 +240,36 @@ fn in_store(options: &ReportOptions, at: StoreAt) -> Result<FoundCase> {
     })
 }
 
+/// A shard of which a store has all rows.
+struct FinishedShard {
+    identity: ShardIdentity,
+    /// Rows that its table had given up.
+    left_out: LeftOut,
+}
+
 /// The shards of a store, or why they cannot be read, in one line.
 fn shards_of(
     options: &RunOptions,
-    known: &[ShardIdentity],
+    known: &[FinishedShard],
     spec: &StoreSpec,
 ) -> std::result::Result<BoundShards, String> {
     let said = |error: Error| error.to_string();
     let located = known
         .iter()
-        .map(|shard| options.scoring.places.at(&shard.path));
+        .map(|shard| options.scoring.places.at(&shard.identity.path));
     let located = located.collect::<Result<Vec<Location>>>().map_err(said)?;
     if let Some(gone) = located.iter().find(|shard| !shard.exists()) {
         return Err(format!("{gone} is not there any more"));
     }
-    let table = options.scoring.places.table_of(located).map_err(said)?;
+    let mut table = options.scoring.places.table_of(located).map_err(said)?;
+    for (shard, known) in table.iter_mut().zip(known) {
+        shard.left_out = known.left_out.clone();
+    }
     let set = ShardSet::of_table(table).map_err(said)?;
     let pairs = set.shards.iter().zip(known);
-    let mut changed = pairs.filter(|(shard, known)| shard.fingerprint != known.fingerprint);
+    let mut changed = pairs.filter(|(shard, known)| {
+        ShardIdentity::of(shard).fingerprint != known.identity.fingerprint
+    });
     if let Some((shard, _)) = changed.next() {
         let shard = &shard.location;
         return Err(format!("{shard} has changed since it was scored"));
@@ -280,18 +296,24 @@ fn shards_of(
     Ok(BoundShards {
         set: std::sync::Arc::new(set),
         binding,
-        identities: known.to_vec(),
+        identities: known.iter().map(|shard| shard.identity.clone()).collect(),
     })
 }
 
 /// Shards that only the store knows any more.
-fn remembered(places: &Places, known: Vec<ShardIdentity>, spec: &StoreSpec) -> Result<BoundShards> {
-    let facts = known.iter().map(|shard| {
-        let mut gone = Shard::remembered(places.at(&shard.path)?, shard.rows);
-        gone.size_bytes = shard.size_bytes;
-        gone.fingerprint.clone_from(&shard.fingerprint);
-        Ok(gone)
-    });
+fn remembered(places: &Places, known: Vec<FinishedShard>, spec: &StoreSpec) -> Result<BoundShards> {
+    let facts = known.iter().map(
+        |FinishedShard {
+             identity: shard,
+             left_out,
+         }| {
+            let mut gone = Shard::remembered(places.at(&shard.path)?, shard.rows);
+            gone.size_bytes = shard.size_bytes;
+            gone.fingerprint.clone_from(&shard.fingerprint);
+            gone.left_out = left_out.clone();
+            Ok(gone)
+        },
+    );
     let facts = facts.collect::<Result<_>>()?;
     let set = ShardSet::remembered(facts, &spec.image_column, &spec.text_column);
     Ok(BoundShards {
@@ -303,7 +325,7 @@ fn remembered(places: &Places, known: Vec<ShardIdentity>, spec: &StoreSpec) -> R
             classes: None,
             key: None,
         },
-        identities: known,
+        identities: known.into_iter().map(|shard| shard.identity).collect(),
     })
 }
 

@@ -3,7 +3,8 @@
 mod iceberg;
 pub(crate) mod log;
 mod out;
-mod tools;
+mod since;
+pub(crate) mod tools;
 
 use arrow::{
     array::{Array, AsArray},
@@ -192,6 +193,36 @@ fn rows_of_deletion_vectors_are_never_scored_counted_or_written() {
     assert_eq!(scored["rows_in"], 6);
     let merged = place.mock("merge --scores whole --json").exits(0).json();
     assert_eq!(merged["missing"], json!([]));
+    // A store alone knows which rows they were, where the files are still there and where not.
+    let reported = || {
+        place
+            .mock("report --scores whole --keep 1 --json")
+            .exits(0)
+            .json()
+    };
+    let report = reported();
+    assert_eq!(
+        (
+            &report["rows_in"],
+            &report["rows_kept"],
+            &report["rows_cut"]
+        ),
+        (&6.into(), &6.into(), &0.into())
+    );
+    assert_eq!(report["subject"]["kind"], "shards", "{}", report["notes"]);
+    let hidden = table.path("../a-hidden");
+    std::fs::rename(table.path("a.parquet"), &hidden).unwrap();
+    let report = reported();
+    assert_eq!(
+        (
+            &report["rows_in"],
+            &report["rows_kept"],
+            &report["rows_cut"]
+        ),
+        (&6.into(), &6.into(), &0.into())
+    );
+    assert!(report["notes"].to_string().contains("not there any more"));
+    std::fs::rename(hidden, table.path("a.parquet")).unwrap();
     // The version before has them: for a store it is another shard.
     place
         .mock("t all.parquet --keep 1 --scores s --version 1")

@@ -6,6 +6,16 @@ use crate::program::{Place, ROOT};
 
 /// What the script says; `None` where there is no Python that can run it.
 pub(super) fn python(place: &Place, script: &str, args: &[&str]) -> Option<String> {
+    python_with(place, script, args, &[])
+}
+
+/// The same with these variables in its environment.
+pub(crate) fn python_with(
+    place: &Place,
+    script: &str,
+    args: &[&str],
+    environment: &[(&str, String)],
+) -> Option<String> {
     let interpreter =
         std::env::var("CLIP_FILTER_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let script = std::path::Path::new(ROOT)
@@ -13,6 +23,7 @@ pub(super) fn python(place: &Place, script: &str, args: &[&str]) -> Option<Strin
         .join(script);
     let ran = Command::new(interpreter)
         .env("PYTHONDONTWRITEBYTECODE", "1")
+        .envs(environment.iter().map(|(name, value)| (name, value)))
         .current_dir(place.dir())
         .arg(script)
         .args(args)

@@ -1,6 +1,8 @@
 //! Shards, outputs and stores in object stores: a real S3 server, and the program as a user runs it.
 
 mod azure;
+#[cfg(feature = "delta")]
+mod between;
 mod google;
 mod hub;
 mod refused;

@@ -101,6 +101,11 @@ impl S3 {
         command
     }
 
+    /// Where the server is.
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
     pub(super) fn environment(&self) -> [(&'static str, String); 4] {
         [
             ("AWS_ENDPOINT_URL", self.address.clone()),

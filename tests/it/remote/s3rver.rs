@@ -126,6 +126,14 @@ fn a_store_that_ignores_conditions_takes_files_and_neither_claims_nor_directorie
             "write one file",
         ]);
     }
+    for mode in ["create", "append", "overwrite"] {
+        let args = format!("{sample} s3://data/table --format delta --mode {mode} --keep 1");
+        s3rver.run(&place, &args).exits(1).says(&[
+            "write to a Delta table: this object store ignores conditions (If-None-Match)",
+            "two writers",
+            "a local path",
+        ]);
+    }
     assert_eq!(s3rver.objects(), ["out.parquet"]);
     written("s3://data/out.parquet again.parquet --keep 1 --prefix second_");
     let rows = crate::shards::read(&place.path("again.parquet")).num_rows();
