@@ -43,6 +43,7 @@ use parquet::{
 
 pub(super) use self::chunk::PageSizes;
 pub(super) use self::whole::{largest_page, whole_chunk_bytes, whole_page_bytes};
+pub(crate) use self::hybrid::{Runs, level_width};
 use self::{chunk::ChunkFacts, parted::PartedPages};
 use super::ShardBytes;
 
