@@ -29,6 +29,7 @@ mod remote;
 mod result_types;
 mod staged;
 mod stream;
+mod sync_ahead;
 mod tar;
 mod uids;
 mod units;

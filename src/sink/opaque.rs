@@ -125,7 +125,8 @@ impl OpaqueColumn {
         nulls.extend(field.is_nullable().then(|| array.nulls()));
         let values = array.as_binary_view_opt().ok_or_else(lacking)?;
         for (row, &view) in values.views().iter().enumerate() {
-            let is_there = |nulls: &&Option<&NullBuffer>| nulls.is_none_or(|nulls| nulls.is_valid(row));
+            let is_there =
+                |nulls: &&Option<&NullBuffer>| nulls.is_none_or(|nulls| nulls.is_valid(row));
             let level = nulls.iter().take_while(is_there).count();
             let is_value = level == nulls.len();
             let level = u32::try_from(level).unwrap_or(u32::MAX);
@@ -245,7 +246,8 @@ impl Page {
     fn push(&mut self, buffer: &Buffer, range: Range<usize>) -> Result<()> {
         let prefix = prefix(range.len())?;
         let lies_before = range.start.checked_sub(prefix.len());
-        let lies_before = lies_before.filter(|&at| buffer.get(at..range.start) == Some(&prefix[..]));
+        let lies_before =
+            lies_before.filter(|&at| buffer.get(at..range.start) == Some(&prefix[..]));
         let Some(start) = lies_before else {
             if range.len() <= SMALL_VALUE_BYTES {
                 return self.push_bytes(&buffer[range]);
@@ -264,7 +266,9 @@ impl Page {
             {
                 before.end = range.end;
             }
-            _ => self.pieces.push(Piece::AsRead(buffer.clone(), start..range.end)),
+            _ => self
+                .pieces
+                .push(Piece::AsRead(buffer.clone(), start..range.end)),
         }
         Ok(())
     }
@@ -350,3 +354,6 @@ fn header(values: usize, bytes: usize) -> Result<Vec<u8>> {
     header.extend([END, END]);
     Ok(header)
 }
+
+#[cfg(test)]
+mod tests;

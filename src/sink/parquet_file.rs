@@ -5,7 +5,7 @@
 
 use std::{
     io::{Error, ErrorKind, Write},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, mpsc::sync_channel},
 };
 
 use bytes::Bytes;
@@ -31,7 +31,9 @@ use super::Part;
 /// What a file begins with.
 const MAGIC: &[u8] = b"PAR1";
 /// Copied at a time.
-const COPY_BYTES: u64 = 1 << 20;
+const COPY_BYTES: usize = 1 << 20;
+/// Blocks that are read before they are written, at most.
+const COPIES_AHEAD: usize = 4;
 
 /// A column chunk of a row group that is to be closed.
 pub(super) enum Chunk {
@@ -99,13 +101,31 @@ impl ParquetFile {
         let (start, length) = chunk.metadata.byte_range();
         let place = position(self.out.bytes_written())?;
         let end = start.saturating_add(length);
-        let mut at = start;
-        while at < end {
-            let block = COPY_BYTES.min(end - at);
-            let bytes = file.get_bytes(at, usize::try_from(block).unwrap_or(usize::MAX))?;
-            self.out.write_all(&bytes)?;
-            at += block;
+        let blocks = (start..end).step_by(COPY_BYTES).map(|at| {
+            let block = usize::try_from(end - at).unwrap_or(usize::MAX);
+            file.get_bytes(at, block.min(COPY_BYTES))
+        });
+        if length <= COPY_BYTES as u64 {
+            for block in blocks {
+                self.out.write_all(&block?)?;
+            }
+            return moved(chunk, position(start)?, place);
         }
+        // What comes next is read while this is written.
+        std::thread::scope(|scope| {
+            let (sender, ahead) = sync_channel(COPIES_AHEAD);
+            scope.spawn(move || {
+                for block in blocks {
+                    if sender.send(block).is_err() {
+                        break;
+                    }
+                }
+            });
+            for block in ahead {
+                self.out.write_all(&block?)?;
+            }
+            Ok::<_, ParquetError>(())
+        })?;
         moved(chunk, position(start)?, place)
     }
 
@@ -125,33 +145,34 @@ impl ParquetFile {
                 written.push((leaf, chunk.clone()));
             }
         }
-        let on_close = move |_: &mut TrackedWrite<Shared>,
-                             group: RowGroupMetaData,
-                             _: Vec<_>,
-                             mut column_index: Vec<Option<ColumnIndexMetaData>>,
-                             mut offset_index: Vec<Option<OffsetIndexMetaData>>| {
-            let mut columns = group.columns().to_vec();
-            let mut bytes = group.total_byte_size();
-            for (leaf, chunk) in written {
-                bytes += chunk.metadata.uncompressed_size();
-                columns[leaf] = chunk.metadata;
-                column_index[leaf] = chunk.column_index;
-                offset_index[leaf] = chunk.offset_index;
-            }
-            let group = group.into_builder().set_column_metadata(columns);
-            let group = group.set_total_byte_size(bytes);
-            groups.push(group.set_file_offset(file_offset).build()?);
-            let column_index = column_index.into_iter();
-            column_indexes.push(
-                column_index
-                    .map(|index| index.unwrap_or(ColumnIndexMetaData::NONE))
-                    .collect(),
-            );
-            let offset_index = offset_index.into_iter().collect::<Option<Vec<_>>>();
-            let lacking = || ParquetError::General("a column chunk without its pages".into());
-            offset_indexes.push(offset_index.ok_or_else(lacking)?);
-            Ok(())
-        };
+        let on_close =
+            move |_: &mut TrackedWrite<Shared>,
+                  group: RowGroupMetaData,
+                  _: Vec<_>,
+                  mut column_index: Vec<Option<ColumnIndexMetaData>>,
+                  mut offset_index: Vec<Option<OffsetIndexMetaData>>| {
+                let mut columns = group.columns().to_vec();
+                let mut bytes = group.total_byte_size();
+                for (leaf, chunk) in written {
+                    bytes += chunk.metadata.uncompressed_size();
+                    columns[leaf] = chunk.metadata;
+                    column_index[leaf] = chunk.column_index;
+                    offset_index[leaf] = chunk.offset_index;
+                }
+                let group = group.into_builder().set_column_metadata(columns);
+                let group = group.set_total_byte_size(bytes);
+                groups.push(group.set_file_offset(file_offset).build()?);
+                let column_index = column_index.into_iter();
+                column_indexes.push(
+                    column_index
+                        .map(|index| index.unwrap_or(ColumnIndexMetaData::NONE))
+                        .collect(),
+                );
+                let offset_index = offset_index.into_iter().collect::<Option<Vec<_>>>();
+                let lacking = || ParquetError::General("a column chunk without its pages".into());
+                offset_indexes.push(offset_index.ok_or_else(lacking)?);
+                Ok(())
+            };
         let mut group = SerializedRowGroupWriter::new(
             Arc::clone(&self.schema),
             Arc::clone(&self.properties),
@@ -234,7 +255,11 @@ fn moved(mut chunk: ColumnCloseResult, from: i64, to: i64) -> Result<ColumnClose
         builder = builder.set_page_encoding_stats(statistics.clone());
     }
     chunk.metadata = builder.build()?;
-    for page in chunk.offset_index.iter_mut().flat_map(|index| &mut index.page_locations) {
+    for page in chunk
+        .offset_index
+        .iter_mut()
+        .flat_map(|index| &mut index.page_locations)
+    {
         page.offset = there(page.offset);
     }
     Ok(chunk)
@@ -251,7 +276,10 @@ struct Held {
 }
 
 impl Shared {
-    fn with<T>(&self, write: impl FnOnce(&mut dyn Part) -> std::io::Result<T>) -> std::io::Result<T> {
+    fn with<T>(
+        &self,
+        write: impl FnOnce(&mut dyn Part) -> std::io::Result<T>,
+    ) -> std::io::Result<T> {
         let mut held = self.0.lock().map_err(|_| lost())?;
         let written = write(&mut *held.part);
         if let Err(error) = &written

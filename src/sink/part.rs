@@ -10,8 +10,7 @@ use parquet::{
     arrow::{
         ArrowSchemaConverter, ArrowWriter,
         arrow_writer::{
-            ArrowColumnWriter, ArrowRowGroupWriterFactory, ArrowWriterOptions,
-            compute_leaves,
+            ArrowColumnWriter, ArrowRowGroupWriterFactory, ArrowWriterOptions, compute_leaves,
         },
     },
     column::writer::ColumnCloseResult,

@@ -214,10 +214,14 @@ impl OpenParquet {
             read_bytes: self.stored_bytes(group, columns),
             ..sizes
         };
-        let pages: Arc<dyn FileReader> =
-            Arc::new(GroupPages::new(
-                file, footer, group, sizes, wanted, self.free.clone(),
-            ));
+        let pages: Arc<dyn FileReader> = Arc::new(GroupPages::new(
+            file,
+            footer,
+            group,
+            sizes,
+            wanted,
+            self.free.clone(),
+        ));
         let reader = ParquetRecordBatchReader::try_new_with_row_groups(
             &levels, &pages, batch_rows, selection,
         )?;

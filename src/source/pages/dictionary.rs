@@ -49,7 +49,10 @@ impl LargeDictionary {
         if index >= self.values {
             return Err(invalid("an index beyond its dictionary"));
         }
-        let state = &mut *self.state.lock().map_err(|_| invalid("a reader that panicked"))?;
+        let state = &mut *self
+            .state
+            .lock()
+            .map_err(|_| invalid("a reader that panicked"))?;
         if let State::Ahead(_, next) = state
             && index < *next
         {

@@ -45,8 +45,8 @@ use parquet::{
 
 pub(super) use self::buffer::FreeBuffers;
 pub(super) use self::chunk::PageSizes;
-pub(super) use self::whole::{largest_page, whole_chunk_bytes, whole_page_bytes};
 pub(crate) use self::hybrid::{Runs, level_width};
+pub(super) use self::whole::{largest_page, whole_chunk_bytes, whole_page_bytes};
 use self::{chunk::ChunkFacts, parted::PartedPages};
 use super::ShardBytes;
 

@@ -36,7 +36,9 @@ impl OpenPage {
         let mut wanted = wanted;
         let page_end = row + u64::from(self.left);
         let room = usize::try_from(chunk.sizes.part_bytes).unwrap_or(usize::MAX);
-        let mut bytes = chunk.free.take(LEVELS_ROOM + room + (room >> 3));
+        // No more than all that is left, where that is known.
+        let usual = self.values.left().map_or(room, |left| room.min(left)) + (room >> 3);
+        let mut bytes = chunk.free.take(LEVELS_ROOM + usual);
         bytes.room(LEVELS_ROOM)?;
         let highest = [chunk.repetition, chunk.definition].map(level_width);
         let [mut repetition, mut definition] = highest.map(Runs::new);

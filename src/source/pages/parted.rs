@@ -108,10 +108,8 @@ impl PartedPages {
 
     /// Goes on behind the page of `header`, of which the rows are handed on or left out, too, if it `is_done`.
     fn pass(&mut self, header: &PageHeader, is_done: bool) {
-        if let (
-            true,
-            PageKind::First { values, .. } | PageKind::Second { values, .. },
-        ) = (is_done, &header.kind)
+        if let (true, PageKind::First { values, .. } | PageKind::Second { values, .. }) =
+            (is_done, &header.kind)
         {
             self.row += u64::from(*values);
         }

@@ -57,7 +57,9 @@ impl Stretch {
     /// Leaves out `len` bytes, or as many as there are; how many.
     fn pass(&mut self, len: u64) -> u64 {
         let len = len.min(self.left());
-        let at_hand = usize::try_from(len).unwrap_or(usize::MAX).min(self.there - self.taken);
+        let at_hand = usize::try_from(len)
+            .unwrap_or(usize::MAX)
+            .min(self.there - self.taken);
         self.taken += at_hand;
         let rest = len - at_hand as u64;
         if rest > 0 {

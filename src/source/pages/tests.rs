@@ -262,7 +262,12 @@ fn a_page_that_is_skipped_is_not_decompressed() {
     let footer = footer_of(&file);
     let metadata = Arc::clone(footer.metadata());
     let pages: Arc<dyn FileReader> = Arc::new(GroupPages::new(
-        file, metadata, 0, SIZES, None, FreeBuffers::default(),
+        file,
+        metadata,
+        0,
+        SIZES,
+        None,
+        FreeBuffers::default(),
     ));
     let schema = footer.parquet_schema();
     let levels = parquet_to_arrow_field_levels(schema, ProjectionMask::all(), None).unwrap();

@@ -76,6 +76,14 @@ impl Values {
         })
     }
 
+    /// Bytes of all that are left, as they will be in parts, where that is known.
+    pub(super) fn left(&self) -> Option<usize> {
+        match self {
+            Self::Plain(stream) | Self::Fixed(stream, _) => usize::try_from(stream.left()).ok(),
+            Self::Lengths(..) | Self::Prefixes(..) | Self::Indices(..) => None,
+        }
+    }
+
     /// Appends the next value.
     pub(super) fn append_next(&mut self, out: &mut PartBuffer) -> Result<(), ParquetError> {
         match self {
