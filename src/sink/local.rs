@@ -11,11 +11,14 @@ use super::{
     Commit, Destination, Existing, Fate, OutputPath, Owner, Part, PartPlace, Pending, Placement,
     WrittenPart,
     abandoned::{hold, remove_abandoned, token_of},
+    sync_ahead::SyncAhead,
 };
 use crate::error::{Error, Result};
 
 /// Marker that a directory of parts is complete; written last.
 const SUCCESS: &str = "_SUCCESS";
+/// After as many bytes the disk is asked to take what there is, while more is written.
+const SYNC_BYTES: usize = 64 << 20;
 /// The output in a directory of its run.
 const OUTPUT: &str = "output";
 
@@ -107,6 +110,8 @@ impl Commit for LocalCommit {
         let file = File::create(&temporary).map_err(|error| failed(&temporary, error))?;
         Ok(Box::new(LocalPart {
             file,
+            unasked: 0,
+            ahead: None,
             temporary,
             written: WrittenPart {
                 number: place.number,
@@ -161,13 +166,33 @@ impl Commit for LocalCommit {
 /// A file under its temporary name, which goes with that of the whole output.
 struct LocalPart {
     file: File,
+    /// Bytes since the disk was last asked to take what there is.
+    unasked: usize,
+    ahead: Option<SyncAhead>,
     temporary: PathBuf,
     written: WrittenPart,
 }
 
+impl LocalPart {
+    /// Lets the disk begin with what there is, so that little is left to wait for at the end.
+    fn sync_ahead(&mut self, written: usize) -> std::io::Result<()> {
+        self.unasked += written;
+        if self.unasked >= SYNC_BYTES {
+            self.unasked = 0;
+            match &self.ahead {
+                Some(ahead) => ahead.ask(),
+                None => self.ahead = Some(SyncAhead::begin(self.file.try_clone()?)?),
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Write for LocalPart {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.file.write(bytes)
+        let written = self.file.write(bytes)?;
+        self.sync_ahead(written)?;
+        Ok(written)
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
@@ -176,8 +201,10 @@ impl Write for LocalPart {
 }
 
 impl Part for LocalPart {
-    fn close(self: Box<Self>) -> Result<WrittenPart> {
-        let synced = self.file.sync_all();
+    fn close(mut self: Box<Self>) -> Result<WrittenPart> {
+        // What the disk refused before, it need not say again.
+        let ahead = self.ahead.take().map_or(Ok(()), SyncAhead::end);
+        let synced = ahead.and_then(|()| self.file.sync_all());
         synced.map_err(|error| failed(&self.temporary, error))?;
         Ok(self.written)
     }

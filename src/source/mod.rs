@@ -97,6 +97,7 @@ pub use labels::LabelColumn;
 pub use left_out::LeftOut;
 pub use listing::{Listing, LogFile};
 pub use location::{Listed, Location};
+pub(crate) use pages::{Runs as LevelRuns, level_width};
 pub use place::{Place, is_set_aside, is_shard_name, names_parquet, names_shard, names_tar};
 pub use places::Places;
 pub use plan::{Evaluate, ReadPlan, RowPredicate};

@@ -20,7 +20,7 @@ use super::{
     held::held,
     kind::{ChunkLayout, GroupLayout, Held, Layout, OpenRows, Outline, ShardKind, ShardRows},
     open_parquet::{ColumnTypes, OpenParquet},
-    pages::{whole_chunk_bytes, whole_page_bytes},
+    pages::{FreeBuffers, whole_chunk_bytes, whole_page_bytes},
     read_footer,
     stored::{
         is_carried, is_interval, is_read_well, stored_schema, with_micros, without_intervals,
@@ -199,6 +199,7 @@ impl ShardRows for ParquetRows {
             footer: Arc::clone(plain.metadata()),
             types,
             plan,
+            free: FreeBuffers::default(),
         }))
     }
 

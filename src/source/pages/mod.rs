@@ -11,6 +11,7 @@
 //! | numbers that are packed or split into streams, LZ4 in Hadoop's framing | no |
 
 mod blocks;
+mod buffer;
 mod chunk;
 mod delta;
 mod dictionary;
@@ -22,6 +23,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod values;
+mod wanted;
 mod whole;
 
 use std::{ops::Range, sync::Arc};
@@ -41,7 +43,9 @@ use parquet::{
     schema::types::Type,
 };
 
+pub(super) use self::buffer::FreeBuffers;
 pub(super) use self::chunk::PageSizes;
+pub(crate) use self::hybrid::{Runs, level_width};
 pub(super) use self::whole::{largest_page, whole_chunk_bytes, whole_page_bytes};
 use self::{chunk::ChunkFacts, parted::PartedPages};
 use super::ShardBytes;
@@ -55,6 +59,7 @@ pub(super) struct GroupPages {
     sizes: PageSizes,
     /// Rows that will be read; `None` for all.
     wanted: Option<RowSelection>,
+    free: FreeBuffers,
 }
 
 impl GroupPages {
@@ -65,6 +70,7 @@ impl GroupPages {
         group: usize,
         sizes: PageSizes,
         wanted: Option<RowSelection>,
+        free: FreeBuffers,
     ) -> Self {
         let groups = vec![footer.row_group(group).clone()];
         Self {
@@ -74,6 +80,7 @@ impl GroupPages {
             group,
             sizes,
             wanted,
+            free,
         }
     }
 
@@ -144,9 +151,12 @@ impl RowGroupReader for Columns<'_> {
         let chunk = pages.facts().column(column);
         let may_be_large =
             u64::try_from(chunk.uncompressed_size()).unwrap_or(0) > pages.sizes.whole_bytes;
-        if may_be_large && stream::is_streamed(chunk.compression()) {
-            let facts = ChunkFacts::new(pages.file_for(column), chunk, pages.sizes)?;
-            return Ok(Box::new(PartedPages::new(facts)));
+        if stream::is_streamed(chunk.compression()) {
+            let free = pages.free.clone();
+            let facts = ChunkFacts::new(pages.file_for(column), chunk, pages.sizes, free)?;
+            if may_be_large || pages.wanted.is_some() && facts.is_chosen_from() {
+                return Ok(Box::new(PartedPages::new(facts, pages.wanted.as_ref())));
+            }
         }
         let locations = pages.locations(column).cloned();
         let rows = usize::try_from(pages.facts().num_rows()).unwrap_or(0);
