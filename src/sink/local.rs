@@ -9,13 +9,14 @@ use std::{
 
 use super::{
     Commit, Destination, Existing, Fate, OutputPath, Owner, Part, PartPlace, Pending, Placement,
-    WrittenPart,
+    SharedOutputs, WrittenPart,
     abandoned::{hold, remove_abandoned, token_of},
+    local_shares::make_room,
 };
 use crate::error::{Error, Result};
 
 /// Marker that a directory of parts is complete; written last.
-const SUCCESS: &str = "_SUCCESS";
+pub(super) const SUCCESS: &str = "_SUCCESS";
 /// The output in a directory of its run.
 const OUTPUT: &str = "output";
 
@@ -63,6 +64,9 @@ impl Commit for LocalCommit {
                 ..
             } => format!("{directory}/{OUTPUT}"),
             Owner::Run { .. } => format!(".{name}.clip-filter.tmp"),
+            Owner::Share {
+                identity, share, ..
+            } => make_room(path, identity, share)?,
         };
         let temporary = parent(path).join(&token);
         remove(&temporary);
@@ -114,6 +118,10 @@ impl Commit for LocalCommit {
                 seal: String::new(),
             },
         }))
+    }
+
+    fn shares(&self) -> Option<&dyn SharedOutputs> {
+        Some(self)
     }
 
     fn finish(&self, pending: &Pending) -> Result<()> {
@@ -206,7 +214,7 @@ fn failed(path: &Path, error: std::io::Error) -> Error {
         .hint("free space there, or write elsewhere; the input is untouched")
 }
 
-fn local(destination: &Destination) -> Result<&Path> {
+pub(super) fn local(destination: &Destination) -> Result<&Path> {
     destination.path().local_path().ok_or_else(|| {
         Error::internal("write a local output: its name is a URL").with("output", destination)
     })

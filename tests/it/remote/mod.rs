@@ -3,6 +3,7 @@
 mod azure;
 mod google;
 mod hub;
+mod output_parts;
 mod refused;
 mod s3;
 mod s3rver;
