@@ -5,6 +5,9 @@ mod repeats;
 pub use repeats::{Repeats, RepeatsBuilder};
 
 use arrow::buffer::{BooleanBuffer, MutableBuffer};
+use sha2::{Digest, Sha256};
+
+use crate::digest::hex;
 
 /// The rows that were selected, one bit per row and shard.
 ///
@@ -49,6 +52,30 @@ impl Selection {
         Self {
             shards: both.map(|(a, b)| a | b).collect(),
         }
+    }
+
+    /// Those of them that are in some shards.
+    #[must_use]
+    pub fn within(&self, shards: &[bool]) -> Self {
+        let own = self.shards.iter().zip(shards);
+        let rows = own.map(|(rows, is_own)| match is_own {
+            true => rows.clone(),
+            false => BooleanBuffer::new_unset(rows.len()),
+        });
+        Self {
+            shards: rows.collect(),
+        }
+    }
+
+    /// Hash of the rows, hex.
+    pub fn digest(&self) -> String {
+        let mut hash = Sha256::new();
+        for rows in &self.shards {
+            hash.update(rows.len().to_le_bytes());
+            // From the first bit on, with none behind the last.
+            hash.update(rows.sliced().as_slice());
+        }
+        hex(&hash.finalize())
     }
 
     /// True if this row is selected.

@@ -110,12 +110,20 @@ def adapt(scores: str | os.PathLike, output: str | os.PathLike, inputs: Any = ()
     return json.loads(_run("adapt", Inputs(inputs).paths, options, None))
 
 
-def merge(scores: str | os.PathLike, **options: Any) -> dict[str, Any]:
+def merge(
+    scores: str | os.PathLike | None = None, *, output: str | os.PathLike | None = None, **options: Any
+) -> dict[str, Any]:
     """Puts together what workers have scored with ``score(..., part="I/N")``; shards and rows of the store.
 
-    As ``clip-filter merge --scores DIR --json``. Raises ``FailedError`` where shards are missing, with their names.
+    With ``output``, and no ``scores``, makes visible what they have written with ``filter(..., part="I/N")``; its parts,
+    files and rows.
+
+    As ``clip-filter merge --scores DIR --json`` or ``--output OUT``. Raises ``FailedError`` where shards or parts are missing,
+    with their names.
     """
-    return json.loads(_run("merge", (), {"scores": scores, **options}, None))
+    given = {"scores": scores, "output": output}
+    given = {name: os.fspath(path) for name, path in given.items() if path is not None}
+    return json.loads(_run("merge", (), {**given, **options}, None))
 
 
 def sql(

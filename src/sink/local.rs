@@ -9,14 +9,15 @@ use std::{
 
 use super::{
     Commit, Destination, Existing, Fate, OutputPath, Owner, Part, PartPlace, Pending, Placement,
-    WrittenPart,
+    SharedOutputs, WrittenPart,
     abandoned::{hold, remove_abandoned, token_of},
+    local_shares::make_room,
     sync_ahead::SyncAhead,
 };
 use crate::error::{Error, Result};
 
 /// Marker that a directory of parts is complete; written last.
-const SUCCESS: &str = "_SUCCESS";
+pub(super) const SUCCESS: &str = "_SUCCESS";
 /// After as many bytes the disk is asked to take what there is, while more is written.
 const SYNC_BYTES: usize = 64 << 20;
 /// The output in a directory of its run.
@@ -66,6 +67,9 @@ impl Commit for LocalCommit {
                 ..
             } => format!("{directory}/{OUTPUT}"),
             Owner::Run { .. } => format!(".{name}.clip-filter.tmp"),
+            Owner::Share {
+                identity, share, ..
+            } => make_room(path, identity, share)?,
         };
         let temporary = parent(path).join(&token);
         remove(&temporary);
@@ -119,6 +123,10 @@ impl Commit for LocalCommit {
                 seal: String::new(),
             },
         }))
+    }
+
+    fn shares(&self) -> Option<&dyn SharedOutputs> {
+        Some(self)
     }
 
     fn finish(&self, pending: &Pending) -> Result<()> {
@@ -233,7 +241,7 @@ fn failed(path: &Path, error: std::io::Error) -> Error {
         .hint("free space there, or write elsewhere; the input is untouched")
 }
 
-fn local(destination: &Destination) -> Result<&Path> {
+pub(super) fn local(destination: &Destination) -> Result<&Path> {
     destination.path().local_path().ok_or_else(|| {
         Error::internal("write a local output: its name is a URL").with("output", destination)
     })

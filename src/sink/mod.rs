@@ -16,6 +16,7 @@ mod destination;
 mod ledger;
 mod listing;
 mod local;
+mod local_shares;
 mod metadata;
 mod opaque;
 mod output_writer;
@@ -26,7 +27,10 @@ mod plain;
 mod rejects;
 #[cfg(feature = "remote")]
 mod remote;
+#[cfg(feature = "remote")]
+mod remote_shares;
 mod result_types;
+mod shares;
 mod staged;
 mod stream;
 mod sync_ahead;
@@ -61,9 +65,10 @@ pub use rejects::{Reject, RejectsWriter};
 #[cfg(feature = "remote")]
 pub use remote::RemoteCommit;
 pub use result_types::{ParquetResult, as_parquet_result};
+pub use shares::{LeftShare, ShareFacts, SharedOutputs};
 pub use staged::{Staged, StagedFile, stage_bytes};
 pub use stream::ParquetStream;
 pub use tar::{OutputFormat, Shuffled, TarOptions, TarPolicy, TarWriter};
 pub use uids::list_uids;
 pub use units::{BATCH_ROWS, OpenUnit, Portion, ShardUnit, UnitSource};
-pub use writer::{AddedField, DatasetWriter, WriterPolicy};
+pub use writer::{AddedField, Cut, DatasetWriter, WriterPolicy};

@@ -3,7 +3,7 @@
 //! Its pages go to the file as soon as they are full. A page is made of pieces of what was read; where the values lie in
 //! memory as a page has them, each behind its length, one piece is many values.
 
-use std::{io::Write, ops::Range};
+use std::{io::Write, ops::Range, sync::Arc};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, ByteView},
@@ -185,7 +185,7 @@ impl OpaqueColumn {
         let (bytes, rows) = (self.chunk_bytes, self.rows);
         (self.chunk_bytes, self.rows) = (0, 0);
         let number = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
-        let metadata = ColumnChunkMetaData::builder(self.descr.clone())
+        let metadata = ColumnChunkMetaData::builder(Arc::clone(&self.descr))
             .set_compression_codec(Compression::UNCOMPRESSED.into())
             .set_encodings_mask(EncodingMask::new_from_encodings(
                 [Encoding::PLAIN, Encoding::RLE].iter(),
@@ -253,7 +253,7 @@ impl Page {
                 return self.push_bytes(&buffer[range]);
             }
             self.count(range.len());
-            self.gathered().extend(prefix);
+            self.gather([&prefix, &[]]);
             self.pieces.push(Piece::AsRead(buffer.clone(), range));
             return Ok(());
         };
@@ -276,9 +276,7 @@ impl Page {
     fn push_bytes(&mut self, value: &[u8]) -> Result<()> {
         let prefix = prefix(value.len())?;
         self.count(value.len());
-        let gathered = self.gathered();
-        gathered.extend(prefix);
-        gathered.extend_from_slice(value);
+        self.gather([&prefix, value]);
         Ok(())
     }
 
@@ -287,14 +285,11 @@ impl Page {
         self.value_bytes += len;
     }
 
-    /// The piece that small values are gathered in.
-    fn gathered(&mut self) -> &mut Vec<u8> {
-        if !matches!(self.pieces.last(), Some(Piece::Gathered(_))) {
-            self.pieces.push(Piece::Gathered(Vec::new()));
-        }
+    /// Appends to the piece that small values are gathered in.
+    fn gather(&mut self, parts: [&[u8]; 2]) {
         match self.pieces.last_mut() {
-            Some(Piece::Gathered(bytes)) => bytes,
-            _ => unreachable!("the last piece is one of gathered bytes"),
+            Some(Piece::Gathered(bytes)) => parts.iter().for_each(|part| bytes.extend(*part)),
+            _ => self.pieces.push(Piece::Gathered(parts.concat())),
         }
     }
 

@@ -45,6 +45,10 @@ impl OutputWriter {
             (Self::Parquet(writer), Portion::Group(group, added)) => {
                 writer.copy(group, added).map(|()| added.num_rows())
             }
+            (Self::Parquet(writer), Portion::Shard(shard)) => {
+                writer.begin_shard(*shard).map(|()| 0)
+            }
+            (Self::Tars(_), Portion::Shard(_)) => Ok(0),
             (Self::Tars(writer), Portion::Rows(batch)) => {
                 writer.write(batch).map(|()| batch.num_rows())
             }

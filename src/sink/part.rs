@@ -64,6 +64,11 @@ impl<F> EncodedGroup<F> {
 pub struct ColumnLayout(Arc<SchemaDescriptor>);
 
 impl ColumnLayout {
+    /// Of files whose columns these are.
+    pub(super) fn of(schema: &Schema, stored: &[Option<TypePtr>]) -> Result<Self> {
+        Ok(Self(Arc::new(parquet_columns(schema, stored)?)))
+    }
+
     /// True if the columns of a file are stored as the output's first ones are, so that its row groups can be
     /// taken as they lie. It must say where its pages are: an output always does, so that late
     /// materialisation works on it too.

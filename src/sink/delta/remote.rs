@@ -86,6 +86,9 @@ impl Commit for RemoteDeltaCommit {
         let (name, notes) = match placement.owner {
             Owner::Run {
                 identity, notes, ..
+            }
+            | Owner::Share {
+                identity, notes, ..
             } => {
                 let notes = notes.map(|notes| notes_of(notes, &folder));
                 (self.table.token(identity), notes)

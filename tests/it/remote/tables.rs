@@ -223,7 +223,10 @@ fn a_commit_whose_answer_is_lost_is_found_in_the_log() {
         let args = format!("{input} s3://data/t --format delta --mode append --keep 1");
         run_through(&address, &s3, &place, &args).exits(0);
         assert_eq!(entries(&s3) as u64, version + 1);
-        assert_eq!(rows(&s3, &place, "s3://data/t"), [10, 30][version as usize]);
+        assert_eq!(
+            rows(&s3, &place, "s3://data/t"),
+            [10, 30][usize::try_from(version).unwrap()]
+        );
     }
     assert!(s3.uploads().is_empty());
 }
