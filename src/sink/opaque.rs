@@ -253,7 +253,7 @@ impl Page {
                 return self.push_bytes(&buffer[range]);
             }
             self.count(range.len());
-            self.gathered().extend(prefix);
+            self.gather(&[&prefix]);
             self.pieces.push(Piece::AsRead(buffer.clone(), range));
             return Ok(());
         };
@@ -276,9 +276,7 @@ impl Page {
     fn push_bytes(&mut self, value: &[u8]) -> Result<()> {
         let prefix = prefix(value.len())?;
         self.count(value.len());
-        let gathered = self.gathered();
-        gathered.extend(prefix);
-        gathered.extend_from_slice(value);
+        self.gather(&[&prefix, value]);
         Ok(())
     }
 
@@ -287,14 +285,12 @@ impl Page {
         self.value_bytes += len;
     }
 
-    /// The piece that small values are gathered in.
-    fn gathered(&mut self) -> &mut Vec<u8> {
-        if !matches!(self.pieces.last(), Some(Piece::Gathered(_))) {
-            self.pieces.push(Piece::Gathered(Vec::new()));
-        }
+    /// Appends bytes to the piece that small values are gathered in.
+    fn gather(&mut self, bytes: &[&[u8]]) {
+        let bytes = bytes.concat();
         match self.pieces.last_mut() {
-            Some(Piece::Gathered(bytes)) => bytes,
-            _ => unreachable!("the last piece is one of gathered bytes"),
+            Some(Piece::Gathered(before)) => before.extend(bytes),
+            _ => self.pieces.push(Piece::Gathered(bytes)),
         }
     }
 
