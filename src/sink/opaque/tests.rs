@@ -16,6 +16,7 @@ use parquet::{
     arrow::{
         ArrowWriter,
         arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder},
+        arrow_writer::ArrowWriterOptions,
     },
     file::metadata::{PageIndexPolicy, ParquetMetaData},
     schema::types::ColumnPath,
@@ -153,7 +154,10 @@ fn read(bytes: &Bytes) -> (RecordBatch, Arc<ParquetMetaData>) {
 fn ordinary() -> Bytes {
     let all = batch(0..ROWS, true);
     let mut bytes = Vec::new();
-    let mut writer = ArrowWriter::try_new(&mut bytes, all.schema(), Some(properties())).unwrap();
+    let options = ArrowWriterOptions::new()
+        .with_properties(properties())
+        .with_skip_arrow_metadata(true);
+    let mut writer = ArrowWriter::try_new_with_options(&mut bytes, all.schema(), options).unwrap();
     writer.write(&all).unwrap();
     writer.close().unwrap();
     bytes.into()

@@ -22,6 +22,7 @@ mod parted;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod unpack;
 mod values;
 mod wanted;
 mod whole;
