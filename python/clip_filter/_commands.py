@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from ._options import ExplainOptions, FilterOptions, ReportOptions, ScoreOptions, SqlOptions
 
+# The last path is where a run would write; a dry run does not.
+_UNWRITTEN = "unwritten/"
 _Tell = bool | Callable[[Progress], object] | None
 
 
@@ -56,6 +58,11 @@ def filter(
     given = Inputs(inputs)
     if options.get("online"):
         raise UsageError("failed to filter in one pass: that gives rows and no file", "stream(inputs, keep=0.3)")
+    if output is None and not options.get("dry_run") and len(given.paths) != 1:
+        # The last of them would be taken for it.
+        raise UsageError("failed to find the output: none was given", 'output="kept/", or dry_run=True')
+    if output is None and options.get("dry_run"):
+        output = _UNWRITTEN
     paths = given.paths + ([] if output is None else [os.fspath(output)])
     return _summary(None, paths, options, progress)
 

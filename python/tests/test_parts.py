@@ -40,6 +40,9 @@ def test_an_output_is_written_in_parts_and_appears_when_it_is_merged(large_shard
     scores, kept, whole = tmp_path / "scores", tmp_path / "kept", tmp_path / "whole.parquet"
     clip_filter.score(large_shards, scores, model="mock")
     options = {"scores": scores, "keep": 0.4, "model": "mock"}
+    assert clip_filter.filter(large_shards, dry_run=True, **options).rows_in == 768
+    with pytest.raises(clip_filter.UsageError, match="find the output"):
+        clip_filter.filter(large_shards, overwrite=True, **options)
     written = clip_filter.filter(large_shards, kept, part="1/2", **options)
     with pytest.raises(clip_filter.FailedError, match="parts are missing") as missing:
         clip_filter.merge(output=kept)

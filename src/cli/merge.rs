@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::Args as ClapArgs;
+use clap::{ArgGroup, Args as ClapArgs};
 use serde::Serialize;
 
 use super::{running::print_json, say, stores};
@@ -17,14 +17,10 @@ use crate::{
 const NAMED: usize = 5;
 
 #[derive(Debug, ClapArgs)]
+#[command(group = ArgGroup::new("merged").args(["scores", "output"]).required(true))]
 pub(super) struct MergeArgs {
     /// The score store that workers have filled: a directory, or a URL as s3://bucket/scores
-    #[arg(
-        long,
-        value_name = "DIR",
-        env = "CLIP_FILTER_SCORES",
-        required_unless_present = "output"
-    )]
+    #[arg(long, value_name = "DIR", env = "CLIP_FILTER_SCORES")]
     scores: Option<PathBuf>,
     /// The output that workers have written in parts: a directory, or a URL as s3://bucket/kept. All of it becomes visible
     /// in one step, or none where a part is missing

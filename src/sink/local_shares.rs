@@ -110,6 +110,12 @@ impl SharedOutputs for LocalCommit {
             return Ok(pending);
         }
         std::fs::create_dir_all(&merged).map_err(|error| failed(&merged, error))?;
+        // What a merge that was killed has moved of parts that were written anew since.
+        for entry in std::fs::read_dir(&merged).into_iter().flatten().flatten() {
+            if !moved.iter().any(|(_, name)| *name == entry.file_name()) {
+                remove(&entry.path());
+            }
+        }
         for (from, name) in moved {
             let to = merged.join(name);
             if from.exists() {

@@ -180,6 +180,7 @@ fn a_merge_that_was_killed_is_finished_by_the_next() {
     let names = [files_of(&first), files_of(&second)].concat();
     let moved = &files_of(&first)[0];
     std::fs::rename(first.join(moved), merged.join(moved)).unwrap();
+    std::fs::write(merged.join("part-00099.parquet"), "of another selection").unwrap();
     // Killed when all was visible, and the parts not forgotten.
     let records = place.path("records");
     std::fs::create_dir(&records).unwrap();
