@@ -81,11 +81,9 @@ impl ChunkFacts {
         })
     }
 
-    /// Whether values are byte strings that lie as they are in a file that is at hand, so that each can be read alone.
+    /// Whether values are byte strings that lie as they are, so that each can be read alone where the file is at hand.
     pub(super) fn is_chosen_from(&self) -> bool {
-        self.codec == Compression::UNCOMPRESSED
-            && self.width == Width::Variable
-            && !self.file.is_planned()
+        self.codec == Compression::UNCOMPRESSED && self.width == Width::Variable
     }
 }
 

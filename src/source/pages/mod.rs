@@ -152,18 +152,23 @@ impl RowGroupReader for Columns<'_> {
         let chunk = pages.facts().column(column);
         let may_be_large =
             u64::try_from(chunk.uncompressed_size()).unwrap_or(0) > pages.sizes.whole_bytes;
+        let file = pages.file_for(column);
         if stream::is_streamed(chunk.compression()) {
             let free = pages.free.clone();
-            let facts = ChunkFacts::new(pages.file_for(column), chunk, pages.sizes, free)?;
-            if may_be_large || pages.wanted.is_some() && facts.is_chosen_from() {
+            let facts = ChunkFacts::new(file.clone(), chunk, pages.sizes, free)?;
+            // Of a file that is far, pages are asked for as a whole.
+            let is_at_hand = !pages.file.is_planned();
+            if may_be_large || pages.wanted.is_some() && is_at_hand && facts.is_chosen_from() {
                 return Ok(Box::new(PartedPages::new(facts, pages.wanted.as_ref())));
             }
         }
         let locations = pages.locations(column).cloned();
         let rows = usize::try_from(pages.facts().num_rows()).unwrap_or(0);
-        let file = Arc::new(pages.file_for(column));
         Ok(Box::new(SerializedPageReader::new(
-            file, chunk, rows, locations,
+            Arc::new(file),
+            chunk,
+            rows,
+            locations,
         )?))
     }
 
