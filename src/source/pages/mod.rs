@@ -153,17 +153,18 @@ impl RowGroupReader for Columns<'_> {
         let may_be_large =
             u64::try_from(chunk.uncompressed_size()).unwrap_or(0) > pages.sizes.whole_bytes;
         let file = pages.file_for(column);
+        let locations = pages.locations(column).cloned();
+        let rows = usize::try_from(pages.facts().num_rows()).unwrap_or(0);
         if stream::is_streamed(chunk.compression()) {
             let free = pages.free.clone();
             let facts = ChunkFacts::new(file.clone(), chunk, pages.sizes, free)?;
-            // Of a file that is far, pages are asked for as a whole.
-            let is_at_hand = !pages.file.is_planned();
-            if may_be_large || pages.wanted.is_some() && is_at_hand && facts.is_chosen_from() {
+            // Of a file that is far, pages are asked for as a whole; and those of one value are found by the index.
+            let is_of_pages =
+                pages.file.is_planned() || locations.as_ref().is_some_and(|it| 2 * it.len() > rows);
+            if may_be_large || pages.wanted.is_some() && !is_of_pages && facts.is_chosen_from() {
                 return Ok(Box::new(PartedPages::new(facts, pages.wanted.as_ref())));
             }
         }
-        let locations = pages.locations(column).cloned();
-        let rows = usize::try_from(pages.facts().num_rows()).unwrap_or(0);
         Ok(Box::new(SerializedPageReader::new(
             Arc::new(file),
             chunk,
