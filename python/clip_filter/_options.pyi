@@ -118,7 +118,8 @@ class FilterOptions(TypedDict, total=False):
     succeeded"""
     only_new: bool | None
     """Score again shards that have changed since they were scored, rather than refuse them; clusters of the
-    earlier run, and adapters of --adapt=infonce, are used again"""
+    earlier run, and adapters of --adapt=infonce, are used again. Of a Delta table, score opens only files that
+    came since the version it scored last"""
     embeddings: str | float | None
     """How a new store keeps embeddings: f16, f32 or none; f16 if not given"""
     on_error: str | float | None
@@ -200,7 +201,8 @@ class ScoreOptions(TypedDict, total=False):
     counted"""
     only_new: bool | None
     """Score again shards that have changed since they were scored, rather than refuse them; clusters of the
-    earlier run, and adapters of --adapt=infonce, are used again"""
+    earlier run, and adapters of --adapt=infonce, are used again. Of a Delta table, score opens only files that
+    came since the version it scored last"""
     embeddings: str | float | None
     """How a new store keeps embeddings: f16, f32 or none; f16 if not given"""
     part: _Text | None
@@ -388,7 +390,8 @@ class ReportOptions(TypedDict, total=False):
     """The score store of the shards"""
     only_new: bool | None
     """Score again shards that have changed since they were scored, rather than refuse them; clusters of the
-    earlier run, and adapters of --adapt=infonce, are used again"""
+    earlier run, and adapters of --adapt=infonce, are used again. Of a Delta table, score opens only files that
+    came since the version it scored last"""
     embeddings: str | float | None
     """How a new store keeps embeddings: f16, f32 or none; f16 if not given"""
     max_pixels: str | float | None
@@ -508,7 +511,8 @@ class ExplainOptions(TypedDict, total=False):
     """The score store of the shards"""
     only_new: bool | None
     """Score again shards that have changed since they were scored, rather than refuse them; clusters of the
-    earlier run, and adapters of --adapt=infonce, are used again"""
+    earlier run, and adapters of --adapt=infonce, are used again. Of a Delta table, score opens only files that
+    came since the version it scored last"""
     embeddings: str | float | None
     """How a new store keeps embeddings: f16, f32 or none; f16 if not given"""
     max_pixels: str | float | None
