@@ -1,6 +1,6 @@
 """Writing the selected rows of image Parquet: 40,000 pairs, 3 GB, against DuckDB, Polars and pyarrow; writes the `emit` section.
 
-    python benches/emit.py DIR [--binary FILE] [--rounds 3] [--cases keep,cold,ram,all,part] [--ram /dev/shm]
+    python benches/emit.py DIR [--binary FILE] [--rounds 3] [--cases keep,keep-unsynced,cold,ram,all,all-unsynced,part] [--ram /dev/shm]
 
 DIR gets, once, four shards of ten row groups of 1,000 rows each, images of 50 to 100 kB of random bytes, in two layouts: `plain/` (pyarrow's
 defaults: snappy, dictionaries, no page index) and `paged/` (image column neither compressed nor with a dictionary, page index); a score
@@ -11,6 +11,8 @@ store of both; and for the peers `joined-plain/` and `joined-paged/`, where clip
     ram    the same as `keep`, output in RAM: what the disk's part is
     all    every row: only a column is added
     part   a condition on a sorted column that keeps whole row groups
+    keep-unsynced, all-unsynced
+           the same with a library loaded before all others that makes syncing a file do nothing, for ours and for peers alike (needs cc)
 
 Ours are seconds of the process, fsync within. A peer's are its query's alone; what an fsync of its output then takes is a column of its own.
 All outputs must hold the same rows in the same order, with the same bytes.
@@ -99,6 +101,8 @@ CASES = {
     "cold": ("Keep 0.3, page cache dropped", ["--keep", KEEP], "clip_score >= {cut}"),
     "ram": ("Keep 0.3, output in RAM", ["--keep", KEEP], "clip_score >= {cut}"),
     "all": ("Keep 1.0: every good row, a column added", ["--keep", "1.0"], "clip_score IS NOT NULL"),
+    "keep-unsynced": ("Keep 0.3, page cache warm, nothing synced", ["--keep", KEEP], "clip_score >= {cut}"),
+    "all-unsynced": ("Keep 1.0, nothing synced", ["--keep", "1.0"], "clip_score IS NOT NULL"),
     "part": ('Whole row groups: `--where "part < 3"`', ["--where", "part < 3"], "part < 3 AND clip_score IS NOT NULL"),
 }
 
@@ -123,7 +127,7 @@ def polars_job(case, joined, codec, out):
     import polars as pl
 
     cut, score = condition(case, joined.parent)[0], pl.col("clip_score")
-    kept = {"all": score.is_not_null(), "part": (pl.col("part") < 3) & score.is_not_null()}.get(case, score >= cut)
+    kept = {"all": score.is_not_null(), "part": (pl.col("part") < 3) & score.is_not_null()}.get(case.split("-")[0], score >= cut)
     frame = pl.scan_parquet(f"{joined}/*.parquet").filter(kept)
     return lambda: frame.sink_parquet(out, compression=codec, row_group_size=GROUP)
 
@@ -136,7 +140,7 @@ def pyarrow_job(case, joined, codec, out):
 
     pa.set_cpu_count(THREADS)
     cut, score = condition(case, joined.parent)[0], ds.field("clip_score")
-    kept = {"all": score.is_valid(), "part": (ds.field("part") < 3) & score.is_valid()}.get(case, score >= pa.scalar(np.float32(cut)))
+    kept = {"all": score.is_valid(), "part": (ds.field("part") < 3) & score.is_valid()}.get(case.split("-")[0], score >= pa.scalar(np.float32(cut)))
     codec = "none" if codec == "uncompressed" else codec
 
     def work():
@@ -182,6 +186,20 @@ def digest(path):
     print(json.dumps({"rows": rows, "hash": hashed.hexdigest()[:16], "bytes": path.stat().st_size, "groups": file.metadata.num_row_groups}))
 
 
+UNSYNCED = """
+int fsync(int file) { return 0; }
+int fdatasync(int file) { return 0; }
+int sync_file_range(int file, long from, long bytes, unsigned flags) { return 0; }
+"""
+
+
+def unsynced(folder):
+    """The environment of a process that syncs no file."""
+    library = folder / "unsynced.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-x", "c", "-", "-o", library], input=UNSYNCED, text=True, check=True)
+    return os.environ | {"LD_PRELOAD": str(library)}
+
+
 def drop_cache():
     os.sync()
     Path("/proc/sys/vm/drop_caches").write_text("3")
@@ -200,6 +218,7 @@ def case_table(case, options, data):
     out = Path(options.ram, f"clip-filter-emit-{os.getpid()}") if case == "ram" else data / "out"
     out.mkdir(exist_ok=True)
     contenders, files = {}, {}
+    environment = unsynced(out) if case.endswith("unsynced") else None
 
     def add(name, command, file):
         files[name] = file
@@ -211,7 +230,7 @@ def case_table(case, options, data):
             os.sync()
             if case == "cold":
                 drop_cache()
-            done = rounds.run(command)
+            done = rounds.run(command, environment)
             if done and name not in digests:
                 digests[name] = rounds.run([sys.executable, __file__, "--digest", file]).said
             return done
@@ -233,6 +252,8 @@ def case_table(case, options, data):
     done = rounds.interleaved(contenders, options.rounds, options.patience)
     for file in files.values():
         file.unlink(missing_ok=True)
+    if environment:
+        (out / "unsynced.so").unlink()
     if case == "ram":
         out.rmdir()
 
@@ -250,6 +271,17 @@ def case_table(case, options, data):
             sync = f"{min(one.said['sync_seconds'] for one in runs):.2f}", f"{ours / rounds.least(runs, 'job'):.2f}", f"{ours / least:.2f}"
         size = f"{digests[name]['bytes'] / 1e9:.2f} GB, {digests[name]['groups']} groups"
         lines.append(f"| {name} | {rounds.least(runs, 'job'):.2f} | {rounds.median(runs, 'job'):.2f} | {rounds.least(runs, 'cpu'):.2f} | {sync[0]} | {rounds.peak(runs):.0f} MiB | {sync[1]} | {sync[2]} | {size} |")
+    lines.append("")
+    for layout, seconds in own.items():
+        peers = {name: runs for name, runs in done.items() if name.endswith(f"{layout}, uncompressed") and runs}
+        fastest = min(peers, key=lambda name: rounds.least(peers[name], "job"))
+        synced = min(peers, key=lambda name: min(one.job + one.said["sync_seconds"] for one in peers[name]))
+        against = rounds.least(peers[fastest], "job"), min(one.job + one.said["sync_seconds"] for one in peers[synced])
+        middle = rounds.median(done[f"clip-filter, {layout}"], "job") / min(rounds.median(runs, "job") for runs in peers.values())
+        lines.append(
+            f"- {layout}: {seconds / against[0]:.2f} of the fastest that writes the same codec ({fastest.split(',')[0]}), by medians {middle:.2f}; "
+            f"{seconds / against[1]:.2f} with its output synced ({synced.split(',')[0]})"
+        )
     lines.append(f"\n{'The same rows, order and bytes everywhere' if same else 'OUTPUTS DIFFER'}: {next(iter(digests.values()))['rows']:,} rows.")
     versions = {name.split(",")[0]: runs[-1].said["version"] for name, runs in done.items() if runs and "version" in runs[-1].said}
     return "\n".join(lines), same, versions

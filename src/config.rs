@@ -12,15 +12,6 @@ pub use share::Share;
 /// Images that declare more pixels than this are bad rows, unless another limit is asked for.
 pub const DEFAULT_MAX_PIXELS: u64 = 178_956_970;
 
-/// One of the two towers of a model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
-    /// The one that takes pictures.
-    Image,
-    /// The one that takes captions.
-    Text,
-}
-
 /// Gets lines of text that a user should see, on whatever thread has one.
 pub type Tell = Arc<dyn Fn(&str) + Send + Sync>;
 

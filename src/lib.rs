@@ -104,6 +104,8 @@ pub mod adapt;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod config;
+#[cfg(any(feature = "remote", feature = "delta"))]
+mod contention;
 #[cfg(feature = "delta")]
 pub mod delta;
 mod digest;

@@ -44,6 +44,15 @@ pub fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
+/// What the processor is and can do, in the words of the system; `None` where it does not tell.
+pub fn processor() -> Option<String> {
+    const TELLING: [&str; 5] = ["vendor_id", "model name", "flags", "Features", "CPU part"];
+    let text = read_to_string("/proc/cpuinfo").ok()?;
+    let first = text.split("\n\n").next()?.lines();
+    let telling = first.filter(|line| TELLING.iter().any(|name| line.starts_with(name)));
+    Some(telling.collect::<Vec<_>>().join("\n")).filter(|told| !told.is_empty())
+}
+
 /// A line of the form `name   123 kB`, in bytes.
 fn proc_field(path: &str, name: &str) -> Option<u64> {
     let text = read_to_string(path).ok()?;

@@ -5,6 +5,9 @@ mod repeats;
 pub use repeats::{Repeats, RepeatsBuilder};
 
 use arrow::buffer::{BooleanBuffer, MutableBuffer};
+use sha2::{Digest, Sha256};
+
+use crate::digest::hex;
 
 /// The rows that were selected, one bit per row and shard.
 ///
@@ -49,6 +52,35 @@ impl Selection {
         Self {
             shards: both.map(|(a, b)| a | b).collect(),
         }
+    }
+
+    /// Those of them that are in some shards.
+    #[must_use]
+    pub fn within(&self, shards: &[bool]) -> Self {
+        let own = self.shards.iter().zip(shards);
+        let rows = own.map(|(rows, is_own)| match is_own {
+            true => rows.clone(),
+            false => BooleanBuffer::new_unset(rows.len()),
+        });
+        Self {
+            shards: rows.collect(),
+        }
+    }
+
+    /// Hash of the rows, hex.
+    pub fn digest(&self) -> String {
+        let mut hash = Sha256::new();
+        for rows in &self.shards {
+            hash.update(rows.len().to_le_bytes());
+            // From the first bit on; what stands behind the last is nothing.
+            let bits = rows.sliced();
+            let (bytes, rest) = (rows.len() / 8, rows.len() % 8);
+            hash.update(&bits.as_slice()[..bytes]);
+            if rest > 0 {
+                hash.update([bits.as_slice()[bytes] & ((1 << rest) - 1)]);
+            }
+        }
+        hex(&hash.finalize())
     }
 
     /// True if this row is selected.
@@ -122,6 +154,30 @@ impl SelectionBuilder {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_hash_tells_which_rows_are_selected_and_nothing_of_what_lies_behind_them() {
+        let of = |shards: &[&[usize]]| {
+            let mut builder = Selection::builder(shards.iter().map(|_| 11));
+            for (shard, rows) in shards.iter().enumerate() {
+                rows.iter().for_each(|&row| builder.select(shard, row));
+            }
+            builder.finish()
+        };
+        let rows = of(&[&[0, 8, 10], &[3]]);
+        let others = [
+            of(&[&[0, 8], &[3]]),
+            of(&[&[3], &[0, 8, 10]]),
+            of(&[&[0, 8, 10]]),
+        ];
+        assert!(others.iter().all(|other| other.digest() != rows.digest()));
+        // The same bits from the middle of more of them.
+        let all = BooleanBuffer::new_set(40);
+        let cut = Selection::from_shards(vec![all.slice(5, 11)]);
+        let whole = of(&[&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]]);
+        assert_eq!(cut.digest(), whole.digest());
+        assert_eq!(rows.within(&[false, true]), of(&[&[], &[3]]));
+    }
 
     #[test]
     fn runs_cover_exactly_the_selected_rows() {

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from ._options import ExplainOptions, FilterOptions, ReportOptions, ScoreOptions, SqlOptions
 
+# The last path is where a run would write; a dry run does not.
+_UNWRITTEN = "unwritten/"
 _Tell = bool | Callable[[Progress], object] | None
 
 
@@ -56,6 +58,11 @@ def filter(
     given = Inputs(inputs)
     if options.get("online"):
         raise UsageError("failed to filter in one pass: that gives rows and no file", "stream(inputs, keep=0.3)")
+    if output is None and not options.get("dry_run") and len(given.paths) != 1:
+        # The last of them would be taken for it.
+        raise UsageError("failed to find the output: none was given", 'output="kept/", or dry_run=True')
+    if output is None and options.get("dry_run"):
+        output = _UNWRITTEN
     paths = given.paths + ([] if output is None else [os.fspath(output)])
     return _summary(None, paths, options, progress)
 
@@ -110,12 +117,20 @@ def adapt(scores: str | os.PathLike, output: str | os.PathLike, inputs: Any = ()
     return json.loads(_run("adapt", Inputs(inputs).paths, options, None))
 
 
-def merge(scores: str | os.PathLike, **options: Any) -> dict[str, Any]:
+def merge(
+    scores: str | os.PathLike | None = None, *, output: str | os.PathLike | None = None, **options: Any
+) -> dict[str, Any]:
     """Puts together what workers have scored with ``score(..., part="I/N")``; shards and rows of the store.
 
-    As ``clip-filter merge --scores DIR --json``. Raises ``FailedError`` where shards are missing, with their names.
+    With ``output``, and no ``scores``, makes visible what they have written with ``filter(..., part="I/N")``; its parts,
+    files and rows.
+
+    As ``clip-filter merge --scores DIR --json`` or ``--output OUT``. Raises ``FailedError`` where shards or parts are missing,
+    with their names.
     """
-    return json.loads(_run("merge", (), {"scores": scores, **options}, None))
+    given = {"scores": scores, "output": output}
+    given = {name: os.fspath(path) for name, path in given.items() if path is not None}
+    return json.loads(_run("merge", (), {**given, **options}, None))
 
 
 def sql(

@@ -15,9 +15,6 @@ class FilterOptions(TypedDict, total=False):
     """What becomes of a shard that cannot be read: cut off, of no bytes, or damaged"""
     no_hive: bool | None
     """Read shards without the values in the names of their folders; if not given, label=3/ is a column 'label'"""
-    uids: _Text | None
-    """Read only rows whose uid is in this list, a NumPy file of u8,u8 as DataComp has it; the others are not
-    counted"""
     no_table: bool | None
     """Read the files of a Delta, Iceberg or Hudi table as they lie, with rows that it has deleted; if not given, a
     Delta table is read as a table, and folders of the others are refused"""
@@ -26,6 +23,9 @@ class FilterOptions(TypedDict, total=False):
     timestamp: str | float | None
     """Read a Delta table as it was at this time, as in 2026-01-31 or 2026-01-31T12:00:00Z; of UTC where no zone is
     given"""
+    uids: _Text | None
+    """Read only rows whose uid is in this list, a NumPy file of u8,u8 as DataComp has it; the others are not
+    counted"""
     keep: str | float | None
     """Keep this fraction of the good rows left, the best first (--select), exactly (rounded half up; equal scores
     by row order). 0.3 if no selection is given"""
@@ -118,7 +118,8 @@ class FilterOptions(TypedDict, total=False):
     succeeded"""
     only_new: bool | None
     """Score again shards that have changed since they were scored, rather than refuse them; clusters of the
-    earlier run, and adapters of --adapt=infonce, are used again"""
+    earlier run, and adapters of --adapt=infonce, are used again. Of a Delta table, score opens only files that
+    came since the version it scored last"""
     embeddings: str | float | None
     """How a new store keeps embeddings: f16, f32 or none; f16 if not given"""
     on_error: str | float | None
@@ -147,6 +148,10 @@ class FilterOptions(TypedDict, total=False):
     """The partition whose rows --mode replace-where replaces, as in label=3; several columns between commas"""
     cut_nanoseconds: bool | None
     """Cut times in nanoseconds to microseconds, which Delta has; if not given, such a column is refused"""
+    part: _Text | None
+    """Write one of N parts of the output, I from 0 to N - 1: a file of each shard of the part. All of it becomes
+    visible with clip-filter merge --output OUT. Rows are selected over all shards, from scores that are in
+    --scores already. auto and auto/N as for clip-filter score"""
     dry_run: bool | None
     """Decide and report, write nothing"""
     overwrite: bool | None
@@ -183,9 +188,6 @@ class ScoreOptions(TypedDict, total=False):
     """What becomes of a shard that cannot be read: cut off, of no bytes, or damaged"""
     no_hive: bool | None
     """Read shards without the values in the names of their folders; if not given, label=3/ is a column 'label'"""
-    uids: _Text | None
-    """Read only rows whose uid is in this list, a NumPy file of u8,u8 as DataComp has it; the others are not
-    counted"""
     no_table: bool | None
     """Read the files of a Delta, Iceberg or Hudi table as they lie, with rows that it has deleted; if not given, a
     Delta table is read as a table, and folders of the others are refused"""
@@ -194,9 +196,13 @@ class ScoreOptions(TypedDict, total=False):
     timestamp: str | float | None
     """Read a Delta table as it was at this time, as in 2026-01-31 or 2026-01-31T12:00:00Z; of UTC where no zone is
     given"""
+    uids: _Text | None
+    """Read only rows whose uid is in this list, a NumPy file of u8,u8 as DataComp has it; the others are not
+    counted"""
     only_new: bool | None
     """Score again shards that have changed since they were scored, rather than refuse them; clusters of the
-    earlier run, and adapters of --adapt=infonce, are used again"""
+    earlier run, and adapters of --adapt=infonce, are used again. Of a Delta table, score opens only files that
+    came since the version it scored last"""
     embeddings: str | float | None
     """How a new store keeps embeddings: f16, f32 or none; f16 if not given"""
     part: _Text | None
@@ -294,9 +300,6 @@ class ReportOptions(TypedDict, total=False):
     """What becomes of a shard that cannot be read: cut off, of no bytes, or damaged"""
     no_hive: bool | None
     """Read shards without the values in the names of their folders; if not given, label=3/ is a column 'label'"""
-    uids: _Text | None
-    """Read only rows whose uid is in this list, a NumPy file of u8,u8 as DataComp has it; the others are not
-    counted"""
     no_table: bool | None
     """Read the files of a Delta, Iceberg or Hudi table as they lie, with rows that it has deleted; if not given, a
     Delta table is read as a table, and folders of the others are refused"""
@@ -305,6 +308,9 @@ class ReportOptions(TypedDict, total=False):
     timestamp: str | float | None
     """Read a Delta table as it was at this time, as in 2026-01-31 or 2026-01-31T12:00:00Z; of UTC where no zone is
     given"""
+    uids: _Text | None
+    """Read only rows whose uid is in this list, a NumPy file of u8,u8 as DataComp has it; the others are not
+    counted"""
     keep: str | float | None
     """Keep this fraction of the good rows left, the best first (--select), exactly (rounded half up; equal scores
     by row order). 0.3 if no selection is given"""
@@ -384,7 +390,8 @@ class ReportOptions(TypedDict, total=False):
     """The score store of the shards"""
     only_new: bool | None
     """Score again shards that have changed since they were scored, rather than refuse them; clusters of the
-    earlier run, and adapters of --adapt=infonce, are used again"""
+    earlier run, and adapters of --adapt=infonce, are used again. Of a Delta table, score opens only files that
+    came since the version it scored last"""
     embeddings: str | float | None
     """How a new store keeps embeddings: f16, f32 or none; f16 if not given"""
     max_pixels: str | float | None
@@ -414,9 +421,6 @@ class ExplainOptions(TypedDict, total=False):
     """What becomes of a shard that cannot be read: cut off, of no bytes, or damaged"""
     no_hive: bool | None
     """Read shards without the values in the names of their folders; if not given, label=3/ is a column 'label'"""
-    uids: _Text | None
-    """Read only rows whose uid is in this list, a NumPy file of u8,u8 as DataComp has it; the others are not
-    counted"""
     no_table: bool | None
     """Read the files of a Delta, Iceberg or Hudi table as they lie, with rows that it has deleted; if not given, a
     Delta table is read as a table, and folders of the others are refused"""
@@ -425,6 +429,9 @@ class ExplainOptions(TypedDict, total=False):
     timestamp: str | float | None
     """Read a Delta table as it was at this time, as in 2026-01-31 or 2026-01-31T12:00:00Z; of UTC where no zone is
     given"""
+    uids: _Text | None
+    """Read only rows whose uid is in this list, a NumPy file of u8,u8 as DataComp has it; the others are not
+    counted"""
     keep: str | float | None
     """Keep this fraction of the good rows left, the best first (--select), exactly (rounded half up; equal scores
     by row order). 0.3 if no selection is given"""
@@ -504,7 +511,8 @@ class ExplainOptions(TypedDict, total=False):
     """The score store of the shards"""
     only_new: bool | None
     """Score again shards that have changed since they were scored, rather than refuse them; clusters of the
-    earlier run, and adapters of --adapt=infonce, are used again"""
+    earlier run, and adapters of --adapt=infonce, are used again. Of a Delta table, score opens only files that
+    came since the version it scored last"""
     embeddings: str | float | None
     """How a new store keeps embeddings: f16, f32 or none; f16 if not given"""
     max_pixels: str | float | None
@@ -536,9 +544,6 @@ class SqlOptions(TypedDict, total=False):
     """What becomes of a shard that cannot be read: cut off, of no bytes, or damaged"""
     no_hive: bool | None
     """Read shards without the values in the names of their folders; if not given, label=3/ is a column 'label'"""
-    uids: _Text | None
-    """Read only rows whose uid is in this list, a NumPy file of u8,u8 as DataComp has it; the others are not
-    counted"""
     no_table: bool | None
     """Read the files of a Delta, Iceberg or Hudi table as they lie, with rows that it has deleted; if not given, a
     Delta table is read as a table, and folders of the others are refused"""

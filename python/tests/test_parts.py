@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 
+import pyarrow.parquet as pq
 import pytest
 
 import clip_filter
@@ -33,6 +34,25 @@ def test_a_part_that_is_missing_is_named(large_shards, tmp_path):
     job.run(0)
     with pytest.raises(clip_filter.FailedError, match="some are missing"):
         job.merge()
+
+
+def test_an_output_is_written_in_parts_and_appears_when_it_is_merged(large_shards, tmp_path):
+    scores, kept, whole = tmp_path / "scores", tmp_path / "kept", tmp_path / "whole.parquet"
+    clip_filter.score(large_shards, scores, model="mock")
+    options = {"scores": scores, "keep": 0.4, "model": "mock"}
+    assert clip_filter.filter(large_shards, dry_run=True, **options).rows_in == 768
+    with pytest.raises(clip_filter.UsageError, match="find the output"):
+        clip_filter.filter(large_shards, overwrite=True, **options)
+    written = clip_filter.filter(large_shards, kept, part="1/2", **options)
+    with pytest.raises(clip_filter.FailedError, match="parts are missing") as missing:
+        clip_filter.merge(output=kept)
+    assert "0/2" in str(missing.value) and not kept.exists()
+    other = clip_filter.filter(large_shards, kept, part="0/2", **options)
+    merged = clip_filter.merge(output=kept)
+    clip_filter.filter(large_shards, whole, **options)
+    assert pq.read_table(kept).equals(pq.read_table(whole))
+    assert merged["rows"] == written.rows_written + other.rows_written == written.rows_kept
+    assert merged["outputs"] == sorted(written.outputs + other.outputs)
 
 
 def test_bad_rows_are_counted_over_all_parts(sample, large_shards, tmp_path):

@@ -67,6 +67,20 @@ def test_a_node_that_is_killed_takes_nothing_with_it(cluster, large_shards, tmp_
     assert (again.parts, again.rows_in, again.rows_scored) == (4, 768, 0)
 
 
+def test_an_output_is_written_by_tasks(cluster, large_shards, tmp_path):
+    scores, kept, whole = tmp_path / "scores", tmp_path / "kept", tmp_path / "whole.parquet"
+    clip_filter.ray.score(large_shards, scores, model="mock", num_cpus=1, parts=2)
+    options = {"scores": scores, "keep": 0.4, "model": "mock"}
+    clip_filter.filter(large_shards, dry_run=True, **options)
+    write = ray.remote(clip_filter.filter)
+    parts = [write.remote(large_shards, kept, part=f"{part}/4", **options) for part in range(4)]
+    assert len({summary.rows_kept for summary in ray.get(parts)}) == 1
+    assert not kept.exists()
+    clip_filter.merge(output=kept)
+    clip_filter.filter(large_shards, whole, **options)
+    assert pq.read_table(kept).equals(pq.read_table(whole))
+
+
 def test_rows_of_a_dataset_are_scored_by_actors(cluster, large_shards):
     rows = ray.data.read_parquet(large_shards)
     scored = rows.map_batches(

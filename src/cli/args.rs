@@ -18,6 +18,7 @@ use super::{
     report::{ExplainArgs, ReportArgs},
     score_args::ScoreArgs,
     score_names::score_names,
+    share_args::OutputShareArgs,
     sql::SqlArgs,
     tell_args::TellArgs,
 };
@@ -85,7 +86,7 @@ pub(super) enum Command {
     Setup(SetupArgs),
     /// Score shards and keep the scores, to select from them as often as you like
     Score(Box<ScoreArgs>),
-    /// Put together what workers have scored with --part, and say what is missing
+    /// Put together what workers have scored or written with --part, and say what is missing
     Merge(MergeArgs),
     /// Fit adapters to the pairs of a score store, to be used with --adapters
     Adapt(Box<AdaptArgs>),
@@ -156,6 +157,8 @@ pub(super) struct FilterArgs {
     #[cfg(feature = "delta")]
     #[command(flatten)]
     pub(super) table: TableArgs,
+    #[command(flatten)]
+    pub(super) share: OutputShareArgs,
     #[command(flatten)]
     pub(super) tells: TellArgs,
     /// The words that were typed, with those of a configuration file; for the output's metadata.

@@ -134,6 +134,7 @@ fn options(args: &FilterArgs) -> Result<RunOptions> {
     options.places = stores::output_places();
     options.dry_run = args.tells.dry_run;
     options.overwrite = args.tells.overwrite;
+    options.share = args.share.share()?;
     options.partition_by.clone_from(&args.tells.partition_by);
     options.partition_columns = PartitionColumns::when(args.tells.partition_in_files);
     options.changes = args.remembers.changes.clone().map(OutputPath::from);

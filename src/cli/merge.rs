@@ -2,11 +2,14 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::Args as ClapArgs;
+use clap::{ArgGroup, Args as ClapArgs};
+use serde::Serialize;
 
 use super::{running::print_json, say, stores};
 use crate::{
     error::{Error, Result},
+    pipeline::{self, MergedOutput},
+    sink::OutputPath,
     store::{Merged, StoreAt},
 };
 
@@ -14,11 +17,21 @@ use crate::{
 const NAMED: usize = 5;
 
 #[derive(Debug, ClapArgs)]
+#[command(group = ArgGroup::new("merged").args(["scores", "output"]).required(true))]
 pub(super) struct MergeArgs {
     /// The score store that workers have filled: a directory, or a URL as s3://bucket/scores
-    #[arg(long, value_name = "DIR", env = "CLIP_FILTER_SCORES", required = true)]
+    #[arg(long, value_name = "DIR", env = "CLIP_FILTER_SCORES")]
     scores: Option<PathBuf>,
-    /// Print what the store holds as one JSON object on stdout
+    /// The output that workers have written in parts: a directory, or a URL as s3://bucket/kept. All of it becomes visible
+    /// in one step, or none where a part is missing
+    #[arg(
+        long,
+        value_name = "OUT",
+        env = "CLIP_FILTER_OUTPUT",
+        conflicts_with = "scores"
+    )]
+    output: Option<String>,
+    /// Print what was put together as one JSON object on stdout
     #[arg(long, env = "CLIP_FILTER_JSON")]
     json: bool,
     /// Say nothing but errors
@@ -31,28 +44,55 @@ pub(super) fn run(args: &MergeArgs) -> Result<ExitCode> {
     if args.json {
         print_json(&merged)?;
     }
-    check(&merged)?;
+    merged.check()?;
     if !args.quiet {
-        say(&format!(
-            "merged     {} shards, {} rows",
-            merged.shards, merged.rows
-        ));
+        say(&merged.said());
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// What the store holds.
-pub(super) fn merged(args: &MergeArgs) -> Result<Merged> {
-    let at = args.scores.clone().map(StoreAt::from);
-    let at = at.ok_or_else(|| Error::usage("find the score store: none was given"))?;
-    Merged::of(at.in_places(&stores::places()))
+/// What was put together.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(super) enum PutTogether {
+    Scores(Merged),
+    Output(MergedOutput),
 }
 
-/// Refuses a store that lacks rows.
-pub(super) fn check(merged: &Merged) -> Result<()> {
-    match merged.missing.is_empty() {
-        true => Ok(()),
-        false => Err(missing(merged)),
+pub(super) fn merged(args: &MergeArgs) -> Result<PutTogether> {
+    if let Some(output) = &args.output {
+        let output = OutputPath::from(output.as_str());
+        let merged = pipeline::merge_output(&output, &stores::output_places())?;
+        return Ok(PutTogether::Output(merged));
+    }
+    let at = args.scores.clone().map(StoreAt::from);
+    let at = at.ok_or_else(|| Error::usage("find the score store: none was given"))?;
+    Merged::of(at.in_places(&stores::places())).map(PutTogether::Scores)
+}
+
+impl PutTogether {
+    /// Refuses a store that lacks rows.
+    pub(super) fn check(&self) -> Result<()> {
+        match self {
+            Self::Scores(merged) if !merged.missing.is_empty() => Err(missing(merged)),
+            _ => Ok(()),
+        }
+    }
+
+    fn said(&self) -> String {
+        match self {
+            Self::Scores(merged) => {
+                let (shards, rows) = (merged.shards, merged.rows);
+                format!("merged     {shards} shards, {rows} rows")
+            }
+            Self::Output(merged) if merged.parts == 0 => {
+                format!("merged     {} was whole already", merged.output)
+            }
+            Self::Output(merged) => {
+                let (parts, rows, files) = (merged.parts, merged.rows, merged.outputs.len());
+                format!("merged     {parts} parts, {rows} rows in {files} files")
+            }
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Which share of the work a worker takes, and how that is typed.
 
+use std::ffi::OsString;
+
 use clap::Args as ClapArgs;
 
 use crate::{
@@ -28,10 +30,54 @@ pub(super) struct ShareArgs {
 impl ShareArgs {
     /// What was typed, or what the environment says where `auto` was.
     pub(super) fn share(&self) -> Result<Option<Share>> {
-        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let typed = self.part.as_deref();
-        typed.map(|typed| told(typed, variable)).transpose()
+        share(self.part.as_deref())
     }
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Output")]
+pub(super) struct OutputShareArgs {
+    /// Write one of N parts of the output, I from 0 to N - 1: a file of each shard of the part. All of it becomes visible
+    /// with clip-filter merge --output OUT. Rows are selected over all shards, from scores that are in --scores already.
+    /// auto and auto/N as for clip-filter score
+    #[arg(
+        long,
+        value_name = "I/N",
+        env = "CLIP_FILTER_PART",
+        requires = "scores",
+        conflicts_with_all = ["dry_run", "online", "report"]
+    )]
+    part: Option<String>,
+}
+
+impl OutputShareArgs {
+    /// As [`ShareArgs::share`].
+    pub(super) fn share(&self) -> Result<Option<Share>> {
+        share(self.part.as_deref())
+    }
+}
+
+/// The option without which two workers have typed the same.
+const PART: &str = "--part";
+
+/// The words of a command line but for the share, which is not that of the whole output.
+pub(super) fn without_share(words: &[OsString]) -> Vec<OsString> {
+    let mut kept = Vec::with_capacity(words.len());
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        let text = word.to_str().unwrap_or_default();
+        match text.strip_prefix(PART) {
+            Some("") => drop(words.next()),
+            Some(rest) if rest.starts_with('=') => {}
+            _ => kept.push(word.clone()),
+        }
+    }
+    kept
+}
+
+fn share(typed: Option<&str>) -> Result<Option<Share>> {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    typed.map(|typed| told(typed, variable)).transpose()
 }
 
 fn told(typed: &str, variable: impl Fn(&str) -> Option<String>) -> Result<Share> {

@@ -41,6 +41,10 @@ pub(super) fn text(report: &RunSummary, options: &RunOptions, detail: Detail) ->
     lines.add("selection", report.selection.clone());
     lines.add("model", model(report));
     lines.add_effort(report, options.scoring.memory_limit, detail);
+    if let Some(share) = options.share {
+        let rows = count(report.rows_written);
+        lines.add("part", format!("{share}, {rows} rows"));
+    }
     lines.add("output", outputs(report, options));
     lines.end(report)
 }
@@ -228,11 +232,15 @@ fn model(report: &RunSummary) -> String {
 }
 
 fn outputs(report: &RunSummary, options: &RunOptions) -> String {
+    let then = match options.share {
+        Some(_) => "   (visible with clip-filter merge --output)",
+        None => "",
+    };
     match report.outputs.as_slice() {
         [] if options.dry_run => "none, a dry run".to_owned(),
         [] => "none".to_owned(),
-        [one] => one.clone(),
-        [first, .., last] => format!("{} files, {first} to {last}", report.outputs.len()),
+        [one] => format!("{one}{then}"),
+        [first, .., last] => format!("{} files, {first} to {last}{then}", report.outputs.len()),
     }
 }
 

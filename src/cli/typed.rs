@@ -13,6 +13,7 @@ use clap::{
 use super::{
     args::Args,
     config_file::{CONFIG, ConfigFile},
+    share_args::without_share,
 };
 use crate::{error::Error, secrets};
 
@@ -84,7 +85,7 @@ pub(super) fn parse(words: Vec<OsString>) -> Result<Args, Refused> {
     let read = definition.try_get_matches_from_mut(&words);
     let args = read.and_then(|matches| Args::from_arg_matches(&matches));
     let args = args.map_err(|error| refuse(error.format(&mut definition)))?;
-    Ok(args.said(joined(&words)))
+    Ok(args.said(joined(&without_share(&words))))
 }
 
 /// The words where `--version 3` is a table's; alone it asks for the program's.

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Part;
+use crate::schema::Side;
 
 /// Stems of the files that hold the image and the text tower, below the model's folder.
 struct Layout {
@@ -84,7 +84,7 @@ pub enum NoTowers {
     /// There is no graph of a known name.
     NoGraphs,
     /// One tower is there, and not the other.
-    Only(Part),
+    Only(Side),
     /// Both are there, in these precisions.
     OtherPrecisions(Vec<String>),
     /// There are several models, in these folders.
@@ -125,7 +125,7 @@ pub fn find(
 pub fn find_part(
     names: &BTreeSet<String>,
     folder: &str,
-    part: Part,
+    part: Side,
     precision: Option<&str>,
 ) -> Result<TowerFiles, NoTowers> {
     let mut others = BTreeSet::new();
@@ -156,14 +156,14 @@ pub fn find_apart(
     precision: Option<&str>,
 ) -> Result<TowerFiles, NoTowers> {
     let of = |folder, part, precision: Option<&str>| find_part(names, folder, part, precision);
-    let missing = |other: Part| {
+    let missing = |other: Side| {
         move |none| match none {
             NoTowers::NoGraphs => NoTowers::Only(other),
             none => none,
         }
     };
-    let image = of(IMAGE_ROOT, Part::Image, precision).map_err(missing(Part::Text))?;
-    let text = of(TEXT_ROOT, Part::Text, precision).map_err(missing(Part::Image))?;
+    let image = of(IMAGE_ROOT, Side::Image, precision).map_err(missing(Side::Text))?;
+    let text = of(TEXT_ROOT, Side::Text, precision).map_err(missing(Side::Image))?;
     let both = &image.precisions & &text.precisions;
     let Some(precision) = choose(&both, precision) else {
         return Err(NoTowers::OtherPrecisions(
@@ -171,8 +171,8 @@ pub fn find_apart(
         ));
     };
     Ok(TowerFiles {
-        image: of(IMAGE_ROOT, Part::Image, Some(&precision))?.image,
-        text: of(TEXT_ROOT, Part::Text, Some(&precision))?.text,
+        image: of(IMAGE_ROOT, Side::Image, Some(&precision))?.image,
+        text: of(TEXT_ROOT, Side::Text, Some(&precision))?.text,
         precision,
         precisions: both,
     })
@@ -249,12 +249,12 @@ fn find_in(
     if !others.is_empty() {
         return Err(NoTowers::OtherPrecisions(others.into_iter().collect()));
     }
-    let alone = |part: Part| {
+    let alone = |part: Side| {
         let there = stems(folder, part).any(|stem| !variants(names, &stem).is_empty());
         there.then_some(NoTowers::Only(part))
     };
-    Err(alone(Part::Image)
-        .or_else(|| alone(Part::Text))
+    Err(alone(Side::Image)
+        .or_else(|| alone(Side::Text))
         .unwrap_or(NoTowers::NoGraphs))
 }
 
@@ -285,10 +285,10 @@ fn pairs(folder: &str) -> impl Iterator<Item = (String, String)> {
     })
 }
 
-fn stems(folder: &str, part: Part) -> impl Iterator<Item = String> {
+fn stems(folder: &str, part: Side) -> impl Iterator<Item = String> {
     pairs(folder).map(move |(image, text)| match part {
-        Part::Image => image,
-        Part::Text => text,
+        Side::Image => image,
+        Side::Text => text,
     })
 }
 

@@ -2,9 +2,11 @@
 
 use std::{fmt, str::FromStr};
 
+use serde::{Deserialize, Serialize};
+
 /// One of so many equal shares of the work, counted from 0; workers with the same inputs and different indices together do
 /// all of it, each shard once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Share {
     index: u32,
     of: u32,
@@ -14,6 +16,16 @@ impl Share {
     /// Share `index` of `of`, counted from 0; `None` if there is none of that number.
     pub fn new(index: u32, of: u32) -> Option<Self> {
         (index < of).then_some(Self { index, of })
+    }
+
+    /// Which one it is.
+    pub fn index(self) -> u32 {
+        self.index
+    }
+
+    /// How many there are.
+    pub fn of(self) -> u32 {
+        self.of
     }
 
     /// Whether what has this hash is in it.

@@ -27,4 +27,4 @@ pub use added::NewFile;
 pub use root::TablePlace;
 pub use statistics::FileStatistics;
 pub use tables::DeltaTables;
-pub use transaction::{PartitionValue, TableWrite, WriteMode, Written};
+pub use transaction::{CommitOutcome, PartitionValue, TableWrite, WriteMode};

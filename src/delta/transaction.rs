@@ -1,10 +1,6 @@
 //! One commit: files that are already there become a table's, at once or not at all, and never twice.
 
-use std::{
-    hash::{DefaultHasher, Hash, Hasher},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use arrow::datatypes::SchemaRef;
 use delta_kernel::{
@@ -25,7 +21,10 @@ use super::{
     root::{TablePlace, TableRoot},
     tables::{LIBRARY, of_library, of_log},
 };
-use crate::error::{Error, Result, contained};
+use crate::{
+    contention::pause,
+    error::{Error, Result, contained},
+};
 
 /// What the log says has written it.
 const PROGRAM: &str = concat!("clip-filter/", env!("CARGO_PKG_VERSION"));
@@ -34,7 +33,7 @@ const WRITTEN: i64 = 1;
 /// Times that a write gives way to others.
 const MOST_CONFLICTS: u32 = 100;
 /// How long it waits after the first of them, and at most after each.
-const WAITS: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(250)];
+const WAITS: [Duration; 2] = [Duration::from_millis(4), Duration::from_millis(250)];
 
 /// What becomes of the rows that a table has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,7 +78,7 @@ pub struct TableWrite<'a> {
 
 /// What has become of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Written {
+pub enum CommitOutcome {
     /// It is this version.
     Version(u64),
     /// It was there already.
@@ -91,23 +90,24 @@ impl TableWrite<'_> {
     ///
     /// # Errors
     /// When the log cannot be written, the table has other columns, or is there and must not be.
-    pub fn commit(&self) -> Result<Written> {
+    pub fn commit(&self) -> Result<CommitOutcome> {
         let root = TableRoot::written(self.place)?;
         let engine = LogEngine::of(root);
         let work = contained(LIBRARY, || self.try_commit(&engine));
         work.map_err(|error| of_log(engine.root(), error))?
     }
 
-    fn try_commit(&self, engine: &LogEngine) -> Result<Written> {
+    fn try_commit(&self, engine: &LogEngine) -> Result<CommitOutcome> {
         let failed = |error: KernelError| {
             Error::output("commit to a Delta table")
                 .with("table", self.place)
                 .source(error.without_backtrace().to_string())
         };
+        let [first, longest] = WAITS;
         for conflicts in 0..MOST_CONFLICTS {
             let tried = match newest(engine)? {
                 None => self.create(engine),
-                Some(_) if self.is_written(engine)? => return Ok(Written::Before),
+                Some(_) if self.is_written(engine)? => return Ok(CommitOutcome::Before),
                 Some(_) if *self.mode == WriteMode::Create => {
                     return Err(Error::output("make a Delta table: it is there")
                         .with("table", self.place)
@@ -120,12 +120,12 @@ impl TableWrite<'_> {
                 }
             };
             match tried {
-                Ok(Some(version)) => return Ok(Written::Version(version)),
-                Ok(None) => std::thread::sleep(wait(self.app_id, conflicts)),
+                Ok(Some(version)) => return Ok(CommitOutcome::Version(version)),
+                Ok(None) => std::thread::sleep(pause(conflicts, first, longest)),
                 // What was lost may be the answer alone: the log says.
                 Err(error) => {
                     return match self.is_written(engine) {
-                        Ok(true) => Ok(Written::Before),
+                        Ok(true) => Ok(CommitOutcome::Before),
                         Ok(false) => Err(failed(error)),
                         Err(_) => Err(failed(error).hint(
                             "whether the commit is there is not known: run it again, which finds out and adds nothing twice",
@@ -329,16 +329,6 @@ fn is_written(engine: &LogEngine, app_id: &str) -> Result<bool> {
         .map_err(|error| of_library(engine.root(), &error))
 }
 
-/// Longer after each conflict, and for each writer another time, so that they do not meet again.
-fn wait(app_id: &str, conflicts: u32) -> Duration {
-    let [first, longest] = WAITS;
-    let longest = first.saturating_mul(1 << conflicts.min(16)).min(longest);
-    let mut hasher = DefaultHasher::new();
-    (app_id, conflicts).hash(&mut hasher);
-    let part = u32::try_from(hasher.finish() % 1000).unwrap_or(0);
-    longest / 2 + longest * part / 2000
-}
-
 fn is_there(error: &KernelError) -> bool {
     matches!(
         error.without_backtrace(),
@@ -363,7 +353,7 @@ mod tests {
     use crate::delta::FileStatistics;
 
     /// A table of files that nobody reads.
-    fn write(place: &TablePlace, mode: &WriteMode, app_id: &str) -> Result<Written> {
+    fn write(place: &TablePlace, mode: &WriteMode, app_id: &str) -> Result<CommitOutcome> {
         let columns = vec![Field::new("n", arrow::datatypes::DataType::Int64, true)];
         let file = NewFile {
             path: format!("{app_id}.parquet"),
@@ -397,7 +387,7 @@ mod tests {
                         let app_id = format!("{writer}-{number}");
                         let written = write(place, &WriteMode::Append, &app_id).unwrap();
                         let again = write(place, &WriteMode::Append, &app_id).unwrap();
-                        assert_eq!(again, Written::Before);
+                        assert_eq!(again, CommitOutcome::Before);
                         written
                     });
                     commits.collect::<Vec<_>>()
@@ -412,8 +402,8 @@ mod tests {
         let mut numbers: Vec<u64> = versions
             .into_iter()
             .map(|written| match written {
-                Written::Version(number) => number,
-                Written::Before => panic!("nobody has written that"),
+                CommitOutcome::Version(number) => number,
+                CommitOutcome::Before => panic!("nobody has written that"),
             })
             .collect();
         numbers.sort_unstable();
@@ -443,12 +433,12 @@ mod tests {
         // Between reading the log and writing it.
         assert_eq!(
             write(&place, &WriteMode::Append, "other").unwrap(),
-            Written::Version(1)
+            CommitOutcome::Version(1)
         );
         assert_eq!(late.update(&engine, read).unwrap(), None, "a conflict");
         assert!(!place.has_written("late").unwrap());
-        assert_eq!(late.commit().unwrap(), Written::Version(2));
-        assert_eq!(late.commit().unwrap(), Written::Before);
+        assert_eq!(late.commit().unwrap(), CommitOutcome::Version(2));
+        assert_eq!(late.commit().unwrap(), CommitOutcome::Before);
         for app_id in ["first", "other", "late"] {
             assert!(place.has_written(app_id).unwrap(), "{app_id}");
         }
@@ -477,6 +467,6 @@ mod tests {
         std::fs::write(dir.path().join("_delta_log/.tmpAbCdEf"), "{").unwrap();
         let place = TablePlace::local(dir.path()).unwrap();
         let written = write(&place, &WriteMode::Append, "first").unwrap();
-        assert_eq!(written, Written::Version(0));
+        assert_eq!(written, CommitOutcome::Version(0));
     }
 }

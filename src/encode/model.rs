@@ -5,6 +5,7 @@
 //! `open_clip_config.json`, whichever comes first; tokens follow `tokenizer.json`, else `vocab.json` with `merges.txt`.
 
 mod files;
+mod fingerprints;
 mod images;
 mod layout;
 mod texts;
@@ -30,10 +31,10 @@ pub(crate) use self::towers::different;
 use self::towers::{Towers, check_size};
 use super::describe_pixels;
 use super::ports::{ImagePorts, TextPorts};
-use crate::config::Part;
 use crate::config::model_files::{self, DESCRIPTIONS, TowerFiles};
 use crate::error::{Error, Result};
 use crate::preprocess::{Preprocessing, Tokenize, TokenizeOptions};
+use crate::schema::Side;
 use crate::secrets;
 use crate::summary::ModelCard;
 
@@ -178,6 +179,19 @@ impl ModelSpec {
     /// When files are missing or damaged, the precision is not there, the towers do not fit each other or the
     /// preprocessing, or the preprocessing leaves the size of its images open.
     pub fn open(source: &ModelSource, precision: &Precision) -> Result<Self> {
+        Self::open_with_cache(source, precision, None)
+    }
+
+    /// As [`Self::open`]; weights that were hashed before and have not changed since are not hashed again where the cache
+    /// directory of the program is given.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_with_cache(
+        source: &ModelSource,
+        precision: &Precision,
+        cache: Option<&Path>,
+    ) -> Result<Self> {
         let (files, folder) = match source {
             ModelSource::Bundled => (super::bundled::files()?, String::new()),
             ModelSource::Directory(path) => Files::of_directory(path),
@@ -190,11 +204,17 @@ impl ModelSpec {
             ModelSource::Directories { .. } => Where::Apart,
             _ => Where::Folder(&folder),
         };
-        Self::read(files, source.to_string(), place, precision)
+        Self::read(files, source.to_string(), place, precision, cache)
             .map_err(|error| error.with("model", source))
     }
 
-    fn read(files: Files, name: String, place: Where<'_>, precision: &Precision) -> Result<Self> {
+    fn read(
+        files: Files,
+        name: String,
+        place: Where<'_>,
+        precision: &Precision,
+        cache: Option<&Path>,
+    ) -> Result<Self> {
         let names = files.names()?;
         let found = layout::find(&names, place, precision)?;
         let graphs = Towers::read(&files, &found)?;
@@ -207,7 +227,7 @@ impl ModelSpec {
         let tokens = texts.options(&towers.text.ports, &described.tokenizer_json);
         Ok(Self {
             name,
-            fingerprint: files.fingerprint(&decisive)?,
+            fingerprint: files.fingerprint(&decisive, cache)?,
             layout: layout::kind(&found),
             precision: found.precision,
             precisions: found.precisions,
@@ -281,10 +301,10 @@ impl ModelSpec {
     ///
     /// # Errors
     /// When one has gone meanwhile.
-    pub fn descriptions(&self, part: Part) -> Result<Vec<(&'static str, Vec<u8>)>> {
+    pub fn descriptions(&self, part: Side) -> Result<Vec<(&'static str, Vec<u8>)>> {
         let graph = match part {
-            Part::Image => &self.image.file,
-            Part::Text => &self.text.file,
+            Side::Image => &self.image.file,
+            Side::Text => &self.text.file,
         };
         let names = self.files.names()?;
         let read = DESCRIPTIONS.into_iter().filter_map(|file| {

@@ -16,7 +16,7 @@ mod session;
 
 use std::panic::resume_unwind;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -26,6 +26,7 @@ use ort::ep::{self, ExecutionProvider};
 
 use self::encoder::{Loaded, OnnxEncoder};
 use self::feed::{DeviceFeed, Feed, HostFeed, Numbers};
+use self::graph_cache::GraphCache;
 use self::patch_feed::PatchFeed;
 pub use self::runtime::load_runtime;
 use super::batch_rows::fastest;
@@ -35,8 +36,10 @@ use crate::error::{Error, Result};
 use crate::preprocess::{Padding, Preprocessing, Tokenize};
 
 /// What an encoder holds beside its weights, measured on a CPU with the bundled model in batches of up to 32:
-/// about eight times the pixels of each image, and a fixed share. Weights count twice: as stored, and packed
-/// for the kernels.
+/// about eight times the pixels of each image, and a fixed share. Weights count once where they are mapped as the kernels
+/// take them, also if another encoder maps the same; else twice: as stored, and packed.
+const MAPPED_COPIES: u64 = 1;
+const HELD_COPIES: u64 = 2;
 const WORKING_ROWS: u64 = 32;
 const WORKING_COPIES: u64 = 8;
 const SESSION_BYTES: u64 = 32 << 20;
@@ -97,6 +100,9 @@ struct Setup {
     options: OnnxOptions,
     environment: Environment,
     version: String,
+    graphs: Option<GraphCache>,
+    /// Some session has its weights in memory of its own.
+    holds_weights: AtomicBool,
 }
 
 impl OnnxFactory {
@@ -110,7 +116,10 @@ impl OnnxFactory {
     /// When the runtime or the model cannot be loaded, or a device that was asked for is not there.
     pub fn try_new(spec: ModelSpec, devices: Devices, options: OnnxOptions) -> Result<Self> {
         let (version, environment) = runtime::runtime(&options.library)?;
+        let graphs = options.graph_cache.clone().map(GraphCache::new);
         let mut setup = Setup {
+            graphs,
+            holds_weights: AtomicBool::new(false),
             spec,
             devices,
             options,
@@ -160,7 +169,11 @@ impl EncoderFactory for OnnxFactory {
     fn encoder_bytes(&self) -> u64 {
         let (height, width) = self.setup.spec.image_size();
         let image_bytes = 3 * 4 * u64::from(height) * u64::from(width);
-        2 * self.setup.spec.weights_bytes
+        let copies = match self.setup.holds_weights.load(Ordering::Relaxed) {
+            true => HELD_COPIES,
+            false => MAPPED_COPIES,
+        };
+        copies * self.setup.spec.weights_bytes
             + WORKING_ROWS * WORKING_COPIES * image_bytes
             + SESSION_BYTES
     }

@@ -68,7 +68,7 @@ pub use recipe::{PairNames, Recipe, RecipeParam};
 pub use runtime::{EncodeOptions, EncodeRuntime, LoadModel, Loaded};
 pub use shard_scan::ShardStarts;
 pub use shard_table::ShardTable;
-pub use sql::{Described, Rows, SqlLimits, SqlSession};
+pub use sql::{Described, QueryRows, SqlLimits, SqlSession};
 
 use arrow::error::ArrowError;
 use datafusion::{

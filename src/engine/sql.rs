@@ -55,7 +55,7 @@ pub struct SqlLimits {
 }
 
 /// Schema and rows of one statement; dropping the stream stops the query.
-pub struct Rows {
+pub struct QueryRows {
     /// The columns.
     pub schema: SchemaRef,
     /// What Parquet has each column as that the query gives as it is in a table; none where there is nothing.
@@ -134,7 +134,7 @@ impl SqlSession {
     ///
     /// # Errors
     /// When it cannot be planned, or writes.
-    pub async fn query(&self, sql: &str) -> Result<Rows> {
+    pub async fn query(&self, sql: &str) -> Result<QueryRows> {
         let failed = |error| {
             let hint = quotes_hint(&error, sql);
             let error = from_datafusion(error, "run the query");
@@ -160,7 +160,7 @@ impl SqlSession {
                 .map_err(failed)?;
             let schema = Arc::clone(frame.schema().inner());
             let batches = frame.collect().await.map_err(failed)?;
-            return Ok(Rows {
+            return Ok(QueryRows {
                 schema,
                 stored: Vec::new(),
                 row_group_bytes,
@@ -197,7 +197,7 @@ impl SqlSession {
             });
             under(&batch?, &given)
         });
-        Ok(Rows {
+        Ok(QueryRows {
             schema,
             stored,
             row_group_bytes,

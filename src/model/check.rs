@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{Model, runtime};
 use crate::{
-    config::Part,
     encode::{Encoder, ModelSpec},
     error::{Error, Result},
     preprocess::{ImageKernel, Patches, PixelSpec, Preprocessing, Resize},
     provision::run_python,
+    schema::Side,
 };
 use pairs::{CAPTIONS, SIZES, picture};
 
@@ -151,7 +151,7 @@ impl Model {
 
 /// Puts pairs and descriptions where the script looks for them.
 fn prepare(place: &Path, spec: &ModelSpec) -> Result<()> {
-    for (part, folder) in [(Part::Image, "image"), (Part::Text, "text")] {
+    for (part, folder) in [(Side::Image, "image"), (Side::Text, "text")] {
         let folder = place.join(folder);
         fs::create_dir(&folder).map_err(|error| written(&folder, error))?;
         for (name, bytes) in spec.descriptions(part)? {

@@ -15,12 +15,13 @@ use std::{
 };
 
 use crate::{
-    config::{Device, Part},
+    config::Device,
     encode::{
         APART, EncoderFactory, EncoderSource, MockFactory, ModelSource, ModelSpec, Precision,
     },
     error::{Error, Result},
     provision::{HubSpec, Surroundings, fetch_model},
+    schema::Side,
     secrets::HIDDEN,
     summary::ModelCard,
 };
@@ -159,28 +160,32 @@ impl Model {
     }
 
     fn read_variant(&self, name: &str, precision: &Precision) -> Result<ModelSpec> {
+        let open = |source: &ModelSource| {
+            let cache = self.options.surroundings.cache.as_deref();
+            ModelSpec::open_with_cache(source, precision, cache)
+        };
         if let Some((image, text)) = name.split_once(APART)
             && !Path::new(name).exists()
         {
-            let (image, image_name) = self.part(image, Part::Image, precision)?;
-            let (text, text_name) = self.part(text, Part::Text, precision)?;
-            let spec = ModelSpec::open(&ModelSource::Directories { image, text }, precision)?;
+            let (image, image_name) = self.part(image, Side::Image, precision)?;
+            let (text, text_name) = self.part(text, Side::Text, precision)?;
+            let spec = open(&ModelSource::Directories { image, text })?;
             return Ok(spec.with_name(format!("{image_name}{APART}{text_name}")));
         }
         if name.starts_with(HUB) {
             let (directory, name) = self.fetched(name, None, precision)?;
-            let spec = ModelSpec::open(&ModelSource::Directory(directory), precision)?;
+            let spec = open(&ModelSource::Directory(directory))?;
             return Ok(spec.with_name(name));
         }
         let source = match name {
             BUNDLED => ModelSource::Bundled,
             path => ModelSource::Directory(path.into()),
         };
-        ModelSpec::open(&source, precision)
+        open(&source)
     }
 
     /// The directory of a tower that is named alone, and the name to know it by.
-    fn part(&self, name: &str, part: Part, precision: &Precision) -> Result<(PathBuf, String)> {
+    fn part(&self, name: &str, part: Side, precision: &Precision) -> Result<(PathBuf, String)> {
         if name == BUNDLED {
             return Err(Error::usage("take one tower of the bundled model"));
         }
@@ -194,7 +199,7 @@ impl Model {
     fn fetched(
         &self,
         name: &str,
-        part: Option<Part>,
+        part: Option<Side>,
         precision: &Precision,
     ) -> Result<(PathBuf, String)> {
         let options = &self.options;

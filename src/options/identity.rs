@@ -162,6 +162,8 @@ impl<'a> RunIdentity<'a> {
             work: _,
             dry_run: _,
             overwrite: _,
+            // All shares are of one run.
+            share: _,
             partition_by,
             partition_columns,
             #[cfg(feature = "delta")]

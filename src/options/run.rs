@@ -6,7 +6,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::ScoreOptions;
 use crate::{
-    config::OnError,
+    config::{OnError, Share},
     engine::columns_named,
     schema::{REPEATS, ScoreColumn, Values},
     select::{Balance, Order, SelectOptions, Solver},
@@ -39,6 +39,9 @@ pub struct RunOptions {
     pub dry_run: bool,
     /// Replace what is at `output`.
     pub overwrite: bool,
+    /// Write this share of the output only, in a file of each of its shards; it becomes visible when
+    /// [`merge_output`](crate::pipeline::merge_output) puts all shares together.
+    pub share: Option<Share>,
     /// Columns by whose values a directory is cut into folders (`label=3/`).
     pub partition_by: Vec<String>,
     /// Whether the files in those have them, too.
@@ -89,6 +92,7 @@ impl RunOptions {
             work: None,
             dry_run: true,
             overwrite: false,
+            share: None,
             partition_by: Vec::new(),
             partition_columns: PartitionColumns::default(),
             #[cfg(feature = "delta")]
@@ -141,6 +145,13 @@ impl RunOptions {
     #[must_use]
     pub fn with_overwrite(mut self) -> Self {
         self.overwrite = true;
+        self
+    }
+
+    /// Writes this share of the output only.
+    #[must_use]
+    pub fn with_share(mut self, share: Share) -> Self {
+        self.share = Some(share);
         self
     }
 

@@ -27,7 +27,8 @@ pub(super) fn stage(
     scored: &Scored,
     chosen: &Chosen,
 ) -> Result<Vec<Staged>> {
-    if options.scoring.scores.is_none() {
+    // No share is the last selection before all are there.
+    if options.scoring.scores.is_none() || options.share.is_some() {
         return Ok(Vec::new());
     }
     let shards = prepared.shards.identities.iter();

@@ -48,7 +48,22 @@ pub(super) async fn derive_for_run(
         considered: considered.as_ref(),
         context,
     };
+    if options.share.is_some() {
+        return match from.with_deriving(&scored.store, |deriving| deriving.has(&columns))? {
+            true => Ok(scored),
+            false => Err(Error::usage(
+                "write a part of the output: scores from embeddings are not in the store yet",
+            )
+            .with("columns", columns_in(&columns))
+            .hint("run the same command once with --dry-run in place of OUT and --part: it computes them over all shards")),
+        };
+    }
     from.derive(&columns, scored)
+}
+
+fn columns_in(columns: &[ScoreColumn]) -> String {
+    let names: Vec<_> = columns.iter().map(|column| column.name()).collect();
+    names.join(",")
 }
 
 /// Options whose order is settled, and what is to be said of it.

@@ -20,8 +20,8 @@ use crate::{
     options::RunOptions,
     selection::{Repeats, Selection},
     sink::{
-        BATCH_ROWS, DatasetWriter, OutputWriter, Portion, Provenance, Shuffled, Staged, TarPolicy,
-        TarWriter, UnitSource, WriterPolicy, Written,
+        BATCH_ROWS, Cut, DatasetWriter, LeftShare, OutputWriter, Portion, Provenance, Shuffled,
+        Staged, TarPolicy, TarWriter, UnitSource, WriterPolicy, WrittenOutput,
     },
     source::view_schema,
     summary::Stage,
@@ -41,6 +41,18 @@ pub(super) struct Emitted {
     pub(super) notes: Vec<String>,
 }
 
+impl Emitted {
+    /// What an earlier attempt at a share has written.
+    pub(super) fn before(left: &LeftShare) -> Self {
+        let parts = left.pending.parts.iter();
+        Self {
+            outputs: parts.map(|part| part.name.clone()).collect(),
+            notes: vec!["this part was written before: it is left as it is".to_owned()],
+            ..Self::default()
+        }
+    }
+}
+
 /// What is written, and as what.
 pub(super) struct Emitting<'a> {
     pub(super) options: &'a RunOptions,
@@ -54,6 +66,8 @@ pub(super) struct Emitting<'a> {
 pub(super) struct KeptRows {
     pub(super) written: Selection,
     pub(super) repeats: Option<Repeats>,
+    /// The first shard has a file whether or not rows of it are kept: an output without rows is still a file with columns.
+    pub(super) first_file: bool,
 }
 
 /// Writes the selected rows in row order; nothing of it is visible yet.
@@ -63,7 +77,11 @@ pub(super) async fn emit(
     rows: KeptRows,
     context: &RunContext,
 ) -> Result<Emitted> {
-    let KeptRows { written, repeats } = rows;
+    let KeptRows {
+        written,
+        repeats,
+        first_file,
+    } = rows;
     let (options, prepared) = (emitting.options, emitting.prepared);
     if !prepared.writes() {
         return Ok(Emitted::default());
@@ -96,6 +114,7 @@ pub(super) async fn emit(
         },
         policy,
         tars,
+        first_file,
         cancel: context.cancel.clone(),
         #[cfg(feature = "delta")]
         delta: options.delta,
@@ -132,6 +151,8 @@ struct Writing {
     source: UnitSource,
     policy: WriterPolicy,
     tars: Option<TarPolicy>,
+    /// As [`KeptRows`] has it.
+    first_file: bool,
     cancel: Cancel,
     /// Rows are a table's.
     #[cfg(feature = "delta")]
@@ -167,8 +188,12 @@ impl Writing {
     }
 
     /// Reading and writing overlap.
-    fn run(self, output: Staged, kept: &Selection) -> Result<Written> {
+    fn run(self, output: Staged, kept: &Selection) -> Result<WrittenOutput> {
         let (mut writer, held) = self.writer(output)?;
+        if self.first_file {
+            writer.write(&Portion::Shard(0))?;
+        }
+        let tells_shards = self.policy.cut == Cut::ByShard;
         // Row groups are copied as they lie, or not at all.
         let layout = writer.layout().filter(|_| held.is_none());
         let seed = self.tars.as_ref().and_then(|tars| tars.options.shuffle);
@@ -192,15 +217,17 @@ impl Writing {
                     let counters = &source.counters;
                     let mut send =
                         |portion| counters.blocked(Stage::Read, || sender.send(portion).is_ok());
-                    let units = own
-                        .into_iter()
-                        .map(|shard| source.unit(shard, kept, layout));
-                    let mut units = units.filter_map(|unit| unit.open().transpose());
+                    let mut units = own.into_iter().filter_map(|shard| {
+                        let unit = source.unit(shard, kept, layout).open().transpose()?;
+                        Some(unit.map(|unit| (shard, unit)))
+                    });
                     let mut next = units.next();
                     while let Some(unit) = next {
                         let mut ahead = None;
                         let mut open_next = || ahead = Some(units.next());
-                        if !unit?.read(&mut send, &mut open_next)? {
+                        let (shard, unit) = unit?;
+                        let goes_on = !tells_shards || send(Ok(Portion::Shard(shard)));
+                        if !goes_on || !unit.read(&mut send, &mut open_next)? {
                             break;
                         }
                         next = ahead.unwrap_or_else(|| units.next());

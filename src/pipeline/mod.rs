@@ -33,7 +33,7 @@ mod sql;
 
 pub use crate::options::{OnlineOptions, RunOptions, ScoreOptions, addable, addable_names};
 pub use adapt::{AdaptOptions, adapt};
-pub use context::{Cancel, Prepared, RunContext};
+pub use context::{Cancel, MergedOutput, Prepared, RunContext, merge_output};
 pub use online::{OnlineStream, OnlineSummary, online};
 pub use report::{ExplainOptions, ReportOptions, WhichRow, explain, report};
 pub use run::{prepare, run, run_reported};

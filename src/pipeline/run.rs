@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use super::{
     changes,
-    context::{Narrow, Prepared, RunContext, StageTimes},
+    context::{Narrow, OwnShare, Prepared, RunContext, StageTimes},
     deriving::{Settled, derive_for_run, settle_order},
-    emitting::{self, Emitting, KeptRows},
+    emitting::{self, Emitted, Emitting, KeptRows},
     rejecting::Rejecting,
     reporting, scoring, selecting,
 };
@@ -17,7 +17,7 @@ use crate::{
     report::Report,
     select::Chosen,
     selection::Repeats,
-    sink::{Provenance, Staged, list_uids},
+    sink::{Provenance, ShareFacts, Staged, list_uids},
     store::ScoreStore,
     summary::{Pass, RunSummary},
 };
@@ -94,7 +94,10 @@ async fn run_with(
     };
     let mut summary = done.summary;
     summary.seconds = start.elapsed().as_secs_f64();
-    prepared.commit(options, &summary, done.staged)?;
+    match done.share {
+        None => prepared.commit(options, &summary, done.staged)?,
+        Some(facts) => prepared.leave(facts, done.staged)?,
+    }
     Ok((summary, done.reported))
 }
 
@@ -103,6 +106,8 @@ struct Done {
     summary: RunSummary,
     reported: Option<Result<Report>>,
     staged: Vec<Staged>,
+    /// What is known of it, if it is a share of an output.
+    share: Option<ShareFacts>,
 }
 
 async fn decide_and_write(
@@ -146,6 +151,7 @@ async fn decide_and_write(
     summary.rows_nan = rows_nan;
     summary.warnings.extend(note);
     let memory = scored.memory.clone();
+    let own = OwnShare::of(options, prepared, &chosen.written)?;
     if options.writes() {
         summary.rows_written = chosen.written.rows();
     }
@@ -153,17 +159,26 @@ async fn decide_and_write(
     let others = staged_beside(&narrow, &chosen)?;
     // A bit per row and rule, that nothing needs any more.
     drop(chosen.steps);
-    let rows = KeptRows {
+    let mut rows = KeptRows {
         written: chosen.written,
         repeats: chosen.repeats,
+        first_file: false,
     };
+    if let Some(own) = &own {
+        summary.rows_written = own.facts.rows;
+        rows.written = rows.written.within(&own.shards);
+        rows.first_file = own.shards.first() == Some(&true);
+    }
     let emitting = Emitting {
         options,
         prepared,
         provenance: &provenance,
         others,
     };
-    let emitted = emitting::emit(emitting, scored, rows, context).await?;
+    let emitted = match own.as_ref().and_then(|own| own.left.as_ref()) {
+        Some(left) => Emitted::before(left),
+        None => emitting::emit(emitting, scored, rows, context).await?,
+    };
     drop(writing);
     summary.outputs = emitted.outputs;
     summary.warnings.extend(emitted.notes);
@@ -176,6 +191,7 @@ async fn decide_and_write(
         summary: effort.added_to(summary, counters),
         reported,
         staged: emitted.staged,
+        share: own.map(|own| own.facts),
     })
 }
 

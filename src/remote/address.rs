@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 
 /// What kind of store a URL names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum StoreKind {
     S3,
     Gcs,
     Azure,
@@ -19,7 +19,7 @@ pub(super) enum Kind {
 /// A URL in parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Address {
-    pub(super) kind: Kind,
+    pub(super) kind: StoreKind,
     /// What all objects of a bucket have in common, without a `/` behind: scheme, bucket and account, or for the web
     /// everything up to the last part of the path and the query.
     pub(super) bucket: String,
@@ -37,22 +37,22 @@ impl Address {
             .split_once("://")
             .ok_or_else(|| refused("it has no scheme"))?;
         let kind = match scheme {
-            "s3" | "s3a" => Kind::S3,
-            "gs" => Kind::Gcs,
-            "az" | "azure" | "abfs" | "abfss" => Kind::Azure,
-            "https" | "http" => Kind::Web,
-            "hf" => Kind::Hub,
+            "s3" | "s3a" => StoreKind::S3,
+            "gs" => StoreKind::Gcs,
+            "az" | "azure" | "abfs" | "abfss" => StoreKind::Azure,
+            "https" | "http" => StoreKind::Web,
+            "hf" => StoreKind::Hub,
             _ => {
                 return Err(refused("no store of this scheme is known").hint(
                     "s3://, gs://, az://, abfss://, hf:// and https:// are read; mount or copy others",
                 ));
             }
         };
-        if kind == Kind::Web {
+        if kind == StoreKind::Web {
             return Self::of_web(scheme, rest).ok_or_else(|| refused("it names no file"));
         }
         let (bucket, key) = match kind {
-            Kind::Hub => {
+            StoreKind::Hub => {
                 let (_, end) = Dataset::of(rest).map_err(|why| {
                     refused(why).hint("write hf://datasets/USER/NAME/PATH, or hf://datasets/USER/NAME@REVISION/PATH")
                 })?;
@@ -82,7 +82,7 @@ impl Address {
         // Percent signs of the URL are those of the name.
         let key = Path::from_url_path(name).ok()?;
         (!name.is_empty() && !folder.is_empty()).then(|| Self {
-            kind: Kind::Web,
+            kind: StoreKind::Web,
             bucket: format!("{scheme}://{folder}{query}"),
             key,
         })

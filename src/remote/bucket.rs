@@ -13,7 +13,7 @@ use object_store::{
 
 use super::{
     Waiting,
-    address::{Address, Kind},
+    address::{Address, StoreKind},
     connector::Follow,
     failure::settings_error,
     hub::{Dataset, HubSettings, HubStore},
@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 
 /// One bucket, the folder of a web server, or a dataset of the hub.
 pub(super) struct Bucket {
-    pub(super) kind: Kind,
+    pub(super) kind: StoreKind,
     pub(super) store: Arc<dyn ObjectStore>,
     /// None for the web and the hub.
     pub(super) parts: Option<Arc<dyn MultipartStore>>,
@@ -34,11 +34,11 @@ pub(super) struct Bucket {
 impl Bucket {
     pub(super) fn open(address: &Address, waiting: &Arc<Waiting>) -> Result<Self> {
         let opened = match address.kind {
-            Kind::S3 => s3(address),
-            Kind::Gcs => gcs(address),
-            Kind::Azure => azure(address),
-            Kind::Web => web(address)?,
-            Kind::Hub => hub(address)?,
+            StoreKind::S3 => s3(address),
+            StoreKind::Gcs => gcs(address),
+            StoreKind::Azure => azure(address),
+            StoreKind::Web => web(address)?,
+            StoreKind::Hub => hub(address)?,
         };
         let (store, parts) = opened.map_err(|error| settings_error(address, error))?;
         Ok(Self {
@@ -57,7 +57,7 @@ impl Bucket {
     pub(super) fn in_memory(waiting: &Arc<Waiting>) -> Self {
         let store = Arc::new(object_store::memory::InMemory::new());
         Self {
-            kind: Kind::S3,
+            kind: StoreKind::S3,
             store: Arc::clone(&store) as _,
             parts: Some(store),
             waiting: Arc::clone(waiting),

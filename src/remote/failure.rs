@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use object_store::Error as StoreError;
 
 use super::{
-    address::{Address, Kind},
+    address::{Address, StoreKind},
     hub::Refusal,
 };
 use crate::{
@@ -26,7 +26,7 @@ pub(super) fn failed(
     kind: ErrorKind,
     doing: &str,
     url: &str,
-    store: Kind,
+    store: StoreKind,
     error: StoreError,
 ) -> Error {
     let told = Error::new(kind, doing).with("url", secrets::without_credentials(url));
@@ -38,7 +38,7 @@ pub(super) fn failed(
 }
 
 /// The same for who reads bytes.
-pub(super) fn as_io(url: &str, store: Kind, error: StoreError) -> std::io::Error {
+pub(super) fn as_io(url: &str, store: StoreKind, error: StoreError) -> std::io::Error {
     use std::io::ErrorKind::{NotFound, Other, PermissionDenied, TimedOut};
     let kind = match &error {
         StoreError::NotFound { .. } => NotFound,
@@ -64,7 +64,7 @@ pub(super) fn changed(url: &str) -> String {
     )
 }
 
-fn hint(store: Kind, error: &StoreError) -> Option<Cow<'static, str>> {
+fn hint(store: StoreKind, error: &StoreError) -> Option<Cow<'static, str>> {
     let refusal = std::error::Error::source(error).and_then(|it| it.downcast_ref::<Refusal>());
     match refusal {
         Some(refusal) => Some(refusal.hint().into()),
@@ -72,7 +72,7 @@ fn hint(store: Kind, error: &StoreError) -> Option<Cow<'static, str>> {
     }
 }
 
-fn known_hint(store: Kind, error: &StoreError) -> Option<&'static str> {
+fn known_hint(store: StoreKind, error: &StoreError) -> Option<&'static str> {
     let words = words(error);
     if names_no_bucket(&words) {
         return Some("there is no such bucket: look at its name, region and endpoint");
@@ -101,19 +101,19 @@ pub(super) fn names_no_bucket(words: &str) -> bool {
     words.contains("NoSuchBucket") || words.contains("ContainerNotFound")
 }
 
-fn credentials_hint(store: Kind) -> &'static str {
+fn credentials_hint(store: StoreKind) -> &'static str {
     match store {
-        Kind::S3 => {
+        StoreKind::S3 => {
             "export AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY (AWS_SESSION_TOKEN) and AWS_REGION; profiles, ~/.aws and SSO are not read: `aws configure export-credentials --format env` prints them; AWS_SKIP_SIGNATURE set to true for public buckets"
         }
-        Kind::Gcs => {
+        StoreKind::Gcs => {
             "export GOOGLE_APPLICATION_CREDENTIALS (the file of a service account), or GOOGLE_SKIP_SIGNATURE set to true for public buckets"
         }
-        Kind::Azure => {
+        StoreKind::Azure => {
             "export AZURE_STORAGE_ACCOUNT_NAME with AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_TOKEN, or AZURE_SKIP_SIGNATURE set to true for public containers"
         }
-        Kind::Hub => "export HF_TOKEN, a valid one of an account that may read the dataset",
-        Kind::Web => "the server asks for who you are: use a signed URL",
+        StoreKind::Hub => "export HF_TOKEN, a valid one of an account that may read the dataset",
+        StoreKind::Web => "the server asks for who you are: use a signed URL",
     }
 }
 

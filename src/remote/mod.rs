@@ -25,6 +25,7 @@ mod bucket;
 mod connector;
 mod failure;
 mod hub;
+mod listing;
 mod object;
 mod put;
 mod upload;
@@ -50,17 +51,6 @@ pub const SCHEMES: [&str; 10] = [
 ];
 /// Threads that wait for answers; work is done elsewhere.
 const THREADS: usize = 2;
-
-/// 16 hex digits that no other process and no other call gets.
-pub fn random_name() -> String {
-    format!("{:016x}", random_number())
-}
-
-/// Seeded by the system, and another each time.
-pub fn random_number() -> u64 {
-    use std::hash::{BuildHasher, RandomState};
-    RandomState::new().hash_one(std::process::id())
-}
 
 /// The object stores that URLs name, each opened once.
 pub struct ObjectStores {

@@ -1,4 +1,4 @@
-//! One object: its facts, its bytes, and what lies below it.
+//! One object: its facts and its bytes.
 
 use std::{
     io,
@@ -7,13 +7,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::TryStreamExt;
 use object_store::{
     Error as StoreError, GetOptions, GetRange, ObjectMeta, ObjectStoreExt, path::Path,
 };
 
 use super::{
-    address::Kind,
+    address::StoreKind,
     bucket::Bucket,
     failure::{as_io, changed, failed, names_no_bucket},
     hub::Refusal,
@@ -85,18 +84,18 @@ impl Object {
     /// Why nothing can be put there; `None` where it can.
     pub fn read_only(&self) -> Option<&'static str> {
         match self.bucket.kind {
-            Kind::Web => Some("nothing is put on a web server"),
-            Kind::Hub => {
+            StoreKind::Web => Some("nothing is put on a web server"),
+            StoreKind::Hub => {
                 Some("files come to the Hugging Face hub by commits, which are not made here")
             }
-            Kind::S3 | Kind::Gcs | Kind::Azure => None,
+            StoreKind::S3 | StoreKind::Gcs | StoreKind::Azure => None,
         }
     }
 
     /// Where to write instead of a place that is [only read](Self::read_only).
     pub fn instead(&self) -> &'static str {
         match self.bucket.kind {
-            Kind::Hub => {
+            StoreKind::Hub => {
                 "write to a local directory, and `hf upload USER/NAME DIRECTORY --repo-type dataset`"
             }
             _ => "write to a local path, s3://, gs:// or az://",
@@ -120,7 +119,7 @@ impl Object {
 
     /// Whether this is one file of a web server: it cannot be listed.
     pub fn is_web(&self) -> bool {
-        self.bucket.kind == Kind::Web
+        self.bucket.kind == StoreKind::Web
     }
 
     /// Refuses what nothing can be written to.
@@ -160,7 +159,7 @@ impl Object {
         }
     }
 
-    fn facts_of(&self, url: String, meta: ObjectMeta) -> Facts {
+    pub(super) fn facts_of(&self, url: String, meta: ObjectMeta) -> Facts {
         Facts {
             url,
             size_bytes: meta.size,
@@ -238,7 +237,7 @@ impl Object {
     /// When it cannot be read.
     pub fn read_all(&self) -> Result<Option<(Bytes, Option<String>)>> {
         let (store, key) = self.with_key();
-        let by_generation = self.bucket.kind == Kind::Gcs;
+        let by_generation = self.bucket.kind == StoreKind::Gcs;
         let got = self.wait(async move {
             let got = store.get(&key).await?;
             let version = match by_generation {
@@ -254,64 +253,6 @@ impl Object {
             }
             Err(error) => Err(self.failed(ErrorKind::Input, "read from the object store", error)),
         }
-    }
-
-    /// All objects below it, at any depth, sorted by their keys.
-    ///
-    /// # Errors
-    /// When they cannot be listed.
-    pub fn below(&self) -> Result<Vec<Facts>> {
-        if self.is_web() {
-            return Err(
-                Error::usage("list files of a web server: it has no listing")
-                    .with("url", crate::secrets::without_credentials(&self.url))
-                    .hint("name each file"),
-            );
-        }
-        let (store, key) = self.with_key();
-        let prefix = (!key.as_ref().is_empty()).then_some(key);
-        let listed = self.wait(async move {
-            store
-                .list(prefix.as_ref())
-                .try_collect::<Vec<ObjectMeta>>()
-                .await
-        })?;
-        let mut listed = listed
-            .map_err(|error| self.failed(ErrorKind::Input, "list the object store", error))?;
-        listed.sort_by(|a, b| a.location.as_ref().cmp(b.location.as_ref()));
-        let before = self.url.len() - self.key.as_ref().len();
-        let root = self.url[..before].trim_end_matches('/').to_owned();
-        let facts = listed
-            .into_iter()
-            .map(|meta| self.facts_of(format!("{root}/{}", meta.location), meta));
-        Ok(facts.collect())
-    }
-
-    /// Whether anything lies below it.
-    ///
-    /// # Errors
-    /// When the store cannot be asked.
-    pub fn has_below(&self) -> Result<bool> {
-        self.has_named_below(|_| true)
-    }
-
-    /// Whether an object lies below it whose name, the last part of its key, is one of those.
-    ///
-    /// # Errors
-    /// When the store cannot be asked.
-    pub fn has_named_below(&self, is_wanted: fn(&str) -> bool) -> Result<bool> {
-        let (store, key) = self.with_key();
-        let prefix = (!key.as_ref().is_empty()).then_some(key);
-        let found = self.wait(async move {
-            let mut listed = store.list(prefix.as_ref());
-            while let Some(meta) = listed.try_next().await? {
-                if meta.location.filename().is_some_and(is_wanted) {
-                    return Ok(true);
-                }
-            }
-            Ok::<_, StoreError>(false)
-        })?;
-        found.map_err(|error| self.failed(ErrorKind::Input, "list the object store", error))
     }
 
     pub(super) fn with_key(&self) -> (Arc<dyn object_store::ObjectStore>, Path) {

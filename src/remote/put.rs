@@ -5,7 +5,7 @@ use object_store::{
     Error as StoreError, ObjectStoreExt, PutMode, PutOptions, PutPayload, UpdateVersion,
 };
 
-use super::{Object, Upload, address::Kind};
+use super::{Object, Upload, address::StoreKind};
 use crate::error::{ErrorKind, Result};
 
 /// Times that a store is tried before it is said to ignore conditions.
@@ -33,7 +33,7 @@ impl Object {
             Put::IfNew => PutMode::Create,
             // Google's conditions are on numbers of generations.
             Put::Over(version) => PutMode::Update(match self.bucket().kind {
-                Kind::Gcs => UpdateVersion {
+                StoreKind::Gcs => UpdateVersion {
                     e_tag: None,
                     version: Some(version.to_owned()),
                 },

@@ -61,6 +61,14 @@ impl Deriving<'_> {
         Ok(known.made_with != spec.made_with || known.shards != spec.shards)
     }
 
+    /// Whether the store has `columns` as they would be made.
+    pub(crate) fn has(&self, columns: &[ScoreColumn]) -> Result<bool> {
+        let given = self.given()?;
+        let spec = self.spec(&with_inputs(columns), given.as_ref())?;
+        let known = self.store.derived();
+        Ok(known.is_some_and(|known| known.serves(&spec)))
+    }
+
     /// Adapters from a file, where there is one.
     fn given(&self) -> Result<Option<Adapters>> {
         match &self.options.adaptation {

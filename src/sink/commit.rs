@@ -23,8 +23,11 @@ use std::{fmt, fs::File, io::Write, path::Path, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Destination, LocalCommit, OutputPath, Staged};
-use crate::error::{Error, Result};
+use super::{Destination, LocalCommit, OutputPath, SharedOutputs, Staged};
+use crate::{
+    config::Share,
+    error::{Error, Result},
+};
 
 /// Whether an output may take the place of what is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +72,16 @@ pub enum Owner<'a> {
         /// Name of a directory beside a local output that is the run's own.
         directory: Option<&'a str>,
         /// A directory of this machine that is the run's own, where it is noted what a kill would leave elsewhere.
+        notes: Option<&'a Path>,
+    },
+    /// One of the workers of a run, each of which writes a share of the output; see [`SharedOutputs`]. What earlier runs
+    /// have left, or this share, is removed.
+    Share {
+        /// As that of a run; all its workers have the same.
+        identity: &'a str,
+        /// What is written of the output.
+        share: Share,
+        /// As those of a run.
         notes: Option<&'a Path>,
     },
 }
@@ -188,6 +201,11 @@ pub trait Commit: fmt::Debug + Send + Sync {
         0
     }
 
+    /// How outputs are written in shares there; `None` where they are not.
+    fn shares(&self) -> Option<&dyn SharedOutputs> {
+        None
+    }
+
     /// Makes all parts visible, in one step, under the final names. A process that was killed in the midst of it, or
     /// after it, may be followed by one that does it again.
     ///
@@ -279,6 +297,19 @@ impl OutputPlaces {
     pub fn check(&self, placement: &Placement<'_>, inputs: &[OutputPath]) -> Result<()> {
         self.of(placement.destination.path())?
             .check(placement, inputs)
+    }
+
+    /// How an output is written in shares.
+    ///
+    /// # Errors
+    /// When it is not, or no place of its scheme is known.
+    pub fn shares(&self, destination: &Destination) -> Result<&dyn SharedOutputs> {
+        let shares = self.of(destination.path())?.shares();
+        shares.filter(|_| destination.takes_parts()).ok_or_else(|| {
+            Error::usage("write a share of what is no directory of Parquet")
+                .with("output", destination)
+                .hint("name a directory")
+        })
     }
 
     /// Begins an output, which is aborted unless it is finished.

@@ -78,7 +78,9 @@ impl DeltaCommit {
             return Ok(());
         }
         let was_this = match owner {
-            Owner::Run { identity, .. } => place.has_written(&app_id(&self.token(identity)))?,
+            Owner::Run { identity, .. } | Owner::Share { identity, .. } => {
+                place.has_written(&app_id(&self.token(identity)))?
+            }
             Owner::Process => true,
         };
         match was_this {
@@ -159,7 +161,7 @@ impl Commit for DeltaCommit {
 
     fn stage(&self, placement: &Placement<'_>) -> Result<Pending> {
         let token = match placement.owner {
-            Owner::Run { identity, .. } => self.token(identity),
+            Owner::Run { identity, .. } | Owner::Share { identity, .. } => self.token(identity),
             Owner::Process => format!("process-{}", std::process::id()),
         };
         let staging = staging(local(placement.destination)?, &token);

@@ -88,7 +88,7 @@ impl<N: Serialize + DeserializeOwned> Ledger<N> {
 }
 
 /// Writes `bytes` to `path`, in one step, and waits until they are safe.
-fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(super) fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".tmp");
     let temporary = PathBuf::from(temporary);

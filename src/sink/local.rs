@@ -9,13 +9,17 @@ use std::{
 
 use super::{
     Commit, Destination, Existing, Fate, OutputPath, Owner, Part, PartPlace, Pending, Placement,
-    WrittenPart,
+    SharedOutputs, WrittenPart,
     abandoned::{hold, remove_abandoned, token_of},
+    local_shares::make_room,
+    sync_ahead::SyncAhead,
 };
 use crate::error::{Error, Result};
 
 /// Marker that a directory of parts is complete; written last.
-const SUCCESS: &str = "_SUCCESS";
+pub(super) const SUCCESS: &str = "_SUCCESS";
+/// After as many bytes the disk is asked to take what there is, while more is written.
+const SYNC_BYTES: usize = 64 << 20;
 /// The output in a directory of its run.
 const OUTPUT: &str = "output";
 
@@ -63,6 +67,9 @@ impl Commit for LocalCommit {
                 ..
             } => format!("{directory}/{OUTPUT}"),
             Owner::Run { .. } => format!(".{name}.clip-filter.tmp"),
+            Owner::Share {
+                identity, share, ..
+            } => make_room(path, identity, share)?,
         };
         let temporary = parent(path).join(&token);
         remove(&temporary);
@@ -107,6 +114,8 @@ impl Commit for LocalCommit {
         let file = File::create(&temporary).map_err(|error| failed(&temporary, error))?;
         Ok(Box::new(LocalPart {
             file,
+            unasked: 0,
+            ahead: None,
             temporary,
             written: WrittenPart {
                 number: place.number,
@@ -114,6 +123,10 @@ impl Commit for LocalCommit {
                 seal: String::new(),
             },
         }))
+    }
+
+    fn shares(&self) -> Option<&dyn SharedOutputs> {
+        Some(self)
     }
 
     fn finish(&self, pending: &Pending) -> Result<()> {
@@ -161,13 +174,33 @@ impl Commit for LocalCommit {
 /// A file under its temporary name, which goes with that of the whole output.
 struct LocalPart {
     file: File,
+    /// Bytes since the disk was last asked to take what there is.
+    unasked: usize,
+    ahead: Option<SyncAhead>,
     temporary: PathBuf,
     written: WrittenPart,
 }
 
+impl LocalPart {
+    /// Lets the disk begin with what there is, so that little is left to wait for at the end.
+    fn sync_ahead(&mut self, written: usize) -> std::io::Result<()> {
+        self.unasked += written;
+        if self.unasked >= SYNC_BYTES {
+            self.unasked = 0;
+            match &self.ahead {
+                Some(ahead) => ahead.ask(),
+                None => self.ahead = Some(SyncAhead::begin(self.file.try_clone()?)?),
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Write for LocalPart {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.file.write(bytes)
+        let written = self.file.write(bytes)?;
+        self.sync_ahead(written)?;
+        Ok(written)
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
@@ -176,8 +209,10 @@ impl Write for LocalPart {
 }
 
 impl Part for LocalPart {
-    fn close(self: Box<Self>) -> Result<WrittenPart> {
-        let synced = self.file.sync_all();
+    fn close(mut self: Box<Self>) -> Result<WrittenPart> {
+        // What the disk refused before, it need not say again.
+        let ahead = self.ahead.take().map_or(Ok(()), SyncAhead::end);
+        let synced = ahead.and_then(|()| self.file.sync_all());
         synced.map_err(|error| failed(&self.temporary, error))?;
         Ok(self.written)
     }
@@ -206,7 +241,7 @@ fn failed(path: &Path, error: std::io::Error) -> Error {
         .hint("free space there, or write elsewhere; the input is untouched")
 }
 
-fn local(destination: &Destination) -> Result<&Path> {
+pub(super) fn local(destination: &Destination) -> Result<&Path> {
     destination.path().local_path().ok_or_else(|| {
         Error::internal("write a local output: its name is a URL").with("output", destination)
     })

@@ -12,7 +12,7 @@ pub enum OutputWriter {
 }
 
 /// An output whose files are safe; they are not visible yet.
-pub struct Written {
+pub struct WrittenOutput {
     /// The output.
     pub staged: Staged,
     /// What is to be told of it, one line each.
@@ -45,6 +45,10 @@ impl OutputWriter {
             (Self::Parquet(writer), Portion::Group(group, added)) => {
                 writer.copy(group, added).map(|()| added.num_rows())
             }
+            (Self::Parquet(writer), Portion::Shard(shard)) => {
+                writer.begin_shard(*shard).map(|()| 0)
+            }
+            (Self::Tars(_), Portion::Shard(_)) => Ok(0),
             (Self::Tars(writer), Portion::Rows(batch)) => {
                 writer.write(batch).map(|()| batch.num_rows())
             }
@@ -58,15 +62,15 @@ impl OutputWriter {
     ///
     /// # Errors
     /// When the disk is full.
-    pub fn close(self) -> Result<Written> {
+    pub fn close(self) -> Result<WrittenOutput> {
         Ok(match self {
-            Self::Parquet(writer) => Written {
+            Self::Parquet(writer) => WrittenOutput {
                 staged: writer.close()?,
                 notes: Vec::new(),
             },
             Self::Tars(mut writer) => {
                 writer.finish()?;
-                Written {
+                WrittenOutput {
                     notes: writer.notes(),
                     staged: writer.into_staged(),
                 }

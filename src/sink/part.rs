@@ -10,20 +10,20 @@ use parquet::{
     arrow::{
         ArrowSchemaConverter, ArrowWriter,
         arrow_writer::{
-            ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, ArrowWriterOptions,
-            compute_leaves,
+            ArrowColumnWriter, ArrowRowGroupWriterFactory, ArrowWriterOptions, compute_leaves,
         },
     },
     column::writer::ColumnCloseResult,
     errors::{ParquetError, Result},
-    file::{
-        metadata::ParquetMetaData, properties::WriterProperties, reader::ChunkReader,
-        writer::SerializedFileWriter,
-    },
+    file::{metadata::ParquetMetaData, properties::WriterProperties, reader::ChunkReader},
     schema::types::{SchemaDescriptor, TypePtr},
 };
 
-use super::Part;
+use super::{
+    Part,
+    opaque::OpaqueColumn,
+    parquet_file::{Chunk, ParquetFile},
+};
 use crate::source::{stored_schema, unnumbered};
 
 /// Most rows of a row group, however small they are.
@@ -64,6 +64,11 @@ impl<F> EncodedGroup<F> {
 pub struct ColumnLayout(Arc<SchemaDescriptor>);
 
 impl ColumnLayout {
+    /// Of files whose columns these are.
+    pub(super) fn of(schema: &Schema, stored: &[Option<TypePtr>]) -> Result<Self> {
+        Ok(Self(Arc::new(parquet_columns(schema, stored)?)))
+    }
+
     /// True if the columns of a file are stored as the output's first ones are, so that its row groups can be
     /// taken as they lie. It must say where its pages are: an output always does, so that late
     /// materialisation works on it too.
@@ -97,14 +102,16 @@ pub(super) struct PartLayout<'a> {
 /// One Parquet file under way: rows are encoded into row groups, and whole row groups of other files taken as
 /// they are.
 pub(super) struct PartWriter {
-    file: SerializedFileWriter<Box<dyn Part>>,
+    file: ParquetFile,
     factory: ArrowRowGroupWriterFactory,
     schema: SchemaRef,
     row_group_bytes: usize,
-    /// The row group that is being filled.
+    /// The row group that is being filled, and where it begins.
     columns: Vec<ArrowColumnWriter>,
+    start: usize,
     rows: usize,
-    groups: usize,
+    /// The column that is written as it comes, if there is one; its writer among `columns` gets nothing.
+    opaque: Option<OpaqueColumn>,
 }
 
 impl PartWriter {
@@ -117,16 +124,21 @@ impl PartWriter {
             .with_properties(layout.properties)
             .with_parquet_schema(parquet_columns(schema, layout.stored)?)
             .with_skip_arrow_metadata(true);
-        let writer = ArrowWriter::try_new_with_options(part, Arc::clone(schema), options)?;
+        // It says how columns are encoded and writes nothing.
+        let nowhere = std::io::sink();
+        let writer = ArrowWriter::try_new_with_options(nowhere, Arc::clone(schema), options)?;
         let (file, factory) = writer.into_serialized_writer()?;
+        let stored = Arc::new(file.schema_descr().clone());
+        let properties = Arc::clone(file.properties());
         Ok(Self {
-            file,
+            opaque: OpaqueColumn::of(schema, &stored, &properties),
+            file: ParquetFile::create(part, stored, properties)?,
             factory,
             schema: Arc::clone(schema),
             row_group_bytes: layout.row_group_bytes,
             columns: Vec::new(),
+            start: 0,
             rows: 0,
-            groups: 0,
         })
     }
 
@@ -135,26 +147,43 @@ impl PartWriter {
         self.file.bytes_written() + self.waiting_bytes()
     }
 
-    /// Bytes of the row group that is being filled.
+    /// Bytes of the row group that is being filled which are in memory.
     pub(super) fn waiting_bytes(&self) -> usize {
+        let opaque = self.opaque.as_ref().map_or(0, OpaqueColumn::waiting_bytes);
+        self.encoded_bytes() + opaque
+    }
+
+    fn encoded_bytes(&self) -> usize {
         let bytes = ArrowColumnWriter::get_estimated_total_bytes;
         self.columns.iter().map(bytes).sum()
     }
 
+    /// Bytes of the row group that is being filled.
+    fn group_bytes(&self) -> usize {
+        let opaque = self.opaque.as_ref().map_or(0, OpaqueColumn::chunk_bytes);
+        self.encoded_bytes() + opaque
+    }
+
     pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         if self.columns.is_empty() {
-            self.columns = self.factory.create_column_writers(self.groups)?;
+            self.columns = self.factory.create_column_writers(self.file.groups())?;
+            self.start = self.file.bytes_written();
         }
-        write_columns(&mut self.columns, &self.schema, batch)?;
+        let own = self.opaque.as_ref().map(|opaque| opaque.leaf);
+        write_columns(&mut self.columns, &self.schema, batch, own)?;
+        if let Some(opaque) = &mut self.opaque {
+            let at = self.file.bytes_written();
+            opaque.write(&self.schema, batch.columns(), self.file.out(), at)?;
+        }
         self.rows += batch.num_rows();
-        if self.rows >= ROW_GROUP_ROWS || self.waiting_bytes() >= self.row_group_bytes {
+        if self.rows >= ROW_GROUP_ROWS || self.group_bytes() >= self.row_group_bytes {
             self.end_group()?;
         }
         Ok(())
     }
 
     pub(super) fn layout(&self) -> ColumnLayout {
-        ColumnLayout(Arc::new(self.file.schema_descr().clone()))
+        ColumnLayout(Arc::clone(self.file.schema()))
     }
 
     /// Takes a whole row group without decoding it; `added` are the columns behind its own, one row for each
@@ -166,26 +195,25 @@ impl PartWriter {
     ) -> Result<()> {
         self.end_group()?;
         let leaves = source.footer.row_group(source.group).num_columns();
-        let mut columns = self.factory.create_column_writers(self.groups)?;
+        let mut columns = self.factory.create_column_writers(self.file.groups())?;
         let mut columns = columns.split_off(leaves);
-        write_columns(&mut columns, &added.schema(), added)?;
-        let chunks = close_columns(columns)?;
-        let mut group = self.file.next_row_group()?;
+        write_columns(&mut columns, &added.schema(), added, None)?;
+        let start = self.file.bytes_written();
+        let mut chunks = Vec::with_capacity(leaves + columns.len());
         for leaf in 0..leaves {
-            group.append_column(&source.file, source.chunk(leaf))?;
+            let chunk = self.file.copy(&source.file, source.chunk(leaf))?;
+            chunks.push(Chunk::Written(chunk));
         }
-        for chunk in chunks {
-            chunk.append_to_row_group(&mut group)?;
+        for column in columns {
+            chunks.push(Chunk::Encoded(column.close()?));
         }
-        group.close()?;
-        self.groups += 1;
-        Ok(())
+        self.file.close_group(start, chunks)
     }
 
     /// Writes the footer; the part is not closed.
     pub(super) fn finish(mut self) -> Result<Box<dyn Part>> {
         self.end_group()?;
-        self.file.into_inner()
+        self.file.finish()
     }
 
     /// Closes the row group that is being filled.
@@ -193,15 +221,18 @@ impl PartWriter {
         if self.rows == 0 {
             return Ok(());
         }
-        let chunks = close_columns(std::mem::take(&mut self.columns))?;
-        let mut group = self.file.next_row_group()?;
-        for chunk in chunks {
-            chunk.append_to_row_group(&mut group)?;
+        let mut chunks = Vec::with_capacity(self.columns.len());
+        for (leaf, column) in std::mem::take(&mut self.columns).into_iter().enumerate() {
+            chunks.push(match &mut self.opaque {
+                Some(opaque) if opaque.leaf == leaf => {
+                    let at = self.file.bytes_written();
+                    Chunk::Written(opaque.close(self.file.out(), at)?)
+                }
+                _ => Chunk::Encoded(column.close()?),
+            });
         }
-        group.close()?;
         self.rows = 0;
-        self.groups += 1;
-        Ok(())
+        self.file.close_group(self.start, chunks)
     }
 }
 
@@ -218,22 +249,23 @@ pub(super) fn parquet_columns(
     stored_schema(&columns.collect::<Result<Vec<_>>>()?)
 }
 
+/// Encodes the columns of `batch`, but for the leaf `but`.
 fn write_columns(
     writers: &mut [ArrowColumnWriter],
     schema: &SchemaRef,
     batch: &RecordBatch,
+    but: Option<usize>,
 ) -> Result<()> {
-    let mut writers = writers.iter_mut();
+    let mut writers = writers.iter_mut().enumerate();
     for (field, column) in schema.fields().iter().zip(batch.columns()) {
         for leaf in compute_leaves(field, column)? {
             let writer = writers.next();
-            let writer = writer.ok_or_else(|| ParquetError::General("too few columns".into()))?;
-            writer.write(&leaf)?;
+            let (at, writer) =
+                writer.ok_or_else(|| ParquetError::General("too few columns".into()))?;
+            if but != Some(at) {
+                writer.write(&leaf)?;
+            }
         }
     }
     Ok(())
-}
-
-fn close_columns(columns: Vec<ArrowColumnWriter>) -> Result<Vec<ArrowColumnChunk>> {
-    columns.into_iter().map(ArrowColumnWriter::close).collect()
 }

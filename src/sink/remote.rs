@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Commit, Destination, Existing, Fate, OutputPath, Owner, Part, PartPlace, Pending, Placement,
-    WrittenPart,
+    SharedOutputs,
     uploads::{RemotePart, Token, complete, forget, is_there, notes_of, seal, take_back, token},
 };
 use crate::{
@@ -36,16 +36,16 @@ const IDENTITY_LETTERS: usize = 8;
 /// Completes uploads.
 #[derive(Debug)]
 pub struct RemoteCommit {
-    stores: Arc<ObjectStores>,
+    pub(super) stores: Arc<ObjectStores>,
 }
 
 /// The manifest of a directory.
 #[derive(Debug, Default, Serialize, Deserialize)]
-struct Manifest {
+pub(super) struct Manifest {
     /// Counts the outputs that have been here.
     number: u64,
     /// Names of the parts, in row order.
-    parts: Vec<String>,
+    pub(super) parts: Vec<String>,
 }
 
 impl RemoteCommit {
@@ -54,7 +54,7 @@ impl RemoteCommit {
         Self { stores }
     }
 
-    fn object(&self, destination: &Destination) -> Result<Object> {
+    pub(super) fn object(&self, destination: &Destination) -> Result<Object> {
         match destination.path() {
             OutputPath::Url(url) => self.stores.object(url),
             OutputPath::Local(_) => Err(Error::internal("write a local path to an object store")),
@@ -81,7 +81,7 @@ impl RemoteCommit {
     }
 
     /// The manifest of a directory, and its version.
-    fn manifest(&self, directory: &Object) -> Result<(Option<String>, Manifest)> {
+    pub(super) fn manifest(&self, directory: &Object) -> Result<(Option<String>, Manifest)> {
         let object = self.manifest_object(directory)?;
         let Some((bytes, version)) = object.read_all()? else {
             return Ok((None, Manifest::default()));
@@ -96,20 +96,25 @@ impl RemoteCommit {
     }
 
     /// Objects in a directory that its manifest does not name and that are parts by their name.
-    fn unnamed(directory: &Object, manifest: &Manifest) -> Result<Vec<Object>> {
-        let start = directory.url().len() + 1;
-        let facts = directory.below()?.into_iter();
-        let names = facts.filter_map(|facts| facts.url.get(start..).map(str::to_owned));
+    pub(super) fn unnamed(directory: &Object, manifest: &Manifest) -> Result<Vec<Object>> {
+        let names = directory.names_below()?.into_iter();
         names
             .filter(|name| is_part(name) && !manifest.parts.contains(name))
             .map(|name| directory.child(&name))
             .collect()
     }
 
+    /// Whether the marker of a complete directory is there.
+    pub(super) fn is_marked(&self, directory: &Object) -> Result<bool> {
+        Ok(directory.child(SUCCESS)?.facts()?.is_some())
+    }
+
     fn put_manifest(&self, directory: &Object, pending: &Pending) -> Result<()> {
         let (version, before) = self.manifest(directory)?;
-        let within = |part: &WrittenPart| within(directory, &part.name);
-        let parts: Vec<String> = pending.parts.iter().map(within).collect();
+        let names = pending.parts.iter();
+        let parts: Vec<String> = names
+            .map(|part| directory.name_within(&part.name).to_owned())
+            .collect();
         if before.parts != parts {
             let manifest = Manifest {
                 number: before.number + 1,
@@ -157,12 +162,6 @@ fn is_part(name: &str) -> bool {
     file.is_some_and(is_ours) && folders.all(|folder| folder.contains('='))
 }
 
-/// The name of a part in its directory.
-fn within(directory: &Object, name: &str) -> String {
-    let start = directory.url().trim_end_matches('/').len() + 1;
-    name.get(start..).unwrap_or(name).to_owned()
-}
-
 impl Commit for RemoteCommit {
     fn check(&self, placement: &Placement<'_>, inputs: &[OutputPath]) -> Result<()> {
         let destination = placement.destination;
@@ -197,7 +196,7 @@ impl Commit for RemoteCommit {
                 let there = object.below()?;
                 let other = there
                     .iter()
-                    .find(|facts| !is_part(&within(&object, &facts.url)));
+                    .find(|facts| !is_part(object.name_within(&facts.url)));
                 if let Some(other) = other {
                     return Err(
                         Error::output("write the output directory: it holds other files")
@@ -225,11 +224,23 @@ impl Commit for RemoteCommit {
                 let identity: String = identity.chars().take(IDENTITY_LETTERS).collect();
                 (identity, notes.map(|notes| notes_of(notes, &object)))
             }
+            Owner::Share {
+                identity,
+                share,
+                notes,
+            } => {
+                self.make_room(placement.destination, identity, share)?;
+                let identity: String = identity.chars().take(IDENTITY_LETTERS).collect();
+                (identity, notes.map(|notes| notes_of(notes, &object)))
+            }
             Owner::Process => (format!("p{}", std::process::id()), None),
         };
         if let Some(notes) = &notes {
             take_back(&self.stores, notes)?;
-            if takes_parts && (version.is_some() || placement.existing == Existing::Kept) {
+            // What other workers have left is no leftover.
+            let is_all = matches!(placement.owner, Owner::Run { .. });
+            if is_all && takes_parts && (version.is_some() || placement.existing == Existing::Kept)
+            {
                 for left in Self::unnamed(&object, &manifest)? {
                     left.remove()?;
                 }
@@ -267,6 +278,10 @@ impl Commit for RemoteCommit {
 
     fn part_bytes(&self) -> u64 {
         UPLOAD_BYTES
+    }
+
+    fn shares(&self) -> Option<&dyn SharedOutputs> {
+        Some(self)
     }
 
     fn finish(&self, pending: &Pending) -> Result<()> {
@@ -307,8 +322,11 @@ impl Commit for RemoteCommit {
             });
         }
         let (_, manifest) = self.manifest(&output)?;
-        all_there &= output.child(SUCCESS)?.facts()?.is_some();
-        let parts = pending.parts.iter().map(|part| within(&output, &part.name));
+        all_there &= self.is_marked(&output)?;
+        let parts = pending
+            .parts
+            .iter()
+            .map(|part| output.name_within(&part.name).to_owned());
         Ok(
             match all_there && parts.eq(manifest.parts.iter().cloned()) {
                 true => Fate::Visible,

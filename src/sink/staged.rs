@@ -6,7 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use super::{Commit, Destination, OutputPlaces, Part, PartPlace, Pending, Placement, WrittenPart};
+use super::{
+    Commit, Destination, LeftShare, OutputPlaces, Part, PartPlace, Pending, Placement, ShareFacts,
+    WrittenPart,
+};
 use crate::error::{Error, Result};
 
 /// Bytes gathered before a write.
@@ -76,6 +79,21 @@ impl Staged {
     /// Leaves it as it is to whoever knows of it.
     pub(super) fn settle(mut self) {
         self.settled = true;
+    }
+
+    /// Leaves it as a share of an output to whoever puts all of them together.
+    ///
+    /// # Errors
+    /// When that cannot be noted; nothing of it is left then.
+    pub fn leave(self, facts: ShareFacts) -> Result<()> {
+        let shares = self.commit.shares();
+        let shares = shares.ok_or_else(|| Error::internal("leave a share of this output"))?;
+        shares.leave(&LeftShare {
+            facts,
+            pending: self.pending.clone(),
+        })?;
+        self.settle();
+        Ok(())
     }
 
     /// Makes it visible; the final names of its parts.

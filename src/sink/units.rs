@@ -32,6 +32,8 @@ pub enum Portion {
     Rows(RecordBatch),
     /// A row group of which every row is kept, and its added columns.
     Group(EncodedGroup<ShardBytes>, RecordBatch),
+    /// Nothing yet: what follows is of this shard.
+    Shard(usize),
 }
 
 /// What units are read from.

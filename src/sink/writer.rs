@@ -42,6 +42,16 @@ const POLARS_ENUM: &str = "_PL_ENUM_VALUES";
 /// A column that is written after the input's own.
 pub type AddedField = Field;
 
+/// Where the files of a directory end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Cut {
+    /// At a size.
+    #[default]
+    BySize,
+    /// With a shard: the number of a file is that of its shard.
+    ByShard,
+}
+
 /// How the output is laid out.
 #[derive(Debug, Clone)]
 pub struct WriterPolicy {
@@ -63,6 +73,8 @@ pub struct WriterPolicy {
     pub partition_by: Vec<String>,
     /// Whether files have those, too.
     pub partition_columns: PartitionColumns,
+    /// Where files end.
+    pub cut: Cut,
 }
 
 impl WriterPolicy {
@@ -86,6 +98,7 @@ impl WriterPolicy {
             metadata,
             partition_by: Vec::new(),
             partition_columns: PartitionColumns::InNames,
+            cut: Cut::BySize,
             input: Arc::new(input),
         }
     }
@@ -276,9 +289,28 @@ impl DatasetWriter {
             writer.partitions = Some(partitions);
             return Ok(writer);
         }
+        if writer.policy.cut == Cut::ByShard {
+            return Ok(writer);
+        }
         // An output without rows is still a file with columns.
         writer.open = Some(writer.start_part("", 0)?);
         Ok(writer)
+    }
+
+    /// Rows of this shard come next: they begin a file, where files end with shards.
+    ///
+    /// # Errors
+    /// When the disk is full.
+    pub fn begin_shard(&mut self, shard: usize) -> Result<()> {
+        if self.policy.cut != Cut::ByShard || (self.open.is_some() && self.parts == shard + 1) {
+            return Ok(());
+        }
+        if let Some(part) = self.open.take() {
+            self.end_part(part)?;
+        }
+        self.parts = shard;
+        self.open = Some(self.start_part("", shard)?);
+        Ok(())
     }
 
     /// Appends rows.
@@ -312,7 +344,10 @@ impl DatasetWriter {
 
     /// How the output's columns are stored; `None` between two parts.
     pub fn layout(&self) -> Option<ColumnLayout> {
-        self.open.as_ref().map(PartWriter::layout)
+        match self.policy.cut {
+            Cut::BySize => self.open.as_ref().map(PartWriter::layout),
+            Cut::ByShard => ColumnLayout::of(&self.schema, &self.policy.stored).ok(),
+        }
     }
 
     fn part(&mut self) -> Result<PartWriter> {
@@ -323,7 +358,8 @@ impl DatasetWriter {
     }
 
     fn go_on(&mut self, part: PartWriter) -> Result<()> {
-        if self.staged.destination().takes_parts() && part.size_bytes() >= PART_BYTES {
+        let is_cut = self.staged.destination().takes_parts() && self.policy.cut == Cut::BySize;
+        if is_cut && part.size_bytes() >= PART_BYTES {
             return self.end_part(part);
         }
         self.open = Some(part);

@@ -16,7 +16,7 @@ use super::{Location, ReadPlan, ShardBytes, parquet_rows, tar};
 use crate::error::{Error, Result};
 
 /// A kind of shard.
-pub(super) struct Kind {
+pub(super) struct ShardKind {
     /// How the names of its files end, in lower case and without the dot; the usual one first.
     pub(super) endings: &'static [&'static str],
     /// Says what rows a file has.
@@ -26,9 +26,9 @@ pub(super) struct Kind {
 }
 
 /// All that there are; a file of another ending that is named itself is taken for the first.
-pub(super) const KINDS: [Kind; 2] = [parquet_rows::KIND, tar::KIND];
+pub(super) const KINDS: [ShardKind; 2] = [parquet_rows::KIND, tar::KIND];
 
-impl Kind {
+impl ShardKind {
     /// The kind of a file, by its name.
     pub(super) fn of(location: &Location) -> &'static Self {
         let named = KINDS.iter().find(|kind| kind.names(location.file_name()));

@@ -196,6 +196,10 @@ impl ShardFile for LocalFile {
         read_exact_at(&self.file, &mut bytes, range.start)?;
         Ok(bytes.into())
     }
+
+    fn read_into(&self, start: u64, out: &mut [u8]) -> io::Result<()> {
+        read_exact_at(&self.file, out, start)
+    }
 }
 
 #[cfg(unix)]

@@ -16,7 +16,7 @@
 //! is not read again.
 //!
 //! # Where do I add a kind of shard?
-//! A file beside `parquet_rows` with a `Kind`: the ending of its files' names, and a function that says of an open file
+//! A file beside `parquet_rows` with a `ShardKind`: the ending of its files' names, and a function that says of an open file
 //! what columns and rows it has. The rows fall into stretches at which reading can begin; where the format has none,
 //! a stretch is any number of rows. What that function has found out, offsets of the members of an archive, say, lives
 //! in the `ShardRows` that it gives, and reads rows by them. Add the kind to
@@ -97,6 +97,7 @@ pub use labels::LabelColumn;
 pub use left_out::LeftOut;
 pub use listing::{Listing, LogFile};
 pub use location::{Listed, Location};
+pub(crate) use pages::{Runs as LevelRuns, level_width};
 pub use place::{Place, is_set_aside, is_shard_name, names_parquet, names_shard, names_tar};
 pub use places::Places;
 pub use plan::{Evaluate, ReadPlan, RowPredicate};

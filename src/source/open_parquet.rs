@@ -26,7 +26,7 @@ use super::{
     ContainedBatches, ReadPlan, ShardBytes,
     kind::{Batches, EncodedRows, OpenRows, own_error},
     made::{Made, made},
-    pages::{GroupPages, PageSizes},
+    pages::{FreeBuffers, GroupPages, PageSizes},
     parquet_rows::natural,
     stored::{bare, carried_field, stored_schema, without_intervals},
     view_schema,
@@ -55,6 +55,8 @@ pub(super) struct OpenParquet {
     pub(super) footer: Arc<ParquetMetaData>,
     pub(super) types: ColumnTypes,
     pub(super) plan: ReadPlan,
+    /// For parts of pages, one after the other.
+    pub(super) free: FreeBuffers,
 }
 
 /// As what the columns of a file are read.
@@ -207,14 +209,19 @@ impl OpenParquet {
             false => selection.map(skipping_runs),
         };
         let (file, footer) = (self.file.clone(), Arc::clone(&self.footer));
-        // Of use where pages are asked for by a plan.
-        let wanted = selection.as_ref().filter(|_| file.is_planned()).cloned();
+        let wanted = selection.clone();
         let sizes = PageSizes {
             read_bytes: self.stored_bytes(group, columns),
             ..sizes
         };
-        let pages: Arc<dyn FileReader> =
-            Arc::new(GroupPages::new(file, footer, group, sizes, wanted));
+        let pages: Arc<dyn FileReader> = Arc::new(GroupPages::new(
+            file,
+            footer,
+            group,
+            sizes,
+            wanted,
+            self.free.clone(),
+        ));
         let reader = ParquetRecordBatchReader::try_new_with_row_groups(
             &levels, &pages, batch_rows, selection,
         )?;

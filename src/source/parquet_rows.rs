@@ -18,9 +18,9 @@ use super::{
     Location, ReadPlan, ShardBytes,
     footer::footer_of,
     held::held,
-    kind::{ChunkLayout, GroupLayout, Held, Kind, Layout, OpenRows, Outline, ShardRows},
+    kind::{ChunkLayout, GroupLayout, Held, Layout, OpenRows, Outline, ShardKind, ShardRows},
     open_parquet::{ColumnTypes, OpenParquet},
-    pages::{whole_chunk_bytes, whole_page_bytes},
+    pages::{FreeBuffers, whole_chunk_bytes, whole_page_bytes},
     read_footer,
     stored::{
         is_carried, is_interval, is_read_well, stored_schema, with_micros, without_intervals,
@@ -30,7 +30,7 @@ use super::{
 };
 use crate::error::{Error, Result, contained};
 
-pub(super) const KIND: Kind = Kind {
+pub(super) const KIND: ShardKind = ShardKind {
     endings: &["parquet", "pq", "parq"],
     outline,
     layout,
@@ -199,6 +199,7 @@ impl ShardRows for ParquetRows {
             footer: Arc::clone(plain.metadata()),
             types,
             plan,
+            free: FreeBuffers::default(),
         }))
     }
 

@@ -53,17 +53,16 @@ impl RemoteFiles {
     /// Shards among what lies below `base`, by the part of their names behind it, and folders of tables.
     fn shards_of(&self, base: &Object, wanted: impl Fn(&str) -> bool) -> Result<Listing> {
         let facts = base.below()?;
-        let start = base.url().len() + 1;
         let mut tables = BTreeSet::new();
         for fact in &facts {
-            let within = fact.url.get(start..).unwrap_or_default();
+            let within = base.name_within(&fact.url);
             if let Some((folder, format)) = format_of_key(within) {
                 tables.insert((format!("{}/{folder}", base.url()), format));
             }
         }
         let mut listing = Listing::default();
         for fact in facts {
-            let within = fact.url.get(start..).unwrap_or_default();
+            let within = base.name_within(&fact.url);
             let is_set_aside = within.split('/').any(is_set_aside);
             if !is_set_aside
                 && within.rsplit('/').next().is_some_and(is_shard_name)
@@ -207,9 +206,8 @@ impl Place for RemoteFiles {
 
     fn log(&self, name: &str) -> Result<Vec<LogFile>> {
         let object = self.stores.object(name)?;
-        let start = object.url().len() + 1;
         let files = object.below()?.into_iter().map(|facts| LogFile {
-            path: facts.url.get(start..).unwrap_or_default().to_owned(),
+            path: object.name_within(&facts.url).to_owned(),
             written_millis: facts.written_millis,
             file: listed(facts),
         });

@@ -9,7 +9,7 @@ use super::{
     agreement::columns_added,
     fingerprint::fingerprint,
     fitting::ShardColumns,
-    kind::{Kind, OpenRows, Outline, ShardRows},
+    kind::{OpenRows, Outline, ShardKind, ShardRows},
 };
 use crate::error::{Error, Result};
 
@@ -158,7 +158,7 @@ impl Shard {
     pub(super) fn open(entry: &TableShard) -> Result<OpenedShard> {
         let location = &entry.location;
         let file = location.open()?;
-        let outline = (Kind::of(location).outline)(location, &file)?;
+        let outline = (ShardKind::of(location).outline)(location, &file)?;
         let outline = match &entry.columns {
             None => outline,
             Some(columns) => columns.outline(outline),

@@ -33,6 +33,19 @@ pub trait ShardFile: fmt::Debug + Send + Sync {
     /// When they cannot be read, or the file ends before.
     fn read_at(&self, range: Range<u64>) -> io::Result<Bytes>;
 
+    /// Fills `out` with the bytes from `start` on; blocks.
+    ///
+    /// # Errors
+    /// As [`ShardFile::read_at`].
+    fn read_into(&self, start: u64, out: &mut [u8]) -> io::Result<()> {
+        let bytes = self.read_at(start..start + out.len() as u64)?;
+        match bytes.len() == out.len() {
+            true => out.copy_from_slice(&bytes),
+            false => return Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+        Ok(())
+    }
+
     /// The first bytes of `range`, at least one: as many as are at hand.
     ///
     /// # Errors
@@ -82,6 +95,19 @@ impl ShardBytes {
 }
 
 impl ShardBytes {
+    /// Fills `out` with the bytes from `start` on.
+    ///
+    /// # Errors
+    /// When they cannot be read, or the file ends before.
+    pub fn read_into(&self, start: u64, out: &mut [u8]) -> io::Result<()> {
+        match self.size_bytes().checked_sub(start) {
+            Some(there) if there >= out.len() as u64 => {
+                self.0.read_into(start, out).map_err(unreached)
+            }
+            _ => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+
     /// Whether a plan is of use.
     pub fn is_planned(&self) -> bool {
         self.0.is_planned()

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::{
     Constant, LeftOut, Location, TableShard,
-    kind::{GroupLayout, Kind, Layout},
+    kind::{GroupLayout, Layout, ShardKind},
     union::{FileColumns, Union},
 };
 use crate::error::{Error, Result};
@@ -125,7 +125,7 @@ impl Survey {
 fn layout_of(shard: &TableShard) -> Result<(u64, Layout)> {
     let location = &shard.location;
     let file = location.open()?;
-    let layout = (Kind::of(location).layout)(location, &file)?;
+    let layout = (ShardKind::of(location).layout)(location, &file)?;
     let layout = match &shard.columns {
         None => layout,
         Some(columns) => columns.layout(layout),

@@ -21,19 +21,19 @@ use crate::{
 /// the places of outputs need object stores, too.
 #[derive(Clone)]
 pub struct StoreAt {
-    place: Place,
+    place: StorePath,
     #[cfg(feature = "remote")]
     stores: Option<Arc<ObjectStores>>,
 }
 
 #[derive(Clone, PartialEq, Eq)]
-enum Place {
+enum StorePath {
     Local(PathBuf),
     Url(String),
 }
 
 impl StoreAt {
-    fn new(place: Place) -> Self {
+    fn new(place: StorePath) -> Self {
         Self {
             place,
             #[cfg(feature = "remote")]
@@ -61,16 +61,16 @@ impl StoreAt {
     /// The directory, if it is one of this machine.
     pub fn local_path(&self) -> Option<&Path> {
         match &self.place {
-            Place::Local(path) => Some(path),
-            Place::Url(_) => None,
+            StorePath::Local(path) => Some(path),
+            StorePath::Url(_) => None,
         }
     }
 
     /// The URL, as it was given, if it is one.
     pub fn url(&self) -> Option<&str> {
         match &self.place {
-            Place::Local(_) => None,
-            Place::Url(url) => Some(url),
+            StorePath::Local(_) => None,
+            StorePath::Url(url) => Some(url),
         }
     }
 
@@ -78,8 +78,8 @@ impl StoreAt {
     pub fn read_by<'a>(&self, inputs: &'a [String]) -> Option<&'a str> {
         let file = self.within("scores/of-a-shard.parquet");
         match &file.place {
-            Place::Local(path) => input_that_reads(inputs, path),
-            Place::Url(url) => input_that_reads_url(inputs, url),
+            StorePath::Local(path) => input_that_reads(inputs, path),
+            StorePath::Url(url) => input_that_reads_url(inputs, url),
         }
     }
 
@@ -87,8 +87,8 @@ impl StoreAt {
     pub(super) fn within(&self, name: &str) -> Self {
         let mut within = self.clone();
         within.place = match &self.place {
-            Place::Local(path) => Place::Local(path.join(name)),
-            Place::Url(url) => Place::Url(format!("{}/{name}", url.trim_end_matches('/'))),
+            StorePath::Local(path) => StorePath::Local(path.join(name)),
+            StorePath::Url(url) => StorePath::Url(format!("{}/{name}", url.trim_end_matches('/'))),
         };
         within
     }
@@ -110,8 +110,8 @@ impl Eq for StoreAt {}
 impl fmt::Display for StoreAt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
-            Place::Local(path) => path.display().fmt(f),
-            Place::Url(url) => f.write_str(&secrets::without_credentials(url)),
+            StorePath::Local(path) => path.display().fmt(f),
+            StorePath::Url(url) => f.write_str(&secrets::without_credentials(url)),
         }
     }
 }
@@ -125,8 +125,8 @@ impl fmt::Debug for StoreAt {
 impl From<PathBuf> for StoreAt {
     fn from(path: PathBuf) -> Self {
         match path.to_str().filter(|text| is_url(text)) {
-            Some(url) => Self::new(Place::Url(url.to_owned())),
-            None => Self::new(Place::Local(path)),
+            Some(url) => Self::new(StorePath::Url(url.to_owned())),
+            None => Self::new(StorePath::Local(path)),
         }
     }
 }

@@ -19,8 +19,9 @@ use super::{
     remote::RemoteBlobs,
 };
 use crate::{
+    contention::random_name,
     error::{Error, Result},
-    remote::{Object, Put, random_name},
+    remote::{Object, Put},
 };
 
 /// How long a claim holds, and how often it is renewed.

@@ -25,7 +25,7 @@ use super::{
     local::LocalBlobs,
     manifest::{Manifest, damaged, put_json, text_of},
     names::{self, DERIVED, KNOWN_SHARDS, MANIFEST, PARTS, SCORES, SELECTION, STATE},
-    score_store::{OneModel, Place},
+    score_store::{OneModel, StorePlace},
     spec::StoreSpec,
 };
 use crate::{
@@ -346,7 +346,7 @@ impl Moving<'_> {
     }
 
     fn write_records(&mut self, model: &str) -> Result<()> {
-        let place = Place {
+        let place = StorePlace {
             at: self.directory.into(),
             blobs: Arc::new(LocalBlobs::new(self.directory)),
             claims: Arc::new(FileClaims::new(self.directory.join(PARTS))),

@@ -8,7 +8,7 @@ use super::{
     blobs::{Blobs, Durability},
     manifest::{Manifest, put_json},
     names::{self, BUNDLES, PARTS, SCORES},
-    score_store::{OneModel, Place, check},
+    score_store::{OneModel, StorePlace, check},
     spec::StoreSpec,
 };
 use crate::error::{Error, Result};
@@ -113,7 +113,7 @@ impl ScoreStore {
         self.sweep()?;
         let nothing = &mut |_: &mut Manifest| Ok(());
         let manifest = Manifest::update(self.blobs.as_ref(), Durability::Whole, nothing)?;
-        let place = Place {
+        let place = StorePlace {
             at: self.at.clone(),
             blobs: Arc::clone(&self.blobs),
             claims: Arc::clone(&self.claims),
@@ -135,7 +135,7 @@ impl ScoreStore {
         let lock = lock(&backing)?;
         let (blobs, manifest) = backing.readable()?.ok_or_else(|| missing(&at))?;
         let chosen = chosen(&at, &manifest, model)?;
-        let place = Place {
+        let place = StorePlace {
             at,
             claims: backing.claims(),
             blobs,
@@ -145,7 +145,7 @@ impl ScoreStore {
     }
 
     /// The store of the only model, which must be that of `spec`; of a new one, if there is none.
-    pub(super) fn create_in(place: Place, spec: &StoreSpec) -> Result<Self> {
+    pub(super) fn create_in(place: StorePlace, spec: &StoreSpec) -> Result<Self> {
         let manifest =
             Manifest::update(place.blobs.as_ref(), Durability::Named, &mut |manifest| {
                 if manifest.models.is_empty() {
@@ -165,7 +165,7 @@ impl ScoreStore {
     }
 
     /// The store of the model of `spec`, beside others.
-    pub(super) fn add_in(place: Place, spec: &StoreSpec) -> Result<Self> {
+    pub(super) fn add_in(place: StorePlace, spec: &StoreSpec) -> Result<Self> {
         let key = spec.model_key();
         let manifest =
             Manifest::update(place.blobs.as_ref(), Durability::Named, &mut |manifest| {
@@ -179,7 +179,7 @@ impl ScoreStore {
     }
 
     fn checked(
-        place: Place,
+        place: StorePlace,
         manifest: Manifest,
         stored: OneModel,
         wanted: &StoreSpec,
@@ -239,9 +239,9 @@ fn has_scores(blobs: &dyn Blobs) -> bool {
 }
 
 /// A store that is written to, in the present format.
-fn writable(at: StoreAt) -> Result<Place> {
+fn writable(at: StoreAt) -> Result<StorePlace> {
     let backing = at.backing()?;
-    Ok(Place {
+    Ok(StorePlace {
         blobs: backing.writable()?,
         claims: backing.claims(),
         lock: StateLock::Open,

@@ -10,8 +10,9 @@ use super::{
     uploads::{BlobWriter, take_back},
 };
 use crate::{
+    contention::{pause, random_name},
     error::{Error, Result},
-    remote::{Object, ObjectStores, Put, random_name, random_number},
+    remote::{Object, ObjectStores, Put},
     source::{Listed, Place, RemoteFiles, ShardBytes},
 };
 
@@ -20,7 +21,8 @@ const PROBE: &str = "probe-";
 
 /// How often a small blob is changed anew because others have changed it meanwhile.
 const CHANGES: u32 = 300;
-/// The longest pause before that.
+/// The first pause before that, and the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// A look at the claim on the state.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
@@ -138,12 +140,7 @@ impl RemoteBlobs {
 
     /// Names of everything below a folder, from the folder on.
     fn below(&self, folder: &str) -> Result<Vec<String>> {
-        let object = self.object(folder)?;
-        let start = object.url().len() + 1;
-        let found = object.below()?.into_iter();
-        Ok(found
-            .filter_map(|facts| facts.url.get(start..).map(str::to_owned))
-            .collect())
+        self.object(folder)?.names_below()
     }
 
     /// Forgets uploads whose blob is there: they were killed when nothing but that was left to do.
@@ -215,7 +212,7 @@ impl Blobs for RemoteBlobs {
             if object.put(new, when)? {
                 return Ok(());
             }
-            std::thread::sleep(pause(turn));
+            std::thread::sleep(pause(turn, FIRST_PAUSE, LONGEST_PAUSE));
         }
         Err(
             Error::output("change a file of the score store: others change it all the time")
@@ -250,11 +247,4 @@ impl Blobs for RemoteBlobs {
         let all = self.root.below().unwrap_or_default();
         all.iter().map(|facts| facts.size_bytes).sum()
     }
-}
-
-/// Longer the more often others were first, and not the same for two processes.
-fn pause(turn: u32) -> Duration {
-    let longest = (Duration::from_millis(10) * (turn + 1)).min(LONGEST_PAUSE);
-    let random = u32::try_from(random_number() % 1000).unwrap_or(0);
-    longest / 2 + longest.mul_f64(f64::from(random) / 2e3)
 }

@@ -55,7 +55,7 @@ pub struct ScoreStore {
 }
 
 /// What a store consists of, before it is said which of its models is meant.
-pub(super) struct Place {
+pub(super) struct StorePlace {
     pub(super) at: StoreAt,
     pub(super) blobs: Arc<dyn Blobs>,
     pub(super) claims: Arc<dyn Claims>,
@@ -72,7 +72,7 @@ pub(super) struct OneModel {
 impl ScoreStore {
     /// # Errors
     /// When what it knows cannot be read.
-    pub(super) fn with(place: Place, manifest: Manifest, model: OneModel) -> Result<Self> {
+    pub(super) fn with(place: StorePlace, manifest: Manifest, model: OneModel) -> Result<Self> {
         let known = KnownShards::read(place.blobs.as_ref(), &manifest.records)?;
         let bundles = Bundles::of(place.blobs.as_ref(), &manifest.records, &model.key)?;
         let scratch = match place.at.local_path() {

@@ -2,6 +2,7 @@
 version of it, and the keys that deltalake reads. `read DIR`: prints the keys of a table as each library reads them. `checkpoint DIR`: writes a checkpoint
 of its newest version. `bucket URL`: prints the version, states and keys of a table in an object store."""
 
+import os
 import datetime
 import sys
 
@@ -79,3 +80,6 @@ def checkpoint(name):
 
 if __name__ == "__main__":
     {"write": write, "read": read, "bucket": bucket, "checkpoint": checkpoint}[sys.argv[1]](*sys.argv[2:])
+    sys.stdout.flush()
+    # Threads of the libraries do not always survive the end of the interpreter, after everything was done.
+    os._exit(0)

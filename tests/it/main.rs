@@ -24,6 +24,7 @@ mod library;
 mod method;
 mod models;
 mod object_store;
+mod output_parts;
 mod pictures;
 mod program;
 #[cfg(feature = "remote")]

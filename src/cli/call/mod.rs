@@ -121,7 +121,7 @@ impl Call {
             }
             Some(Command::Merge(args)) => {
                 let merged = merge::merged(args)?;
-                merge::check(&merged)?;
+                merged.check()?;
                 of_facts(&merged)
             }
             Some(Command::Report(args)) => of_facts(&report::reported(args, host)?),

@@ -9,7 +9,7 @@ use arrow::{
 use clap::ValueEnum;
 
 use super::{
-    Rows,
+    QueryRows,
     plan::{Plan, is_plan},
     table::Table,
 };
@@ -61,7 +61,7 @@ impl Format {
     pub(super) fn writer<'a>(
         self,
         out: &'a mut (dyn Write + Send),
-        rows: &Rows,
+        rows: &QueryRows,
     ) -> Result<Box<dyn RowWriter + 'a>> {
         let schema = &rows.schema;
         Ok(match self {

@@ -39,7 +39,7 @@ use super::{
     tracing::{Others, TraceFile},
 };
 use crate::{
-    engine::{Described, Recipe, Rows, SqlSession},
+    engine::{Described, QueryRows, Recipe, SqlSession},
     error::{Error, ErrorKind, Result},
     model,
     pipeline::{DEFAULT_TABLE, RunContext, SqlOptions, open_sql},
@@ -52,8 +52,8 @@ use crate::{
 const LIST: &str = "list";
 
 /// Rows that are there already.
-fn rows_of(batch: RecordBatch) -> Rows {
-    Rows {
+fn rows_of(batch: RecordBatch) -> QueryRows {
+    QueryRows {
         schema: batch.schema(),
         stored: Vec::new(),
         row_group_bytes: u64::MAX,
@@ -65,7 +65,7 @@ fn rows_of(batch: RecordBatch) -> Rows {
 #[async_trait]
 pub(super) trait Queries: Send + Sync {
     /// Plans one statement; it runs as its rows are read, and stops when they are dropped.
-    async fn query(&self, sql: &str) -> Result<Rows>;
+    async fn query(&self, sql: &str) -> Result<QueryRows>;
     /// Names of tables.
     fn tables(&self) -> Vec<String>;
     /// Columns of `table`.
@@ -76,7 +76,7 @@ pub(super) trait Queries: Send + Sync {
 
 #[async_trait]
 impl Queries for SqlSession {
-    async fn query(&self, sql: &str) -> Result<Rows> {
+    async fn query(&self, sql: &str) -> Result<QueryRows> {
         SqlSession::query(self, sql).await
     }
 
@@ -156,19 +156,19 @@ pub(super) fn run(args: &SqlArgs) -> Result<ExitCode> {
 
 /// What a query has written.
 #[derive(Debug, Serialize)]
-pub(super) struct Written {
+pub(super) struct WrittenRows {
     rows: u64,
     output: String,
 }
 
 /// Writes the rows of a query, a script or a recipe to the output that was named.
-pub(super) fn written(args: &SqlArgs, host: &Host) -> Result<Written> {
+pub(super) fn written(args: &SqlArgs, host: &Host) -> Result<WrittenRows> {
     let rows = with_results(args, host, |session, mut results| {
         let text = text(session.queries, args)?;
         script::run(session, &text, &mut results)
     })?;
     let output = args.result.output.as_deref();
-    Ok(Written {
+    Ok(WrittenRows {
         rows,
         output: output.map_or(String::new(), |output| output.display().to_string()),
     })

@@ -5,7 +5,7 @@ use std::{io::Write, path::Path};
 use futures::StreamExt;
 
 use super::{
-    Rows,
+    QueryRows,
     args::ResultArgs,
     format::{Format, RowWriter, failed},
 };
@@ -72,7 +72,7 @@ impl Output {
         }
     }
 
-    async fn save(&self, rows: Rows, format: Format) -> Result<u64> {
+    async fn save(&self, rows: QueryRows, format: Format) -> Result<u64> {
         if format == Format::Parquet {
             let staged = self.places.stage(&self.placement())?;
             let policy = WriterPolicy::of_result(&rows.schema, &rows.stored);
@@ -148,7 +148,7 @@ impl Results {
     ///
     /// # Errors
     /// When they cannot be computed or written, or an output has taken a result already.
-    pub(super) async fn take(&mut self, rows: Rows) -> Result<Delivered> {
+    pub(super) async fn take(&mut self, rows: QueryRows) -> Result<Delivered> {
         let rows = match self.format {
             Format::Parquet => held_by_parquet(rows)?,
             _ => rows,
@@ -179,14 +179,14 @@ impl Results {
 }
 
 /// Writes rows to `pipe`; a pipe that is closed is no error.
-pub(super) async fn deliver(rows: Rows, format: Format, pipe: &mut Pipe) -> Result<Delivered> {
+pub(super) async fn deliver(rows: QueryRows, format: Format, pipe: &mut Pipe) -> Result<Delivered> {
     match write_all(rows, format, pipe).await {
         Err(_) if pipe.is_closed() => Ok(Delivered::Closed),
         result => result.map(Delivered::Rows),
     }
 }
 
-async fn write_all(rows: Rows, format: Format, pipe: &mut Pipe) -> Result<u64> {
+async fn write_all(rows: QueryRows, format: Format, pipe: &mut Pipe) -> Result<u64> {
     let mut writer = format.writer(&mut *pipe, &rows)?;
     let count = pump(rows, writer.as_mut()).await?;
     drop(writer);
@@ -195,13 +195,13 @@ async fn write_all(rows: Rows, format: Format, pipe: &mut Pipe) -> Result<u64> {
 }
 
 /// The rows with types that Parquet has.
-fn held_by_parquet(rows: Rows) -> Result<Rows> {
+fn held_by_parquet(rows: QueryRows) -> Result<QueryRows> {
     let ParquetResult { schema, stored } = ParquetResult::of(&rows.schema, &rows.stored)?;
     let held = std::sync::Arc::clone(&schema);
     let batches = rows
         .batches
         .map(move |batch| as_parquet_result(&batch?, &held));
-    Ok(Rows {
+    Ok(QueryRows {
         schema,
         stored,
         row_group_bytes: rows.row_group_bytes,
@@ -210,7 +210,7 @@ fn held_by_parquet(rows: Rows) -> Result<Rows> {
 }
 
 /// Writes one batch after the other; no more than one is held.
-async fn pump(mut rows: Rows, writer: &mut dyn RowWriter) -> Result<u64> {
+async fn pump(mut rows: QueryRows, writer: &mut dyn RowWriter) -> Result<u64> {
     let mut count = 0;
     while let Some(batch) = rows.batches.next().await {
         let batch = batch?;
@@ -221,7 +221,7 @@ async fn pump(mut rows: Rows, writer: &mut dyn RowWriter) -> Result<u64> {
     Ok(count)
 }
 
-pub(super) async fn drain(mut rows: Rows) -> Result<()> {
+pub(super) async fn drain(mut rows: QueryRows) -> Result<()> {
     while let Some(batch) = rows.batches.next().await {
         batch?;
     }

@@ -46,7 +46,7 @@ impl Queries for Fake {
         Ok(format!("recipe {name}"))
     }
 
-    async fn query(&self, sql: &str) -> Result<Rows> {
+    async fn query(&self, sql: &str) -> Result<QueryRows> {
         let late = Err(Error::input("decode").with("row", 1));
         match sql {
             "view" => Ok(rows_of(RecordBatch::new_empty(Arc::new(Schema::empty())))),
@@ -56,7 +56,7 @@ impl Queries for Fake {
                     RecordBatch::try_from_iter([("image", bytes)]).unwrap(),
                 ))
             }
-            "late" => Ok(Rows {
+            "late" => Ok(QueryRows {
                 schema: ids(1).schema(),
                 stored: Vec::new(),
                 row_group_bytes: u64::MAX,
@@ -68,7 +68,7 @@ impl Queries for Fake {
                     let _guard = guard;
                     std::future::pending().await
                 };
-                Ok(Rows {
+                Ok(QueryRows {
                     schema: ids(1).schema(),
                     stored: Vec::new(),
                     row_group_bytes: u64::MAX,

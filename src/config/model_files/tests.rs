@@ -73,8 +73,8 @@ fn what_is_missing_is_told() {
     let other = NoTowers::OtherPrecisions(vec!["fp16".to_owned()]);
     assert_eq!(why(&list, Some(FP32)), other);
     assert_eq!(why(&["decoder.onnx"], None), NoTowers::NoGraphs);
-    assert_eq!(why(&list[2..], None), NoTowers::Only(Part::Image));
-    assert_eq!(why(&["text/model.onnx"], None), NoTowers::Only(Part::Text));
+    assert_eq!(why(&list[2..], None), NoTowers::Only(Side::Image));
+    assert_eq!(why(&["text/model.onnx"], None), NoTowers::Only(Side::Text));
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn two_directories_are_one_model() {
     let files = ["image/onnx/model.onnx", "text/text_model.onnx"];
     assert_eq!([towers.image, towers.text], files);
     let half = names(&["image/model.onnx"]);
-    assert_eq!(find_apart(&half, None), Err(NoTowers::Only(Part::Image)));
+    assert_eq!(find_apart(&half, None), Err(NoTowers::Only(Side::Image)));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::path::{Component, Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use super::fingerprints::{KeptFingerprints, Unhashed};
 use crate::config::model_files::{self, IMAGE_ROOT, TEXT_ROOT};
 use crate::digest::hex;
 use crate::encode::{bundled, graph::Graph};
@@ -205,12 +206,34 @@ impl Files {
     }
 
     /// SHA-256, in hex, over names, lengths and contents of the files `names`, read in pieces. That of files which are
-    /// part of the program is known.
-    pub(super) fn fingerprint(&self, names: &BTreeSet<String>) -> Result<String> {
-        match self {
-            Files::Embedded(_) => Ok(bundled::FINGERPRINT.to_owned()),
-            Files::Directory(_) | Files::Apart { .. } => self.hashed(names),
+    /// part of the program is known, and so is what was kept in `cache`.
+    pub(super) fn fingerprint(
+        &self,
+        names: &BTreeSet<String>,
+        cache: Option<&Path>,
+    ) -> Result<String> {
+        if let Files::Embedded(_) = self {
+            return Ok(bundled::FINGERPRINT.to_owned());
         }
+        let Some(kept) = cache.map(KeptFingerprints::new) else {
+            return self.hashed(names);
+        };
+        let paths = || {
+            names
+                .iter()
+                .filter_map(|name| Some((name.as_str(), self.path(name)?)))
+        };
+        let before = kept.of(paths());
+        if let Some(known) = before.as_ref().and_then(Unhashed::known) {
+            return Ok(known);
+        }
+        let fingerprint = self.hashed(names)?;
+        if let Some(before) = before
+            && kept.of(paths()).as_ref() == Some(&before)
+        {
+            kept.keep(&before, &fingerprint);
+        }
+        Ok(fingerprint)
     }
 
     fn hashed(&self, names: &BTreeSet<String>) -> Result<String> {
@@ -289,7 +312,7 @@ mod tests {
         let files = bundled::files().unwrap();
         let names = files.names().unwrap();
         assert_eq!(
-            files.fingerprint(&names).unwrap(),
+            files.fingerprint(&names, None).unwrap(),
             files.hashed(&names).unwrap()
         );
     }

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::{ModelLayout, Precision};
-use crate::config::Part;
 use crate::config::model_files::{self, NoTowers, TowerFiles};
 use crate::error::{Error, Result};
+use crate::schema::Side;
 
 /// How the towers of `found` are stored.
 pub(super) fn kind(found: &TowerFiles) -> ModelLayout {
@@ -68,11 +68,11 @@ pub(super) fn find(
 }
 
 /// The error of a model of which there is one tower alone.
-pub(super) fn half(there: Part) -> Error {
+pub(super) fn half(there: Side) -> Error {
     match there {
-        Part::Image => Error::model("find the text tower of the model: the image tower is there alone")
+        Side::Image => Error::model("find the text tower of the model: the image tower is there alone")
             .hint("name the directory, or hf:org/name, that has it: --text-model DIR"),
-        Part::Text => Error::model("find the image tower of the model: the text tower is there alone")
+        Side::Text => Error::model("find the image tower of the model: the text tower is there alone")
             .hint("name the directory, or hf:org/name, that has it with --model, and this one with --text-model"),
     }
 }

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use clip_filter_pixels::{Patches, PixelSpec, Resize};
 
 use super::{Files, ModelLayout, images, layout};
-use crate::config::{Part, model_files::TowerFiles};
 use crate::encode::graph::{Graph, Versions};
 use crate::encode::ports::{ImagePorts, PatchPorts, TextPorts, image_ports, text_ports};
 use crate::error::{Error, Result};
+use crate::{config::model_files::TowerFiles, schema::Side};
 
 /// A tower: the file it is in and the ports it has.
 #[derive(Debug, Clone)]
@@ -63,8 +63,8 @@ impl Towers {
         let text_graph = text.as_ref().unwrap_or(&image);
         let (image_ports, text_ports) = (image_ports(&image), text_ports(text_graph, combined));
         let half = match (&image_ports, &text_ports) {
-            (Ok(_), Err(_)) => Some(Part::Image),
-            (Err(_), Ok(_)) => Some(Part::Text),
+            (Ok(_), Err(_)) => Some(Side::Image),
+            (Err(_), Ok(_)) => Some(Side::Text),
             _ => None,
         };
         if let Some(part) = half.filter(|_| combined) {

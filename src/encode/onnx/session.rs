@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::Ordering::Relaxed;
 
 use clip_filter_pixels::{Patches, Resize};
 use ort::environment::Environment;
@@ -9,7 +10,7 @@ use ort::ep::{self, ExecutionProviderDispatch};
 use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 
-use super::graph_cache::{CachedGraph, MOST_BYTES};
+use super::graph_cache::{GraphCache, MOST_WEIGHTS_BYTES};
 use super::{Setup, TENSORRT_BATCH, failed};
 use crate::config::Device;
 use crate::encode::ModelLayout;
@@ -45,25 +46,37 @@ impl Setup {
             )),
             Err(error) => Err(about(no_device(device, &error.to_string()))),
         };
-        if spec.layout == ModelLayout::Pair {
-            let make = |mut builder: SessionBuilder| match spec.files.path(&tower.file) {
+        let make = |mut builder: SessionBuilder| {
+            if spec.layout != ModelLayout::Pair {
+                let graph = spec.files.pruned(&tower.file, output)?;
+                builder = with_external(builder, &spec.files, tower).map_err(about)?;
+                return commit(builder.commit_from_memory(&graph));
+            }
+            match spec.files.path(&tower.file) {
                 Some(path) => commit(builder.commit_from_file(path)),
                 None => {
                     let bytes = spec.files.embedded(&tower.file).unwrap_or_default();
                     commit(builder.commit_from_memory(bytes))
                 }
-            };
-            let Some(cached) = self.cached(tower, output, device) else {
-                return make(builder);
-            };
-            return match cached.load(&builder) {
-                Some(session) => Ok(session),
-                None => cached.keep(&builder, make),
-            };
+            }
+        };
+        let (session, is_mapped) = match self.cache(tower, device) {
+            None => (make(builder)?, false),
+            Some(cache) => {
+                let parts = [
+                    SETTINGS,
+                    &spec.fingerprint,
+                    &tower.file,
+                    output,
+                    &self.version,
+                ];
+                cache.session(&parts, &builder, make)?
+            }
+        };
+        if !is_mapped {
+            self.holds_weights.store(true, Relaxed);
         }
-        let graph = spec.files.pruned(&tower.file, output)?;
-        builder = with_external(builder, &spec.files, tower).map_err(about)?;
-        commit(builder.commit_from_memory(&graph))
+        Ok(session)
     }
 
     /// The error of a file that this ONNX Runtime is too old for.
@@ -98,20 +111,11 @@ impl Setup {
     }
 
     /// Where the optimised graph of a tower is kept, if it is.
-    fn cached<P>(&self, tower: &Tower<P>, output: &str, device: Device) -> Option<CachedGraph> {
-        let directory = self.options.graph_cache.as_ref()?;
-        let size = self.spec.files.size(&tower.file).ok()?;
-        if device != Device::Cpu || size > MOST_BYTES || !tower.external.is_empty() {
-            return None;
-        }
-        let parts = [
-            SETTINGS,
-            &self.spec.fingerprint,
-            &tower.file,
-            output,
-            &self.version,
-        ];
-        Some(CachedGraph::new(directory, &parts))
+    fn cache<P>(&self, tower: &Tower<P>, device: Device) -> Option<&GraphCache> {
+        let names = tower.external.iter().chain([&tower.file]);
+        let sizes: Result<u64> = names.map(|name| self.spec.files.size(name)).sum();
+        let is_kept = device == Device::Cpu && sizes.is_ok_and(|sum| sum <= MOST_WEIGHTS_BYTES);
+        self.graphs.as_ref().filter(|_| is_kept)
     }
 
     /// The execution providers of `device`; registering one that is not there is an error.
@@ -185,7 +189,7 @@ impl Setup {
 }
 
 /// Names what [`builder`] sets; an optimised graph that is kept has it built in, so it must change with that.
-const SETTINGS: &str = "2";
+const SETTINGS: &str = "3";
 
 fn builder(environment: &Environment, intra_threads: usize) -> ort::Result<SessionBuilder> {
     Ok(Session::builder(environment)?

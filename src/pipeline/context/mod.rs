@@ -5,6 +5,7 @@
 //! | a word to stop | `cancel` |
 //! | shards and columns that nothing was found wrong with | `prepared` |
 //! | where outputs go, and their commit | `placing` |
+//! | one of several workers writes a share of the output | `shares` |
 //! | what a killed run leaves to the next | `work` |
 //! | a model, loaded with the memory that it may use | `loading` |
 //! | a store that has every wanted row | `scored` |
@@ -19,6 +20,7 @@ mod loading;
 mod placing;
 mod prepared;
 mod scored;
+mod shares;
 mod work;
 
 use std::{
@@ -47,6 +49,8 @@ pub(super) use placing::check_store;
 pub use prepared::Prepared;
 pub(super) use prepared::{Clash, written_schema};
 pub(super) use scored::Scored;
+pub(super) use shares::OwnShare;
+pub use shares::{MergedOutput, merge_output};
 
 /// What a run works with besides its options. It owns all of it: a run may be moved to any thread.
 #[derive(Clone)]

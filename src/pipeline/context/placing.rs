@@ -63,7 +63,7 @@ impl Prepared {
         // A place that cannot be written to is named before a directory is made beside it.
         options.places.check(&nobody, &self.inputs())?;
         let identity = identity(options, &self.shards)?;
-        let work = WorkDir::open(output, options.work.as_deref(), identity)?;
+        let work = WorkDir::open(output, options.work.as_deref(), identity, options.share)?;
         self.unfinished = work.unfinished(&options.places)?;
         self.work = Some(work);
         if self.unfinished.is_none() {
@@ -142,12 +142,21 @@ impl Prepared {
             return Err(Error::internal("write an output that has no place"));
         };
         let destination = options.format.destination(output.clone());
-        let placement = Placement {
-            owner: Owner::Run {
-                identity: work.identity(),
+        let (identity, notes) = (work.identity(), Some(work.notes()));
+        let owner = match options.share {
+            None => Owner::Run {
+                identity,
                 directory: work.beside_output(),
-                notes: Some(work.notes()),
+                notes,
             },
+            Some(share) => Owner::Share {
+                identity,
+                share,
+                notes,
+            },
+        };
+        let placement = Placement {
+            owner,
             ..self.placement(&destination, Existing::when(options.overwrite))
         };
         options.places.stage(&placement)

@@ -6,6 +6,7 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 
 use super::{
     placing::check_store,
+    shares::check_share,
     work::{LastStep, WorkDir},
 };
 use crate::{
@@ -18,7 +19,7 @@ use crate::{
     schema::ScoreColumn,
     score, select,
     sink::{
-        Ledger, OutputFormat, Provenance, TarPolicy, WriterPolicy, check_partitions,
+        Cut, Ledger, OutputFormat, Provenance, TarPolicy, WriterPolicy, check_partitions,
         output_metadata,
     },
     source::{BoundShards, ShardSet, uid_column},
@@ -63,6 +64,7 @@ impl Prepared {
             return Err(Error::usage("select over a share of the shards")
                 .hint("score shares, merge the store, and select over all of it"));
         }
+        check_share(options)?;
         let condition = options.select.condition.as_deref();
         let shards = options.scoring.open_shards(condition)?;
         #[cfg(feature = "delta")]
@@ -228,6 +230,10 @@ impl Prepared {
             metadata: output_metadata(&set.metadata, &described, provenance),
             partition_by: options.partition_by.clone(),
             partition_columns: options.partition_columns,
+            cut: match options.share {
+                None => Cut::BySize,
+                Some(_) => Cut::ByShard,
+            },
         }
     }
 

@@ -20,9 +20,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
+    config::Share,
     digest::hex,
     error::{Error, Result},
-    sink::{Fate, Ledger, OutputPath, OutputPlaces, Staged, has_uploads},
+    sink::{Fate, Ledger, OutputPath, OutputPlaces, ShareFacts, Staged, has_uploads},
     store::{DirLock, ScoreStore},
     summary::{ModelCard, RunSummary},
 };
@@ -59,11 +60,12 @@ impl LastStep {
 }
 
 impl WorkDir {
-    /// Makes or finds the directory that belongs to `output`, in `within` if that is given.
+    /// Makes or finds the directory that belongs to `output`, or to a share of it, in `within` if that is given.
     pub(in crate::pipeline) fn open(
         output: &OutputPath,
         within: Option<&Path>,
         identity: String,
+        share: Option<Share>,
     ) -> Result<Self> {
         let (parent, name) = match (within, output.parent()) {
             (None, Some(parent)) => (parent, output.last_name()),
@@ -72,7 +74,10 @@ impl WorkDir {
                 format!("{}-{}", output.last_name(), hash(output)),
             ),
         };
-        let name = format!(".{name}.clip-filter");
+        let worker = share.map_or_else(String::new, |share| {
+            format!("-{}-of-{}", share.index(), share.of())
+        });
+        let name = format!(".{name}.clip-filter{worker}");
         let path = parent.join(&name);
         if let Err(error) = std::fs::create_dir(&path)
             && error.kind() != std::io::ErrorKind::AlreadyExists
@@ -145,6 +150,19 @@ impl WorkDir {
             || has_uploads(&self.path)
     }
 
+    /// Leaves what was staged as a share of the output, unless that was done before, and removes the directory.
+    pub(in crate::pipeline) fn leave(
+        mut self,
+        facts: ShareFacts,
+        staged: Vec<Staged>,
+    ) -> Result<()> {
+        for share in staged {
+            share.leave(facts.clone())?;
+        }
+        self.done = true;
+        Ok(())
+    }
+
     /// Makes everything visible that was staged, and removes the directory.
     pub(in crate::pipeline) fn commit(
         self,
@@ -201,7 +219,7 @@ mod tests {
     use crate::sink::{Destination, Existing, Owner, Placement, stage_bytes};
 
     fn open(output: &Path) -> WorkDir {
-        WorkDir::open(&output.into(), None, "this run".to_owned()).unwrap()
+        WorkDir::open(&output.into(), None, "this run".to_owned(), None).unwrap()
     }
 
     fn staged(path: PathBuf) -> Staged {
@@ -258,7 +276,8 @@ mod tests {
         open(&at("out.parquet"))
             .commit(RunSummary::default(), outputs, &places)
             .unwrap_err();
-        let another = WorkDir::open(&at("out.parquet").into(), None, "another".to_owned()).unwrap();
+        let another =
+            WorkDir::open(&at("out.parquet").into(), None, "another".to_owned(), None).unwrap();
         assert!(another.unfinished(&places).unwrap().is_none());
         another.start_over(&places);
         drop(another);
@@ -273,7 +292,7 @@ mod tests {
     fn a_directory_elsewhere_is_one_of_each_output() {
         let dir = tempfile::tempdir().unwrap();
         let open = |output: &str| {
-            let work = WorkDir::open(&output.into(), Some(dir.path()), String::new());
+            let work = WorkDir::open(&output.into(), Some(dir.path()), String::new(), None);
             work.inspect(|work| assert_eq!(work.beside_output(), None))
         };
         let first = open("mem://a/kept").unwrap();

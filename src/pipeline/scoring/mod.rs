@@ -26,6 +26,8 @@ struct Wanted<'a> {
     shards: &'a BoundShards,
     /// Rows that fail it are left out of a private store.
     condition: Option<RowCondition>,
+    /// Nothing is scored: one of several workers writes what all have scored.
+    only_stored: bool,
     /// The first bad row is an error.
     fail_on_bad: bool,
     /// What is read when all is scored, and may be too large for the memory limit.
@@ -43,6 +45,7 @@ pub(super) async fn scores_in(
         options,
         shards,
         condition: None,
+        only_stored: false,
         fail_on_bad: false,
         written: None,
     };
@@ -61,6 +64,7 @@ pub(super) async fn scores_of(
             options: scoring,
             shards: &prepared.shards,
             condition: None,
+            only_stored: options.share.is_some(),
             fail_on_bad: false,
             written: prepared.written_page(),
         };
@@ -83,6 +87,7 @@ pub(super) async fn scores_of(
         condition: prepared
             .condition(options)
             .filter(|_| !prepared.shards.set.has_twins()),
+        only_stored: false,
         fail_on_bad: options.on_error == OnError::Fail,
         written: prepared.written_page(),
     };
@@ -101,6 +106,7 @@ impl Wanted<'_> {
     /// A store of the user's: what was made otherwise, or has changed, is refused.
     async fn scores_in(&self, at: &StoreAt, context: &RunContext) -> Result<Scored> {
         let Some(spec) = ScoreStore::spec_at(at)? else {
+            self.check_may_score(at)?;
             let factory = load(context, None)?;
             let spec = self.spec(factory.card().clone(), None);
             return self.fill(at, &spec, factory, context).await;
@@ -114,6 +120,7 @@ impl Wanted<'_> {
         }
         let own = self.options.own(self.shards);
         if !is_complete(&store, &own.identities)? {
+            self.check_may_score(at)?;
             // Another process must not come between looking and writing; the lock is taken anew.
             drop(store);
             let factory = load(context, Some(&spec.model))?;
@@ -123,6 +130,19 @@ impl Wanted<'_> {
         store.sweep()?;
         count_settled(&context.counters, own.rows, own.rows);
         Scored::stored(store, self.options.memory_limit, self.written)
+    }
+
+    fn check_may_score(&self, at: &StoreAt) -> Result<()> {
+        match self.only_stored {
+            false => Ok(()),
+            true => Err(
+                Error::input("write a part of the output: rows are not scored yet")
+                    .with("scores", at)
+                    .hint(
+                        "clip-filter score fills the store, clip-filter merge says what is missing",
+                    ),
+            ),
+        }
     }
 
     /// A store of this run: one that an earlier run left is used if it fits, and made anew if not.

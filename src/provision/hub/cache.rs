@@ -20,10 +20,7 @@ use super::{
     choice::{Choice, choose},
     hub_error,
 };
-use crate::{
-    config::{Part, model_files::NoTowers},
-    error::Result,
-};
+use crate::{config::model_files::NoTowers, error::Result, schema::Side};
 
 /// One model's part of the cache.
 pub(super) struct ModelCache<'a> {
@@ -63,8 +60,8 @@ impl<'a> ModelCache<'a> {
         let chosen = chosen.map_or(String::new(), |folder| format!(".{folder}"));
         let part = match spec.part {
             None => "",
-            Some(Part::Image) => ".image",
-            Some(Part::Text) => ".text",
+            Some(Side::Image) => ".image",
+            Some(Side::Text) => ".text",
         };
         let record = own
             .join(&folder)
@@ -141,7 +138,7 @@ impl<'a> ModelCache<'a> {
             let mut files = choice.files.iter();
             files.any(|path| path.rsplit('/').next() == Some(name))
         };
-        if self.spec.part != Some(Part::Image) && !has("tokenizer.json") && !has("vocab.json") {
+        if self.spec.part != Some(Side::Image) && !has("tokenizer.json") && !has("vocab.json") {
             return Err(missing("tokenizer.json".to_owned()));
         }
         if !has("config.json") && !has("open_clip_config.json") {
@@ -242,8 +239,8 @@ pub(super) fn describe(none: &NoTowers) -> String {
         NoTowers::NoGraphs => {
             "ONNX graphs (onnx/vision_model.onnx and onnx/text_model.onnx)".to_owned()
         }
-        NoTowers::Only(Part::Image) => "the text tower: it has the image tower alone".to_owned(),
-        NoTowers::Only(Part::Text) => "the image tower: it has the text tower alone".to_owned(),
+        NoTowers::Only(Side::Image) => "the text tower: it has the image tower alone".to_owned(),
+        NoTowers::Only(Side::Text) => "the image tower: it has the text tower alone".to_owned(),
         NoTowers::OtherPrecisions(there) => {
             format!("this precision; there is {}", there.join(", "))
         }

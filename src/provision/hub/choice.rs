@@ -198,7 +198,7 @@ mod tests {
         let files = |spec: &HubSpec, paths: &[String]| super::choose(paths, spec).unwrap().files;
         assert_eq!(files(&spec, &sizes), expected);
         let image = HubSpec {
-            part: Some(crate::config::Part::Image),
+            part: Some(crate::schema::Side::Image),
             ..HubSpec::default()
         };
         let half = paths(&["config.json", "model.onnx", "preprocessor_config.json"]);

@@ -14,8 +14,9 @@ use super::{
     hub_error,
 };
 use crate::{
-    config::{ByteSize, Part, model_files::NoTowers},
+    config::{ByteSize, model_files::NoTowers},
     error::{Error, Result},
+    schema::Side,
 };
 
 const ENDPOINT: &str = "https://huggingface.co";
@@ -183,8 +184,8 @@ impl Hub<'_> {
                     ))
                 }
                 NoTowers::OtherPrecisions(_) => error.hint("name one of them with --precision, or leave it out"),
-                NoTowers::Only(Part::Image) => error.hint("name the repository of the other with --text-model hf:org/name"),
-                NoTowers::Only(Part::Text) => error.hint(format!(
+                NoTowers::Only(Side::Image) => error.hint("name the repository of the other with --text-model hf:org/name"),
+                NoTowers::Only(Side::Text) => error.hint(format!(
                     "--model hf:org/name of the image tower, and --text-model hf:{} for this one", self.spec.repo
                 )),
                 NoTowers::Several(folders) => {

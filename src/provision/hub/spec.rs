@@ -3,8 +3,8 @@
 use std::{fmt, str::FromStr};
 
 use crate::{
-    config::Part,
     error::{Error, Result},
+    schema::Side,
 };
 
 /// A repository of the hub and which of its files are wanted.
@@ -15,7 +15,7 @@ pub struct HubSpec {
     /// The folder of the model in the repository, where there are several: `onnx/s2`.
     pub folder: Option<String>,
     /// The one tower that is wanted; both if `None`.
-    pub part: Option<Part>,
+    pub part: Option<Side>,
     /// A branch, a tag or a full commit; `None` is `main`.
     pub revision: Option<String>,
     /// `HF_ENDPOINT`; `None` is the public hub.

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::{DeltaCommit, FileFacts, holds_others, is_committed, is_own, name_in_table, no_folder};
 use crate::{
+    contention::random_name,
     delta::{TablePlace, WriteMode},
     error::{Error, Result},
-    remote::{Object, ObjectStores, UPLOAD_BYTES, random_name},
+    remote::{Object, ObjectStores, UPLOAD_BYTES},
     sink::{
         Commit, Destination, Fate, OutputPath, Owner, Part, PartPlace, Pending, Placement,
         commit::PARQUET,
@@ -49,15 +50,6 @@ impl RemoteDeltaCommit {
     }
 }
 
-/// Names of everything below the folder, from the folder on.
-fn names_below(folder: &Object) -> Result<Vec<String>> {
-    let start = folder.url().trim_end_matches('/').len() + 1;
-    let below = folder.below()?.into_iter();
-    Ok(below
-        .filter_map(|facts| facts.url.get(start..).map(str::to_owned))
-        .collect())
-}
-
 impl Commit for RemoteDeltaCommit {
     fn check(&self, placement: &Placement<'_>, inputs: &[OutputPath]) -> Result<()> {
         let destination = placement.destination;
@@ -83,7 +75,7 @@ impl Commit for RemoteDeltaCommit {
         if place.is_table()? {
             return self.table.check_mode(&place, placement.owner);
         }
-        match names_below(&folder)?.into_iter().find(|name| !is_own(name)) {
+        match folder.names_below()?.into_iter().find(|name| !is_own(name)) {
             None => Ok(()),
             Some(file) => Err(holds_others(&place, file)),
         }
@@ -93,6 +85,9 @@ impl Commit for RemoteDeltaCommit {
         let (folder, place) = self.folder(placement.destination)?;
         let (name, notes) = match placement.owner {
             Owner::Run {
+                identity, notes, ..
+            }
+            | Owner::Share {
                 identity, notes, ..
             } => {
                 let notes = notes.map(|notes| notes_of(notes, &folder));
@@ -141,11 +136,10 @@ impl Commit for RemoteDeltaCommit {
                 seal(part)?.upload.abort(&self.stores.object(&part.name)?);
             }
         } else {
-            let start = folder.url().trim_end_matches('/').len() + 1;
             let mut parts = Vec::with_capacity(pending.parts.len());
             for part in &pending.parts {
                 complete(&self.stores.object(&part.name)?, &seal(part)?)?;
-                parts.push(part.name.get(start..).unwrap_or(&part.name).to_owned());
+                parts.push(folder.name_within(&part.name).to_owned());
             }
             self.table.commit(&place, &name, &parts, |part| {
                 let facts = folder.child(part)?.facts()?;

@@ -113,7 +113,7 @@ fn rows_of(source: &UnitSource, kept: &Selection, shards: &[usize]) -> Vec<Recor
         let mut take = |portion: Result<Portion>| {
             match portion.unwrap() {
                 Portion::Rows(rows) => batches.push(rows),
-                Portion::Group(..) => panic!("no layout was given"),
+                Portion::Group(..) | Portion::Shard(_) => panic!("no layout was given"),
             }
             true
         };

@@ -214,15 +214,25 @@ impl<R: BufRead> Block<R> {
     }
 }
 
-impl<R: BufRead> Read for Block<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+impl<R: BufRead> BufRead for Block<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.taken == self.out.len() {
             self.fill()?;
         }
-        let there = &self.out[self.taken..];
+        Ok(&self.out[self.taken..])
+    }
+
+    fn consume(&mut self, len: usize) {
+        self.taken = (self.taken + len).min(self.out.len());
+    }
+}
+
+impl<R: BufRead> Read for Block<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let there = self.fill_buf()?;
         let len = there.len().min(buffer.len());
         buffer[..len].copy_from_slice(&there[..len]);
-        self.taken += len;
+        self.consume(len);
         Ok(len)
     }
 }

@@ -7,7 +7,7 @@ use parquet::{
     schema::types::ColumnDescriptor,
 };
 
-use super::{header::invalid, values::Width};
+use super::{buffer::FreeBuffers, header::invalid, values::Width};
 use crate::source::ShardBytes;
 
 /// How much of a page is in memory at one time.
@@ -49,6 +49,7 @@ pub(super) struct ChunkFacts {
     pub(super) definition: i16,
     pub(super) repetition: i16,
     pub(super) sizes: PageSizes,
+    pub(super) free: FreeBuffers,
 }
 
 impl ChunkFacts {
@@ -56,6 +57,7 @@ impl ChunkFacts {
         file: ShardBytes,
         chunk: &ColumnChunkMetaData,
         sizes: PageSizes,
+        free: FreeBuffers,
     ) -> Result<Self, ParquetError> {
         let column = chunk.column_descr();
         let number = |value: i64| {
@@ -75,7 +77,13 @@ impl ChunkFacts {
             definition: column.max_def_level(),
             repetition: column.max_rep_level(),
             sizes,
+            free,
         })
+    }
+
+    /// Whether values are byte strings that lie as they are, so that each can be read alone where the file is at hand.
+    pub(super) fn is_chosen_from(&self) -> bool {
+        self.codec == Compression::UNCOMPRESSED && self.width == Width::Variable
     }
 }
 

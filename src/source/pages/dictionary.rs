@@ -3,13 +3,14 @@
 
 use std::{
     fs::File,
-    io::{Seek, SeekFrom, Write},
+    io::{Read, Seek, SeekFrom, Write},
     sync::Mutex,
 };
 
 use parquet::{basic::Compression, errors::ParquetError};
 
 use super::{
+    buffer::{PartBuffer, Room},
     header::invalid,
     stream::{PageStream, StoredPage},
 };
@@ -20,14 +21,67 @@ const SPARSE: usize = 64;
 /// From this average on the place of every value is known.
 const LARGE_VALUE_BYTES: u64 = 512;
 
+/// Gives values by their index: front to back as they are decompressed, as long as they are asked for in that order, which
+/// is the one that they first stand in in a page; then from where they lie.
+pub(super) struct LargeDictionary {
+    page: StoredPage,
+    values: u32,
+    state: Mutex<State>,
+}
+
+enum State {
+    /// What follows, and the index of its first value.
+    Ahead(PageStream, u32),
+    AnyOrder(Placed),
+}
+
+impl LargeDictionary {
+    pub(super) fn open(page: StoredPage, values: u32) -> Result<Self, ParquetError> {
+        Ok(Self {
+            state: Mutex::new(State::Ahead(PageStream::open(page.clone())?, 0)),
+            page,
+            values,
+        })
+    }
+
+    /// Appends the value at `index`, behind its length.
+    pub(super) fn append(&self, index: u32, out: &mut PartBuffer) -> Result<(), ParquetError> {
+        if index >= self.values {
+            return Err(invalid("an index beyond its dictionary"));
+        }
+        let state = &mut *self
+            .state
+            .lock()
+            .map_err(|_| invalid("a reader that panicked"))?;
+        if let State::Ahead(_, next) = state
+            && index < *next
+        {
+            *state = State::AnyOrder(Placed::read(self.page.clone(), self.values)?);
+        }
+        match state {
+            State::Ahead(stream, next) => {
+                while *next < index {
+                    let length = u32::from_le_bytes(stream.array()?);
+                    stream.pass(u64::from(length))?;
+                    *next += 1;
+                }
+                let prefix = stream.array::<4>()?;
+                out.push(&prefix)?;
+                *next += 1;
+                stream.append(u64::from(u32::from_le_bytes(prefix)), out)
+            }
+            State::AnyOrder(placed) => placed.append(index, out),
+        }
+    }
+}
+
 /// Gives values by their index, from where they lie.
 #[derive(Debug)]
-pub(super) struct LargeDictionary {
+struct Placed {
     bytes: Place,
     /// Where every `stride`th value begins.
     places: Vec<u64>,
     stride: usize,
-    values: u32,
 }
 
 #[derive(Debug)]
@@ -38,9 +92,9 @@ enum Place {
     Unpacked(Mutex<File>),
 }
 
-impl LargeDictionary {
+impl Placed {
     /// Reads through the page once; decompresses it into a temporary file where it is compressed.
-    pub(super) fn read(page: StoredPage, values: u32) -> Result<Self, ParquetError> {
+    fn read(page: StoredPage, values: u32) -> Result<Self, ParquetError> {
         let average = page.bytes / u64::from(values.max(1));
         let stride = match average < LARGE_VALUE_BYTES {
             true => SPARSE,
@@ -60,11 +114,14 @@ impl LargeDictionary {
             }
             let prefix = stream.array::<4>()?;
             let length = u64::from(u32::from_le_bytes(prefix));
-            value.clear();
-            stream.append(length, &mut value)?;
-            if let Some(file) = &mut unpacked {
-                file.write_all(&prefix)?;
-                file.write_all(&value)?;
+            match &mut unpacked {
+                None => stream.pass(length)?,
+                Some(file) => {
+                    value.clear();
+                    stream.append(length, &mut value)?;
+                    file.write_all(&prefix)?;
+                    file.write_all(&value)?;
+                }
             }
             at += 4 + length;
         }
@@ -79,15 +136,10 @@ impl LargeDictionary {
             bytes,
             places,
             stride,
-            values,
         })
     }
 
-    /// Appends the value at `index`, behind its length.
-    pub(super) fn append(&self, index: u32, out: &mut Vec<u8>) -> Result<(), ParquetError> {
-        if index >= self.values {
-            return Err(invalid("an index beyond its dictionary"));
-        }
+    fn append(&self, index: u32, out: &mut PartBuffer) -> Result<(), ParquetError> {
         let index = index as usize;
         let place = self.places.get(index / self.stride);
         let mut at = *place.ok_or_else(|| invalid("an index beyond its dictionary"))?;
@@ -96,37 +148,23 @@ impl LargeDictionary {
             at += 4 + u64::from(length);
             length = self.length(at)?;
         }
-        out.extend(length.to_le_bytes());
-        self.read_at(at + 4, length as usize, out)
+        out.push(&length.to_le_bytes())?;
+        self.fill(at + 4, out.room(length as usize)?)
     }
 
     fn length(&self, at: u64) -> Result<u32, ParquetError> {
-        let mut prefix = Vec::with_capacity(4);
-        self.read_at(at, 4, &mut prefix)?;
-        let prefix = prefix
-            .try_into()
-            .map_err(|_| invalid("a dictionary that has changed"))?;
+        let mut prefix = [0; 4];
+        self.fill(at, &mut prefix)?;
         Ok(u32::from_le_bytes(prefix))
     }
 
-    fn read_at(&self, at: u64, len: usize, out: &mut Vec<u8>) -> Result<(), ParquetError> {
+    fn fill(&self, at: u64, out: &mut [u8]) -> Result<(), ParquetError> {
         match &self.bytes {
-            Place::Shard(shard, start) => {
-                let from = start + at;
-                let bytes = shard.read_at(from..from + len as u64)?;
-                out.extend_from_slice(&bytes);
-                match bytes.len() == len {
-                    true => Ok(()),
-                    false => Err(invalid("a dictionary that has changed")),
-                }
-            }
+            Place::Shard(shard, start) => Ok(shard.read_into(start + at, out)?),
             Place::Unpacked(file) => {
                 let mut file = file.lock().map_err(|_| invalid("a reader that panicked"))?;
                 file.seek(SeekFrom::Start(at))?;
-                let from = out.len();
-                out.resize(from + len, 0);
-                std::io::Read::read_exact(&mut *file, &mut out[from..])?;
-                Ok(())
+                Ok(file.read_exact(out)?)
             }
         }
     }

@@ -25,7 +25,7 @@ enum Run {
 }
 
 /// Bits of levels from 0 to `highest`.
-pub(super) fn level_width(highest: i16) -> u32 {
+pub(crate) fn level_width(highest: i16) -> u32 {
     i16::BITS - highest.max(0).leading_zeros()
 }
 
@@ -102,7 +102,7 @@ fn ended() -> ParquetError {
 
 /// Writes levels as runs.
 #[derive(Debug)]
-pub(super) struct Runs {
+pub(crate) struct Runs {
     width: u32,
     value: u32,
     count: u64,
@@ -110,7 +110,7 @@ pub(super) struct Runs {
 }
 
 impl Runs {
-    pub(super) fn new(width: u32) -> Self {
+    pub(crate) fn new(width: u32) -> Self {
         Self {
             width,
             value: 0,
@@ -119,7 +119,7 @@ impl Runs {
         }
     }
 
-    pub(super) fn push(&mut self, value: u32) {
+    pub(crate) fn push(&mut self, value: u32) {
         if value != self.value {
             self.end_run();
             self.value = value;
@@ -128,7 +128,7 @@ impl Runs {
     }
 
     /// The runs, behind their length, as a page of the first version has them.
-    pub(super) fn finish(mut self) -> Vec<u8> {
+    pub(crate) fn finish(mut self) -> Vec<u8> {
         self.end_run();
         let len = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
         [&len.to_le_bytes()[..], &self.bytes].concat()

@@ -11,6 +11,7 @@
 //! | numbers that are packed or split into streams, LZ4 in Hadoop's framing | no |
 
 mod blocks;
+mod buffer;
 mod chunk;
 mod delta;
 mod dictionary;
@@ -21,7 +22,9 @@ mod parted;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod unpack;
 mod values;
+mod wanted;
 mod whole;
 
 use std::{ops::Range, sync::Arc};
@@ -41,7 +44,9 @@ use parquet::{
     schema::types::Type,
 };
 
+pub(super) use self::buffer::FreeBuffers;
 pub(super) use self::chunk::PageSizes;
+pub(crate) use self::hybrid::{Runs, level_width};
 pub(super) use self::whole::{largest_page, whole_chunk_bytes, whole_page_bytes};
 use self::{chunk::ChunkFacts, parted::PartedPages};
 use super::ShardBytes;
@@ -55,6 +60,7 @@ pub(super) struct GroupPages {
     sizes: PageSizes,
     /// Rows that will be read; `None` for all.
     wanted: Option<RowSelection>,
+    free: FreeBuffers,
 }
 
 impl GroupPages {
@@ -65,6 +71,7 @@ impl GroupPages {
         group: usize,
         sizes: PageSizes,
         wanted: Option<RowSelection>,
+        free: FreeBuffers,
     ) -> Self {
         let groups = vec![footer.row_group(group).clone()];
         Self {
@@ -74,6 +81,7 @@ impl GroupPages {
             group,
             sizes,
             wanted,
+            free,
         }
     }
 
@@ -144,15 +152,24 @@ impl RowGroupReader for Columns<'_> {
         let chunk = pages.facts().column(column);
         let may_be_large =
             u64::try_from(chunk.uncompressed_size()).unwrap_or(0) > pages.sizes.whole_bytes;
-        if may_be_large && stream::is_streamed(chunk.compression()) {
-            let facts = ChunkFacts::new(pages.file_for(column), chunk, pages.sizes)?;
-            return Ok(Box::new(PartedPages::new(facts)));
-        }
+        let file = pages.file_for(column);
         let locations = pages.locations(column).cloned();
         let rows = usize::try_from(pages.facts().num_rows()).unwrap_or(0);
-        let file = Arc::new(pages.file_for(column));
+        if stream::is_streamed(chunk.compression()) {
+            let free = pages.free.clone();
+            let facts = ChunkFacts::new(file.clone(), chunk, pages.sizes, free)?;
+            // Of a file that is far, pages are asked for as a whole; and those of one value are found by the index.
+            let is_of_pages =
+                pages.file.is_planned() || locations.as_ref().is_some_and(|it| 2 * it.len() > rows);
+            if may_be_large || pages.wanted.is_some() && !is_of_pages && facts.is_chosen_from() {
+                return Ok(Box::new(PartedPages::new(facts, pages.wanted.as_ref())));
+            }
+        }
         Ok(Box::new(SerializedPageReader::new(
-            file, chunk, rows, locations,
+            Arc::new(file),
+            chunk,
+            rows,
+            locations,
         )?))
     }
 

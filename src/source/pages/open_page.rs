@@ -1,12 +1,13 @@
 //! A page that is handed on part by part.
 
-use bytes::Bytes;
 use parquet::{basic::Encoding, column::page::Page, errors::ParquetError};
 
 use super::{
+    buffer::Room,
     chunk::ChunkFacts,
     hybrid::{Hybrid, Runs, level_width},
     values::Values,
+    wanted::Wanted,
 };
 
 /// Most values in a part: of nulls it has no bytes.
@@ -24,11 +25,21 @@ pub(super) struct OpenPage {
 }
 
 impl OpenPage {
-    /// As many of the values that are left as fill a part.
-    pub(super) fn part(&mut self, chunk: &ChunkFacts) -> Result<Page, ParquetError> {
+    /// As many of the values that are left as fill a part. Of rows that nobody will read, the first of which is `row`,
+    /// there is something as short as can be.
+    pub(super) fn part(
+        &mut self,
+        chunk: &ChunkFacts,
+        row: u64,
+        wanted: Option<&mut Wanted>,
+    ) -> Result<Page, ParquetError> {
+        let mut wanted = wanted;
+        let page_end = row + u64::from(self.left);
         let room = usize::try_from(chunk.sizes.part_bytes).unwrap_or(usize::MAX);
-        let mut bytes = Vec::with_capacity(LEVELS_ROOM + room + (room >> 3));
-        bytes.resize(LEVELS_ROOM, 0);
+        // No more than all that is left, where that is known.
+        let usual = self.values.left().map_or(room, |left| room.min(left)) + (room >> 3);
+        let mut bytes = chunk.free.take(LEVELS_ROOM + usual);
+        bytes.room(LEVELS_ROOM)?;
         let highest = [chunk.repetition, chunk.definition].map(level_width);
         let [mut repetition, mut definition] = highest.map(Runs::new);
         let highest = u32::from(chunk.definition.unsigned_abs());
@@ -42,8 +53,17 @@ impl OpenPage {
                 level = levels.next()?;
                 definition.push(level);
             }
+            let at = row + u64::from(count);
+            let next = match &mut wanted {
+                Some(wanted) => wanted.from(at).unwrap_or(page_end),
+                None => at,
+            };
             if level == highest {
-                self.values.append_next(&mut bytes)?;
+                match next {
+                    next if next == at => self.values.append_next(&mut bytes)?,
+                    next if next < page_end => self.values.pass_next(&mut bytes)?,
+                    _ => self.values.append_nothing(&mut bytes)?,
+                }
             }
             self.left -= 1;
             count += 1;
@@ -54,23 +74,12 @@ impl OpenPage {
         ];
         let levels = levels.into_iter().flatten().collect::<Vec<_>>().concat();
         Ok(Page::DataPage {
-            buf: joined(&levels, bytes),
+            buf: bytes.freeze(LEVELS_ROOM, &levels),
             num_values: count,
             encoding: Encoding::PLAIN,
             def_level_encoding: Encoding::RLE,
             rep_level_encoding: Encoding::RLE,
             statistics: None,
         })
-    }
-}
-
-/// Levels before the values that lie behind [`LEVELS_ROOM`] in `bytes`.
-fn joined(levels: &[u8], mut bytes: Vec<u8>) -> Bytes {
-    match LEVELS_ROOM.checked_sub(levels.len()) {
-        Some(from) => {
-            bytes[from..LEVELS_ROOM].copy_from_slice(levels);
-            Bytes::from(bytes).slice(from..)
-        }
-        None => [levels, &bytes[LEVELS_ROOM..]].concat().into(),
     }
 }

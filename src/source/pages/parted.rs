@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use parquet::{
+    arrow::arrow_reader::RowSelection,
     basic::{Compression, Encoding},
     column::page::{Page, PageMetadata, PageReader},
     errors::ParquetError,
@@ -17,11 +17,15 @@ use super::{
     hybrid::{Hybrid, level_width},
     open_page::OpenPage,
     stream::{PageStream, StoredPage},
+    unpack::{all_of, behind_levels},
     values::{Values, Width, is_read},
+    wanted::Wanted,
 };
 
 /// A page of more values than this has no large ones.
 const MOST_VALUES: u32 = 1 << 24;
+/// Values of this size on average are passed over rather than read.
+const CHOSEN_VALUE_BYTES: u64 = 8 << 10;
 
 /// Repetition and definition levels, and what lies behind them.
 type LevelsAndRest = ([Option<Hybrid>; 2], PageStream);
@@ -34,11 +38,19 @@ pub(super) struct PartedPages {
     header: Option<PageHeader>,
     open: Option<OpenPage>,
     dictionary: Option<Arc<LargeDictionary>>,
+    /// Rows that will be read; `None` for all. Of lists it is not known where a row begins.
+    wanted: Option<Wanted>,
+    /// The first row that was not handed on.
+    row: u64,
 }
 
 impl PartedPages {
-    pub(super) fn new(chunk: ChunkFacts) -> Self {
+    /// Pages of `chunk`; `wanted` are the rows that will be read, or all.
+    pub(super) fn new(chunk: ChunkFacts, wanted: Option<&RowSelection>) -> Self {
+        let wanted = wanted.filter(|_| chunk.repetition == 0);
         Self {
+            wanted: wanted.map(Wanted::new),
+            row: 0,
             position: chunk.start,
             chunk,
             header: None,
@@ -79,7 +91,7 @@ impl PartedPages {
             return Ok(false);
         }
         let page = self.stored(header);
-        self.dictionary = Some(Arc::new(LargeDictionary::read(page, values)?));
+        self.dictionary = Some(Arc::new(LargeDictionary::open(page, values)?));
         Ok(true)
     }
 
@@ -94,8 +106,13 @@ impl PartedPages {
         }
     }
 
-    /// Goes on behind the page of `header`.
-    fn pass(&mut self, header: &PageHeader) {
+    /// Goes on behind the page of `header`, of which the rows are handed on or left out, too, if it `is_done`.
+    fn pass(&mut self, header: &PageHeader, is_done: bool) {
+        if let (true, PageKind::First { values, .. } | PageKind::Second { values, .. }) =
+            (is_done, &header.kind)
+        {
+            self.row += u64::from(*values);
+        }
         self.header = None;
         self.position += header.header_bytes + header.stored_bytes;
     }
@@ -116,8 +133,9 @@ impl PartedPages {
             Encoding::RLE_DICTIONARY | Encoding::PLAIN_DICTIONARY
         );
         let dictionary = self.dictionary.as_ref().filter(|_| indices);
-        let is_large =
-            header.uncompressed_bytes > self.chunk.sizes.whole_bytes && values <= MOST_VALUES;
+        let is_large = values <= MOST_VALUES
+            && (header.uncompressed_bytes > self.chunk.sizes.whole_bytes
+                || self.is_worth_choosing(header, values));
         let is_wanted = dictionary.is_some() || is_large && is_read(encoding, self.chunk.width);
         if !is_wanted {
             return Ok(None);
@@ -142,6 +160,13 @@ impl PartedPages {
             definition,
             values: values_of,
         }))
+    }
+
+    /// Whether values that are not wanted are so large, and lie so, that it pays not to read them.
+    fn is_worth_choosing(&self, header: &PageHeader, values: u32) -> bool {
+        self.wanted.is_some()
+            && self.chunk.is_chosen_from()
+            && header.uncompressed_bytes / u64::from(values.max(1)) >= CHOSEN_VALUE_BYTES
     }
 
     /// Repetition and definition levels of a page, and its values behind them; `None` for an encoding of old.
@@ -202,7 +227,9 @@ impl PartedPages {
 
     /// The next part of `open`, which stays open while there are more.
     fn part_of(&mut self, mut open: OpenPage) -> Result<Page, ParquetError> {
-        let part = open.part(&self.chunk)?;
+        let left = open.left;
+        let part = open.part(&self.chunk, self.row, self.wanted.as_mut())?;
+        self.row += u64::from(left - open.left);
         self.open = Some(open).filter(|open| open.left > 0);
         Ok(part)
     }
@@ -261,70 +288,6 @@ impl PartedPages {
     }
 }
 
-fn all_of(page: StoredPage) -> Result<Bytes, ParquetError> {
-    behind_levels(page, 0, true)
-}
-
-/// A page decompressed, by the kept crates where these take a block as a whole; the first `levels` bytes are as they are.
-fn behind_levels(
-    page: StoredPage,
-    levels: u64,
-    is_compressed: bool,
-) -> Result<Bytes, ParquetError> {
-    let bytes = |length| {
-        let length = usize::try_from(length).unwrap_or(usize::MAX);
-        page.file.get_bytes(page.start, length)
-    };
-    let stored = page.end - page.start;
-    if page.codec == Compression::UNCOMPRESSED || !is_compressed {
-        return bytes(stored);
-    }
-    let Some(rest) = page.bytes.checked_sub(levels).filter(|_| levels <= stored) else {
-        return Err(invalid("levels that are larger than their page"));
-    };
-    let mut out = bytes(levels)?.to_vec();
-    // Of nothing there need not be a compressed form.
-    if rest == 0 {
-        return Ok(out.into());
-    }
-    let values = StoredPage {
-        start: page.start + levels,
-        bytes: rest,
-        ..page
-    };
-    match values.codec {
-        Compression::SNAPPY | Compression::LZ4_RAW => {
-            let block = bytes_of(&values)?;
-            let fits = values.codec == Compression::LZ4_RAW
-                || snap::raw::decompress_len(&block).is_ok_and(|len| len as u64 == rest);
-            let length = usize::try_from(rest).ok().filter(|_| fits);
-            let from = out.len();
-            out.resize(from + length.ok_or_else(other_length)?, 0);
-            let filled = match values.codec {
-                Compression::SNAPPY => {
-                    let decoder = &mut snap::raw::Decoder::new();
-                    decoder.decompress(&block, &mut out[from..]).ok()
-                }
-                _ => lz4_flex::block::decompress_into(&block, &mut out[from..]).ok(),
-            };
-            if filled != length {
-                return Err(other_length());
-            }
-        }
-        _ => PageStream::open(values)?.append(rest, &mut out)?,
-    }
-    Ok(out.into())
-}
-
-fn other_length() -> ParquetError {
-    invalid("a page that does not decompress to its length")
-}
-
-fn bytes_of(page: &StoredPage) -> Result<Bytes, ParquetError> {
-    let length = usize::try_from(page.end - page.start).unwrap_or(usize::MAX);
-    page.file.get_bytes(page.start, length)
-}
-
 impl Iterator for PartedPages {
     type Item = Result<Page, ParquetError>;
 
@@ -343,12 +306,12 @@ impl PageReader for PartedPages {
         };
         let page = match self.opened(&header)? {
             Some(open) => {
-                self.pass(&header);
+                self.pass(&header, false);
                 return self.part_of(open).map(Some);
             }
             None => self.whole(&header)?,
         };
-        self.pass(&header);
+        self.pass(&header, true);
         Ok(Some(page))
     }
 
@@ -371,10 +334,10 @@ impl PageReader for PartedPages {
     }
 
     fn skip_next_page(&mut self) -> Result<(), ParquetError> {
-        if self.open.take().is_none()
-            && let Some(header) = self.header()?
-        {
-            self.pass(&header);
+        if let Some(open) = self.open.take() {
+            self.row += u64::from(open.left);
+        } else if let Some(header) = self.header()? {
+            self.pass(&header, true);
         }
         Ok(())
     }

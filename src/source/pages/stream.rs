@@ -2,17 +2,21 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 
-use bytes::{Buf, Bytes};
 use parquet::{basic::Compression, errors::ParquetError};
 
 use super::{
     blocks::{Block, Format},
+    buffer::Room,
     header::invalid,
 };
 use crate::source::ShardBytes;
 
-/// Read of the file at a time.
-const AHEAD_BYTES: u64 = 256 << 10;
+/// Most that is read of the file at a time.
+const AHEAD_BYTES: usize = 256 << 10;
+/// Read first, and wherever something was left out before: the next length may be all that is wanted.
+const FIRST_BYTES: usize = 4 << 10;
+/// From this size on a value that is stored as it is goes straight to where it is wanted.
+const DIRECT_BYTES: usize = 16 << 10;
 
 /// Whether pages of a codec can be decompressed as a stream; LZ4 of Hadoop cannot, as its framing has to be guessed.
 pub(super) fn is_streamed(codec: Compression) -> bool {
@@ -23,9 +27,14 @@ pub(super) fn is_streamed(codec: Compression) -> bool {
 #[derive(Debug)]
 pub(super) struct Stretch {
     file: ShardBytes,
+    /// Behind what was read.
     position: u64,
     end: u64,
-    ahead: Bytes,
+    ahead: Vec<u8>,
+    /// Position in `ahead` of the first byte that was not given away, and the end of what was read.
+    taken: usize,
+    there: usize,
+    next_bytes: usize,
 }
 
 impl Stretch {
@@ -34,28 +43,64 @@ impl Stretch {
             file,
             position,
             end,
-            ahead: Bytes::new(),
+            ahead: Vec::new(),
+            taken: 0,
+            there: 0,
+            next_bytes: FIRST_BYTES,
         }
+    }
+
+    fn left(&self) -> u64 {
+        self.end.saturating_sub(self.position) + (self.there - self.taken) as u64
+    }
+
+    /// Leaves out `len` bytes, or as many as there are; how many.
+    fn pass(&mut self, len: u64) -> u64 {
+        let len = len.min(self.left());
+        let at_hand = usize::try_from(len)
+            .unwrap_or(usize::MAX)
+            .min(self.there - self.taken);
+        self.taken += at_hand;
+        let rest = len - at_hand as u64;
+        if rest > 0 {
+            self.position += rest;
+            self.next_bytes = FIRST_BYTES;
+        }
+        len
     }
 }
 
 impl BufRead for Stretch {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.ahead.is_empty() && self.position < self.end {
-            let end = self.end.min(self.position.saturating_add(AHEAD_BYTES));
-            self.ahead = self.file.read_at(self.position..end)?;
-            self.position += self.ahead.len() as u64;
+        if self.taken == self.there && self.position < self.end {
+            let left = usize::try_from(self.end - self.position).unwrap_or(usize::MAX);
+            let len = self.next_bytes.min(left);
+            if self.ahead.len() < len {
+                self.ahead.resize(len, 0);
+            }
+            self.file.read_into(self.position, &mut self.ahead[..len])?;
+            self.position += len as u64;
+            (self.taken, self.there) = (0, len);
+            self.next_bytes = (self.next_bytes * 8).min(AHEAD_BYTES);
         }
-        Ok(&self.ahead)
+        Ok(&self.ahead[self.taken..self.there])
     }
 
     fn consume(&mut self, len: usize) {
-        self.ahead.advance(len);
+        self.taken = (self.taken + len).min(self.there);
     }
 }
 
 impl Read for Stretch {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.end - self.position).unwrap_or(usize::MAX);
+        if self.taken == self.there && left.min(out.len()) >= DIRECT_BYTES {
+            let len = left.min(out.len());
+            self.file.read_into(self.position, &mut out[..len])?;
+            self.position += len as u64;
+            self.next_bytes = FIRST_BYTES;
+            return Ok(len);
+        }
         let there = self.fill_buf()?;
         let len = there.len().min(out.len());
         out[..len].copy_from_slice(&there[..len]);
@@ -64,23 +109,54 @@ impl Read for Stretch {
     }
 }
 
-/// Reads what `page` holds; `keeps_all` is for a block that looks back further than usual.
-fn decoder(page: &StoredPage, keeps_all: bool) -> Result<Box<dyn Read + Send>, ParquetError> {
-    fn buffered(decoder: impl Read + Send + 'static) -> Box<dyn Read + Send> {
-        Box::new(BufReader::with_capacity(64 << 10, decoder))
-    }
-    let input = Stretch::new(page.file.clone(), page.start, page.end);
-    Ok(match page.codec {
-        Compression::UNCOMPRESSED => Box::new(input),
-        Compression::ZSTD(_) => buffered(zstd::stream::read::Decoder::with_buffer(input)?),
-        Compression::GZIP(_) => buffered(flate2::bufread::MultiGzDecoder::new(input)),
-        Compression::BROTLI(_) => buffered(brotli::Decompressor::new(input, 64 << 10)),
-        Compression::SNAPPY => Box::new(Block::new(input, Format::Snappy, keeps_all)),
-        Compression::LZ4_RAW => Box::new(Block::new(input, Format::Lz4, keeps_all)),
-        Compression::LZ4 | Compression::LZO => {
-            return Err(invalid("a codec that is not read in parts"));
+/// Gives what a page holds.
+enum Decoder {
+    /// As it is stored.
+    Stored(Stretch),
+    Unpacked(Box<dyn BufRead + Send>),
+}
+
+impl Decoder {
+    /// Of `page`; `keeps_all` is for a block that looks back further than usual.
+    fn of(page: &StoredPage, keeps_all: bool) -> Result<Self, ParquetError> {
+        fn buffered(decoder: impl Read + Send + 'static) -> Box<dyn BufRead + Send> {
+            Box::new(BufReader::with_capacity(64 << 10, decoder))
         }
-    })
+        let input = Stretch::new(page.file.clone(), page.start, page.end);
+        Ok(Self::Unpacked(match page.codec {
+            Compression::UNCOMPRESSED => return Ok(Self::Stored(input)),
+            Compression::ZSTD(_) => buffered(zstd::stream::read::Decoder::with_buffer(input)?),
+            Compression::GZIP(_) => buffered(flate2::bufread::MultiGzDecoder::new(input)),
+            Compression::BROTLI(_) => buffered(brotli::Decompressor::new(input, 64 << 10)),
+            Compression::SNAPPY => Box::new(Block::new(input, Format::Snappy, keeps_all)),
+            Compression::LZ4_RAW => Box::new(Block::new(input, Format::Lz4, keeps_all)),
+            Compression::LZ4 | Compression::LZO => {
+                return Err(invalid("a codec that is not read in parts"));
+            }
+        }))
+    }
+
+    /// Leaves out up to `len` bytes; how many, none where there are no more.
+    fn pass(&mut self, len: u64) -> io::Result<u64> {
+        match self {
+            Self::Stored(stretch) => Ok(stretch.pass(len)),
+            Self::Unpacked(decoder) => {
+                let there = decoder.fill_buf()?.len();
+                let passed = usize::try_from(len).map_or(there, |len| len.min(there));
+                decoder.consume(passed);
+                Ok(passed as u64)
+            }
+        }
+    }
+}
+
+impl Read for Decoder {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Stored(stretch) => stretch.read(out),
+            Self::Unpacked(decoder) => decoder.read(out),
+        }
+    }
 }
 
 /// The bytes of a page as they lie in the file.
@@ -97,7 +173,7 @@ pub(super) struct StoredPage {
 /// Reads what a page holds, from its first byte on.
 pub(super) struct PageStream {
     page: StoredPage,
-    decoder: Box<dyn Read + Send>,
+    decoder: Decoder,
     position: u64,
     keeps_all: bool,
 }
@@ -113,7 +189,7 @@ impl PageStream {
             _ => page,
         };
         Ok(Self {
-            decoder: decoder(&page, false)?,
+            decoder: Decoder::of(&page, false)?,
             page,
             position: 0,
             keeps_all: false,
@@ -132,27 +208,44 @@ impl PageStream {
     }
 
     /// Appends the next `len` bytes to `out`.
-    pub(super) fn append(&mut self, len: u64, out: &mut Vec<u8>) -> Result<(), ParquetError> {
-        let from = out.len();
+    pub(super) fn append(&mut self, len: u64, out: &mut impl Room) -> Result<(), ParquetError> {
         // Said before memory is taken for what a damaged page may ask for.
-        let len = match usize::try_from(len) {
-            Ok(known) if len <= self.left() => known,
-            _ => return Err(short()),
-        };
-        let reserved = out.try_reserve_exact(len);
-        reserved.map_err(|error| ParquetError::External(error.into()))?;
-        out.resize(from + len, 0);
-        self.fill(&mut out[from..])
+        match usize::try_from(len) {
+            Ok(known) if len <= self.left() => self.fill(out.room(known)?),
+            _ => Err(short()),
+        }
     }
 
     fn fill(&mut self, out: &mut [u8]) -> Result<(), ParquetError> {
         let mut filled = 0;
-        while filled < out.len() {
-            match self.decoder.read(&mut out[filled..]) {
+        self.each(out.len() as u64, |decoder, _| {
+            let read = decoder.read(&mut out[filled..])?;
+            filled += read;
+            Ok(read as u64)
+        })
+    }
+
+    /// Leaves out the next `len` bytes, which are not read where they are stored as they are.
+    pub(super) fn pass(&mut self, len: u64) -> Result<(), ParquetError> {
+        match len <= self.left() {
+            true => self.each(len, |decoder, left| decoder.pass(left)),
+            false => Err(short()),
+        }
+    }
+
+    /// Goes on by `len` bytes; `step` is given how many are left and says how many of them it took.
+    fn each(
+        &mut self,
+        len: u64,
+        mut step: impl FnMut(&mut Decoder, u64) -> io::Result<u64>,
+    ) -> Result<(), ParquetError> {
+        let mut left = len;
+        while left > 0 {
+            match step(&mut self.decoder, left) {
                 Ok(0) => return Err(short()),
-                Ok(len) => {
-                    filled += len;
-                    self.position += len as u64;
+                Ok(taken) => {
+                    left -= taken;
+                    self.position += taken;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::Unsupported && !self.keeps_all => {
@@ -167,12 +260,15 @@ impl PageStream {
     /// From the start to where it was, with all in memory: what comes looks back further than usual.
     fn begin_again(&mut self) -> Result<(), ParquetError> {
         self.keeps_all = true;
-        self.decoder = decoder(&self.page, true)?;
-        let mut passed = (&mut self.decoder).take(self.position);
-        match io::copy(&mut passed, &mut io::sink())? == self.position {
-            true => Ok(()),
-            false => Err(short()),
+        self.decoder = Decoder::of(&self.page, true)?;
+        let mut left = self.position;
+        while left > 0 {
+            match self.decoder.pass(left)? {
+                0 => return Err(short()),
+                passed => left -= passed,
+            }
         }
+        Ok(())
     }
 }
 

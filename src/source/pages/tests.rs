@@ -27,7 +27,7 @@ use parquet::{
     },
 };
 
-use super::{ChunkFacts, GroupPages, PageSizes, PartedPages};
+use super::{ChunkFacts, FreeBuffers, GroupPages, PageSizes, PartedPages};
 use crate::source::{ShardBytes, memory::MemoryFile, view_schema};
 
 const ROWS: usize = 600;
@@ -112,7 +112,15 @@ fn read(reader: ParquetRecordBatchReader) -> Vec<RecordBatch> {
 fn both(file: &ShardBytes, selection: Option<RowSelection>) -> [Vec<RecordBatch>; 2] {
     let footer = footer_of(file);
     let metadata = Arc::clone(footer.metadata());
-    let pages = GroupPages::new(file.clone(), metadata, 0, SIZES, None);
+    let wanted = selection.clone();
+    let pages = GroupPages::new(
+        file.clone(),
+        metadata,
+        0,
+        SIZES,
+        wanted,
+        FreeBuffers::default(),
+    );
     let pages: Arc<dyn FileReader> = Arc::new(pages);
     let levels = parquet_to_arrow_field_levels(
         footer.parquet_schema(),
@@ -211,7 +219,8 @@ fn some_rows_are_read_of_parts_as_of_whole_pages() {
 fn pages(file: &ShardBytes) -> PartedPages {
     let footer = footer_of(file);
     let chunk = footer.metadata().row_group(0).column(0);
-    PartedPages::new(ChunkFacts::new(file.clone(), chunk, SIZES).unwrap())
+    let facts = ChunkFacts::new(file.clone(), chunk, SIZES, FreeBuffers::default());
+    PartedPages::new(facts.unwrap(), None)
 }
 
 #[test]
@@ -252,7 +261,14 @@ fn a_page_that_is_skipped_is_not_decompressed() {
     let last = vec![RowSelector::skip(ROWS - 1), RowSelector::select(1)];
     let footer = footer_of(&file);
     let metadata = Arc::clone(footer.metadata());
-    let pages: Arc<dyn FileReader> = Arc::new(GroupPages::new(file, metadata, 0, SIZES, None));
+    let pages: Arc<dyn FileReader> = Arc::new(GroupPages::new(
+        file,
+        metadata,
+        0,
+        SIZES,
+        None,
+        FreeBuffers::default(),
+    ));
     let schema = footer.parquet_schema();
     let levels = parquet_to_arrow_field_levels(schema, ProjectionMask::all(), None).unwrap();
     let reader =
@@ -280,10 +296,10 @@ fn damaged_pages_are_errors_or_other_values() {
                 continue;
             };
             let chunk = plain.metadata().row_group(0).column(0);
-            let Ok(facts) = ChunkFacts::new(bytes, chunk, SIZES) else {
+            let Ok(facts) = ChunkFacts::new(bytes, chunk, SIZES, FreeBuffers::default()) else {
                 continue;
             };
-            let values: usize = PartedPages::new(facts)
+            let values: usize = PartedPages::new(facts, None)
                 .map_while(Result::ok)
                 .map(|page| page.num_values() as usize)
                 .sum();

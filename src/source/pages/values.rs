@@ -5,7 +5,12 @@ use std::{iter::Zip, sync::Arc, vec};
 use parquet::{basic::Encoding, errors::ParquetError};
 
 use super::{
-    delta, dictionary::LargeDictionary, header::invalid, hybrid::Hybrid, stream::PageStream,
+    buffer::{PartBuffer, Room},
+    delta,
+    dictionary::LargeDictionary,
+    header::invalid,
+    hybrid::Hybrid,
+    stream::PageStream,
 };
 
 /// Values of a page that is open.
@@ -71,32 +76,33 @@ impl Values {
         })
     }
 
+    /// Bytes of all that are left, as they will be in parts, where that is known.
+    pub(super) fn left(&self) -> Option<usize> {
+        match self {
+            Self::Plain(stream) | Self::Fixed(stream, _) => usize::try_from(stream.left()).ok(),
+            Self::Lengths(..) | Self::Prefixes(..) | Self::Indices(..) => None,
+        }
+    }
+
     /// Appends the next value.
-    pub(super) fn append_next(&mut self, out: &mut Vec<u8>) -> Result<(), ParquetError> {
+    pub(super) fn append_next(&mut self, out: &mut PartBuffer) -> Result<(), ParquetError> {
         match self {
             Self::Plain(stream) => {
                 let prefix = stream.array::<4>()?;
-                out.extend(prefix);
+                out.push(&prefix)?;
                 stream.append(u64::from(u32::from_le_bytes(prefix)), out)
             }
             Self::Fixed(stream, bytes) => stream.append(u64::from(*bytes), out),
             Self::Lengths(stream, lengths) => {
                 let length = lengths.next().ok_or_else(too_few)?;
-                out.extend(length.to_le_bytes());
+                out.push(&length.to_le_bytes())?;
                 stream.append(u64::from(length), out)
             }
             Self::Prefixes(stream, lengths, last) => {
-                let (prefix, suffix) = lengths.next().ok_or_else(too_few)?;
-                let prefix = usize::try_from(prefix).unwrap_or(usize::MAX);
-                if prefix > last.len() {
-                    return Err(invalid("a value that begins as a shorter one before"));
-                }
-                last.truncate(prefix);
-                stream.append(u64::from(suffix), last)?;
+                next_prefixed(stream, lengths, last)?;
                 let length = u32::try_from(last.len()).map_err(|_| invalid("a value too long"))?;
-                out.extend(length.to_le_bytes());
-                out.extend_from_slice(last);
-                Ok(())
+                out.push(&length.to_le_bytes())?;
+                out.push(last)
             }
             Self::Indices(indices, dictionary) => {
                 let index = indices.next()?;
@@ -104,6 +110,49 @@ impl Values {
             }
         }
     }
+
+    /// Passes over the next value and appends one without a byte.
+    pub(super) fn pass_next(&mut self, out: &mut PartBuffer) -> Result<(), ParquetError> {
+        match self {
+            Self::Plain(stream) => {
+                let length = u32::from_le_bytes(stream.array()?);
+                stream.pass(u64::from(length))?;
+            }
+            Self::Fixed(stream, bytes) => stream.pass(u64::from(*bytes))?,
+            Self::Lengths(stream, lengths) => {
+                let length = lengths.next().ok_or_else(too_few)?;
+                stream.pass(u64::from(length))?;
+            }
+            Self::Prefixes(stream, lengths, last) => next_prefixed(stream, lengths, last)?,
+            Self::Indices(indices, _) => drop(indices.next()?),
+        }
+        self.append_nothing(out)
+    }
+
+    /// Appends a value without a byte; where all have the same length, one of zeros.
+    pub(super) fn append_nothing(&self, out: &mut PartBuffer) -> Result<(), ParquetError> {
+        let bytes = match self {
+            Self::Fixed(_, bytes) => *bytes as usize,
+            _ => 4,
+        };
+        out.room(bytes)?.fill(0);
+        Ok(())
+    }
+}
+
+/// Makes the next value of the one before it.
+fn next_prefixed(
+    stream: &mut PageStream,
+    lengths: &mut impl Iterator<Item = (u32, u32)>,
+    last: &mut Vec<u8>,
+) -> Result<(), ParquetError> {
+    let (prefix, suffix) = lengths.next().ok_or_else(too_few)?;
+    let prefix = usize::try_from(prefix).unwrap_or(usize::MAX);
+    if prefix > last.len() {
+        return Err(invalid("a value that begins as a shorter one before"));
+    }
+    last.truncate(prefix);
+    stream.append(u64::from(suffix), last)
 }
 
 fn too_few() -> ParquetError {

@@ -15,7 +15,7 @@ const MOST_TOGETHER_BYTES: u64 = 4 << 20;
 
 /// Where a value lies in the blocks that were read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct FetchedAt {
     pub(super) block: usize,
     pub(super) offset: usize,
     pub(super) length: usize,
@@ -26,11 +26,11 @@ pub(super) struct Place {
 pub(super) struct Fetched {
     blocks: Vec<Bytes>,
     /// By where they begin in the tar, and how long they are.
-    places: HashMap<Range<u64>, Place>,
+    places: HashMap<Range<u64>, FetchedAt>,
 }
 
 impl Fetched {
-    pub(super) fn place(&self, range: &Range<u64>) -> Option<Place> {
+    pub(super) fn place(&self, range: &Range<u64>) -> Option<FetchedAt> {
         self.places.get(range).copied()
     }
 
@@ -53,7 +53,7 @@ impl Fetched {
             if offset + length > block.len() {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            let place = Place {
+            let place = FetchedAt {
                 block: number,
                 offset,
                 length,

@@ -13,14 +13,14 @@ pub(super) struct Header {
     /// Its own name; a long one stands in a record before it.
     pub(super) name: Vec<u8>,
     pub(super) size: u64,
-    pub(super) kind: Kind,
+    pub(super) kind: MemberKind,
     /// More headers of a sparse file follow.
     pub(super) is_extended: bool,
 }
 
 /// What a header stands before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum MemberKind {
     File,
     Folder,
     Link,
@@ -57,27 +57,30 @@ impl Header {
         }
         let kind = match block[156] {
             // Before there was a kind of folders.
-            0 if name.ends_with(b"/") => Kind::Folder,
-            b'0' | b'7' | 0 => Kind::File,
-            b'1' | b'2' => Kind::Link,
-            b'3' | b'4' | b'6' => Kind::Device,
-            b'5' => Kind::Folder,
-            b'S' => Kind::Sparse,
-            b'L' => Kind::LongName,
-            b'K' => Kind::LongLink,
-            b'x' | b'X' => Kind::Facts,
-            b'g' => Kind::GlobalFacts,
-            _ => Kind::Other,
+            0 if name.ends_with(b"/") => MemberKind::Folder,
+            b'0' | b'7' | 0 => MemberKind::File,
+            b'1' | b'2' => MemberKind::Link,
+            b'3' | b'4' | b'6' => MemberKind::Device,
+            b'5' => MemberKind::Folder,
+            b'S' => MemberKind::Sparse,
+            b'L' => MemberKind::LongName,
+            b'K' => MemberKind::LongLink,
+            b'x' | b'X' => MemberKind::Facts,
+            b'g' => MemberKind::GlobalFacts,
+            _ => MemberKind::Other,
         };
         // Of these some writers put down the size of what they stand for.
-        let has_no_data = matches!(kind, Kind::Folder | Kind::Link | Kind::Device);
+        let has_no_data = matches!(
+            kind,
+            MemberKind::Folder | MemberKind::Link | MemberKind::Device
+        );
         Ok(Some(Self {
             size: if has_no_data {
                 0
             } else {
                 number(&block[124..136])?
             },
-            is_extended: kind == Kind::Sparse && block[482] != 0,
+            is_extended: kind == MemberKind::Sparse && block[482] != 0,
             name,
             kind,
         }))

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::error::is_unreached;
 
 use super::{
-    header::{BLOCK, Facts, Header, Kind, text},
+    header::{BLOCK, Facts, Header, MemberKind, text},
     stream::TarStream,
 };
 
@@ -114,7 +114,10 @@ impl Members {
                 return Ok(None);
             };
             let data = self.stream.position();
-            let is_record = matches!(header.kind, Kind::LongName | Kind::LongLink | Kind::Facts);
+            let is_record = matches!(
+                header.kind,
+                MemberKind::LongName | MemberKind::LongLink | MemberKind::Facts
+            );
             let size = match named.size {
                 Some(size) if !is_record => size,
                 _ => header.size,
@@ -124,11 +127,11 @@ impl Members {
                 _ if is_record && size > MOST_RECORD_BYTES => {
                     refused = Some(Refused::LongName);
                 }
-                Kind::LongName => {
+                MemberKind::LongName => {
                     let name = self.exactly(record_bytes)?;
                     named.name = Some(text(&name).to_vec());
                 }
-                Kind::Facts => {
+                MemberKind::Facts => {
                     let facts = Facts::of(&self.exactly(record_bytes)?)?;
                     named = Facts {
                         name: facts.name.or(named.name),
@@ -140,7 +143,7 @@ impl Members {
             self.next = padded(data.saturating_add(size));
             match header.kind {
                 _ if is_record => continue,
-                Kind::GlobalFacts | Kind::Folder => {
+                MemberKind::GlobalFacts | MemberKind::Folder => {
                     header_at = self.next;
                     (named, refused) = (Facts::default(), None);
                     continue;
@@ -148,12 +151,12 @@ impl Members {
                 _ => {}
             }
             let kind = match header.kind {
-                Kind::Link => Some(Refused::Link),
-                Kind::Device => Some(Refused::Device),
-                Kind::Sparse => Some(Refused::Sparse),
-                Kind::File if named.is_sparse => Some(Refused::Sparse),
-                Kind::File if size > MOST_MEMBER_BYTES => Some(Refused::TooLarge),
-                Kind::File => None,
+                MemberKind::Link => Some(Refused::Link),
+                MemberKind::Device => Some(Refused::Device),
+                MemberKind::Sparse => Some(Refused::Sparse),
+                MemberKind::File if named.is_sparse => Some(Refused::Sparse),
+                MemberKind::File if size > MOST_MEMBER_BYTES => Some(Refused::TooLarge),
+                MemberKind::File => None,
                 _ => Some(Refused::OtherKind),
             };
             let end = data.saturating_add(size);

@@ -41,12 +41,12 @@ use self::{
 };
 use super::{
     Location, ReadPlan, ShardBytes,
-    kind::{ChunkLayout, GroupLayout, Kind, Layout, OpenRows, Outline, ShardRows},
+    kind::{ChunkLayout, GroupLayout, Layout, OpenRows, Outline, ShardKind, ShardRows},
     view_schema,
 };
 use crate::error::{Error, Result};
 
-pub(super) const KIND: Kind = Kind {
+pub(super) const KIND: ShardKind = ShardKind {
     endings: &["tar", "tgz"],
     outline,
     layout,

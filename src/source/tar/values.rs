@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::{
     columns::Origin,
-    fetch::{Fetched, Place},
+    fetch::{Fetched, FetchedAt},
     index::{Piece, Sample},
     json::{self, Object},
     members::name_in,
@@ -144,7 +144,7 @@ struct View {
 }
 
 /// `None` for one that no view can have.
-fn view(place: Place, blocks: &[u32]) -> Option<View> {
+fn view(place: FetchedAt, blocks: &[u32]) -> Option<View> {
     Some(View {
         block: *blocks.get(place.block)?,
         offset: u32::try_from(place.offset).ok()?,

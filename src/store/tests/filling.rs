@@ -8,7 +8,7 @@ use crate::store::{
     blobs::Blobs,
     local::LocalBlobs,
     memory::{MemoryBlobs, MemoryClaims},
-    score_store::Place,
+    score_store::StorePlace,
 };
 
 pub(super) fn shards() -> Vec<ShardIdentity> {
@@ -61,7 +61,7 @@ pub(super) fn content(blobs: &dyn Blobs) -> BTreeMap<String, Vec<u8>> {
 }
 
 fn in_memory(blobs: &Arc<MemoryBlobs>, claims: &MemoryClaims) -> ScoreStore {
-    let place = Place {
+    let place = StorePlace {
         at: "memory".into(),
         blobs: Arc::clone(blobs) as Arc<dyn Blobs>,
         claims: Arc::new(claims.clone()),

@@ -33,9 +33,7 @@ fn blobs(stores: &Arc<ObjectStores>) -> Arc<dyn Blobs> {
 }
 
 fn names_of(stores: &Arc<ObjectStores>) -> Vec<String> {
-    let all = stores.object(URL).unwrap().below().unwrap().into_iter();
-    all.map(|facts| facts.url[URL.len() + 1..].to_owned())
-        .collect()
+    stores.object(URL).unwrap().names_below().unwrap()
 }
 
 #[test]

@@ -111,7 +111,7 @@ impl Commit for ObjectCommit {
     fn stage(&self, placement: &Placement<'_>) -> Result<Pending> {
         let name = name(placement.destination);
         let identity = match placement.owner {
-            Owner::Run { identity, .. } => &identity[..8],
+            Owner::Run { identity, .. } | Owner::Share { identity, .. } => &identity[..8],
             Owner::Process => "process",
         };
         // What a killed run has left: no two write one output at a time.

@@ -5,6 +5,7 @@ mod azure;
 mod between;
 mod google;
 mod hub;
+mod output_parts;
 mod refused;
 mod s3;
 mod s3rver;

@@ -210,7 +210,7 @@ fn a_commit_whose_answer_is_lost_is_found_in_the_log() {
     shard(&place, "0.parquet", 10);
     shard(&place, "1.parquet", 20);
     // The store is asked again: it has the entry, or does not hear.
-    for (version, input, in_all) in [(0, "0.parquet", 10), (1, "1.parquet", 30)] {
+    for (version, input) in [(0, "0.parquet"), (1, "1.parquet")] {
         let asked = AtomicU32::new(0);
         let address = between(s3.address(), move |request| {
             match (is_put_of(version, request), version) {
@@ -223,7 +223,10 @@ fn a_commit_whose_answer_is_lost_is_found_in_the_log() {
         let args = format!("{input} s3://data/t --format delta --mode append --keep 1");
         run_through(&address, &s3, &place, &args).exits(0);
         assert_eq!(entries(&s3) as u64, version + 1);
-        assert_eq!(rows(&s3, &place, "s3://data/t"), in_all);
+        assert_eq!(
+            rows(&s3, &place, "s3://data/t"),
+            [10, 30][usize::try_from(version).unwrap()]
+        );
     }
     assert!(s3.uploads().is_empty());
 }

@@ -90,6 +90,9 @@ pub(super) fn heads(stream: &TcpStream, mut answer: impl FnMut(&str) -> Option<(
     }
 }
 
+const EMPTY_LISTING: &str =
+    "<ListBucketResult><KeyCount>0</KeyCount><IsTruncated>false</IsTruncated></ListBucketResult>";
+
 /// The value of a header.
 pub(super) fn header(head: &str, name: &str) -> Option<String> {
     head.lines().find_map(|line| {
@@ -123,6 +126,15 @@ fn answer(mut stream: &TcpStream, ways: &Ways, head: &str) -> Option<()> {
     }
     if takes(&ways.expired) {
         return say("403 Forbidden", "", 0);
+    }
+    if path.contains("list-type=2") {
+        // Of folders that nothing is asked for in.
+        say(
+            "200 OK",
+            "Content-Type: application/xml\r\n",
+            EMPTY_LISTING.len(),
+        )?;
+        return stream.write_all(EMPTY_LISTING.as_bytes()).ok();
     }
     let path = path.split('?').next()?;
     let file = ways.files.lock().unwrap().get(path).cloned();
