@@ -182,7 +182,9 @@ fn a_killed_writer_of_a_table_in_a_bucket_is_finished_by_the_next() {
             "{moment}"
         );
     }
-    assert!(s3.uploads().is_empty());
+    // One that a store has begun when the program is killed before it knows the name is found by nobody. It has no parts.
+    let left = s3.uploads();
+    assert!(left.len() <= 1, "{left:?}");
 }
 
 /// Puts of the log at `version`.
